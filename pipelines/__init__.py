@@ -1,0 +1,72 @@
+"""The work behind the `nformer` command, from images to mAP.
+
+    dataset ─ train_backbone ─▶ backbone.pt ─ extract ─▶ embeddings.h5 ─ train_nformer ─▶ nformer.pt
+            ─ evaluate: refine ─▶ refined.h5 ─ rank ─▶ ranking.h5 ─ score ─▶ metrics.json
+
+Stages take a `Run` (a folder) and read what the stage before them wrote; everything below them
+takes and returns arrays. The names here load on first use: importing `pipelines` is free.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+DISTRIBUTION = "nformer"
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Run": "artifacts.run",
+    "train_backbone": "stages.train_backbone",
+    "extract": "stages.extract",
+    "train_nformer": "stages.train_nformer",
+    "evaluate": "stages.evaluate",
+    "Embeddings": "embeddings",
+    "load_embeddings": "artifacts.embeddings",
+    "save_embeddings": "artifacts.embeddings",
+    "NFormer": "models.nformer",
+    "nformer_from_released": "models.released",
+    "load_nformer": "artifacts.nformer",
+    "refine": "models.refinement",
+    "refine_set": "models.refinement",
+    "search": "retrieval.search",
+    "nearest_neighbours": "retrieval.search",
+    "rerank_k_reciprocal": "retrieval.rerank",
+    "score": "retrieval.metrics",
+    "Metrics": "retrieval.metrics",
+    "PipelineError": "errors",
+    "BadInput": "errors",
+    "MissingArtifact": "errors",
+    "StaleArtifact": "errors",
+}
+
+__all__ = ["DISTRIBUTION", "__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from .artifacts.embeddings import load_embeddings, save_embeddings
+    from .artifacts.nformer import load_nformer
+    from .artifacts.run import Run
+    from .embeddings import Embeddings
+    from .errors import BadInput, MissingArtifact, PipelineError, StaleArtifact
+    from .models.nformer import NFormer
+    from .models.refinement import refine, refine_set
+    from .models.released import nformer_from_released
+    from .retrieval.metrics import Metrics, score
+    from .retrieval.rerank import rerank_k_reciprocal
+    from .retrieval.search import nearest_neighbours, search
+    from .stages.evaluate import evaluate
+    from .stages.extract import extract
+    from .stages.train_backbone import train_backbone
+    from .stages.train_nformer import train_nformer
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,57 @@
+"""Checkpoints: tensors plus JSON in one file, read with `weights_only=True`."""
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> None:
+    """Write named tensors (moved to the CPU) and JSON-able facts to `path` itself.
+
+    Callers give a temporary path from `Run.writing` or `replacing`.
+    """
+    import torch
+
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Return a checkpoint's tensors, on the CPU, and its facts.
+
+    Raises:
+        BadInput: not a file, truncated, or not written by `save_checkpoint`.
+    """
+    content = load_untrusted(path)
+    if not isinstance(content, dict) or set(content) != {"meta", "tensors"}:
+        raise BadInput(
+            f"{path} is not a checkpoint of nformer's: it was written by another program"
+        )
+    return content["tensors"], json.loads(content["meta"])
+
+
+def load_untrusted(path: Path) -> Any:
+    """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
+
+    Raises:
+        BadInput: no such file, truncated, or it holds more than tensors and plain values.
+    """
+    import torch
+
+    if not path.is_file():
+        raise BadInput(f"{path} is not there; a file of weights (.pt, .pth) is wanted")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(
+            f"{path} cannot be read as weights: {reason}. It is truncated, no PyTorch file, or "
+            "holds Python objects beside tensors, which are never run"
+        ) from error

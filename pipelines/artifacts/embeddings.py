@@ -1,0 +1,121 @@
+"""embeddings.h5 and refined.h5: a group for each split, read and written in blocks of rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..embeddings import SPLITS, Embeddings
+from ..errors import BadInput
+from .atomic import replacing
+
+if TYPE_CHECKING:
+    import h5py
+
+SCHEMA = 1
+CHUNK_ROWS = 1024
+
+
+def load_embeddings(path: str | Path, split: str) -> Embeddings:
+    """Read one split of embeddings.h5 or refined.h5.
+
+    Raises:
+        BadInput: no such file, not HDF5, another schema, no such split, or broken content.
+    """
+    with open_embeddings(path) as file:
+        if split not in file:
+            raise BadInput(f"{path} has no split {split!r}; it has {', '.join(splits_in(file))}")
+        group = file[split]
+        try:
+            names = group["names"].asstr()[:].tolist()
+            return Embeddings(group["features"][:], group["pids"][:], group["camids"][:], names)
+        except (KeyError, OSError, TypeError) as error:
+            raise BadInput(f"{path}, split {split}: cannot be read ({error})") from error
+
+
+def save_embeddings(
+    path: str | Path,
+    *,
+    train: Embeddings | None = None,
+    query: Embeddings | None = None,
+    gallery: Embeddings | None = None,
+    dataset: str = "",
+    attributes: dict[str, Any] | None = None,
+) -> Path:
+    """Write the splits given to one HDF5 file, whole or not at all. Returns its path.
+
+    Raises:
+        BadInput: no split given, or their widths differ.
+    """
+    given = dict(zip(SPLITS, (train, query, gallery), strict=True))
+    splits = {name: split for name, split in given.items() if split is not None}
+    widths = {name: split.dim for name, split in splits.items()}
+    if not splits:
+        raise BadInput("save_embeddings needs at least one of train, query, gallery")
+    if len(set(widths.values())) > 1:
+        raise BadInput(f"the splits' widths differ: {widths}; one network makes one width")
+    with (
+        replacing(Path(path)) as temporary,
+        create_embeddings(temporary, dim=next(iter(widths.values())), dataset=dataset) as file,
+    ):
+        file.attrs.update(attributes or {})
+        for name, split in splits.items():
+            group = create_split(file, name, split.names, split.pids, split.camids)
+            group["features"][:] = split.features
+    return Path(path)
+
+
+def splits_in(file: "h5py.File") -> list[str]:
+    """Return the splits that an open file holds, in the order train, query, gallery."""
+    return [split for split in SPLITS if split in file]
+
+
+@contextmanager
+def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
+    """Open a file of embeddings for reading; BadInput when it is not one."""
+    import h5py
+
+    if not Path(path).is_file():
+        raise BadInput(f"{path} is not there; a file of embeddings (HDF5) is wanted")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise BadInput(f"{path} is not a whole HDF5 file ({error})") from error
+    with file:
+        schema = file.attrs.get("schema")
+        if schema != SCHEMA or not splits_in(file):
+            raise BadInput(
+                f"{path} holds no embeddings of ours: schema {schema}, groups {sorted(file)}; "
+                f"wanted schema {SCHEMA} and one of {', '.join(SPLITS)}"
+            )
+        yield file
+
+
+@contextmanager
+def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h5py.File"]:
+    """Create an empty file of embeddings of width `dim` for `create_split` to fill."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"schema": SCHEMA, "dataset": dataset, "dim": dim})
+        yield file
+
+
+def create_split(
+    file: "h5py.File", split: str, names: Any, pids: np.ndarray, camids: np.ndarray
+) -> "h5py.Group":
+    """Add a split with its labels; the caller fills its `features` [N, dim] float32."""
+    import h5py
+
+    rows, dim = len(pids), int(file.attrs["dim"])
+    chunk = max(1, min(rows, CHUNK_ROWS))
+    group = file.create_group(split)
+    group.create_dataset("features", (rows, dim), np.float32, chunks=(chunk, dim))
+    group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=(chunk,))
+    group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=(chunk,))
+    group.create_dataset(
+        "names", data=np.asarray(list(names), object), dtype=h5py.string_dtype(), chunks=(chunk,)
+    )
+    return group

@@ -1,0 +1,158 @@
+"""The run folder: the only state between stages, each file with its manifest."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..flow import remake_command
+from .atomic import replacing, write_text
+from .manifest import Manifest, file_digest
+
+
+class Run:
+    """A folder of artifacts. `run.artifact("embeddings.h5")` is a file that can be trusted.
+
+    A file counts only with its manifest, NAME.json, which is written last.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] = "runs/default") -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise BadInput(f"--run {self.folder} is a file; a run is a folder")
+        self._verified: dict[str, tuple[int, int, str]] = {}
+
+    def path(self, name: str) -> Path:
+        """Return where the artifact `name` lies, or would lie."""
+        return self.folder / name
+
+    def manifest_path(self, name: str) -> Path:
+        """Return where the manifest of `name` lies, or would lie."""
+        return self.folder / f"{name}.json"
+
+    def manifest(self, name: str) -> Manifest | None:
+        """Return the manifest of `name`, or None when there is no such artifact."""
+        path = self.manifest_path(name)
+        return Manifest.read(path) if path.exists() and self.path(name).exists() else None
+
+    def artifact(self, name: str) -> Path:
+        """Return the path of an artifact after checking that it is whole and not stale.
+
+        Raises:
+            MissingArtifact: it or its manifest is not there; names the command that makes it.
+            BadInput: its bytes are not those its manifest records.
+            StaleArtifact: something it was made from has changed since.
+        """
+        manifest = self.manifest(name)
+        if manifest is None:
+            raise MissingArtifact(
+                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
+            )
+        self._require_whole(name, manifest)
+        changed = self.changed_inputs(name)
+        if changed:
+            raise StaleArtifact(
+                f"{self.path(name)} was made from another {' and another '.join(changed)} than the "
+                f"one there now; remake it with: {self._remake(name)} --overwrite"
+            )
+        return self.path(name)
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of a checked artifact: what the next stage's manifest records."""
+        self.artifact(name)
+        manifest = self.manifest(name)
+        assert manifest is not None
+        return manifest.sha256
+
+    def changed_inputs(self, name: str) -> list[str]:
+        """Return the inputs of `name` in this folder that are not those it was made from."""
+        manifest = self.manifest(name)
+        if manifest is None:
+            return []
+        changed = []
+        for source, digest in manifest.inputs.items():
+            now = self.manifest(source)
+            if now is not None and (now.sha256 != digest or self.changed_inputs(source)):
+                changed.append(source)
+        return changed
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Return the facts recorded with an artifact that exists."""
+        manifest = self.manifest(name)
+        if manifest is None:
+            raise MissingArtifact(
+                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
+            )
+        return manifest.facts
+
+    def is_current(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
+        """Return whether `wanted` is on disk already, whole, and need not be made again.
+
+        Raises:
+            StaleArtifact: another artifact stands there, and `overwrite` is not given.
+        """
+        if overwrite:
+            return False
+        found = self.manifest(wanted.artifact)
+        if found is None:
+            return False
+        differences = wanted.differences(found)
+        if differences:
+            raise StaleArtifact(
+                f"{self.path(wanted.artifact)} is another one: {'; '.join(differences)}. "
+                f"Add --overwrite to replace it, or --run DIR to keep both"
+            )
+        self._require_whole(wanted.artifact, found)
+        return True
+
+    @contextmanager
+    def writing(self, wanted: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield a temporary path to write and a dictionary of facts to fill.
+
+        When the block succeeds the file is flushed and renamed, and its manifest is written last.
+        """
+        facts = dict(wanted.facts)
+        with replacing(self.path(wanted.artifact)) as temporary:
+            yield temporary, facts
+            digest, size = file_digest(temporary), temporary.stat().st_size
+            self.manifest_path(wanted.artifact).unlink(missing_ok=True)
+        done = dataclasses.replace(wanted, sha256=digest, bytes=size, facts=facts)
+        write_text(self.manifest_path(wanted.artifact), done.to_json())
+
+    def scratch(self, name: str) -> Path:
+        """Return a folder for what a long stage needs to go on after an interruption."""
+        folder = self.folder / ".unfinished" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear_scratch(self, name: str) -> None:
+        """Remove a finished stage's resumable state."""
+        shutil.rmtree(self.folder / ".unfinished" / name, ignore_errors=True)
+        parent = self.folder / ".unfinished"
+        if parent.exists() and not any(parent.iterdir()):
+            parent.rmdir()
+
+    def _require_whole(self, name: str, manifest: Manifest) -> None:
+        path = self.path(name)
+        status = path.stat()
+        key = (status.st_size, status.st_mtime_ns, manifest.sha256)
+        if self._verified.get(name) == key:
+            return
+        if status.st_size != manifest.bytes:
+            raise BadInput(
+                f"{path} is truncated or foreign: {status.st_size} bytes, its manifest records "
+                f"{manifest.bytes}; remake it with: {self._remake(name)} --overwrite"
+            )
+        if file_digest(path) != manifest.sha256:
+            raise BadInput(
+                f"{path} is damaged or foreign: its content is not what its manifest records; "
+                f"remake it with: {self._remake(name)} --overwrite"
+            )
+        self._verified[name] = key
+
+    def _remake(self, name: str) -> str:
+        return f"{remake_command(name)} --run {self.folder}"

@@ -1,0 +1,1 @@
+"""What `nformer benchmark NAME` runs: a workload, a named reference beside it, a table."""

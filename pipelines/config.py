@@ -1,0 +1,222 @@
+"""Every setting of every stage, each default once; recipes (TOML) and `--set` change them."""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from .errors import BadInput
+
+RECIPES = Path(__file__).parent / "recipes"
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """`nformer train-backbone` (paper, section 4.2)."""
+
+    arch: str = "resnet50"  # any torchvision classification network that ends in pooled features
+    weights: str = "imagenet"  # "imagenet", "none", or a path to a state dict
+    last_stage: Literal["dilated", "stride1", "stride2"] = "dilated"  # ResNets only; paper: dilated
+    dim: int = 256
+    height: int = 256
+    width: int = 128
+    epochs: int = 160
+    batch: int = 128  # images a step: P identities × `instances`
+    instances: int = 4  # K images of each identity
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 3e-4
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["multistep", "cosine", "constant"] = "multistep"
+    milestones: tuple[int, ...] = (40, 70)
+    gamma: float = 0.1
+    warmup_epochs: int = 10
+    warmup_factor: float = 0.01
+    label_smoothing: float = 0.1
+    triplet_margin: float = 0.3
+    triplet_weight: float = 1.0
+    center_weight: float = 5e-4
+    center_lr: float = 0.5
+    clip: float = 0.0  # largest gradient norm; 0: no clipping
+    flip: float = 0.5  # probability of a mirrored image
+    pad: int = 0  # pixels of border before a random crop
+    erase: float = 0.0  # probability of random erasing
+    eval_every: int = 0  # epochs between evaluations on the test split; 0: never
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    workers: int = -1  # decoding processes; -1: as many as serve
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig:
+    """`nformer extract`."""
+
+    batch: int = 64
+    flip: bool = False  # average the embeddings of the image and of its mirror
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    workers: int = -1
+    on_bad_image: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NFormerConfig:
+    """`nformer train-nformer` (paper, sections 3.2 to 3.4)."""
+
+    layers: int = 4
+    heads: int = 2
+    neighbours: int = 20  # k of the reciprocal neighbour softmax
+    landmarks: int = 5  # l of the landmark agent attention
+    landmark_choice: Literal["random", "kmeans", "farthest"] = "random"
+    graph: Literal["cosine", "affinity"] = "cosine"
+    mask: Literal["reciprocal", "topk", "none"] = "reciprocal"
+    affinity: Literal["landmarks", "exact"] = "landmarks"
+    dropout: float = 0.1
+    batch: int = 2048  # embeddings a step
+    sampler: Literal["neighbourhood", "identity"] = "identity"
+    instances: int = 16  # K embeddings of each identity in an identity batch
+    steps: int = 400
+    optimizer: Literal["sgd", "adam"] = "adam"
+    lr: float = 3.5e-4
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["multistep", "cosine", "constant"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_steps: int = 20
+    warmup_factor: float = 0.01
+    label_smoothing: float = 0.1
+    triplet_margin: float = 0.3
+    triplet_weight: float = 1.0
+    center_weight: float = 5e-4
+    center_lr: float = 0.5
+    clip: float = 0.0
+    held_out: float = 0.15  # share of the training identities kept for validation
+    eval_every: int = 25  # steps between held-out checks
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """`nformer evaluate`."""
+
+    protocol: Literal["isolated", "joint"] = "isolated"
+    rerank: tuple[str, ...] = ()  # "kr", …
+    refine: tuple[str, ...] = ("nformer",)
+    neighbours: int = 0  # 0: as the model was trained
+    landmarks: Literal["random", "kmeans", "farthest"] = "random"
+    landmark_draws: int = 1
+    average_draws: bool = False
+    k1: int = 20
+    k2: int = 6
+    weight: float = 0.3
+    max_rank: int = 50
+    top: int = 100  # list length kept in ranking.h5
+    seed: int = 0
+
+
+SECTIONS: dict[str, type] = {
+    "backbone": BackboneConfig,
+    "extract": ExtractConfig,
+    "nformer": NFormerConfig,
+    "evaluate": EvaluateConfig,
+}
+
+
+def configure(
+    section: str,
+    *,
+    recipe: str | None = None,
+    settings: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return one stage's config: its defaults, then the recipe, then `--set`, then options.
+
+    recipe:   a name in `pipelines/recipes` or a path to a TOML file; None: the defaults.
+    settings: `key=value` or `section.key=value`; other sections' keys are skipped.
+    options:  what the command line gave explicitly.
+
+    Raises:
+        BadInput: an unknown recipe, section or key, or a value of another type.
+    """
+    table = dict(read_recipe(recipe).get(section, {})) if recipe else {}
+    for setting in settings:
+        target, key, value = parse_setting(setting, section)
+        if target == section:
+            table[key] = value
+    table.update({key: value for key, value in (options or {}).items() if value is not None})
+    return build(SECTIONS[section], table, where=f"[{section}]")
+
+
+def read_recipe(recipe: str) -> dict[str, dict[str, Any]]:
+    """Return a recipe's tables by section, each key checked."""
+    path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise BadInput(
+            f"--recipe {recipe}: no such recipe; known are {known}, or a path to a .toml"
+        )
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not TOML: {error}") from error
+    for section, table in tables.items():
+        if section not in SECTIONS or not isinstance(table, dict):
+            raise BadInput(f"{path}: [{section}] is no section; known are {', '.join(SECTIONS)}")
+        build(SECTIONS[section], table, where=f"{path} [{section}]")
+    return tables
+
+
+def parse_setting(setting: str, section: str) -> tuple[str, str, Any]:
+    """Return section, key and value of `key=value` or `section.key=value`."""
+    key, equals, text = setting.partition("=")
+    target, _, name = key.strip().rpartition(".")
+    target = target or section
+    if not equals or target not in SECTIONS:
+        raise BadInput(f"--set {setting}: wanted key=value, as in --set epochs=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    return target, name, value
+
+
+def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
+    """Build a config dataclass from a table, checking every key and the type of every value."""
+    hints = typing.get_type_hints(kind)
+    for key in table:
+        if key not in hints:
+            raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")
+    return kind(
+        **{key: _typed(value, hints[key], f"{where} {key}") for key, value in table.items()}
+    )
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise BadInput(f"{where}: {value!r} is none of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_typed(item, arguments[0], where) for item in items)
+    if origin is types.UnionType:
+        return None if value is None else _typed(value, arguments[0], where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise BadInput(f"{where}: {value!r} is no {hint.__name__}")
+    return value
+
+
+def as_table(config: Any) -> dict[str, Any]:
+    """Return a config as a JSON-able table, as manifests record it."""
+    table = dataclasses.asdict(config)
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}

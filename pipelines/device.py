@@ -1,0 +1,36 @@
+"""`auto | cpu | cuda[:i] | mps` -> a torch device that exists here."""
+
+from typing import TYPE_CHECKING
+
+from .errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str = "auto") -> "torch.device":
+    """Return the device called `name`; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BadInput: the name is not one of ours, or this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise BadInput(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or mps")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadInput(
+            f"--device {name}: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            "devices here; use --device cpu, or install a CUDA build of torch and its driver"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadInput(f"--device {name}: PyTorch sees no Metal device here; use --device cpu")
+    return device

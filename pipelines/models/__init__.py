@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: the backbone, NFormer, and their losses. No file is opened here."""

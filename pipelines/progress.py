@@ -1,0 +1,53 @@
+"""How a stage tells what it is doing, without knowing who listens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One counted piece of work."""
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        """Count `amount` more as done; `figures` (loss=…, rate=…) stand beside the bar."""
+
+
+class Progress(Protocol):
+    """Receives a stage's messages and counts. The command line draws them; tests record them."""
+
+    def message(self, text: str) -> None:
+        """Say one thing worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Say one thing that the user should look at."""
+
+    def task(self, title: str, total: int | None, unit: str = "") -> "TaskContext":
+        """Begin a counted piece of work: `with progress.task("embed", 592, "images") as task:`."""
+
+
+class TaskContext(Protocol):
+    """What `Progress.task` returns."""
+
+    def __enter__(self) -> Task: ...
+
+    def __exit__(self, *error: object) -> bool | None: ...
+
+
+class _SilentTask:
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        pass
+
+
+class Silent:
+    """A `Progress` that nobody listens to: the library's default."""
+
+    def message(self, text: str) -> None:
+        """Discard the message."""
+
+    def warn(self, text: str) -> None:
+        """Discard the warning."""
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "") -> Iterator[Task]:
+        """Count nothing."""
+        yield _SilentTask()

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: neighbours, re-ranking, refiners, metrics. No file is opened here."""
