@@ -1,0 +1,82 @@
+"""train.jsonl: one line of losses and rates for each logged step, and the stop at a bad loss."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+from ..artifacts.atomic import write_text
+from ..errors import PipelineError
+
+
+class TrainLog:
+    """A log in JSON lines, `{"stage": …, "step": …, …}`, shared by the stages of a run.
+
+    Opening it keeps the other stages' lines, and of this stage's those up to `after`, the step
+    that a resumed training goes on from: so no step stands in it twice.
+    """
+
+    def __init__(self, path: Path, stage: str, *, after: int = 0) -> None:
+        self.stage = stage
+        kept = [line for line in _whole_lines(path) if _stays(line, stage, after)]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, **figures: Any) -> None:
+        """Add one line. Steps count from 1: the number of updates made."""
+        line = {"stage": self.stage, "step": step, **figures}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> "TrainLog":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def read_log(path: Path, stage: str) -> list[dict[str, Any]]:
+    """Return the lines that `stage` wrote, oldest first; none when there is no such file."""
+    return [line for line in _whole_lines(path) if line["stage"] == stage]
+
+
+def require_finite(loss: Tensor, step: int) -> float:
+    """Return the loss as a number.
+
+    Raises:
+        PipelineError: it is NaN or infinite; names the step.
+    """
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise PipelineError(
+            f"the loss is {value} at step {step}: training has diverged and was stopped. Lower the "
+            "learning rate (--set lr=…), clip gradients (--set clip=1), or switch mixed precision "
+            "off (--set amp=off), and start again with --overwrite"
+        )
+    return value
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a log's lines, leaving out one that a kill cut off."""
+    if not path.exists():
+        return
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "stage" in line and "step" in line:
+            yield line
+
+
+def _stays(line: dict[str, Any], stage: str, after: int) -> bool:
+    return bool(line["stage"] != stage or line["step"] <= after)

@@ -1,0 +1,68 @@
+"""A restored training goes on exactly where the saved one stood."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipelines.errors import BadInput
+from pipelines.training.state import load_state, save_state
+
+
+def make(optimizer):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2))
+    kinds = {
+        "sgd": lambda: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(model.parameters(), lr=0.01),
+    }
+    generator = torch.Generator().manual_seed(3)
+    parts = {
+        "modules": {"model": model},
+        "optimizers": {"model": kinds[optimizer]()},
+        "generators": {"data": generator},
+    }
+    return model, parts
+
+
+def train(model, parts, steps):
+    optimizer = parts["optimizers"]["model"]
+    for _ in range(steps):
+        batch = torch.randn(8, 3, generator=parts["generators"]["data"])
+        loss = model(batch).square().mean() * (1 + random.random() + np.random.rand())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_resumed_training_equals_the_uninterrupted_one_bit_for_bit(tmp_path, optimizer):
+    model, parts = make(optimizer)
+    train(model, parts, 3)
+    save_state(tmp_path / "state.pt", key="a", counters={"epoch": 3}, **parts)
+    train(model, parts, 3)
+
+    resumed, parts = make(optimizer)
+    torch.manual_seed(99), random.seed(99), np.random.seed(99)
+    counters = load_state(tmp_path / "state.pt", key="a", **parts)
+    train(resumed, parts, 3)
+
+    assert counters == {"epoch": 3}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_no_state_or_another_trainings_state_starts_afresh(tmp_path):
+    _, parts = make("sgd")
+    assert load_state(tmp_path / "state.pt", key="a", **parts) is None
+    save_state(tmp_path / "state.pt", key="b", counters={}, **parts)
+    assert load_state(tmp_path / "state.pt", key="a", **parts) is None
+
+
+def test_a_damaged_state_says_so(tmp_path):
+    _, parts = make("sgd")
+    (tmp_path / "state.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(BadInput, match=r"state\.pt cannot be read as weights"):
+        load_state(tmp_path / "state.pt", key="a", **parts)
