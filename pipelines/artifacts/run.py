@@ -98,14 +98,19 @@ class Run:
         if overwrite:
             return False
         found = self.manifest(wanted.artifact)
-        if found is None:
-            return False
-        differences = wanted.differences(found)
+        differences = wanted.differences(found) if found else []
         if differences:
             raise StaleArtifact(
                 f"{self.path(wanted.artifact)} is another one: {'; '.join(differences)}. "
                 f"Add --overwrite to replace it, or --run DIR to keep both"
             )
+        return self.holds(wanted)
+
+    def holds(self, wanted: Manifest) -> bool:
+        """Return whether exactly `wanted` is on disk; BadInput when it is but is not whole."""
+        found = self.manifest(wanted.artifact)
+        if found is None or wanted.differences(found):
+            return False
         self._require_whole(wanted.artifact, found)
         return True
 

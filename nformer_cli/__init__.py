@@ -1,0 +1,1 @@
+"""The `nformer` command: parse, call, show. It never computes."""

@@ -1,0 +1,50 @@
+"""The Typer application: every command, in the order of the data's way."""
+
+from typing import Annotated
+
+import typer
+
+from .commands import (
+    evaluate,
+    extract,
+    info,
+    train_backbone,
+    train_nformer,
+)
+
+app = typer.Typer(
+    name="nformer",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Person re-identification with neighbour-aware refinement, from images to mAP.",
+)
+
+STAGES = "The data's way"
+LOOK = "Look and measure"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pipelines import __version__
+
+        typer.echo(f"nformer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("train-backbone", rich_help_panel=STAGES)(train_backbone.command)
+app.command("extract", rich_help_panel=STAGES)(extract.command)
+app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
+app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
+app.command("info", rich_help_panel=LOOK)(info.command)

@@ -1,0 +1,1 @@
+"""One file for each command: options -> one stage call -> one table."""

@@ -1,0 +1,67 @@
+"""nformer extract"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.config import ExtractConfig, configure
+
+from ..console import TerminalProgress
+from ..options import (
+    DEFAULT_RUN,
+    DeviceOption,
+    OverwriteOption,
+    RecipeOption,
+    RunOption,
+    SeedOption,
+    SetOption,
+    given,
+)
+
+DEFAULT = ExtractConfig()
+
+
+def command(
+    ctx: typer.Context,
+    run: RunOption = DEFAULT_RUN,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the images lie now, if they were moved."),
+    ] = None,
+    recipe: RecipeOption = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULT.batch,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average each image with its mirror.")
+    ] = DEFAULT.flip,
+    workers: Annotated[int, typer.Option(help="Decoding processes; -1: chosen.")] = DEFAULT.workers,
+    on_bad_image: Annotated[
+        str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
+    ] = DEFAULT.on_bad_image,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Embed every image with the trained backbone.
+
+    Reads: backbone.pt, and the images of the data set it was trained on.
+
+    Writes: embeddings.h5 (train, query and gallery; 256 numbers an image). Nothing is drawn at
+    random, so --seed changes nothing. An interrupted extraction goes on where it stopped.
+
+    Example: nformer extract --run runs/market --flip
+    """
+    from pipelines import Run, extract
+
+    config = configure(
+        "extract",
+        recipe=recipe,
+        settings=settings or (),
+        options=given(ctx, "batch", "flip", "workers", "on_bad_image"),
+    )
+    progress = TerminalProgress()
+    path = extract(
+        Run(run), root=root, config=config, device=device, overwrite=overwrite, progress=progress
+    )
+    progress.message(f"{path}; next: nformer train-nformer")

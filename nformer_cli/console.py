@@ -1,0 +1,109 @@
+"""stdout for results, stderr for everything else: messages and progress."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+out = Console()
+err = Console(stderr=True)
+
+LOG_SECONDS = 10.0  # between lines of progress where stderr is no terminal
+
+
+class TerminalProgress:
+    """A `pipelines.progress.Progress`: bars on a terminal, now and then a line elsewhere."""
+
+    def message(self, text: str) -> None:
+        """Show one line."""
+        err.print(escape(text), soft_wrap=True, highlight=False)
+
+    def warn(self, text: str) -> None:
+        """Show one line that stands out."""
+        err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "") -> Iterator["_Bar | _Lines"]:
+        """Show a bar for one piece of work, and leave one line of it when it ends."""
+        if not err.is_terminal:
+            lines = _Lines(title, total, unit)
+            yield lines
+            lines.end()
+            return
+        columns = (
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]} {task.fields[figures]}", style="dim"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=err) as bars:
+            task = bars.add_task(escape(title), total=total, unit=unit, figures="")
+            yield _Bar(bars, task, unit)
+
+
+class _Bar:
+    def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
+        self.bars, self.task, self.rate = bars, task, _Rate(unit)
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        shown = _figures({**figures, **self.rate.after(amount)})
+        self.bars.update(self.task, advance=amount, figures=shown)
+
+
+class _Lines:
+    def __init__(self, title: str, total: int | None, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.rate, self.shown = 0, _Rate(unit), ""
+        self.begun = self.last = time.monotonic()
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        self.done += amount
+        self.shown = _figures({**figures, **self.rate.after(amount)})
+        if time.monotonic() - self.last >= LOG_SECONDS:
+            self.last = time.monotonic()
+            self._print("")
+
+    def end(self) -> None:
+        self._print(f" in {time.monotonic() - self.begun:.1f} s")
+
+    def _print(self, ending: str) -> None:
+        of = f"/{self.total}" if self.total is not None else ""
+        text = f"{self.title}: {self.done}{of} {self.unit} {self.shown}".rstrip() + ending
+        err.print(escape(text), soft_wrap=True, highlight=False)
+
+
+class _Rate:
+    """Things a second, over the whole task."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.done, self.begun = unit, 0, time.monotonic()
+
+    def after(self, amount: int) -> dict[str, str]:
+        self.done += amount
+        seconds = time.monotonic() - self.begun
+        if not self.unit or seconds < 0.5:
+            return {}
+        return {"rate": f"{self.done / seconds:,.4g} {self.unit}/s"}
+
+
+def _figures(figures: dict[str, float | str]) -> str:
+    parts = []
+    for name, value in figures.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        parts.append(shown if name == "rate" else f"{name} {shown}")
+    return "  ".join(parts)

@@ -1,0 +1,54 @@
+"""The entry point: a user's mistake becomes one line and exit code 2, a bug keeps its traceback."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the `nformer` command and exit."""
+    _require_our_pipelines()
+    from pipelines.errors import PipelineError
+
+    from .app import app
+
+    try:
+        app()
+    except PipelineError as error:
+        _complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(130)
+    except BrokenPipeError:  # `nformer info | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _require_our_pipelines() -> None:
+    """Refuse to run another project's `pipelines`, which an import path can put before ours."""
+    import pipelines
+
+    if getattr(pipelines, "DISTRIBUTION", None) != "nformer":
+        places = pipelines.__file__ or ", ".join(getattr(pipelines, "__path__", ["?"]))
+        _complain(
+            f"another package named `pipelines` stands before nformer's: {places}. Run nformer "
+            "from another folder, take that one off PYTHONPATH, or use a virtual environment "
+            "of its own"
+        )
+        sys.exit(2)
+
+
+def _complain(text: str) -> None:
+    from .console import err
+
+    err.print(f"[bold red]error:[/] {_escaped(text)}", soft_wrap=True, highlight=False)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

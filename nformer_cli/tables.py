@@ -1,0 +1,51 @@
+"""Results -> rich tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.artifacts.results import Evaluation
+    from pipelines.stages.info import ArtifactInfo
+
+
+def evaluation_table(result: "Evaluation") -> Table:
+    """Show an evaluation's rows in per cent, the best of each column in bold."""
+    table = Table(
+        title=f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}",
+        caption=(
+            f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
+            f"{result.gallery:,} gallery items"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("", no_wrap=True)
+    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5"}
+    columns["rank10"] = "rank-10"
+    for title in (*columns.values(), "seconds"):
+        table.add_column(title, justify="right")
+    best = {key: max(getattr(row, key) for row in result.results) for key in columns}
+    for row in result.results:
+        cells = []
+        for key in columns:
+            text = f"{100 * getattr(row, key):.1f}"
+            cells.append(f"[bold]{text}[/]" if getattr(row, key) == best[key] else text)
+        table.add_row(row.name, *cells, f"{row.seconds:.1f}")
+    return table
+
+
+def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
+    """Show a run's artifacts: what each was made from, and its state."""
+    table = Table(title=f"{folder}", title_justify="left")
+    for column in ("artifact", "state", "made by", "from", "size", "what"):
+        table.add_column(column, overflow="fold")
+    colours = {"whole": "green", "missing": "dim", "stale": "yellow", "damaged": "red"}
+    for row in rows:
+        state = f"[{colours[row.state]}]{row.state}[/]"
+        made_from = ", ".join(row.inputs) or "–"
+        size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
+        table.add_row(row.name, state, f"nformer {row.command}", made_from, size, row.note)
+    return table

@@ -1,0 +1,62 @@
+"""metrics.json: the one object that terminal, JSON, CSV and report show."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """One method's figures, as fractions of 1. `seconds` is for refining, ranking and scoring."""
+
+    name: str
+    mAP: float
+    mINP: float
+    rank1: float
+    rank5: float
+    rank10: float
+    seconds: float
+    protocol: str = ""  # "joint" where the method mixes queries by definition
+    std: dict[str, float] = field(default_factory=dict)  # over landmark draws, where there are many
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one `nformer evaluate` measured."""
+
+    dataset: str
+    protocol: str
+    seed: int
+    queries: int
+    valid_queries: int
+    gallery: int
+    peak_rss_mib: float
+    results: tuple[ResultRow, ...]
+    notes: tuple[str, ...] = ()
+
+    def row(self, name: str) -> ResultRow:
+        """Return the row called `name`."""
+        return next(row for row in self.results if row.name == name)
+
+    def to_json(self) -> str:
+        """Return one JSON object, fractions of 1."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> "Evaluation":
+        """Read what `to_json` wrote."""
+        table = json.loads(text)
+        rows = tuple(ResultRow(**row) for row in table.pop("results"))
+        return Evaluation(**{**table, "notes": tuple(table.get("notes", ())), "results": rows})
+
+    @staticmethod
+    def read(path: Path) -> "Evaluation":
+        """Read metrics.json; BadInput when it is not ours."""
+        try:
+            return Evaluation.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadInput(f"{path} holds no evaluation of ours ({error})") from error

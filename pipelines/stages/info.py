@@ -1,0 +1,72 @@
+"""run folder -> what lies in it, made from what, and which of it is stale"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..errors import BadInput
+from ..flow import STAGES
+
+
+@dataclass(frozen=True)
+class ArtifactInfo:
+    """One artifact's state: whole, stale (an input has changed), damaged, or missing."""
+
+    name: str
+    state: Literal["whole", "stale", "damaged", "missing"]
+    command: str
+    inputs: dict[str, str]
+    bytes: int
+    note: str
+
+
+def info(run: Run) -> list[ArtifactInfo]:
+    """Return every artifact of the run, in the order of the data's way."""
+    if not run.folder.is_dir():
+        raise BadInput(
+            f"{run.folder} is not there; begin a run with: nformer train-backbone DATASET "
+            f"--run {run.folder}"
+        )
+    return [_describe(run, name, stage.command) for stage in STAGES for name in stage.writes]
+
+
+def info_json(rows: list[ArtifactInfo]) -> str:
+    """Return the rows as one JSON object."""
+    return json.dumps({"artifacts": [asdict(row) for row in rows]}, ensure_ascii=False)
+
+
+def _describe(run: Run, name: str, command: str) -> ArtifactInfo:
+    try:
+        manifest = run.manifest(name)
+    except BadInput as error:
+        return ArtifactInfo(name, "damaged", command, {}, 0, str(error))
+    if manifest is None:
+        note = "its manifest is missing" if run.path(name).exists() else ""
+        return ArtifactInfo(name, "missing", command, {}, 0, note)
+    state, note = _state(run, name, manifest)
+    return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
+
+
+def _state(
+    run: Run, name: str, manifest: Manifest
+) -> tuple[Literal["whole", "stale", "damaged"], str]:
+    changed = run.changed_inputs(name)
+    if changed:
+        return "stale", f"made from another {' and another '.join(changed)}"
+    try:
+        run.artifact(name)
+    except BadInput as error:
+        return "damaged", str(error)
+    return "whole", _summary(manifest)
+
+
+def _summary(manifest: Manifest) -> str:
+    """Return the facts that fit in a cell: those that are single words or numbers."""
+    short = {
+        key: value
+        for key, value in manifest.facts.items()
+        if isinstance(value, int | float | str) and len(str(value)) <= 24
+    }
+    return ", ".join(f"{key} {value}" for key, value in sorted(short.items()))
