@@ -101,7 +101,8 @@ def integers(values: Any, what: str) -> np.ndarray:
 def require_finite(features: np.ndarray, what: str) -> None:
     """Raise BadInput naming the first rows of [N, d] that hold NaN or an infinity."""
     # A sum is finite exactly when no term is NaN or infinite, save for overflow: check those rows.
-    suspect = np.flatnonzero(~np.isfinite(features.sum(axis=1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect = np.flatnonzero(~np.isfinite(features.sum(axis=1)))
     rows = suspect[~np.isfinite(features[suspect]).all(axis=1)]
     if len(rows):
         listed = ", ".join(map(str, rows[:5])) + ("…" if len(rows) > 5 else "")

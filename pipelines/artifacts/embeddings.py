@@ -110,12 +110,12 @@ def create_split(
     import h5py
 
     rows, dim = len(pids), int(file.attrs["dim"])
-    chunk = max(1, min(rows, CHUNK_ROWS))
+    chunk = min(rows, CHUNK_ROWS)  # an empty split cannot be chunked
+    vector, matrix = ((chunk,), (chunk, dim)) if chunk else (None, None)
     group = file.create_group(split)
-    group.create_dataset("features", (rows, dim), np.float32, chunks=(chunk, dim))
-    group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=(chunk,))
-    group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=(chunk,))
-    group.create_dataset(
-        "names", data=np.asarray(list(names), object), dtype=h5py.string_dtype(), chunks=(chunk,)
-    )
+    group.create_dataset("features", (rows, dim), np.float32, chunks=matrix)
+    group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=vector)
+    group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=vector)
+    texts = np.asarray(list(names), object)
+    group.create_dataset("names", data=texts, dtype=h5py.string_dtype(), chunks=vector)
     return group

@@ -60,7 +60,7 @@ def _measure(run: Run, config: EvaluateConfig, device: str, progress: Progress) 
     steps = (1 + ("nformer" in config.refine)) * (1 + len(config.rerank))
     with progress.task("evaluate", steps, "rankings") as task:
         for name, pair, seconds in _refined(run, (query, gallery), config, device):
-            for row, metrics in _ranked(name, pair, seconds, config):
+            for row, metrics in _ranked(name, pair, seconds, config):  # noqa: B007
                 rows.append(row)
                 task.advance()
     assert metrics is not None  # the baseline is always there

@@ -1,0 +1,43 @@
+"""Checkpoints hold tensors and JSON, and run nobody's code."""
+
+import pickle
+
+import pytest
+import torch
+
+from pipelines.artifacts.checkpoints import load_checkpoint, save_checkpoint
+from pipelines.errors import BadInput
+
+
+def test_round_trip(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", {"w": torch.arange(3.0)}, {"dim": 3})
+    tensors, meta = load_checkpoint(tmp_path / "a.pt")
+    assert tensors["w"].tolist() == [0, 1, 2]
+    assert meta == {"dim": 3}
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must never be printed",))
+
+
+def test_refusals(tmp_path, capsys):
+    with pytest.raises(BadInput, match="is not there"):
+        load_checkpoint(tmp_path / "none.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    with pytest.raises(BadInput, match="cannot be read as weights"):
+        load_checkpoint(tmp_path / "text.pt")
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(BadInput, match="cannot be read as weights"):
+        load_checkpoint(tmp_path / "evil.pt")
+    torch.save({"w": Evil()}, tmp_path / "evil2.pt")
+    with pytest.raises(BadInput, match="cannot be read as weights"):
+        load_checkpoint(tmp_path / "evil2.pt")
+    assert "never be printed" not in capsys.readouterr().out
+    torch.save({"w": torch.zeros(1)}, tmp_path / "foreign.pt")
+    with pytest.raises(BadInput, match="not a checkpoint of nformer's"):
+        load_checkpoint(tmp_path / "foreign.pt")
+    save_checkpoint(tmp_path / "a.pt", {"w": torch.zeros(1000)}, {})
+    (tmp_path / "half.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:2000])
+    with pytest.raises(BadInput, match="cannot be read as weights"):
+        load_checkpoint(tmp_path / "half.pt")

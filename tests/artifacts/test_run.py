@@ -1,0 +1,124 @@
+"""A run folder whose files can be trusted."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.artifacts.atomic import replacing, write_text
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.run import Run
+from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+
+
+def make(run: Run, name: str, content: str, *, config=None, inputs=None) -> Manifest:
+    wanted = Manifest(name, "a-stage", config or {}, inputs or {})
+    with run.writing(wanted) as (path, facts):
+        path.write_text(content)
+        facts["letters"] = len(content)
+    return wanted
+
+
+def test_an_artifact_counts_only_with_its_manifest(tmp_path):
+    run = Run(tmp_path / "run")
+    with pytest.raises(
+        MissingArtifact, match=r"backbone.pt is not there; make it with: nformer tr"
+    ):
+        run.artifact("backbone.pt")
+    make(run, "backbone.pt", "weights")
+    assert run.artifact("backbone.pt").read_text() == "weights"
+    assert run.facts("backbone.pt") == {"letters": 7}
+    run.manifest_path("backbone.pt").unlink()
+    with pytest.raises(MissingArtifact):
+        run.artifact("backbone.pt")
+
+
+def test_equal_settings_are_up_to_date_and_others_are_stale(tmp_path):
+    run = Run(tmp_path)
+    wanted = make(run, "backbone.pt", "weights", config={"epochs": 3})
+    assert run.is_current(wanted)
+    assert not run.is_current(wanted, overwrite=True)
+    other = Manifest("backbone.pt", "a-stage", {"epochs": 4}, {})
+    with pytest.raises(StaleArtifact, match=r"epochs was 3, now 4. Add --overwrite"):
+        run.is_current(other)
+    assert not run.holds(other)
+
+
+def test_what_was_made_from_another_input_is_stale_down_the_chain(tmp_path):
+    run = Run(tmp_path)
+    make(run, "backbone.pt", "one")
+    make(run, "embeddings.h5", "e", inputs={"backbone.pt": run.digest("backbone.pt")})
+    make(run, "nformer.pt", "n", inputs={"embeddings.h5": run.digest("embeddings.h5")})
+    assert run.artifact("nformer.pt")
+    make(run, "backbone.pt", "two")
+    with pytest.raises(
+        StaleArtifact, match=r"another backbone.pt .* nformer extract .*--overwrite"
+    ):
+        run.artifact("embeddings.h5")
+    with pytest.raises(StaleArtifact, match=r"another embeddings.h5 .* nformer train-nformer"):
+        run.artifact("nformer.pt")
+
+
+def test_truncated_and_altered_files_are_refused(tmp_path):
+    make(Run(tmp_path), "backbone.pt", "weights")
+    path = tmp_path / "backbone.pt"
+    path.write_text("weight")
+    with pytest.raises(BadInput, match="truncated or foreign: 6 bytes, its manifest records 7"):
+        Run(tmp_path).artifact("backbone.pt")
+    path.write_text("weighty")
+    with pytest.raises(BadInput, match="damaged or foreign"):
+        Run(tmp_path).artifact("backbone.pt")
+    (tmp_path / "backbone.pt.json").write_text("{}")
+    with pytest.raises(BadInput, match="not a manifest of ours"):
+        Run(tmp_path).artifact("backbone.pt")
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path):
+    run = Run(tmp_path)
+    make(run, "backbone.pt", "weights")
+    with pytest.raises(BadInput, match="no space left on the disk while writing"):
+        with replacing(run.path("backbone.pt")) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert run.artifact("backbone.pt").read_text() == "weights"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone.pt", "backbone.pt.json"]
+
+
+def test_a_killed_write_leaves_the_earlier_file_and_the_next_tidies(tmp_path):
+    write_text(tmp_path / "a.txt", "whole")
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from pipelines.artifacts.atomic import replacing\n"
+        f"with replacing(Path({str(tmp_path / 'a.txt')!r})) as path:\n"
+        "    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "a.txt").read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 2
+    write_text(tmp_path / "a.txt", "again")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_run_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="is a file; a run is a folder"):
+        Run(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(BadInput, match="cannot be written"):
+        write_text(tmp_path / "a.txt", "x")
+
+
+def test_scratch_is_removed_with_its_parent(tmp_path):
+    run = Run(tmp_path)
+    (run.scratch("extract") / "chunk").touch()
+    run.clear_scratch("extract")
+    assert list(tmp_path.iterdir()) == []

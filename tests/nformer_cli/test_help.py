@@ -1,0 +1,91 @@
+"""Every command's help says what it does, reads and writes, with an example."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from nformer_cli.app import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(group=None, prefix=()):
+    group = group or get_command(app)
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+        else:
+            yield (*prefix, name)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_help_has_its_parts(command):
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    text = result.output
+    for part in ("Reads:", "Writes:", "Example: nformer " + " ".join(command)):
+        assert part in text, f"{part} is missing"
+    first = next(line for line in text.splitlines() if line.strip() and "Usage" not in line)
+    assert len(first.strip()) < 60, first
+    assert first.strip().endswith(".")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nformer_cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
+    done = run("extract", "--run", str(tmp_path / "[empty]"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "[empty]/backbone.pt is not there; make it with: nformer train-backbone" in done.stderr
+
+
+def test_cuda_asked_for_and_absent(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is here")
+    from pipelines.device import choose_device
+    from pipelines.errors import BadInput
+
+    with pytest.raises(BadInput, match=r"--device cuda: PyTorch .* sees 0 CUDA devices here; use"):
+        choose_device("cuda")
+    with pytest.raises(BadInput, match="not a device; use auto, cpu"):
+        choose_device("gpu")
+    assert choose_device("auto").type in ("cpu", "mps")
+
+
+def test_anothers_pipelines_package_is_named(tmp_path):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").write_text("")
+    code = "from nformer_cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )
+    assert done.returncode == 2
+    assert "another package named `pipelines`" in done.stderr
+    assert str(tmp_path) in done.stderr.replace("\n", "")
+
+
+def test_info_of_no_run_says_how_to_begin(tmp_path):
+    done = run("info", NFORMER_RUN=str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "begin a run with: nformer train-backbone" in done.stderr
