@@ -1,0 +1,51 @@
+"""The README is true: its commands and options exist, every command is in it, its snippets run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from nformer_cli.app import app
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def leaf_commands(group=None, prefix=()):
+    group = group or get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaf_commands(command, (*prefix, name))
+        else:
+            yield " ".join((*prefix, name)), command
+
+
+COMMANDS = dict(leaf_commands())
+
+
+def shown_commands() -> list[str]:
+    """Return the `nformer …` lines of the README's code blocks, continued lines joined."""
+    text = README.read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.startswith(("    ", "nformer "))]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [part for part in parts if part.startswith("nformer ")]
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_commands_and_options_exist(line):
+    words = shlex.split(line, comments=True)[1:]
+    if words[0].startswith("-"):
+        return
+    name = next((name for name in COMMANDS if name.split() == words[: len(name.split())]), None)
+    assert name, f"no such command: {line}"
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    known |= {option for parameter in COMMANDS[name].params for option in parameter.secondary_opts}
+    for word in words:
+        if word.startswith("--"):
+            assert word.split("=")[0] in known | {"--help"}, line
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_documented(name):
+    assert re.search(rf"nformer {name}\b", README.read_text()), f"README does not show: {name}"
