@@ -23,15 +23,19 @@ STAGES = (
     ),
 )
 
+OTHER_WAYS = (Stage("import-embeddings", ("embeddings of any network",), ("embeddings.h5",)),)
+ARGUMENTS = {"train-backbone": " DATASET", "import-embeddings": " FILE"}
+
 
 def writer_of(artifact: str) -> Stage | None:
     """Return the stage that writes `artifact`, or None."""
     return next((stage for stage in STAGES if artifact in stage.writes), None)
 
 
-def remake_command(artifact: str) -> str:
-    """Return the command line that makes `artifact`."""
-    stage = writer_of(artifact)
-    if stage is None:
+def remake_command(artifact: str, *, stage: str = "") -> str:
+    """Return the command line that makes `artifact`, by the stage that made it if that is known."""
+    writers = [one.command for one in STAGES + OTHER_WAYS if artifact in one.writes]
+    if not writers:
         return "the command that wrote it"
-    return f"nformer {stage.command}" + (" DATASET" if stage.command == "train-backbone" else "")
+    command = stage if stage in writers else writers[0]
+    return f"nformer {command}{ARGUMENTS.get(command, '')}"

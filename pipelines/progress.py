@@ -1,7 +1,7 @@
 """How a stage tells what it is doing, without knowing who listens."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -21,16 +21,8 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Say one thing that the user should look at."""
 
-    def task(self, title: str, total: int | None, unit: str = "") -> "TaskContext":
+    def task(self, title: str, total: int | None, unit: str = "") -> AbstractContextManager[Task]:
         """Begin a counted piece of work: `with progress.task("embed", 592, "images") as task:`."""
-
-
-class TaskContext(Protocol):
-    """What `Progress.task` returns."""
-
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
 
 
 class _SilentTask:

@@ -37,8 +37,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     return content["tensors"], json.loads(content["meta"])
 
 
-def load_untrusted(path: Path) -> Any:
+def load_untrusted(path: Path, *, what: str = "weights", mmap: bool = False) -> Any:
     """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
+
+    mmap: leave the tensors on the disk until they are read (not for files of before PyTorch 1.6).
 
     Raises:
         BadInput: no such file, truncated, or it holds more than tensors and plain values.
@@ -46,12 +48,12 @@ def load_untrusted(path: Path) -> Any:
     import torch
 
     if not path.is_file():
-        raise BadInput(f"{path} is not there; a file of weights (.pt, .pth) is wanted")
+        raise BadInput(f"{path} is not there; a file of {what} (.pt, .pth) is wanted")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
-            f"{path} cannot be read as weights: {reason}. It is truncated, no PyTorch file, or "
+            f"{path} cannot be read as {what}: {reason}. It is truncated, no PyTorch file, or "
             "holds Python objects beside tensors, which are never run"
         ) from error

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embeddings import SPLITS, Embeddings
+from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
 from .atomic import replacing
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 CHUNK_ROWS = 1024
+NAMES_AT_A_TIME = 65_536
 
 
 def load_embeddings(path: str | Path, split: str) -> Embeddings:
@@ -106,7 +108,10 @@ def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h
 def create_split(
     file: "h5py.File", split: str, names: Any, pids: np.ndarray, camids: np.ndarray
 ) -> "h5py.Group":
-    """Add a split with its labels; the caller fills its `features` [N, dim] float32."""
+    """Add a split with its labels; the caller fills its `features` [N, dim] float32.
+
+    names: N strings, which may come from a generator: they are never held all at once.
+    """
     import h5py
 
     rows, dim = len(pids), int(file.attrs["dim"])
@@ -116,6 +121,8 @@ def create_split(
     group.create_dataset("features", (rows, dim), np.float32, chunks=matrix)
     group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=vector)
     group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=vector)
-    texts = np.asarray(list(names), object)
-    group.create_dataset("names", data=texts, dtype=h5py.string_dtype(), chunks=vector)
+    stored = group.create_dataset("names", (rows,), h5py.string_dtype(), chunks=vector)
+    left = iter(names)
+    for block in row_blocks(rows, NAMES_AT_A_TIME):
+        stored[block] = list(islice(left, block.stop - block.start))
     return group

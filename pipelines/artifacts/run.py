@@ -160,4 +160,6 @@ class Run:
         self._verified[name] = key
 
     def _remake(self, name: str) -> str:
-        return f"{remake_command(name)} --run {self.folder}"
+        manifest = self.manifest(name)
+        stage = "" if manifest is None else manifest.stage
+        return f"{remake_command(name, stage=stage)} --run {self.folder}"

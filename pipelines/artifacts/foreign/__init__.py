@@ -1,0 +1,1 @@
+"""Embeddings in other programs' files: one reader a format, and their writers."""

@@ -1,0 +1,165 @@
+""".npz and .npy: read as a stream, never whole, and never as pickled objects."""
+
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ...embeddings import row_blocks
+from ...errors import BadInput
+from .split import ForeignSplit, Warn, checked_split, keyed_fields, rows_per_block
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in .npy format inside some file: its header read, its items on demand."""
+
+    what: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    open: Callable[[], AbstractContextManager[IO[bytes]]]  # positioned behind the header
+
+    def items(self) -> Iterator[np.ndarray]:
+        """Yield the array in blocks along its first axis."""
+        with self.open() as stream:
+            yield from self._fortran_rows(stream) if self.fortran else self._rows(stream)
+
+    def whole(self) -> np.ndarray:
+        """Return the array, read at once (for labels)."""
+        return np.concatenate(list(self.items())) if self.shape[0] else np.empty(0, self.dtype)
+
+    def _rows(self, stream: IO[bytes]) -> Iterator[np.ndarray]:
+        width = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        for block in row_blocks(self.shape[0], rows_per_block(width)):
+            rows = block.stop - block.start
+            content = stream.read(rows * width)
+            if len(content) != rows * width:
+                raise BadInput(f"{self.what} is truncated: it ends within row {block.start} and on")
+            yield np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
+
+    def _fortran_rows(self, stream: IO[bytes]) -> Iterator[np.ndarray]:
+        # Stored column after column: rows need the whole, which lies on the disk meanwhile.
+        with tempfile.TemporaryFile() as spool:
+            shutil.copyfileobj(stream, spool, 1 << 20)
+            spool.flush()
+            columns = np.memmap(spool, self.dtype, "r", shape=self.shape, order="F")
+            width = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+            for block in row_blocks(self.shape[0], rows_per_block(width)):
+                yield np.ascontiguousarray(columns[block])
+
+
+def read_npz(path: Path, warn: Warn) -> list[ForeignSplit]:
+    """Read `{train,query,gallery}_{features,pids,camids,names}` from an .npz, packed or not."""
+    with _named_damage(path), zipfile.ZipFile(path) as archive:
+        keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    splits = []
+    for split, fields in keyed_fields(path, keys, warn).items():
+        arrays = {field: member(path, key) for field, key in fields.items()}
+        splits.append(split_of(path, split, arrays))
+    return splits
+
+
+def split_of(path: Path, split: str, arrays: dict[str, StoredArray]) -> ForeignSplit:
+    """Return one split of stored arrays, its labels read."""
+    features, names, camids = arrays["features"], arrays.get("names"), arrays.get("camids")
+    return checked_split(
+        path,
+        split,
+        shape=features.shape,
+        dtype=features.dtype.name,
+        blocks=features.items,
+        pids=arrays["pids"].whole(),
+        camids=None if camids is None else camids.whole(),
+        names=None if names is None else partial(strings, names),
+        names_count=None if names is None else names.shape[0],
+    )
+
+
+def strings(array: StoredArray) -> Iterator[str]:
+    """Yield a stored array of text, item by item."""
+    if array.dtype.kind not in "US" or len(array.shape) != 1:
+        raise BadInput(f"{array.what}: names must be [N] text; these are {array.dtype}")
+    for block in array.items():
+        for item in block.tolist():
+            yield item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else item
+
+
+def member(path: Path, key: str) -> StoredArray:
+    """Return one array of an .npz, its header read and its size checked."""
+
+    @contextmanager
+    def open_behind(header: int) -> Iterator[IO[bytes]]:
+        with (
+            _named_damage(path),
+            zipfile.ZipFile(path) as archive,
+            archive.open(f"{key}.npy") as stream,
+        ):
+            stream.read(header)
+            yield stream
+
+    with _named_damage(path), zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(f"{key}.npy").file_size
+        with archive.open(f"{key}.npy") as stream:
+            return stored_array(f"{path}, {key}", stream, size, open_behind)
+
+
+def npy(path: Path) -> StoredArray:
+    """Return the array of an .npy file, its header read and its size checked."""
+
+    @contextmanager
+    def open_behind(header: int) -> Iterator[IO[bytes]]:
+        with path.open("rb") as stream:
+            stream.seek(header)
+            yield stream
+
+    with path.open("rb") as stream:
+        return stored_array(str(path), stream, path.stat().st_size, open_behind)
+
+
+def stored_array(
+    what: str,
+    stream: IO[bytes],
+    size: int,
+    open_behind: Callable[[int], AbstractContextManager[IO[bytes]]],
+) -> StoredArray:
+    """Read the header that `stream` begins with; `size` is what header and array take together."""
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read(stream)
+    except (ValueError, KeyError, EOFError) as error:
+        raise BadInput(f"{what} is not an array in .npy format ({error})") from error
+    if dtype.hasobject:
+        raise BadInput(
+            f"{what} holds Python objects, which are never read (they could run code); save names "
+            "with np.array(names, dtype=str) and numbers as numbers"
+        )
+    header, expected = stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size - header != expected:
+        raise BadInput(
+            f"{what} is truncated or damaged: {size - header} bytes for the shape {shape} of "
+            f"{dtype}, which takes {expected}"
+        )
+    if len(shape) == 0:
+        raise BadInput(f"{what} is a single value; an array with a row for each image is wanted")
+    return StoredArray(what, shape, dtype, fortran and len(shape) > 1, lambda: open_behind(header))
+
+
+@contextmanager
+def _named_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise BadInput(f"{path} is truncated or damaged ({error}); make it again") from error

@@ -1,0 +1,162 @@
+"""Parquet with a list column of features beside `path,pid,camid,split`, through pyarrow."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...embeddings import SPLITS
+from ...errors import BadInput
+from .split import ForeignSplit, Warn, checked_split, rows_per_block
+
+COLUMNS = ("path", "pid", "camid", "split")
+
+
+def require_pyarrow() -> Any:
+    """Return `pyarrow.parquet`; BadInput with the command that installs it."""
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise BadInput(
+            "Parquet files need pyarrow: install it with: python -m pip install pyarrow"
+        ) from error
+    return parquet
+
+
+def read_parquet(path: Path, warn: Warn) -> list[ForeignSplit]:
+    """Read a table with a row an image; the features are its one list column of floats."""
+    with _opened(path) as table:
+        schema = table.schema_arrow
+    column = _features_column(path, schema)
+    for needed in ("pid", "split"):
+        if needed not in schema.names:
+            raise BadInput(
+                f"{path} has no column {needed}: its columns are {', '.join(schema.names)}; wanted "
+                f"path,pid,camid,split and a list column (path and camid may be absent)"
+            )
+    unknown = [name for name in schema.names if name not in (*COLUMNS, column)]
+    if unknown:
+        warn(f"{path}: ignored {', '.join(unknown)}")
+    return _splits(path, column, schema)
+
+
+def _splits(path: Path, column: str, schema: Any) -> list[ForeignSplit]:
+    split_names = np.array(list(_values(path, "split")), dtype=object)
+    strange = sorted({str(name) for name in split_names} - set(SPLITS))
+    if strange:
+        raise BadInput(f"{path}: split is {', '.join(strange)}; wanted {', '.join(SPLITS)}")
+    labels = {"pid": _labels(path, "pid")}
+    if "camid" in schema.names:
+        labels["camid"] = _labels(path, "camid")
+    width = _width(path, column)
+    found = []
+    for split in SPLITS:
+        chosen = split_names == split
+        if not chosen.any():
+            continue
+        found.append(
+            checked_split(
+                path,
+                split,
+                shape=(int(chosen.sum()), width),
+                dtype=str(np.dtype(schema.field(column).type.value_type.to_pandas_dtype())),
+                blocks=partial(_blocks, path, column, width, chosen),
+                pids=labels["pid"][chosen],
+                camids=labels["camid"][chosen] if "camid" in labels else None,
+                names=partial(_names, path, chosen) if "path" in schema.names else None,
+            )
+        )
+    if not found:
+        raise BadInput(f"{path} has no rows")
+    return found
+
+
+def _features_column(path: Path, schema: Any) -> str:
+    import pyarrow as pa
+
+    lists = [
+        field.name
+        for field in schema
+        if (
+            pa.types.is_list(field.type)
+            or pa.types.is_large_list(field.type)
+            or pa.types.is_fixed_size_list(field.type)
+        )
+        and pa.types.is_floating(field.type.value_type)
+    ]
+    if "features" in lists:
+        return "features"
+    if len(lists) != 1:
+        raise BadInput(
+            f"{path} has {len(lists)} list columns of floats ({', '.join(lists) or 'none'}); one "
+            "is wanted, or one called features"
+        )
+    return lists[0]
+
+
+def _width(path: Path, column: str) -> int:
+    with _opened(path) as table:
+        for batch in table.iter_batches(batch_size=1, columns=[column]):
+            row = batch.column(0)[0]
+            return len(row) if row.is_valid else 0
+    raise BadInput(f"{path} has no rows")
+
+
+def _blocks(path: Path, column: str, width: int, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    start = 0
+    with _opened(path) as table:
+        for batch in table.iter_batches(batch_size=rows_per_block(width * 8), columns=[column]):
+            lists = batch.column(0)
+            values, rows = lists.flatten(), len(lists)
+            uneven = lists.null_count or values.null_count
+            # pyarrow's flatten drops null rows, so a wrong total finds missing and ragged rows
+            if not uneven and not hasattr(lists.type, "list_size"):
+                uneven = bool((np.diff(lists.offsets.to_numpy()) != width).any())
+            if uneven or len(values) != rows * width:
+                raise BadInput(
+                    f"{path}: rows {start} to {start + rows - 1} of {column} are not all "
+                    f"{width} numbers, as the first is"
+                )
+            mask = chosen[start : start + rows]
+            start += rows
+            if mask.any():
+                yield values.to_numpy(zero_copy_only=False).reshape(rows, width)[mask]
+
+
+def _labels(path: Path, column: str) -> np.ndarray:
+    values = list(_values(path, column))
+    if column == "camid":
+        values = [-1 if value is None else value for value in values]
+    if any(not isinstance(value, int) for value in values):
+        wrong = next(row for row, value in enumerate(values) if not isinstance(value, int))
+        raise BadInput(
+            f"{path}, row {wrong}: {column} is {values[wrong]!r}; a whole number is wanted"
+        )
+    return np.array(values, np.int64)
+
+
+def _names(path: Path, chosen: np.ndarray) -> Iterator[str]:
+    for keep, name in zip(chosen, _values(path, "path"), strict=True):
+        if keep:
+            yield str(name)
+
+
+def _values(path: Path, column: str) -> Iterator[Any]:
+    with _opened(path) as table:
+        for batch in table.iter_batches(columns=[column]):
+            yield from batch.column(0).to_pylist()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    parquet = require_pyarrow()
+    import pyarrow as pa
+
+    try:
+        with parquet.ParquetFile(path) as table:
+            yield table
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path} is no whole Parquet file ({error})") from error

@@ -1,0 +1,288 @@
+"""embeddings of any network, in any of seven formats -> embeddings.h5"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifacts.embeddings import create_embeddings, create_split
+from ..artifacts.foreign.reading import kind_of, read_foreign
+from ..artifacts.foreign.split import ForeignSplit
+from ..artifacts.manifest import Manifest, file_digest
+from ..artifacts.run import Run
+from ..errors import BadInput
+from ..progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import h5py
+
+ARTIFACT, STAGE = "embeddings.h5", "import-embeddings"
+
+
+def import_embeddings(
+    run: Run,
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    dataset: str = "",
+    root: str | os.PathLike[str] = "",
+    drop_bad: bool = False,
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Bring embeddings from .npz, .npy + .csv, .parquet, .pt, .mat or .h5 into a run.
+
+    Every file is read twice in blocks, to check it and to copy it, and never held whole.
+
+    files:    one or more; parts of one split in several files follow each other in this order.
+    root:     the folder below which the names are images, for reports and pictures.
+    drop_bad: leave out rows that are NaN, infinite, too large for float32 or all zero; without it
+              they are refused.
+
+    Raises:
+        BadInput: a file that is not what its name says, labels of another length, widths that
+            differ, bad rows, a name that stands in query and gallery, no space left.
+        StaleArtifact: the run holds other embeddings, and `overwrite` is not given.
+    """
+    sources = [Path(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
+    _require_foreign(run, sources)
+    config = {"dataset": dataset, "root": str(root), "drop_bad": drop_bad}
+    wanted = Manifest(ARTIFACT, STAGE, config, _digests(sources))
+    if run.is_current(wanted, overwrite=overwrite):
+        progress.message(f"{run.path(ARTIFACT)} is up to date")
+        return run.path(ARTIFACT)
+    splits = _joined(read_foreign(sources, progress.warn))
+    for split in splits:
+        progress.message(split.describe())
+    _require_one_width(splits)
+    _compare_identities(splits, progress)
+    kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
+    _require_separate_names(splits, progress)
+    with run.writing(wanted) as (temporary, facts):
+        facts.update(_facts(splits, kept, dataset=dataset, root=root))
+        with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
+            for split, rows in zip(splits, kept, strict=True):
+                _write(file, split, rows, progress)
+    return run.path(ARTIFACT)
+
+
+@dataclass(frozen=True)
+class ImportedSplit:
+    """The parts of one split, one after the other."""
+
+    name: str
+    parts: list[ForeignSplit]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def dim(self) -> int:
+        """The width of the features."""
+        return self.parts[0].dim
+
+    @property
+    def pids(self) -> np.ndarray:
+        """The persons [N]."""
+        return np.concatenate([part.pids for part in self.parts])
+
+    @property
+    def camids(self) -> np.ndarray:
+        """The cameras [N]; -1 where they are not known."""
+        unknown = [np.full(len(part), -1) for part in self.parts]
+        pairs = zip(self.parts, unknown, strict=True)
+        return np.concatenate(
+            [none if part.camids is None else part.camids for part, none in pairs]
+        )
+
+    def names(self) -> Iterator[str]:
+        """Yield each row's name; without names in the file, its split and row."""
+        start = 0
+        for part in self.parts:
+            if part.names is None:
+                yield from (f"{self.name}/{row:07d}" for row in range(start, start + len(part)))
+            else:
+                yield from _stored_names(part)
+            start += len(part)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield the features as float32, [n, dim] a block; what does not fit becomes infinite."""
+        for part in self.parts:
+            for block in part.blocks():
+                with np.errstate(over="ignore", invalid="ignore"):
+                    yield np.ascontiguousarray(block, dtype=np.float32)
+
+    def describe(self) -> str:
+        """Return what was found, in a line."""
+        types = "/".join(sorted({part.dtype for part in self.parts}))
+        people, junk = len(np.unique(self.pids[self.pids >= 0])), int((self.pids < 0).sum())
+        cameras = len(np.unique(self.camids[self.camids >= 0]))
+        return (
+            f"{self.name}: {len(self):,} × {self.dim} {types}, {people:,} identities, "
+            + (f"{cameras} cameras" if cameras else "no camera ids: the same-camera rule is off")
+            + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
+            + ("" if all(part.names for part in self.parts) else ", no names: numbered")
+        )
+
+
+def _stored_names(part: ForeignSplit) -> Iterator[str]:
+    assert part.names is not None
+    for row, name in enumerate(part.names()):
+        if not name or "\0" in name:
+            raise BadInput(f"{part.path}, split {part.split}: row {row} has no name ({name!r})")
+        yield name
+
+
+def _require_foreign(run: Run, sources: list[Path]) -> None:
+    if not sources:
+        raise BadInput("no file given; name one or more files of embeddings")
+    for source in sources:
+        kind_of(source)
+        if run.path(ARTIFACT).exists() and source.samefile(run.path(ARTIFACT)):
+            raise BadInput(f"{source} is this run's own {ARTIFACT}; choose another --run")
+
+
+def _digests(sources: list[Path]) -> dict[str, str]:
+    """Return the files' digests under names that no artifact of the run can have."""
+    digests = {f"file {n}: {path.name}": file_digest(path) for n, path in enumerate(sources, 1)}
+    if len(set(digests.values())) < len(digests):
+        listed = ", ".join(map(str, sources))
+        raise BadInput(f"the same content is given twice: {listed}; give each file once")
+    return digests
+
+
+def _joined(found: dict[str, list[ForeignSplit]]) -> list[ImportedSplit]:
+    return [ImportedSplit(name, parts) for name, parts in found.items()]
+
+
+def _require_one_width(splits: list[ImportedSplit]) -> None:
+    widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{where} {width}" for where, width in widths.items())
+        raise BadInput(f"the widths differ: {listed}; one network makes one width")
+
+
+def _compare_identities(splits: list[ImportedSplit], progress: Progress) -> None:
+    pids = {split.name: split.pids for split in splits}
+    test = [pids[name] for name in ("query", "gallery") if name in pids]
+    if "train" not in pids or not test:
+        return
+    shared = np.intersect1d(pids["train"], np.concatenate(test))
+    shared = shared[shared >= 0]
+    if len(shared):
+        listed = ", ".join(map(str, shared[:5])) + ("…" if len(shared) > 5 else "")
+        progress.warn(
+            f"{len(shared):,} training identities also stand in query or gallery ({listed}): if "
+            "they are the same people, the results will flatter; if train is numbered on its own, "
+            "all is well"
+        )
+
+
+def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> np.ndarray:
+    """Return [N] bool, which rows can be used; refuse the others unless they may be dropped."""
+    lengths = np.empty(len(split), np.float32)  # squared
+    done = 0
+    with progress.task(f"check {split.name}", len(split), "rows") as task:
+        for block in split.blocks():
+            with np.errstate(over="ignore", invalid="ignore"):
+                lengths[done : done + len(block)] = np.einsum("nd,nd->n", block, block)
+            done += len(block)
+            task.advance(len(block))
+    assert done == len(split)
+    infinite, zero = ~np.isfinite(lengths), lengths == 0
+    reasons = [
+        _reason(rows, what)
+        for rows, what in (
+            (infinite, "hold NaN, infinite or too large values"),
+            (zero, "are all zero and have no direction"),
+        )
+        if rows.any()
+    ]
+    where = f"{split.parts[0].path}, split {split.name}"
+    if reasons and not drop_bad:
+        raise BadInput(
+            f"{where}: of {len(split):,} rows {' and '.join(reasons)}; leave them out with "
+            "--drop-bad, or look at the network that made them"
+        )
+    if (infinite | zero).all():
+        raise BadInput(f"{where}: of {len(split):,} rows {' and '.join(reasons)}; none is left")
+    if reasons:
+        progress.warn(f"{split.name}: dropped {' and '.join(reasons)}")
+    return ~(infinite | zero)
+
+
+def _reason(rows: np.ndarray, what: str) -> str:
+    numbers = np.flatnonzero(rows)
+    listed = ", ".join(map(str, numbers[:5])) + ("…" if len(numbers) > 5 else "")
+    return f"{len(numbers):,} {what} (rows {listed})"
+
+
+def _require_separate_names(splits: list[ImportedSplit], progress: Progress) -> None:
+    """Refuse names that stand in query and in gallery; say which stand twice in a split.
+
+    Names are compared by 64-bit hashes, 8 bytes each, and looked up where hashes agree.
+    """
+    keys = {split.name: _name_keys(split) for split in splits}
+    by_name = {split.name: split for split in splits}
+    if {"query", "gallery"} <= set(keys):
+        common = np.intersect1d(keys["query"], keys["gallery"])
+        if len(common):
+            names = _names_with(by_name["query"], common) & _names_with(by_name["gallery"], common)
+            if names:
+                raise BadInput(
+                    f"{len(names):,} names stand in query and in gallery ({_some(names)}): a query "
+                    "must not find itself; take them out of one, or put their folder before them"
+                )
+    for split in splits:
+        unique, counts = np.unique(keys[split.name], return_counts=True)
+        if (counts > 1).any():
+            names = _names_with(split, unique[counts > 1])
+            progress.warn(
+                f"{split.name}: {len(names):,} names stand more than once ({_some(names)})"
+            )
+
+
+def _name_keys(split: ImportedSplit) -> np.ndarray:
+    return np.fromiter(map(hash, split.names()), np.int64, len(split))
+
+
+def _names_with(split: ImportedSplit, keys: np.ndarray) -> set[str]:
+    wanted = set(keys.tolist())
+    return {name for name in split.names() if hash(name) in wanted}
+
+
+def _some(names: Iterable[str]) -> str:
+    chosen = sorted(names)
+    return ", ".join(chosen[:3]) + ("…" if len(chosen) > 3 else "")
+
+
+def _write(file: "h5py.File", split: ImportedSplit, keep: np.ndarray, progress: Progress) -> None:
+    names = compress(split.names(), keep)
+    group = create_split(file, split.name, names, split.pids[keep], split.camids[keep])
+    read = written = 0
+    with progress.task(f"import {split.name}", len(split), "rows") as task:
+        for block in split.blocks():
+            rows = block[keep[read : read + len(block)]]
+            group["features"][written : written + len(rows)] = rows
+            read, written = read + len(block), written + len(rows)
+            task.advance(len(block))
+
+
+def _facts(
+    splits: list[ImportedSplit], kept: list[np.ndarray], *, dataset: str, root: Any
+) -> dict[str, Any]:
+    types = sorted({part.dtype for split in splits for part in split.parts})
+    return {
+        "dataset": dataset,
+        "root": str(Path(root).absolute()) if str(root) else "",
+        "dim": splits[0].dim,
+        "counts": {split.name: int(rows.sum()) for split, rows in zip(splits, kept, strict=True)},
+        "dropped": {
+            split.name: int((~rows).sum()) for split, rows in zip(splits, kept, strict=True)
+        },
+        "source_dtype": "/".join(types),
+        "cameras": any(bool((split.camids >= 0).any()) for split in splits),
+    }
