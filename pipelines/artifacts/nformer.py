@@ -1,0 +1,39 @@
+"""nformer.pt: an NFormer's weights and settings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput
+from .checkpoints import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.nformer import NFormer
+
+KIND = "nformer"
+
+
+def save_nformer(path: str | Path, model: "NFormer", **facts: Any) -> None:
+    """Write a model to `path` itself, with JSON-able facts about its making."""
+    meta = {"kind": KIND, "model": model.settings, "facts": facts}
+    save_checkpoint(Path(path), model.state_dict(), meta)
+
+
+def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "NFormer":
+    """Return the model in nformer.pt, in evaluation mode on `device`.
+
+    Raises:
+        BadInput: no such file, truncated, or not an NFormer of ours.
+    """
+    from ..models.nformer import NFormer
+
+    tensors, meta = load_checkpoint(Path(path))
+    if meta.get("kind") != KIND:
+        raise BadInput(
+            f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
+            "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
+        )
+    model = NFormer(**meta["model"])
+    model.load_state_dict(tensors)
+    return model.eval().to(device)

@@ -1,0 +1,63 @@
+"""Which rows read which: nearest neighbours, and the edges that both ends agree on (Eq. 7)."""
+
+import torch
+from torch import Tensor
+
+BLOCK_SIMILARITIES = 1 << 25  # similarities held at once: 128 MiB
+BLOCK_COMPARISONS = 1 << 24
+
+
+def nearest(asking: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest inner products of each row with others, its own left out.
+
+    asking, keys: [N, c].   returns: values and indices [N, min(k, N - 1)], largest first.
+    Exact, in blocks of rows: no [N, N] is ever held.
+    """
+    rows = len(asking)
+    values, indices = [], []
+    for start in range(0, rows, block_rows(rows)):
+        part = asking[start : start + block_rows(rows)] @ keys.T  # [block, N]
+        part.diagonal(start).fill_(-torch.inf)
+        value, index = part.topk(min(k, rows - 1), dim=1)
+        values.append(value)
+        indices.append(index)
+    return torch.cat(values), torch.cat(indices)
+
+
+def nearest_of(asking: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest inner products of each row with the rows of another set.
+
+    asking: [Q, c].   keys: [G, c].   returns: values and indices [Q, min(k, G)], largest first.
+    """
+    values, indices = [], []
+    for start in range(0, len(asking), block_rows(len(keys))):
+        part = asking[start : start + block_rows(len(keys))] @ keys.T
+        value, index = part.topk(min(k, len(keys)), dim=1)
+        values.append(value)
+        indices.append(index)
+    if not values:
+        empty = asking.new_empty(0, min(k, len(keys)))
+        return empty, empty.long()
+    return torch.cat(values), torch.cat(indices)
+
+
+def reciprocal(neighbours: Tensor) -> Tensor:
+    """Return which of each row's neighbours list that row themselves (Eq. 7).
+
+    neighbours: [N, H, K] int64, a list for each row and head, in any order.   returns: bool.
+    """
+    rows, heads, width = neighbours.shape
+    kept = torch.empty_like(neighbours, dtype=torch.bool)
+    of_head = torch.arange(heads, device=neighbours.device)[None, :, None]
+    block = max(1, BLOCK_COMPARISONS // max(1, heads * width * width))
+    for start in range(0, rows, block):
+        part = neighbours[start : start + block]  # [block, H, K]
+        theirs = neighbours[part, of_head]  # [block, H, K, K]
+        me = torch.arange(start, start + len(part), device=part.device)
+        kept[start : start + block] = (theirs == me[:, None, None, None]).any(dim=3)
+    return kept
+
+
+def block_rows(columns: int) -> int:
+    """Return how many rows of `columns` similarities make a block."""
+    return max(1, BLOCK_SIMILARITIES // max(1, columns))
