@@ -49,3 +49,14 @@ def test_commands_and_options_exist(line):
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_documented(name):
     assert re.search(rf"nformer {name}\b", README.read_text()), f"README does not show: {name}"
+
+
+def snippets() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.M | re.S)
+
+
+@pytest.mark.parametrize("code", snippets(), ids=lambda code: code.splitlines()[1][:40])
+def test_python_snippets_run(code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})  # our own text
+    assert capsys.readouterr().out.strip(), "a snippet prints what it found"
