@@ -6,7 +6,9 @@ import typer
 
 from .commands import (
     evaluate,
+    export_embeddings,
     extract,
+    import_embeddings,
     info,
     train_backbone,
     train_nformer,
@@ -22,6 +24,7 @@ app = typer.Typer(
 )
 
 STAGES = "The data's way"
+ELSEWHERE = "Embeddings from and for elsewhere"
 LOOK = "Look and measure"
 
 
@@ -47,4 +50,6 @@ app.command("train-backbone", rich_help_panel=STAGES)(train_backbone.command)
 app.command("extract", rich_help_panel=STAGES)(extract.command)
 app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
 app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
+app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
+app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("info", rich_help_panel=LOOK)(info.command)

@@ -1,9 +1,10 @@
 """Results -> rich tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -48,4 +49,17 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
         made_from = ", ".join(row.inputs) or "–"
         size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
         table.add_row(row.name, state, f"nformer {row.command}", made_from, size, row.note)
+    return table
+
+
+def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
+    """Show what an import found: rows, identities and cameras, split by split."""
+    table = Table(title=escape(f"{title or 'embeddings'}: {facts['dim']} numbers a row"))
+    table.title_justify = "left"
+    for column in ("split", "rows", "identities", "cameras", "dropped"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, rows in facts["counts"].items():
+        cameras = facts["cameras"][split] or "none known"
+        people, dropped = facts["identities"][split], facts["dropped"][split]
+        table.add_row(split, f"{rows:,}", f"{people:,}", f"{cameras}", f"{dropped:,}")
     return table

@@ -18,6 +18,8 @@ _HOMES = {
     "extract": "stages.extract",
     "train_nformer": "stages.train_nformer",
     "evaluate": "stages.evaluate",
+    "import_embeddings": "stages.import_embeddings",
+    "export_embeddings": "stages.export_embeddings",
     "Embeddings": "embeddings",
     "load_embeddings": "artifacts.embeddings",
     "save_embeddings": "artifacts.embeddings",
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
     from .retrieval.rerank import rerank_k_reciprocal
     from .retrieval.search import nearest_neighbours, search
     from .stages.evaluate import evaluate
+    from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract
+    from .stages.import_embeddings import import_embeddings
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer
 

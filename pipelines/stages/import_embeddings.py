@@ -274,15 +274,17 @@ def _write(file: "h5py.File", split: ImportedSplit, keep: np.ndarray, progress: 
 def _facts(
     splits: list[ImportedSplit], kept: list[np.ndarray], *, dataset: str, root: Any
 ) -> dict[str, Any]:
-    types = sorted({part.dtype for split in splits for part in split.parts})
-    return {
-        "dataset": dataset,
-        "root": str(Path(root).absolute()) if str(root) else "",
-        "dim": splits[0].dim,
-        "counts": {split.name: int(rows.sum()) for split, rows in zip(splits, kept, strict=True)},
-        "dropped": {
-            split.name: int((~rows).sum()) for split, rows in zip(splits, kept, strict=True)
-        },
-        "source_dtype": "/".join(types),
-        "cameras": any(bool((split.camids >= 0).any()) for split in splits),
-    }
+    facts: dict[str, Any] = {"dataset": dataset, "dim": splits[0].dim}
+    facts["root"] = str(Path(root).absolute()) if str(root) else ""
+    types = {part.dtype for split in splits for part in split.parts}
+    facts["source_dtype"] = "/".join(sorted(types))
+    for split, rows in zip(splits, kept, strict=True):
+        pids, camids = split.pids[rows], split.camids[rows]
+        for what, count in (
+            ("counts", int(rows.sum())),
+            ("dropped", int((~rows).sum())),
+            ("identities", len(np.unique(pids[pids >= 0]))),
+            ("cameras", len(np.unique(camids[camids >= 0]))),
+        ):
+            facts.setdefault(what, {})[split.name] = count
+    return facts

@@ -42,7 +42,9 @@ def read_mat(path: Path, warn: Warn) -> list[ForeignSplit]:
     for split in found:
         for short in ("f", "label"):
             if f"{split}_{short}" not in shapes:
-                raise BadInput(f"{path} has {split} but no {split}_{short}; it is needed")
+                raise BadInput(
+                    f"{path} has {split} but no {split}_{short}: missing, or the file is truncated"
+                )
     turned = _turned(path, found, shapes, default=newer)
     return [_split(path, file, split, shapes, turned=turned[split]) for split in found]
 

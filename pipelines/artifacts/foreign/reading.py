@@ -93,7 +93,11 @@ def kind_of(path: Path) -> str:
     if content != kind and not (kind == "mat" and content in ("h5", "")) and content != "any":
         raise BadInput(
             f"{path} is not what its name says: {path.suffix} is wanted, but it "
-            + (f"begins like a {content} file" if content else "is of no kind that is read here")
+            + (
+                f"begins like a {'text' if content == 'csv' else content} file"
+                if content
+                else "is of no kind that is read here"
+            )
         )
     return kind
 

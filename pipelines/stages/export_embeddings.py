@@ -1,0 +1,67 @@
+"""embeddings.h5 or refined.h5 -> .npz, .npy + .csv, .parquet or .mat for other programs"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..artifacts.foreign.reading import read_h5
+from ..artifacts.foreign.writing import write_foreign
+from ..artifacts.run import Run
+from ..embeddings import SPLITS
+from ..errors import BadInput
+from ..progress import Progress, Silent
+
+ARTIFACTS = {"raw": "embeddings.h5", "refined": "refined.h5"}
+DTYPES = ("auto", "float16", "float32", "float64")
+
+
+def export_embeddings(
+    run: Run,
+    file: str | os.PathLike[str],
+    *,
+    stage: str = "raw",
+    splits: Sequence[str] = (),
+    dtype: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Write a run's embeddings to a file whose ending names the format. Returns its path.
+
+    An .npy gets a .csv of `path,pid,camid,split` beside it. Camera ids are left out where none
+    are known. What was imported as float16 or float32 leaves with the same bytes.
+
+    stage:  raw (embeddings.h5) or refined (refined.h5).   splits: all there are, if none is given.
+    dtype:  auto is float16 for raw embeddings that were imported so, and float32 for all others.
+
+    Raises:
+        BadInput: an ending, stage, split or type that is unknown, or a file that is there already.
+        MissingArtifact: the run has no such embeddings.
+    """
+    path = Path(file)
+    _require_known("--stage", stage, tuple(ARTIFACTS))
+    _require_known("--dtype", dtype, DTYPES)
+    source = run.artifact(ARTIFACTS[stage])
+    chosen = read_h5(source)
+    present = [split.split for split in chosen]
+    for split in splits:
+        _require_known("--split", split, tuple(name for name in SPLITS if name in present))
+    chosen = [split for split in chosen if not splits or split.split in splits]
+    companions = [path, path.with_suffix(".csv")] if path.suffix.lower() == ".npy" else [path]
+    for companion in companions:
+        if companion.exists() and not overwrite:
+            raise BadInput(f"{companion} is there already; add --overwrite to replace it")
+    kept = _kept_type(run, stage, path) if dtype == "auto" else dtype
+    with progress.task(f"export {stage}", sum(map(len, chosen)), "rows") as task:
+        write_foreign(path, chosen, dtype=kept, advance=task.advance)
+    return path
+
+
+def _kept_type(run: Run, stage: str, path: Path) -> str:
+    source = run.facts(ARTIFACTS[stage]).get("source_dtype", "float32")
+    half = stage == "raw" and source == "float16" and path.suffix.lower() != ".mat"
+    return "float16" if half else "float32"
+
+
+def _require_known(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise BadInput(f"{option} {value}: not known; wanted {', '.join(known)}")
