@@ -1,0 +1,81 @@
+"""Identities kept out of a training, and what refinement does to their ranking."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..embeddings import Embeddings
+from ..models.nformer import NFormer
+from ..models.refinement import refine
+from ..retrieval.metrics import score
+from ..seeding import numpy_generator
+
+ENOUGH = 32  # identities from which on at least SMALLEST are held out
+SMALLEST = 8
+
+
+def split_identities(
+    train: Embeddings, *, share: float, seed: int
+) -> tuple[Embeddings, Embeddings | None]:
+    """Return the embeddings to train on and those of a seeded share of the identities.
+
+    At least 8 of 32 identities or more, at least 2 of fewer; none where that leaves fewer than 2.
+    """
+    identities = np.unique(train.pids)
+    least = SMALLEST if len(identities) >= ENOUGH else 2
+    count = max(least, round(share * len(identities))) if share > 0 else 0
+    if not count or len(identities) - count < 2:
+        return train, None
+    kept_out = numpy_generator(seed, "held out").choice(identities, count, replace=False)
+    mask = np.isin(train.pids, kept_out)
+    return train.select(~mask), train.select(mask)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out identities as a small test set of their own: never trained on."""
+
+    query: Embeddings
+    gallery: Embeddings
+
+    @staticmethod
+    def of(embeddings: Embeddings, *, seed: int) -> "HeldOut | None":
+        """Make queries of one image of each identity and camera; the rest is the gallery.
+
+        None where no query has a match: every identity was seen once, or by one camera only.
+        """
+        random = numpy_generator(seed, "held-out queries").permutation(len(embeddings))
+        keys = np.stack([embeddings.pids, embeddings.camids], axis=1)[random]
+        first = np.unique(keys, axis=0, return_index=True)[1]
+        chosen = np.zeros(len(embeddings), bool)
+        chosen[random[first]] = True
+        query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
+        return HeldOut(query, gallery) if _has_match(query, gallery) else None
+
+    @property
+    def identities(self) -> int:
+        """The number of identities held out."""
+        return len(np.unique(np.concatenate([self.query.pids, self.gallery.pids])))
+
+    def baseline(self) -> float:
+        """Return the mAP of the embeddings as they are."""
+        return score(self.query, self.gallery).mean_ap
+
+    def refined(self, model: NFormer, *, landmarks: str, seed: int) -> float:
+        """Return the mAP after refinement, each query on its own."""
+        pair = refine(model, self.query, self.gallery, landmarks=landmarks, seed=seed)
+        return score(*pair).mean_ap
+
+
+def _has_match(query: Embeddings, gallery: Embeddings) -> bool:
+    seen = {(int(pid), int(cam)) for pid, cam in zip(gallery.pids, gallery.camids, strict=True)}
+    persons = {pid for pid, _ in seen}
+    if not query.has_cameras:
+        return any(int(pid) in persons for pid in query.pids)
+    cameras: dict[int, set[int]] = {}
+    for pid, cam in seen:
+        cameras.setdefault(pid, set()).add(cam)
+    return any(
+        cameras.get(int(pid), set()) - {int(cam)}
+        for pid, cam in zip(query.pids, query.camids, strict=True)
+    )
