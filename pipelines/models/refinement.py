@@ -200,7 +200,8 @@ def query_edges(
 
 def fill_up(query: Tensor) -> Tensor:
     """Return queries filled up with rows of zeros, so that one is multiplied as many are."""
-    return functional.pad(query, (0, 0, 0, -len(query) % ROW_MULTIPLE))
+    rows = max(1, -(-len(query) // ROW_MULTIPLE)) * ROW_MULTIPLE
+    return functional.pad(query, (0, 0, 0, rows - len(query)))
 
 
 @dataclass(frozen=True)

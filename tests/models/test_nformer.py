@@ -7,14 +7,7 @@ from pipelines.errors import BadInput
 from pipelines.models.nformer import NFormer
 from pipelines.models.released import nformer_from_released
 
-from .dense import dense_nformer
-
-CHOICES = [
-    (graph, mask, affinity)
-    for graph in ("cosine", "affinity")
-    for mask in ("reciprocal", "topk", "none")
-    for affinity in ("landmarks", "exact")
-]
+from .dense import CHOICES, dense_nformer, rows_of, sharp
 
 
 @pytest.fixture(scope="module")
@@ -26,26 +19,6 @@ def golden(shared):
 def released(golden):
     state = {name[3:]: value for name, value in golden.items() if name.startswith("sd/")}
     return nformer_from_released(state)
-
-
-def sharp(model):
-    """Give weights that attend clearly: initial ones attend to everything alike."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for block in model.blocks:
-            for part in (block.attention.query, block.attention.key):
-                part.weight.copy_(
-                    torch.randn(part.weight.shape, generator=generator) / model.dim**0.25
-                )
-                part.bias.copy_(torch.randn(part.bias.shape, generator=generator) * 0.1)
-    return model
-
-
-def rows_of(count, dim, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(max(1, count // 6), dim, generator=generator)
-    rows = centres[torch.arange(count) % len(centres)]
-    return functional.normalize(rows + 0.7 * torch.randn(count, dim, generator=generator))
 
 
 def test_the_released_codes_evaluation(golden):
@@ -75,7 +48,7 @@ def test_the_released_codes_training_step(golden):
     assert (features - golden["train_feat"]).abs().max() < 1e-4
     loss = (logits * golden["loss_ws"]).mean() + (features * golden["loss_wf"]).mean()
     loss = loss + 0.5 * logits.square().mean() + features[..., 0].pow(3).mean()
-    assert float(loss) == pytest.approx(float(golden["train_loss"]), abs=1e-6)
+    assert loss.item() == pytest.approx(float(golden["train_loss"]), abs=1e-6)
     loss.backward()
     assert (model.bottleneck.running_var - golden["bn_running_var_after_train"]).abs().max() < 1e-5
     assert (
