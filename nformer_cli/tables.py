@@ -41,14 +41,15 @@ def evaluation_table(result: "Evaluation") -> Table:
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     """Show a run's artifacts: what each was made from, and its state."""
     table = Table(title=f"{folder}", title_justify="left")
-    for column in ("artifact", "state", "made by", "from", "size", "what"):
-        table.add_column(column, overflow="fold")
+    for column in ("artifact", "state", "made by", "from", "size"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("what", overflow="fold")
     colours = {"whole": "green", "missing": "dim", "stale": "yellow", "damaged": "red"}
     for row in rows:
         state = f"[{colours[row.state]}]{row.state}[/]"
-        made_from = ", ".join(row.inputs) or "–"
+        made_from = "\n".join(row.inputs) or "–"
         size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
-        table.add_row(row.name, state, f"nformer {row.command}", made_from, size, row.note)
+        table.add_row(row.name, state, row.command, made_from, size, row.note)
     return table
 
 

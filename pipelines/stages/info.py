@@ -67,6 +67,6 @@ def _summary(manifest: Manifest) -> str:
     short = {
         key: value
         for key, value in manifest.facts.items()
-        if isinstance(value, int | float | str) and len(str(value)) <= 24
+        if isinstance(value, int | float | str) and 0 < len(str(value)) <= 24
     }
     return ", ".join(f"{key} {value}" for key, value in sorted(short.items()))
