@@ -13,15 +13,17 @@ from torch.nn import functional
 
 from ..embeddings import Embeddings, row_blocks
 from ..errors import BadInput
+from ..retrieval.search import nearest_neighbours, search
 from .attention import Projected
 from .edges import Edges
-from .graph import nearest, nearest_of
+from .graph import nearest_of
 from .landmarks import choose_landmarks, given_landmarks
 from .nformer import Block, NFormer
 
 Protocol = Literal["isolated", "joint"]
 BLOCK_ROWS = 4096  # rows in the feed-forward network at once
 ROW_MULTIPLE = 16  # queries are filled up to it: a product's rounding depends on very small shapes
+SPARE = 4  # candidates beyond k, whose order rounding may have changed
 LOG = getLogger("nformer")
 
 
@@ -170,14 +172,10 @@ def gallery_graph(model: NFormer, rows: Tensor) -> GalleryGraph:
     """Return the cosine graph of a prepared set, [N, d]."""
     if model.mask == "none" or model.graph == "affinity":
         return GalleryGraph(None, None)
-    similarity, lists = nearest(rows, rows, model.neighbours - 1)
-    full = similarity.shape[1] == model.neighbours - 1
-    if not full:
-        reach = similarity.new_full((len(rows),), -torch.inf)
-    elif model.neighbours == 1:
-        reach = similarity.new_ones(len(rows))
-    else:
-        reach = similarity[:, -1]
+    lists = nearest_neighbours(rows, model.neighbours)[1]  # [N, min(k, N)], self first
+    reach = rows.new_full((len(rows),), -torch.inf)
+    if lists.shape[1] == model.neighbours:
+        reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
     return GalleryGraph(model.masked_edges(lists[:, None]), reach)
 
 
@@ -190,12 +188,29 @@ def query_edges(
     """
     if graph.reach is None:
         return None
-    similarity, lists = nearest_of(query, gallery, model.neighbours - 1)
-    kept = similarity.new_ones(similarity.shape, dtype=torch.bool)
+    lists = search(query, gallery, model.neighbours - 1 + SPARE)[1].sort(dim=1).values
+    similarity, order = similarity_of(query, gallery, lists).sort(
+        dim=1, descending=True, stable=True
+    )
+    lists = lists.gather(1, order)[:, : model.neighbours - 1]
+    kept = torch.ones_like(lists, dtype=torch.bool)
     if model.mask == "reciprocal":
-        kept &= similarity > graph.reach[lists]
+        kept = similarity[:, : model.neighbours - 1] > graph.reach[lists]
     kept[count:] = False
     return Edges.of(lists[:, None], kept[:, None], heads=model.heads, sources=len(gallery))
+
+
+def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:
+    """Return the cosine of each row with those it lists, the same however many rows there are.
+
+    rows: [N, d].   others: [M, d].   lists: [N, K] int64.   returns: [N, K] float32, rounded from
+    float64: a matrix product's last bit depends on its shape, and an edge must not.
+    """
+    found = torch.empty(lists.shape, device=rows.device)
+    for part in row_blocks(len(rows), max(1, BLOCK_ROWS // max(1, lists.shape[1]))):
+        near, far = rows[part].double(), others[lists[part]].double()  # [b, d], [b, K, d]
+        found[part] = (far @ near[:, :, None])[:, :, 0].float()
+    return found
 
 
 def fill_up(query: Tensor) -> Tensor:
