@@ -1,0 +1,41 @@
+"""backbone.pt: a trained image encoder and how to build it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadInput
+from .checkpoints import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    from ..models.backbone import Backbone
+
+KIND = "backbone"
+
+
+def save_backbone(path: Path, backbone: "Backbone", facts: dict[str, Any]) -> None:
+    """Write a backbone to `path` itself; `facts` are those that `load_backbone` builds it from.
+
+    facts: arch, last_stage, dim, classes, height, width.
+    """
+    save_checkpoint(path, backbone.state_dict(), {"kind": KIND, **facts})
+
+
+def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
+    """Return the backbone of a backbone.pt, in evaluation mode on the CPU, and its facts.
+
+    Raises:
+        BadInput: not a backbone's checkpoint.
+    """
+    from ..models.backbone import build_backbone
+
+    tensors, facts = load_checkpoint(Path(path))
+    if facts.get("kind") != KIND:
+        raise BadInput(f"{path} is a checkpoint of another kind; a backbone.pt is wanted")
+    backbone = build_backbone(
+        facts["arch"],
+        classes=facts["classes"],
+        dim=facts["dim"],
+        last_stage=facts["last_stage"],
+    )
+    backbone.load_state_dict(tensors)
+    return backbone.eval(), facts

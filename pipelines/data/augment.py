@@ -1,0 +1,76 @@
+"""Augmentation and normalisation of whole batches, on the device that the network is on."""
+
+import torch
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights want it
+STD = (0.229, 0.224, 0.225)
+ERASED_AREA = (0.02, 0.4)  # share of the image, Zhong et al., Random Erasing, AAAI 2020
+ERASED_ASPECT = (0.3, 1 / 0.3)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return [B, 3, H, W] uint8 as float32 of zero mean and unit deviation, layout kept."""
+    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1) * 255
+    return (images - mean) / std
+
+
+def augment(
+    images: Tensor, *, flip: float, pad: int, erase: float, generator: torch.Generator
+) -> Tensor:
+    """Return a training batch: mirrored, shifted, normalised and erased, each image by itself.
+
+    images: [B, 3, H, W] uint8.   returns: [B, 3, H, W] float32.
+    flip, erase: probabilities.   pad: pixels of black border before a random crop.
+    generator:   a CPU generator: the same draws on every device.
+    """
+    if flip > 0:
+        images = random_flip(images, flip, generator)
+    if pad > 0:
+        images = random_crop(images, pad, generator)
+    images = normalise(images)
+    return random_erase(images, erase, generator) if erase > 0 else images
+
+
+def random_flip(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Mirror each image of [B, 3, H, W] left to right with a probability."""
+    mirrored = torch.rand(len(images), generator=generator) < probability
+    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+    """Shift each image of [B, 3, H, W] by up to `pad` pixels each way, black coming in."""
+    count, _, height, width = images.shape
+    layout = torch.contiguous_format
+    if images.is_contiguous(memory_format=torch.channels_last):
+        layout = torch.channels_last
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    top, left = torch.randint(0, 2 * pad + 1, (2, count), generator=generator).to(images.device)
+    rows = top[:, None] + torch.arange(height, device=images.device)  # [B, H]
+    columns = left[:, None] + torch.arange(width, device=images.device)  # [B, W]
+    each = torch.arange(count, device=images.device)[:, None, None]
+    cropped = padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]  # B H W 3
+    return cropped.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def random_erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Set a random rectangle of each normalised image to the mean colour, with a probability."""
+    count, _, height, width = images.shape
+    chosen = torch.rand(count, generator=generator) < probability
+    low, high = ERASED_AREA
+    area = height * width * (low + (high - low) * torch.rand(count, generator=generator))
+    low, high = ERASED_ASPECT
+    aspect = low + (high - low) * torch.rand(count, generator=generator)
+    tall = (area * aspect).sqrt().round().clamp(1, height - 1)  # [B]
+    wide = (area / aspect).sqrt().round().clamp(1, width - 1)
+    top = (torch.rand(count, generator=generator) * (height - tall + 1)).floor()
+    left = (torch.rand(count, generator=generator) * (width - wide + 1)).floor()
+    inside_rows = _between(torch.arange(height), top, tall)  # [B, H]
+    inside_columns = _between(torch.arange(width), left, wide)  # [B, W]
+    erased = (inside_rows[:, :, None] & inside_columns[:, None, :]) & chosen[:, None, None]
+    return images.masked_fill(erased[:, None].to(images.device), 0.0)
+
+
+def _between(position: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    return (position >= start[:, None]) & (position < (start + length)[:, None])

@@ -1,0 +1,120 @@
+"""Batches of decoded images, prepared by threads while the network works on earlier ones."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .images import ImageSource, UnreadableImage
+
+T = TypeVar("T")
+AHEAD = 3  # batches being prepared while one is worked on
+
+
+class Batch(NamedTuple):
+    """images: [B, 3, H, W] uint8 in channels_last order.   rows: [B] int64 of the source."""
+
+    images: Tensor
+    rows: np.ndarray
+
+
+class BatchLoader:
+    """Decodes batches of rows of an image source, in order, `AHEAD` batches ahead.
+
+    Threads, not processes: decoding and resizing release Python's lock, nothing is copied between
+    processes, and nothing is left behind when the program is killed.
+
+    on_bad_image: "fail" raises UnreadableImage; "skip" leaves the row out and notes it in
+    `skipped`, {name: reason}. `waited` is the time in seconds spent waiting for images.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        *,
+        workers: int = -1,
+        on_bad_image: Literal["fail", "skip"] = "fail",
+        pin: bool = False,
+    ) -> None:
+        self.source = source
+        self.workers = workers if workers >= 0 else default_workers()
+        self.on_bad_image, self.pin = on_bad_image, pin
+        self.skipped: dict[str, str] = {}
+        self.waited = 0.0
+
+    def iterate(self, batches: Iterable[Sequence[int] | np.ndarray]) -> Iterator[Batch]:
+        """Yield each batch of rows as images; a batch without a readable image is left out."""
+        pool: Executor = _Inline()
+        if self.workers:
+            pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        waiting: deque[tuple[Sequence[int] | np.ndarray, Tensor, list[Future[str]]]] = deque()
+        try:
+            for rows in batches:
+                waiting.append((rows, *self._begin(rows, pool)))
+                if len(waiting) > AHEAD:
+                    yield from self._finished(*waiting.popleft())
+            while waiting:
+                yield from self._finished(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _begin(
+        self, rows: Sequence[int] | np.ndarray, pool: Executor
+    ) -> tuple[Tensor, list[Future[str]]]:
+        shape = (len(rows), self.source.height, self.source.width, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin)
+        target = images.numpy()
+        return images, [pool.submit(self._read, int(row), target[i]) for i, row in enumerate(rows)]
+
+    def _read(self, row: int, target: np.ndarray) -> str:
+        """Decode a row into `target` [H, W, 3]; return why it cannot be, or nothing."""
+        try:
+            target[:] = self.source.read(row)
+        except UnreadableImage as error:
+            if self.on_bad_image == "fail":
+                raise
+            return error.reason
+        return ""
+
+    def _finished(
+        self, rows: Sequence[int] | np.ndarray, images: Tensor, reading: list[Future[str]]
+    ) -> Iterator[Batch]:
+        start = time.perf_counter()
+        reasons = [future.result() for future in reading]
+        self.waited += time.perf_counter() - start
+        index = np.asarray(rows, dtype=np.int64)
+        if any(reasons):
+            for row, reason in zip(index, reasons, strict=True):
+                if reason:
+                    self.skipped[self.source.names[row]] = reason
+            good = np.flatnonzero([not reason for reason in reasons])
+            images, index = images[torch.from_numpy(good)], index[good]
+        if len(index):
+            yield Batch(images.permute(0, 3, 1, 2), index)
+
+
+def default_workers() -> int:
+    """Return as many decoding threads as this process may use cores, at most 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(16, cores or 1))
+
+
+def ordered_batches(rows: int, size: int) -> Iterator[range]:
+    """Yield all rows in order, `size` at a time."""
+    for start in range(0, rows, size):
+        yield range(start, min(start + size, rows))
+
+
+class _Inline(Executor):
+    """Runs each call at once, in the caller's thread."""
+
+    def submit(self, call: Callable[..., T], /, *given: Any, **named: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(call(*given, **named))
+        return future

@@ -1,0 +1,135 @@
+"""Finding a data set's folders and listing its images, whatever else lies beside them."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ..errors import BadInput
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+DEPTH = 8  # levels of folders looked into; real layouts have three
+
+
+def find_home(root: Path, *, names: Iterable[str], needs: Sequence[str], dataset: str) -> Path:
+    """Return the folder that holds `needs`: `root`, or one called one of `names` in or below it.
+
+    Cases of letters do not matter. Looks two levels down.
+
+    Raises:
+        BadInput: `root` is missing, no folder, empty, or nothing in it has this layout.
+    """
+    entries = require_folder(root, dataset)
+    wanted = {name.lower() for name in names}
+    candidates = [root, *_called(root, wanted)]
+    candidates += [inner for outer in candidates[1:] for inner in _called(outer, wanted)]
+    for candidate in candidates:
+        if all(child(candidate, need) is not None for need in needs):
+            return candidate
+    raise BadInput(
+        f"{root} does not hold {dataset}: wanted {', '.join(needs)}, in it or in a folder called "
+        f"{' or '.join(sorted(names))}; found {shortened(entries)}"
+    )
+
+
+def require_folder(root: Path, dataset: str) -> list[str]:
+    """Return the sorted names in the folder `root`.
+
+    Raises:
+        BadInput: there is no such folder, it cannot be read, or it is empty.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "is not there"
+        raise BadInput(
+            f"{root} {what}; --root (or NFORMER_DATA) must be the folder of {dataset} or the "
+            f"folder it lies in. `nformer datasets` says where to get it"
+        )
+    entries = sorted(entry.name for entry in scan(root))
+    if not entries:
+        raise BadInput(f"{root} is empty; --root must be the folder of {dataset}")
+    return entries
+
+
+def child(folder: Path, name: str) -> Path | None:
+    """Return the entry `name` of a folder, whatever the case of its letters, or None.
+
+    `name` may have several parts: "images/train".
+    """
+    place = folder
+    for part in name.split("/"):
+        exact = place / part
+        if not exact.exists():
+            if not place.is_dir():
+                return None
+            same = [entry for entry in scan(place) if entry.name.lower() == part.lower()]
+            if not same:
+                return None
+            exact = Path(min(same, key=lambda entry: entry.name).path)
+        place = exact
+    return place
+
+
+def image_names(folder: Path, *, deep: bool = False) -> list[str]:
+    """Return the names of the images in a folder, sorted; with `deep`, those below it as well.
+
+    Hidden files and other kinds (Thumbs.db, notes) are left out. A folder reached twice through
+    links is listed once.
+
+    Raises:
+        BadInput: a name that is not UTF-8, or a folder that cannot be read.
+    """
+    return sorted(_walk(folder, "", DEPTH if deep else 0, {_identity(folder)}))
+
+
+def scan(folder: Path | str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder; BadInput when it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def is_image(name: str) -> bool:
+    """Return whether a file name is one of an image that we read."""
+    return name.lower().endswith(IMAGE_ENDINGS) and not name.startswith(".")
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """Return a list of names as words, with a count of those left out."""
+    if not names:
+        return "nothing"
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _walk(folder: Path, prefix: str, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
+    for entry in scan(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if depth and (identity := _identity(Path(entry.path))) not in seen:
+                seen.add(identity)
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", depth - 1, seen)
+        elif is_image(entry.name):
+            yield prefix + _utf8(entry.name, folder)
+
+
+def _utf8(name: str, folder: Path) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadInput(
+            f"{str(folder).encode(errors='replace').decode()}: the name {name!r} is not UTF-8; "
+            "rename the file"
+        ) from None
+    return name
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _called(folder: Path, names: set[str]) -> list[Path]:
+    found = [entry for entry in scan(folder) if entry.name.lower() in names and entry.is_dir()]
+    return [Path(entry.path) for entry in sorted(found, key=lambda entry: entry.name)]

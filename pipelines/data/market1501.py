@@ -1,0 +1,74 @@
+"""Market-1501 (Zheng et al., ICCV 2015), and every set laid out like it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import BadInput
+from .dataset import Dataset, Sample
+from .folders import child, find_home, image_names, shortened
+
+NAMES = ("Market-1501-v15.09.15", "market1501", "market-1501", "market")
+FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+PATTERN = re.compile(r"(-?\d{1,9})_c(\d{1,3})(?!\d)")
+DISTRACTOR = 0  # parts of people and background, in the gallery
+EXAMPLE = "0002_c1s1_000451_03.jpg"
+
+
+def read_market1501(root: Path) -> Dataset:
+    """Read Market-1501 from its folder or the folder that it lies in.
+
+    Camera ids are the numbers in the names (c1 is 1). Junk, pid -1, is left out; distractors,
+    pid 0, stay in the gallery.
+
+    Raises:
+        BadInput: another layout, an empty folder, or a name that does not parse.
+    """
+    home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="market1501")
+    dataset = read_layout("market1501", home, FOLDERS, PATTERN, EXAMPLE)
+    return replace(dataset, distractor=DISTRACTOR)
+
+
+def read_layout(
+    dataset: str, home: Path, folders: dict[str, str], pattern: re.Pattern[str], example: str
+) -> Dataset:
+    """Read splits that are flat folders of images whose names tell the person and the camera."""
+    splits: dict[str, list[Sample]] = {}
+    junk = 0
+    for split, folder in folders.items():
+        place = child(home, folder)
+        assert place is not None  # find_home has seen it
+        names = image_names(place)
+        if not names:
+            raise BadInput(f"{place} holds no images; a file there is named like {example}")
+        samples = parse_names(names, pattern, example, place)
+        kept = [sample for sample in samples if sample.pid >= 0]
+        junk += len(samples) - len(kept)
+        splits[split] = [
+            sample._replace(name=f"{place.relative_to(home).as_posix()}/{sample.name}")
+            for sample in kept
+        ]
+    return Dataset(dataset, home, splits, junk=junk)
+
+
+def parse_names(
+    names: Sequence[str], pattern: re.Pattern[str], example: str, place: Path
+) -> list[Sample]:
+    """Return samples from file names of which `pattern` captures the person and the camera.
+
+    Raises:
+        BadInput: names that it does not match, with a few of them.
+    """
+    matches = [pattern.match(name) for name in names]
+    strange = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if strange:
+        raise BadInput(
+            f"{place}: {len(strange)} of {len(names)} names do not parse: {shortened(strange, 3)}; "
+            f"wanted names like {example} (person, camera). Move other images elsewhere"
+        )
+    return [
+        Sample(name, int(match[1]), int(match[2]))
+        for name, match in zip(names, matches, strict=True)
+        if match is not None
+    ]

@@ -1,0 +1,136 @@
+"""The image encoder: a classification network's body, a linear layer, BNNeck and a classifier."""
+
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput
+
+LastStage = Literal["dilated", "stride1", "stride2"]
+HEADS = ("fc", "classifier", "head", "heads")  # what torchvision calls the part after pooling
+
+
+class BackboneOutput(NamedTuple):
+    """embedding: [B, dim] before the BNNeck.   logits: [B, classes]."""
+
+    embedding: Tensor
+    logits: Tensor
+
+
+class Backbone(nn.Module):
+    """Images -> embeddings (paper, section 4.2).
+
+    body:  any network from [B, 3, H, W] to [B, width], pooled.
+    body_classifier: the name of the layer that the body lacks of the network it comes from.
+    In training, `forward` returns the embedding that the triplet and center losses look at and the
+    logits of the identity loss; in evaluation, the embedding after the BNNeck (Luo et al., 2019).
+    """
+
+    def __init__(
+        self, *, body: nn.Module, width: int, dim: int, classes: int, body_classifier: str = ""
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.body_classifier = body_classifier
+        self.projection = nn.Linear(width, dim)
+        self.bottleneck = nn.BatchNorm1d(dim)
+        self.bottleneck.bias.requires_grad_(False)  # no shift: the classifier has no bias either
+        self.classifier = nn.Linear(dim, classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """images: [B, 3, H, W] normalised.   returns: [B, dim] float32, before the BNNeck."""
+        pooled = self.body(images)  # [B, width]
+        with torch.autocast(images.device.type, enabled=False):
+            embedding: Tensor = self.projection(pooled.float())
+        return embedding
+
+    def forward(self, images: Tensor) -> BackboneOutput | Tensor:
+        """images: [B, 3, H, W] normalised.   returns: see the class; all float32."""
+        embedding = self.embed(images)
+        with torch.autocast(images.device.type, enabled=False):
+            neck: Tensor = self.bottleneck(embedding)
+            if not self.training:
+                return neck
+            return BackboneOutput(embedding, self.classifier(neck))
+
+
+def build_backbone(
+    arch: str, *, classes: int, dim: int = 256, last_stage: LastStage = "dilated"
+) -> Backbone:
+    """Return a backbone with new weights, drawn from torch's global generator.
+
+    arch:       a torchvision classification network that ends in pooled features.
+    last_stage: ResNets only: keep the last stage's resolution by dilation (paper) or by stride 1
+                alone (released code), or leave it as it is.
+
+    Raises:
+        BadInput: torchvision has no such network, or it does not end in pooled features.
+    """
+    network = torchvision_network(arch)
+    keep_resolution(network, last_stage)
+    width, classifier = remove_classifier(network, arch)
+    return Backbone(body=network, width=width, dim=dim, classes=classes, body_classifier=classifier)
+
+
+def torchvision_network(arch: str) -> nn.Module:
+    """Return torchvision's classification network `arch`, with new weights."""
+    from torchvision import models
+
+    known = models.list_models(models)
+    if arch not in known:
+        raise BadInput(
+            f"--arch {arch}: torchvision has no such classification network; near are "
+            f"{', '.join(get_close_matches(arch, known, cutoff=0.3))}. All {len(known)}: "
+            "https://pytorch.org/vision/stable/models.html#classification"
+        )
+    settings: dict[str, Any] = {"weights": None}
+    if arch in ("googlenet", "inception_v3"):
+        settings.update(aux_logits=False, init_weights=True)
+    network: nn.Module = models.get_model(arch, **settings)
+    return network
+
+
+def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:
+    """Replace a network's last linear layer, and its head's dropout, by the identity, in place.
+
+    The names of all other tensors stay, so that state dicts of the whole network fit.
+    Returns the width of the features and the name of the layer that is gone.
+    """
+    head = next((name for name in HEADS if hasattr(network, name)), None)
+    below = network.get_submodule(head).named_modules(prefix=head) if head else []
+    layers = dict(below)
+    linears = [name for name, module in layers.items() if isinstance(module, nn.Linear)]
+    if not linears:
+        raise BadInput(f"--arch {arch} does not end in pooled features and a linear classifier")
+    width = layers[linears[-1]].in_features
+    _replace(network, linears[-1], nn.Identity())
+    for name, module in layers.items():
+        if isinstance(module, nn.Dropout):  # metric losses see the features as they are
+            _replace(network, name, nn.Identity())
+    return int(width), linears[-1]
+
+
+def keep_resolution(body: nn.Module, last_stage: LastStage) -> None:
+    """Take the stride of a ResNet's last stage away, so that the total stride is 16, in place.
+
+    dilated: its later 3×3 convolutions are dilated by 2 (as torchvision's
+    `replace_stride_with_dilation`, for every depth); stride1: they stay as they are.
+    """
+    stage = getattr(body, "layer4", None)
+    if last_stage == "stride2" or not isinstance(stage, nn.Sequential):
+        return
+    for position, block in enumerate(stage):
+        for module in block.modules():
+            if not isinstance(module, nn.Conv2d):
+                continue
+            module.stride = (1, 1)
+            if position > 0 and last_stage == "dilated" and module.kernel_size == (3, 3):
+                module.dilation = module.padding = (2, 2)
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

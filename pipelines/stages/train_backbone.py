@@ -1,0 +1,206 @@
+"""the data set's training images -> backbone.pt"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..artifacts.backbone import save_backbone
+from ..artifacts.manifest import Manifest, text_digest
+from ..artifacts.run import Run
+from ..config import BackboneConfig, as_table
+from ..data.batches import BatchLoader
+from ..data.catalog import count_differences, open_dataset
+from ..data.dataset import Dataset, contiguous_labels
+from ..data.sampler import require_identities
+from ..device import choose_device
+from ..embeddings import Embeddings
+from ..models.backbone import build_backbone
+from ..models.embedder import Embedder
+from ..progress import Progress, Silent, Task
+from ..seeding import derived_seed
+from ..training.backbone import LOSSES, BackboneTrainer
+from ..training.log import TrainLog, require_finite
+from ..training.overlap import one_behind
+from ..training.precision import DTYPES
+from ..training.state import load_state, save_state
+from ..training.weights import start_from, weights_digest
+from .extract import dataset_facts, embed_rows, image_source, skipped_text
+
+ARTIFACT = "backbone.pt"
+STAGE = "train-backbone"
+LOG = "train.jsonl"
+EXECUTION_ONLY = ("workers", "eval_every")  # settings that change no result
+
+
+def train_backbone(
+    run: Run,
+    dataset: str,
+    *,
+    root: str | Path,
+    config: BackboneConfig = BackboneConfig(),
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+    options: dict[str, Any] | None = None,
+) -> Path:
+    """Train an image encoder on a data set's training split; return the path of backbone.pt.
+
+    options: of the data set's reader, such as `combine_all` for MSMT17.
+    An interrupted training goes on by itself from its last whole epoch.
+    """
+    data = open_dataset(dataset, root, options)
+    train = data.split("train")
+    labels, pids = contiguous_labels([sample.pid for sample in train])
+    require_identities(
+        len(pids),
+        batch=config.batch,
+        instances=config.instances,
+        where=f"{data.name}'s train split",
+    )
+    wanted = Manifest(
+        ARTIFACT,
+        STAGE,
+        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY},
+        {"training images": data.digest("train"), **weights_digest(config.weights)},
+        facts={**dataset_facts(data), "classes": len(pids)},
+    )
+    if run.is_current(wanted, overwrite=overwrite):
+        run.clear_scratch(ARTIFACT)
+        progress.message(f"{run.path(ARTIFACT)} is up to date")
+        return run.path(ARTIFACT)
+    for text in (*data.notices, *count_differences(data)):
+        progress.warn(text)
+    chosen = choose_device(device)
+    torch.manual_seed(derived_seed(config.seed, STAGE))
+    backbone = build_backbone(
+        config.arch, classes=len(pids), dim=config.dim, last_stage=config.last_stage
+    )
+    loaded = start_from(backbone, config.weights, config.arch)
+    if loaded is not None:
+        progress.message(f"weights {config.weights}: {loaded}")
+    trainer = BackboneTrainer(backbone, labels, config=config, device=chosen)
+    training = Training(run, data, trainer, config, progress)
+    training.run_epochs(key=text_digest(wanted.to_json()))
+    with run.writing(wanted) as (temporary, facts):
+        save_backbone(temporary, backbone, backbone_facts(config, classes=len(pids)))
+        facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
+    run.clear_scratch(ARTIFACT)
+    return run.path(ARTIFACT)
+
+
+class Training:
+    """The epochs of one training: its images, log, progress and resumable state."""
+
+    def __init__(
+        self,
+        run: Run,
+        data: Dataset,
+        trainer: BackboneTrainer,
+        config: BackboneConfig,
+        progress: Progress,
+    ) -> None:
+        self.run, self.data, self.trainer = run, data, trainer
+        self.config, self.progress = config, progress
+        self.loader = self._loader("train", config.on_bad_image)
+        self.steps = 0  # updates made so far
+        self.images = 0  # trained on since this process began
+        self.seconds = 0.0
+
+    def run_epochs(self, *, key: str) -> None:
+        """Train from the last whole epoch of a training with this `key`, or from the first."""
+        state = self.run.scratch(ARTIFACT) / "state.pt"
+        parts: dict[str, Any] = {
+            "modules": self.trainer.modules,
+            "optimizers": self.trainer.optimizers,
+        }
+        counters = load_state(state, key=key, **parts) or {"epoch": 0, "step": 0}
+        first, self.steps = counters["epoch"], counters["step"]
+        if first:
+            self.trainer.scaler.load_state_dict(counters["scaler"])
+            self.loader.skipped.update(counters["skipped"])
+            self.progress.message(f"going on after epoch {first} of {self.config.epochs}")
+        planned = len(self.trainer.batches(0))
+        with (
+            TrainLog(self.run.path(LOG), STAGE, after=self.steps) as log,
+            self.progress.task("train backbone", self.config.epochs * planned, "steps") as task,
+        ):
+            task.advance(first * planned)
+            for epoch in range(first, self.config.epochs):
+                self._epoch(epoch, log, task, planned)
+                save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
+
+    def _counters(self, epochs: int) -> dict[str, Any]:
+        return {
+            "epoch": epochs,
+            "step": self.steps,
+            "scaler": self.trainer.scaler.state_dict(),
+            "skipped": self.loader.skipped,
+        }
+
+    def _epoch(self, epoch: int, log: TrainLog, task: Task, planned: int) -> None:
+        batches = self.trainer.batches(epoch)
+        updates = self.trainer.epoch(epoch, self.loader.iterate(batches), len(batches))
+        start, counted = time.perf_counter(), 0
+        for losses in one_behind(updates):
+            self.steps += 1
+            figures = {name: require_finite(losses[name], self.steps) for name in LOSSES}
+            log.write(self.steps, epoch=epoch + 1, **figures, lr=losses["lr"])
+            self.images += self.config.batch
+            rate = self.images / (self.seconds + time.perf_counter() - start)
+            step = int(counted < planned)  # epochs differ by a few steps: count as planned
+            counted += step
+            shown = f"{epoch + 1}/{self.config.epochs}"
+            task.advance(step, epoch=shown, loss=figures["loss"], rate=rate)
+        task.advance(planned - counted)
+        self.seconds += time.perf_counter() - start
+        if self.config.eval_every and (epoch + 1) % self.config.eval_every == 0:
+            self._evaluate(epoch + 1, log)
+
+    def _evaluate(self, epoch: int, log: TrainLog) -> None:
+        from ..retrieval.metrics import score
+
+        query, gallery = (self._embed(split) for split in ("query", "gallery"))
+        metrics = score(query, gallery)
+        log.write(self.steps, epoch=epoch, mAP=metrics.mean_ap, rank1=float(metrics.cmc[0]))
+        self.progress.message(
+            f"epoch {epoch}: mAP {metrics.mean_ap:.2%}, rank-1 {float(metrics.cmc[0]):.2%}"
+        )
+
+    def _embed(self, split: str) -> Embeddings:
+        samples = self.data.split(split)
+        device, precision = self.trainer.device, self.trainer.precision
+        embedder = Embedder(self.trainer.backbone, device=device, dtype=DTYPES[precision])
+        loader = self._loader(split, "skip")
+        found = list(embed_rows(embedder, loader, len(samples), self.config.batch))
+        kept = [samples[row] for rows, _ in found for row in rows]
+        names, pids, camids = zip(*kept, strict=True)
+        features = np.concatenate([features for _, features in found])
+        return Embeddings(features, np.array(pids), np.array(camids), names)
+
+    def _loader(self, split: str, policy: Any) -> BatchLoader:
+        names = [sample.name for sample in self.data.split(split)]
+        source = image_source(self.data, names, self.config.height, self.config.width)
+        pin = self.trainer.device.type == "cuda"
+        return BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pin)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the manifest tells beside the artifact's identity."""
+        skipped = dict(sorted(self.loader.skipped.items()))
+        if skipped:
+            self.progress.warn(skipped_text(skipped))
+        return {"skipped": skipped, "steps": self.steps, "seconds": round(self.seconds, 3)}
+
+
+def backbone_facts(config: BackboneConfig, *, classes: int) -> dict[str, Any]:
+    """Return what `load_backbone` builds the network from."""
+    return {
+        "arch": config.arch,
+        "last_stage": config.last_stage,
+        "dim": config.dim,
+        "classes": classes,
+        "height": config.height,
+        "width": config.width,
+    }

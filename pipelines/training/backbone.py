@@ -1,0 +1,145 @@
+"""Training the image encoder: one step, one epoch, and what an interrupted training keeps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import SGD, Optimizer
+
+from ..config import BackboneConfig
+from ..data.augment import augment
+from ..data.batches import Batch
+from ..data.sampler import identity_batches
+from ..models.backbone import Backbone, BackboneOutput
+from ..models.losses import CenterLoss, identity_loss, triplet_loss
+from ..seeding import numpy_generator, torch_generator
+from .precision import autocast, channels_last, choose_precision
+from .schedule import learning_rate_factor, make_optimizer, set_learning_rate
+
+LOSSES = ("loss", "identity", "triplet", "center")
+
+
+class BackboneTrainer:
+    """A backbone with its losses and optimisers. `step` makes one update.
+
+    backbone: changed in place.   labels: [N] int64, the class of each training image.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        labels: np.ndarray,
+        *,
+        config: BackboneConfig,
+        device: torch.device,
+    ) -> None:
+        self.config, self.device = config, device
+        self.labels = torch.from_numpy(labels)
+        self.precision = choose_precision(config.amp, device)
+        self.backbone = channels_last(backbone, device)
+        self.network: nn.Module = self.backbone
+        if config.compile:
+            self.network = torch.compile(self.backbone)  # type: ignore[assignment]
+        generator = torch_generator(config.seed, "centers")
+        classes = int(labels.max()) + 1
+        self.center = CenterLoss(classes, config.dim, generator=generator).to(device)
+        self.optimizer = make_optimizer(
+            config.optimizer,
+            (parameter for parameter in backbone.parameters() if parameter.requires_grad),
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.center_optimizer = SGD(self.center.parameters(), lr=config.center_lr)
+        self.scaler = GradScaler(device.type, enabled=self.precision == "fp16")
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Return an epoch's batches of rows: they depend on the seed and the epoch alone."""
+        generator = numpy_generator(self.config.seed, "batches", epoch)
+        return identity_batches(
+            self.labels.numpy(),
+            batch=self.config.batch,
+            instances=self.config.instances,
+            generator=generator,
+        )
+
+    def epoch(self, epoch: int, batches: Iterator[Batch], steps: int) -> Iterator[dict[str, Any]]:
+        """Make one update for each batch; yield its losses (tensors, on the device) and rate.
+
+        Batches of a single image, all that bad images may leave, are passed over.
+        """
+        config = self.config
+        generator = torch_generator(config.seed, "augment", epoch)
+        self.network.train()
+        for number, batch in enumerate(batches):
+            images = augment(
+                batch.images.to(self.device, non_blocking=True),
+                flip=config.flip,
+                pad=config.pad,
+                erase=config.erase,
+                generator=generator,
+            )
+            if len(images) < 2:
+                continue  # batch norm needs two
+            lr = self.learning_rate(epoch, number / steps)
+            yield {**self.step(images, self.labels[torch.from_numpy(batch.rows)], lr), "lr": lr}
+
+    def learning_rate(self, epoch: int, fraction: float) -> float:
+        """Return the rate at a fraction of an epoch; multistep changes from epoch to epoch only."""
+        config = self.config
+        return config.lr * learning_rate_factor(
+            epoch if config.schedule == "multistep" else epoch + fraction,
+            schedule=config.schedule,
+            total=config.epochs,
+            milestones=config.milestones,
+            gamma=config.gamma,
+            warmup=config.warmup_epochs,
+            warmup_factor=config.warmup_factor,
+        )
+
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
+        """Make one update from [B, 3, H, W] normalised images and [B] labels; return the losses."""
+        set_learning_rate(self.optimizer, lr)
+        labels = labels.to(self.device, non_blocking=True)
+        with autocast(self.device, self.precision):
+            output = self.network(images)
+        losses = self.losses(output, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.center_optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(losses["loss"]).backward()
+        self._update()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def losses(self, output: BackboneOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Return the weighted sum and its three parts, unweighted."""
+        config = self.config
+        identity = identity_loss(output.logits, labels, config.label_smoothing)
+        triplet = triplet_loss(output.embedding, labels, config.triplet_margin)
+        center = self.center(output.embedding, labels)
+        total = identity + config.triplet_weight * triplet + config.center_weight * center
+        return dict(zip(LOSSES, (total, identity, triplet, center), strict=True))
+
+    def _update(self) -> None:
+        centers_move = self.config.center_weight > 0
+        self.scaler.unscale_(self.optimizer)
+        if self.config.clip > 0:
+            nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.clip)
+        self.scaler.step(self.optimizer)
+        if centers_move:
+            self.scaler.unscale_(self.center_optimizer)
+            self.center.unweighted_gradient(self.config.center_weight)
+            self.scaler.step(self.center_optimizer)
+        self.scaler.update()
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What `training.state` keeps of the networks."""
+        return {"backbone": self.backbone, "center": self.center}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """What `training.state` keeps of the optimisers."""
+        return {"backbone": self.optimizer, "center": self.center_optimizer}
