@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -40,16 +42,19 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     """Show a run's artifacts: what each was made from, and its state."""
-    table = Table(title=f"{folder}", title_justify="left")
-    for column in ("artifact", "state", "made by", "from", "size"):
+    table = Table(title=f"{folder}", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("artifact", "state", "size"):
         table.add_column(column, no_wrap=True)
-    table.add_column("what", overflow="fold")
+    table.add_column("made by", overflow="fold")
     colours = {"whole": "green", "missing": "dim", "stale": "yellow", "damaged": "red"}
     for row in rows:
-        state = f"[{colours[row.state]}]{row.state}[/]"
-        made_from = "\n".join(row.inputs) or "–"
+        made_by = f"nformer {row.command}"
+        if row.inputs:
+            made_by += f" from {', '.join(row.inputs)}"
+        if row.note:
+            made_by += f"\n[dim]{escape(row.note)}[/]"
         size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
-        table.add_row(row.name, state, row.command, made_from, size, row.note)
+        table.add_row(row.name, f"[{colours[row.state]}]{row.state}[/]", size, made_by)
     return table
 
 
