@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ..progress import Progress, Silent
 BLOCK_BYTES = 32 << 20  # of one block of similarities
 BLOCK_COLUMNS = 1 << 17  # a longer gallery is searched in pieces, and their lists merged
 GROUPS = 512  # group maxima kept of a row, where k allows
+T = TypeVar("T")
 
 
 def top_k(
@@ -44,10 +47,14 @@ def _top_k_of_block(
     for first in range(0, len(gallery), BLOCK_COLUMNS):
         piece = gallery[first : first + BLOCK_COLUMNS]
         products = query @ piece.T  # [B, d] x [d, C] -> [B, C]
-        select = partial(largest_keys, k=min(k, len(piece)), first_column=first)
-        keys.append(np.concatenate(in_threads(select, products)))
+        select = partial(_keys_of_rows, products, min(k, len(piece)), first)
+        keys.append(np.concatenate(in_threads(select, len(products))))
     merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
     return unpack(merged[:, :k])
+
+
+def _keys_of_rows(products: np.ndarray, k: int, first_column: int, part: slice) -> np.ndarray:
+    return largest_keys(products[part], k, first_column)
 
 
 def largest_keys(values: np.ndarray, k: int, first_column: int = 0) -> np.ndarray:
@@ -95,12 +102,12 @@ def block_rows(columns: int) -> int:
     return int(np.clip(BLOCK_BYTES // (4 * max(columns, 1)), 16, 4096))
 
 
-def in_threads(work: Callable[[np.ndarray], np.ndarray], block: np.ndarray) -> list[np.ndarray]:
-    """Return `work` of some parts of a block's rows, in order; numpy lets go of the lock inside."""
-    parts = [part for part in np.array_split(block, 2 * threads()) if len(part)]
-    if threads() == 1 or len(block) < 64:
-        return [work(part) for part in parts] or [work(block)]
-    return list(_pool().map(work, parts))
+def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
+    """Return `work` of consecutive parts of `rows`, in order; numpy lets go of the lock inside."""
+    count = threads() if rows >= 64 else 1
+    ends = [rows * part // count for part in range(count + 1)]
+    parts = [slice(*pair) for pair in pairwise(ends)]
+    return [work(parts[0])] if count == 1 else list(_pool().map(work, parts))
 
 
 def threads() -> int:

@@ -15,7 +15,7 @@ from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from .exact import blocks, threads
-from .search import unit_rows
+from .rows import unit_rows
 
 SORT_FROM = 96  # matches of one query from which one sort is cheaper than counting for each
 

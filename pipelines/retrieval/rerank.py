@@ -12,9 +12,10 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..progress import Progress, Silent
+from ..progress import Progress
 from .exact import blocks
-from .search import nearest_neighbours, unit_rows
+from .neighbours import NeighbourGraph, neighbour_graph
+from .rows import unit_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -57,17 +58,22 @@ class KReciprocal:
         k1: int = 20,
         k2: int = 6,
         weight: float = 0.3,
+        graph: NeighbourGraph | None = None,
+        device: str = "auto",
         progress: Progress | None = None,
     ) -> None:
         check_settings(k1, k2, weight)
-        progress = progress or Silent()
         features = joined(query, gallery)
         queries = len(features_of(query))
         self.shape = (queries, len(features) - queries)
         self.query, self.gallery = features[:queries], features[queries:]
         self.weight = weight
-        _, index = nearest_neighbours(features, max(k1 + 1, k2), progress=progress)
-        self.farthest = farthest(features)  # [N] distance to the least similar item
+        graph = graph or neighbour_graph(
+            features, max(k1 + 1, k2), least=True, device=device, progress=progress
+        )
+        assert graph.least is not None
+        self.farthest = largest_distance(graph.least)
+        index = graph.index
         described = expanded(describe(features, index, self.farthest, k1), index, k2)
         self.query_weights = described[:queries]
         self.by_column = described[queries:].tocsc()
@@ -159,14 +165,8 @@ def jaccard_similarity(
     return row, column, (common / (2 - common)).astype(np.float32)
 
 
-def farthest(features: np.ndarray) -> np.ndarray:
-    """Return the largest squared distance from each row of [N, d] to any other: [N]."""
-    least = np.concatenate(
-        [
-            (features[block] @ features.T).min(axis=1)
-            for block in blocks(len(features), len(features))
-        ]
-    )
+def largest_distance(least: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each item to its least similar: [N], never 0."""
     largest = 2 - 2 * least
     return np.where(largest > 0, largest, 1).astype(np.float32)
 

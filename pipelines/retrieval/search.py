@@ -1,18 +1,53 @@
-"""Nearest neighbours by cosine: on NumPy, FAISS (GPU or CPU) or torch, behind one call."""
+"""Nearest neighbours by cosine: NumPy, torch or FAISS, exact or approximate, behind one call."""
 
-import logging
-from typing import Any
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embeddings import as_numpy, require_finite
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import exact
+from ..seeding import numpy_generator
+from .exact import threads, top_k
+from .own_set import own_top_k
+from .rows import check_widths, checked_k, in_order, like, own_first, unit_rows
 
-METHODS = ("auto", "numpy", "torch", "faiss")
-GPU_MOST = 2048  # the longest list that FAISS returns on a GPU
-log = logging.getLogger("nformer")
+if TYPE_CHECKING:
+    import torch
+
+EXACT = ("numpy", "torch", "faiss")
+APPROXIMATE = ("ivf", "hnsw", "ivfpq", "cagra")
+METHODS = ("auto", "exact", *EXACT, *APPROXIMATE)
+GPU_LONGEST = 2048  # the longest list that FAISS returns on a GPU
+EXACT_PAIRS = {"cpu": 4e10, "cuda": 4e12, "mps": 4e11}  # beyond them `auto` approximates
+RECALL_SAMPLE = 500  # rows searched exactly to measure an approximate list
+LIBRARY = {"ivf": "FAISS", "hnsw": "FAISS", "ivfpq": "FAISS", "cagra": "FAISS", "faiss": "FAISS"}
+
+
+@dataclass(frozen=True)
+class Searched:
+    """How a search was done.
+
+    method: one of EXACT or APPROXIMATE. device: cpu, cuda:0… recall: the share of the true k
+    nearest that were found, on a sample; 1 where the method is exact. detail: its settings.
+    """
+
+    method: str
+    device: str
+    recall: float = 1.0
+    detail: str = ""
+
+    def __str__(self) -> str:
+        name = LIBRARY.get(self.method, {"numpy": "NumPy"}.get(self.method, self.method))
+        if self.method in EXACT:
+            return f"exact search, {name} on {self.device}{self.detail}"
+        return (
+            f"approximate search, {name} {self.method}{self.detail} on {self.device}: "
+            f"{self.recall:.3f} of the true neighbours found in a sample"
+        )
 
 
 def search(
@@ -28,21 +63,18 @@ def search(
 
     query: [Q, d], gallery: [G, d], numpy or torch; rows need not be normalised.
     k: clipped to G.
+    method: "auto" (exact up to sizes where that takes minutes), "exact", one exact way by name
+        ("numpy", "torch", "faiss"), or an approximate one ("ivf", "hnsw", "ivfpq", "cagra").
+    device: "auto" is where the tensors are; for arrays a GPU if there is one, else the CPU.
     returns: cosine similarity [Q, k] float32 and index [Q, k] int64, of the kind that came in
         (tensors on the query's device); equal similarities stand in the gallery's order.
 
     Raises:
         BadInput: an empty gallery, k below 1, other widths, rows with NaN, an unknown method.
     """
-    progress = progress or Silent()
-    rows, columns = unit_rows(query, "query"), unit_rows(gallery, "gallery")
-    if rows.shape[1] != columns.shape[1]:
-        raise BadInput(
-            f"the query's embeddings are {rows.shape[1]} wide, the gallery's {columns.shape[1]}; "
-            "one network makes one width"
-        )
-    k = checked_k(k, len(columns))
-    similarity, index = exact.top_k(rows, columns, k, progress=progress)
+    similarity, index, _ = searched(
+        query, gallery, k, device=device, method=method, progress=progress
+    )
     return like(query, similarity), like(query, index)
 
 
@@ -57,53 +89,259 @@ def nearest_neighbours(
     """Return the k most similar rows of each row of one set, the row itself first.
 
     features: [N, d], numpy or torch; rows need not be normalised. k: clipped to N.
+    method, device: as in `search`.
     returns: cosine similarity [N, k] float32 and index [N, k] int64, of the kind that came in.
 
     Raises:
         BadInput: no rows, k below 1, rows with NaN, an unknown method.
     """
-    rows = unit_rows(features, "embeddings")
-    k = checked_k(k, len(rows))
-    similarity, index = exact.top_k(rows, rows, k, progress=progress)
-    own_first(similarity, index)
+    similarity, index, _ = searched(
+        features, None, k, device=device, method=method, progress=progress
+    )
     return like(features, similarity), like(features, index)
 
 
-def own_first(similarity: np.ndarray, index: np.ndarray) -> None:
-    """Move each row's own entry to the front, in place; a row crowded out replaces the last."""
-    own = np.arange(len(index))
-    wrong = np.flatnonzero(index[:, 0] != own)
-    for row in wrong:
-        found = np.flatnonzero(index[row] == row)
-        place = found[0] if len(found) else index.shape[1] - 1
-        index[row, 1 : place + 1] = index[row, :place]
-        similarity[row, 1 : place + 1] = similarity[row, :place]
-        index[row, 0], similarity[row, 0] = row, similarity[row, : place + 1].max()
+def searched(
+    query: Any,
+    gallery: Any,
+    k: int,
+    *,
+    device: str = "auto",
+    method: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[Any, Any, Searched]:
+    """Do what `search` does, or with no gallery `nearest_neighbours`, and tell how it was done."""
+    progress = progress or Silent()
+    columns = query if gallery is None else gallery
+    check_widths(query, columns)
+    k = checked_k(k, len(columns))
+    where = place(query, device)
+    how = choose(method, len(query), len(columns), where, k)
+    if how == "torch":
+        from .on_device import on_device
+
+        similarity, index = on_device(query, gallery, k, where)
+        done = Searched(how, str(where))
+    else:
+        rows = unit_rows(query, "query" if gallery is not None else "embeddings")
+        others = rows if gallery is None else unit_rows(gallery, "gallery")
+        similarity, index, done = on_host(rows, others, k, how, str(where), progress)
+        if gallery is None:
+            own_first(similarity, index)
+    progress.message(f"{len(query):,} × {len(columns):,}, k = {k}: {done}")
+    return similarity, index, done
 
 
-def unit_rows(features: Any, what: str) -> np.ndarray:
-    """Return [N, d] features as float32 rows of length 1; rows of zeros stay zero."""
-    array = np.ascontiguousarray(as_numpy(features), dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] < 1:
-        raise BadInput(f"{what} must be [N, d]; these have the shape {array.shape}")
-    require_finite(array, what)
-    length = np.sqrt(np.einsum("nd,nd->n", array, array))
-    return array / np.where(length > 0, length, 1)[:, None]
+def on_host(
+    rows: np.ndarray, others: np.ndarray, k: int, how: str, where: str, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, Searched]:
+    """Search unit rows in host memory; FAISS may use a GPU for it."""
+    if how == "numpy" and rows is others:
+        found = own_top_k(rows, k, progress=progress)
+        return found.similarity, found.index, Searched(how, where, detail=_on_threads())
+    if how == "numpy":
+        return *top_k(rows, others, k, progress=progress), Searched(
+            how, where, detail=_on_threads()
+        )
+    if how == "faiss":
+        return *faiss_exact(rows, others, k, where), Searched(how, where)
+    similarity, index, detail = faiss_approximate(rows, others, k, how, where)
+    recall = recall_of(rows, others, index)
+    return similarity, index, Searched(how, where, recall, detail)
 
 
-def checked_k(k: int, rows: int) -> int:
-    """Return k clipped to the number of rows there are."""
-    if rows == 0:
-        raise BadInput("the set to search is empty; give at least one embedding")
-    if k < 1:
-        raise BadInput(f"k is {k}; at least one neighbour must be asked for")
-    return min(int(k), rows)
+def _on_threads() -> str:
+    return f", {threads()} threads"
 
 
-def like(given: Any, array: np.ndarray) -> Any:
-    """Return `array` as what `given` is: numpy, or a tensor on the same device."""
-    if not hasattr(given, "detach"):
-        return array
-    import torch
+def choose(method: str, rows: int, columns: int, where: "torch.device | HostDevice", k: int) -> str:
+    """Return the way a search of this size goes on this device.
 
-    return torch.from_numpy(array).to(given.device)
+    Raises:
+        BadInput: an unknown method, or one that this machine's FAISS does not have.
+    """
+    if method not in METHODS:
+        raise BadInput(f"search method {method!r}: unknown; known are {', '.join(METHODS)}")
+    if method == "auto" and rows * columns > EXACT_PAIRS[where.type] and faiss_module() is not None:
+        method = "ivf"
+    if method in ("auto", "exact"):
+        if where.type == "cpu":
+            return "numpy"
+        gpu = where.type == "cuda" and faiss_gpus() > 0 and k <= GPU_LONGEST
+        return "faiss" if gpu and isinstance(where, HostDevice) else "torch"
+    if method in ("faiss", *APPROXIMATE) and faiss_module() is None:
+        raise BadInput(
+            f"search method {method!r} needs FAISS, which cannot be imported here "
+            f"({_FAISS_FAULT[0]}); install faiss-cpu or faiss-gpu, or use exact search"
+        )
+    return method
+
+
+@dataclass(frozen=True)
+class HostDevice:
+    """A device for rows that lie in host memory; like a torch.device, without loading torch."""
+
+    type: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+
+def place(given: Any, device: str) -> "torch.device | HostDevice":
+    """Return where to search: the tensor's device, or the one asked for."""
+    if hasattr(given, "detach") and device == "auto":
+        return given.device if given.device.type != "cpu" else HostDevice("cpu")
+    if device == "cpu" or (device == "auto" and not gpu_possible()):
+        return HostDevice("cpu")
+    from ..device import choose_device
+
+    chosen = choose_device(device)
+    return HostDevice(
+        "cpu" if chosen.type == "mps" and device == "auto" else chosen.type, chosen.index
+    )
+
+
+def gpu_possible() -> bool:
+    """Return whether a look for CUDA is worth loading torch."""
+    return "torch" in sys.modules or any(
+        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    )
+
+
+_FAISS_FAULT: list[str] = []
+
+
+def faiss_module() -> Any:
+    """Return faiss, or None where it cannot be imported."""
+    if _FAISS_FAULT:
+        return None
+    try:
+        import faiss
+    except (ImportError, RuntimeError, OSError) as error:
+        # faiss-gpu raises RuntimeError where the CUDA libraries it was built for are missing.
+        _FAISS_FAULT.append(str(error).strip().splitlines()[0] if str(error) else repr(error))
+        return None
+    return faiss
+
+
+def faiss_gpus() -> int:
+    """Return how many GPUs FAISS sees; 0 without it."""
+    faiss = faiss_module()
+    return faiss.get_num_gpus() if faiss is not None and hasattr(faiss, "get_num_gpus") else 0
+
+
+def faiss_exact(
+    rows: np.ndarray, others: np.ndarray, k: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k best inner products by FAISS's brute force, on a GPU or the CPU."""
+    faiss = faiss_module()
+    if where.startswith("cuda"):
+        if k > GPU_LONGEST:
+            raise BadInput(f"FAISS returns at most {GPU_LONGEST} neighbours on a GPU; k is {k}")
+        similarity, index = faiss.knn_gpu(
+            faiss.StandardGpuResources(),
+            rows,
+            others,
+            k,
+            metric=faiss.METRIC_INNER_PRODUCT,
+            device=int(where.partition(":")[2] or 0),
+            vectorsMemoryLimit=8 << 30,
+            queriesMemoryLimit=1 << 30,
+        )
+    else:
+        similarity, index = faiss.knn(rows, others, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return in_order(similarity, index)
+
+
+def faiss_approximate(
+    rows: np.ndarray, others: np.ndarray, k: int, how: str, where: str
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return k near rows of each row by an index that does not look at all of them.
+
+    A row that finds fewer than k is searched exactly. The third value describes the index.
+    """
+    build: dict[str, Callable] = {
+        "ivf": _ivf,
+        "hnsw": _hnsw,
+        "ivfpq": _ivfpq,
+        "cagra": _cagra,
+    }
+    index, detail = build[how](faiss_module(), others, k, where)
+    similarity, found = in_order(*index.search(rows, k))
+    short = np.flatnonzero((found < 0).any(axis=1))
+    if len(short):
+        similarity[short], found[short] = top_k(rows[short], others, k)
+    return similarity, found, detail
+
+
+def _lists(rows: int) -> int:
+    return max(1, min(int(4 * np.sqrt(rows)), rows // 39))  # FAISS wants 39 points a centroid
+
+
+def _ivf(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+    lists = _lists(len(others))
+    index = faiss.IndexIVFFlat(
+        faiss.IndexFlatIP(others.shape[1]), others.shape[1], lists, faiss.METRIC_INNER_PRODUCT
+    )
+    index = _to_gpu(faiss, index, where)
+    index.train(others)
+    index.add(others)
+    index.nprobe = min(lists, 32)
+    return index, f" ({lists} lists, {index.nprobe} probed)"
+
+
+def _hnsw(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+    index = faiss.IndexHNSWFlat(others.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 80
+    index.hnsw.efSearch = max(64, 2 * k)
+    index.add(others)
+    return index, f" (32 links, {index.hnsw.efSearch} candidates)"
+
+
+def _ivfpq(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+    width, lists = others.shape[1], _lists(len(others))
+    codes = max(part for part in range(1, max(1, width // 4) + 1) if width % part == 0)
+    bits = 8 if len(others) >= 39 * 256 else 4
+    inner = faiss.IndexIVFPQ(
+        faiss.IndexFlatIP(width), width, lists, codes, bits, faiss.METRIC_INNER_PRODUCT
+    )
+    inner.nprobe = min(lists, 32)
+    index = faiss.IndexRefineFlat(inner)  # the best 4 k by code are decided by the rows themselves
+    index.k_factor = 4
+    index.train(others)
+    index.add(others)
+    return index, f" ({lists} lists, {inner.nprobe} probed, {codes} bytes a row)"
+
+
+def _cagra(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+    if not hasattr(faiss, "GpuIndexCagra") or not where.startswith("cuda"):
+        raise BadInput(
+            "search method 'cagra' needs a CUDA device and a FAISS built with cuVS (faiss-gpu-cuvs "
+            "from conda); use ivf or hnsw"
+        )
+    config = faiss.GpuIndexCagraConfig()
+    config.device = int(where.partition(":")[2] or 0)
+    index = faiss.GpuIndexCagra(
+        faiss.StandardGpuResources(), others.shape[1], faiss.METRIC_INNER_PRODUCT, config
+    )
+    index.train(others)
+    return index, ""
+
+
+def _to_gpu(faiss: Any, index: Any, where: str) -> Any:
+    if not where.startswith("cuda"):
+        return index
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = True  # half the memory; the lists' order is that of the rounded rows
+    device = int(where.partition(":")[2] or 0)
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device, index, options)
+
+
+def recall_of(rows: np.ndarray, others: np.ndarray, index: np.ndarray, *, seed: int = 0) -> float:
+    """Return the share of the true nearest that lists [Q, k] hold, on a sample of their rows."""
+    count = min(RECALL_SAMPLE, len(rows))
+    chosen = np.sort(numpy_generator(seed, "recall").choice(len(rows), count, replace=False))
+    _, true = top_k(rows[chosen], others, index.shape[1])
+    found = [len(np.intersect1d(*pair)) for pair in zip(true, index[chosen], strict=True)]
+    return float(np.mean(found)) / index.shape[1] if found else 1.0

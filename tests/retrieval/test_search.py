@@ -5,6 +5,10 @@ import pytest
 import torch
 
 from pipelines import BadInput, nearest_neighbours, search
+from pipelines.retrieval import exact
+from pipelines.retrieval.own_set import own_top_k
+from pipelines.retrieval.rows import unit_rows
+from pipelines.retrieval.search import HostDevice, choose
 
 
 def cosine(query, gallery):
@@ -87,3 +91,85 @@ def test_a_row_of_zeros_is_near_nothing_but_itself():
 def test_bad_input(arguments, text):
     with pytest.raises(BadInput, match=text):
         search(*arguments)
+
+
+@pytest.mark.parametrize("method", ["numpy", "torch", "faiss"])
+def test_every_exact_way_finds_the_same(method):
+    generator = np.random.default_rng(3)
+    query, gallery = generator.normal(size=(40, 16)), generator.normal(size=(5000, 16))
+    expected = search(query, gallery, 10, method="numpy")
+    similarity, index = search(query, gallery, 10, method=method)
+    assert similarity == pytest.approx(expected[0], abs=1e-6)
+    assert (index == expected[1]).mean() > 0.99
+    assert nearest_neighbours(gallery, 3, method=method)[1][:, 0].tolist() == list(range(5000))
+
+
+@pytest.mark.parametrize("method, floor", [("ivf", 0.9), ("hnsw", 0.9), ("ivfpq", 0.7)])
+def test_approximate_ways_say_how_much_they_find(method, floor, recorder):
+    centres = np.random.default_rng(4).normal(size=(60, 16))
+    generator = np.random.default_rng(5)
+    features = centres[np.arange(6000) % 60] + generator.normal(size=(6000, 16)) / 2
+    similarity, index = nearest_neighbours(features, 10, method=method, progress=recorder)
+    assert index.shape == (6000, 10) and (index >= 0).all()
+    assert index[:, 0].tolist() == list(range(6000))
+    assert (np.diff(similarity, axis=1) <= 1e-6).all()
+    true = nearest_neighbours(features, 10)[1]
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(true, index, strict=True)])
+    told = float(recorder.messages[-1].split(": ")[-1].split()[0])
+    assert method in recorder.messages[-1]
+    assert recall > floor and abs(told - recall) < 0.03
+
+
+def test_says_what_it_chose(recorder):
+    search(np.eye(3), np.eye(3), 1, progress=recorder)
+    assert recorder.messages == [
+        f"3 × 3, k = 1: exact search, NumPy on cpu, {exact.threads()} threads"
+    ]
+
+
+def test_large_sets_are_approximated_by_themselves():
+    assert choose("auto", 10**6, 10**6, HostDevice("cpu"), 20) == "ivf"
+    assert choose("auto", 10**5, 10**5, HostDevice("cpu"), 20) == "numpy"
+    assert choose("exact", 10**6, 10**6, HostDevice("cpu"), 20) == "numpy"
+
+
+def test_without_faiss_exact_search_goes_on_and_others_say_why(monkeypatch):
+    monkeypatch.setattr("pipelines.retrieval.search._FAISS_FAULT", ["libcudart is missing"])
+    assert choose("auto", 10**6, 10**6, HostDevice("cpu"), 20) == "numpy"
+    with pytest.raises(BadInput, match="libcudart is missing"):
+        search(np.eye(3), np.eye(3), 1, method="hnsw")
+
+
+def test_unknown_and_impossible_methods():
+    with pytest.raises(BadInput, match="known are auto, exact, numpy"):
+        search(np.eye(3), np.eye(3), 1, method="annoy")
+    with pytest.raises(BadInput, match="'cagra' needs a CUDA device"):
+        search(np.eye(3), np.eye(3), 1, method="cagra")
+
+
+def test_each_pair_once_equals_each_row_in_full():
+    generator = np.random.default_rng(6)
+    centres = generator.normal(size=(300, 8))
+    features = centres[generator.integers(0, 300, 5000)] + generator.normal(size=(5000, 8)) / 3
+    features[100:400] = features[100]  # more equal rows than a list has room for
+    rows = unit_rows(features, "rows")
+    found = own_top_k(rows, 12, least=True)
+    similarity, index = exact.top_k(rows, rows, 12)
+    assert found.similarity == pytest.approx(similarity, abs=1e-6)
+    assert (found.index == index).mean() > 0.999
+    assert found.least == pytest.approx((rows @ rows.T).min(axis=1), abs=1e-6)
+
+
+def test_a_long_gallery_is_searched_in_pieces(monkeypatch):
+    generator = np.random.default_rng(7)
+    query, gallery = generator.normal(size=(5, 6)), generator.normal(size=(1000, 6))
+    whole = search(query, gallery, 30)
+    monkeypatch.setattr(exact, "BLOCK_COLUMNS", 64)
+    pieces = search(query, gallery, 30)
+    assert (pieces[1] == whole[1]).all()
+
+
+def test_lengths_beyond_float32s_squares():
+    gallery = np.array([[1e-25, 0], [0, 1e25]], np.float32)
+    assert search(gallery, gallery, 1)[1].tolist() == [[0], [1]]
+    assert search(gallery, gallery, 1)[0] == pytest.approx(1)

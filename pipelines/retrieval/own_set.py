@@ -1,0 +1,180 @@
+"""Exact neighbours within one set, each pair of rows multiplied once.
+
+A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
+of the columns gives beforehand; a row whose bound proves too strict is searched again in full.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..progress import Progress, Silent
+from .exact import blocks, in_threads, lower_bound, pack, top_k, unpack
+
+SMALL = 4096  # a smaller set is searched as any gallery
+SAMPLE = 16  # one column in so many gives the bounds
+TILE_ROWS, TILE_COLUMNS = 512, 8192
+STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
+NONE = np.iinfo(np.uint64).max
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNeighbours:
+    """The nearest rows of each row, itself among them, and its least similarity to any.
+
+    similarity: [N, k] float32, largest first. index: [N, k] int64.
+    least: [N] float32, the smallest product of each row, where it was asked for.
+    """
+
+    similarity: np.ndarray
+    index: np.ndarray
+    least: np.ndarray | None
+
+
+def own_top_k(
+    rows: np.ndarray, k: int, *, least: bool = False, progress: Progress | None = None
+) -> OwnNeighbours:
+    """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
+    if len(rows) <= SMALL:
+        return _in_full(rows, k)
+    N = len(rows)
+    lists = Lists(k, bounds(rows, k))
+    lowest = np.full(N, np.inf, np.float32) if least else None
+    tiles = [
+        (slice(i, min(i + TILE_ROWS, N)), slice(j, min(j + TILE_COLUMNS, N)))
+        for i in range(0, N, TILE_ROWS)
+        for j in range(i, N, TILE_COLUMNS)
+    ]
+    room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
+    with (progress or Silent()).task("neighbours", len(tiles), "tiles") as task:
+        for across, down in tiles:
+            b, c = across.stop - across.start, down.stop - down.start
+            products = np.matmul(rows[across], rows[down].T, out=room[: b * c].reshape(b, c))
+            if lowest is not None:
+                lower(lowest, products, across, down)
+            lists.offer(products, across, down)
+            task.advance()
+    similarity, index = lists.best()
+    short = np.flatnonzero(lists.count < k)
+    if len(short):
+        similarity[short], index[short] = top_k(rows[short], rows, k)
+    return OwnNeighbours(similarity, index, lowest)
+
+
+def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
+    similarity, index = top_k(rows, rows, k)
+    least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
+    return OwnNeighbours(similarity, index, np.concatenate(least))
+
+
+def bounds(rows: np.ndarray, k: int) -> np.ndarray:
+    """Return [N] values below which a row's k-th best seldom lies, from a sample of the columns.
+
+    Of the k best, k / SAMPLE are expected in the sample; three deviations more leave less than
+    one row in a hundred with too strict a bound.
+    """
+    sample = rows[::SAMPLE]
+    expected = k / SAMPLE
+    place = min(len(sample), int(expected + 3 * np.sqrt(expected) + 1))
+    bound = np.empty(len(rows), np.float32)
+    for block in blocks(len(rows), len(sample)):
+        products = rows[block] @ sample.T  # [b, d] x [d, S] -> [b, S]
+        found = in_threads(partial(_bound_of_rows, products, place), len(products))
+        bound[block] = np.concatenate(found)
+    return bound
+
+
+def _bound_of_rows(products: np.ndarray, place: int, part: slice) -> np.ndarray:
+    return lower_bound(products[part], place)
+
+
+def lower(lowest: np.ndarray, products: np.ndarray, across: slice, down: slice) -> None:
+    """Lower each row's least product by what one tile holds, in place."""
+
+    def minima(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        return products[part].min(axis=1), products[part].min(axis=0)
+
+    by_row, by_column = zip(*in_threads(minima, len(products)), strict=True)
+    lowest[across] = np.minimum(lowest[across], np.concatenate(by_row))
+    for column in by_column:
+        np.minimum(lowest[down], column, out=lowest[down])
+
+
+class Lists:
+    """The best entries seen so far of every row, as packed keys in bounded space."""
+
+    def __init__(self, k: int, bound: np.ndarray) -> None:
+        self.k, self.bound = k, bound
+        self.room = 6 * k + 32
+        self.keys = np.full((len(bound), self.room), NONE, np.uint64)
+        self.count = np.zeros(len(bound), np.int64)
+
+    def offer(self, products: np.ndarray, across: slice, down: slice) -> None:
+        """Take from a tile [b, c] what reaches the bound of its row or of its column."""
+        of_row, of_column = self.bound[across], self.bound[down]
+        columns = products.shape[1]
+
+        def passing(part: slice) -> np.ndarray:
+            found = []
+            for start in range(part.start, part.stop, STRIP_ROWS):
+                strip = slice(start, min(start + STRIP_ROWS, part.stop))
+                mask = products[strip] >= of_row[strip, None]
+                mask |= products[strip] >= of_column
+                found.append(np.flatnonzero(mask) + start * columns)
+            return np.concatenate(found)
+
+        flat = np.concatenate(in_threads(passing, len(products)))
+        value = products.ravel()[flat]
+        i, j = np.divmod(flat, columns)
+        own = np.flatnonzero(value >= of_row[i])
+        self.add(across.start + i[own], down.start + j[own], value[own])
+        # A pair inside the diagonal square comes twice, and counts as its row's each time.
+        other = np.flatnonzero((value >= of_column[j]) & (j >= across.stop - down.start))
+        other = other[np.argsort(j[other], kind="stable")]
+        self.add(down.start + j[other], across.start + i[other], value[other])
+
+    def add(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+        """Append entries, given in ascending order of their rows, to those rows' lists."""
+        keys = pack(value, column)
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        rows, counts = row[starts], np.diff(starts, append=len(row))
+        full = self.count[rows] + counts > self.room
+        if full.any():
+            self._keep_best(rows[full])
+        crowded = self.count[rows] + counts > self.room
+        for at in np.flatnonzero(crowded):  # many equal rows: seldom, so one by one
+            self._merge(rows[at], keys[starts[at] : starts[at] + counts[at]])
+        counts[crowded] = 0
+        fits = (
+            np.repeat(~crowded, np.diff(starts, append=len(row))) if crowded.any() else slice(None)
+        )
+        row, keys = row[fits], keys[fits]
+        first = np.cumsum(counts) - counts
+        place = np.arange(len(row)) + np.repeat(self.count[rows] - first, counts)
+        self.keys[row, place] = keys
+        self.count[rows] += counts
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best of every row, values and columns: [N, k] each."""
+        index = np.empty((len(self.keys), self.k), np.int64)
+        similarity = np.empty((len(self.keys), self.k), np.float32)
+        for block in blocks(len(self.keys), 2 * self.room):
+            keys = np.sort(self.keys[block], axis=1)[:, : self.k]
+            similarity[block], index[block] = unpack(keys)
+        return similarity, index
+
+    def _keep_best(self, rows: np.ndarray) -> None:
+        keys = np.sort(self.keys[rows], axis=1)
+        keys[:, self.k :] = NONE
+        self.keys[rows] = keys
+        enough = self.count[rows] >= self.k
+        self.bound[rows[enough]] = unpack(keys[enough, self.k - 1])[0]
+        self.count[rows] = np.minimum(self.count[rows], self.k)
+
+    def _merge(self, row: int, keys: np.ndarray) -> None:
+        every = np.concatenate([self.keys[row, : self.count[row]], keys])
+        every.sort()
+        self.keys[row, : self.k] = every[: self.k]
+        self.count[row] = self.k
+        self.bound[row] = unpack(every[self.k - 1 : self.k])[0][0]
