@@ -41,20 +41,22 @@ def nearest_of(asking: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.cat(values), torch.cat(indices)
 
 
-def reciprocal(neighbours: Tensor) -> Tensor:
+def reciprocal(neighbours: Tensor, rows: Tensor | None = None) -> Tensor:
     """Return which of each row's neighbours list that row themselves (Eq. 7).
 
-    neighbours: [N, H, K] int64, a list for each row and head, in any order.   returns: bool.
+    neighbours: [N, H, K] int64, a list for each row and head, in any order.
+    rows:       [M], the rows asked about; all when None.   returns: [M, H, K] bool.
     """
-    rows, heads, width = neighbours.shape
-    kept = torch.empty_like(neighbours, dtype=torch.bool)
+    heads, width = neighbours.shape[1:]
+    if rows is None:
+        rows = torch.arange(len(neighbours), device=neighbours.device)
+    kept = neighbours.new_empty((len(rows), heads, width), dtype=torch.bool)
     of_head = torch.arange(heads, device=neighbours.device)[None, :, None]
     block = max(1, BLOCK_COMPARISONS // max(1, heads * width * width))
-    for start in range(0, rows, block):
-        part = neighbours[start : start + block]  # [block, H, K]
-        theirs = neighbours[part, of_head]  # [block, H, K, K]
-        me = torch.arange(start, start + len(part), device=part.device)
-        kept[start : start + block] = (theirs == me[:, None, None, None]).any(dim=3)
+    for start in range(0, len(rows), block):
+        mine = rows[start : start + block]
+        theirs = neighbours[neighbours[mine], of_head]  # [block, H, K, K]
+        kept[start : start + block] = (theirs == mine[:, None, None, None]).any(dim=3)
     return kept
 
 

@@ -164,14 +164,22 @@ class NFormer(nn.Module):
         )  # [B, N, h, k]
         return values.flatten(0, 1), join_sets(lists)
 
-    def masked_edges(self, neighbours: Tensor) -> Edges:
-        """Return the edges that the mask leaves of lists [N, H, k], each row's own left out."""
-        rows = len(neighbours)
-        own = torch.arange(rows, device=neighbours.device)[:, None, None]
+    def affinity_reach(self, values: Tensor) -> Tensor:
+        """Return the affinity that a newcomer must exceed to be listed: [N, h, k] -> [N, h]."""
+        if values.shape[2] < self.neighbours:
+            return values.new_full(values.shape[:2], -torch.inf)
+        return values[..., -1].contiguous()
+
+    def kept(self, neighbours: Tensor) -> Tensor:
+        """Return which entries of lists [N, H, k] are edges: the mask's, without the rows' own."""
+        own = torch.arange(len(neighbours), device=neighbours.device)[:, None, None]
         kept = neighbours != own
-        if self.mask == "reciprocal":
-            kept &= reciprocal(neighbours)
-        return Edges.of(neighbours, kept, heads=self.heads, sources=rows)
+        return kept & reciprocal(neighbours) if self.mask == "reciprocal" else kept
+
+    def masked_edges(self, neighbours: Tensor) -> Edges:
+        """Return the edges that the mask leaves of lists [N, H, k]."""
+        kept = self.kept(neighbours)
+        return Edges.of(neighbours, kept, heads=self.heads, sources=len(neighbours))
 
     def _cosine_edges(self, sets: Tensor, neighbours: Tensor | None) -> Edges | None:
         if self.mask == "none" or self.graph == "affinity":

@@ -24,6 +24,7 @@ Protocol = Literal["isolated", "joint"]
 BLOCK_ROWS = 4096  # rows in the feed-forward network at once
 ROW_MULTIPLE = 16  # queries are filled up to it: a product's rounding depends on very small shapes
 SPARE = 4  # candidates beyond k, whose order rounding may have changed
+FEW = 64  # queries
 LOG = getLogger("nformer")
 
 
@@ -73,6 +74,11 @@ def refine_set(model: NFormer, features: Any, *, landmarks: Any = None, seed: in
     rows = prepare(model, features, "embeddings")
     chosen = pick_landmarks(model, rows, "random" if landmarks is None else landmarks, seed)
     refined = refine_rows(model, rows, chosen)
+    return as_given(features, refined)
+
+
+def as_given(features: Any, refined: Tensor) -> Any:
+    """Return `refined` as what `features` is: numpy, or a tensor on the same device."""
     return refined.to(features.device) if isinstance(features, Tensor) else refined.cpu().numpy()
 
 
@@ -130,7 +136,11 @@ def refine_isolated(
     """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
     graph = gallery_graph(model, gallery)
     states, query_states = gallery.clone(), fill_up(query)
-    edges = query_edges(model, query_states, len(query), gallery, graph)
+    lists = query_lists(model, query_states, len(query), gallery, graph)
+    edges = None
+    if lists is not None:
+        near, kept = (part[:, None] for part in lists)
+        edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
     with evaluating(model):
         for layer in walk(model, states, graph.edges, landmarks):
             query_states = layer.read_by(model, query_states, edges)
@@ -156,39 +166,51 @@ def embed(model: NFormer, states: Tensor) -> Tensor:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GalleryGraph:
-    """A gallery's edges, and how near a newcomer must be to be listed by each row.
+    """A gallery's cosine graph, and how near a newcomer must be to be listed by each row.
 
-    edges: None where there is no mask, or where each layer makes its own.
-    reach: [G], the similarity of each row's k-th neighbour; None likewise.
+    lists: [G, min(k, G)] int64, the nearest of each row, itself first.   kept: bool, its edges.
+    reach: [G], the similarity of each row's k-th neighbour.
+    All are None where there is no mask, or where each layer makes its own graph.
     """
 
-    edges: Edges | None
+    lists: Tensor | None
+    kept: Tensor | None
     reach: Tensor | None
+    heads: int
+
+    @property
+    def edges(self) -> Edges | None:
+        """The edges kept, for every head alike."""
+        if self.lists is None or self.kept is None:
+            return None
+        lists, kept = self.lists[:, None], self.kept[:, None]
+        return Edges.of(lists, kept, heads=self.heads, sources=len(lists))
 
 
 def gallery_graph(model: NFormer, rows: Tensor) -> GalleryGraph:
     """Return the cosine graph of a prepared set, [N, d]."""
     if model.mask == "none" or model.graph == "affinity":
-        return GalleryGraph(None, None)
-    lists = nearest_neighbours(rows, model.neighbours)[1]  # [N, min(k, N)], self first
+        return GalleryGraph(None, None, None, model.heads)
+    lists = nearest_neighbours(rows, model.neighbours)[1]
     reach = rows.new_full((len(rows),), -torch.inf)
     if lists.shape[1] == model.neighbours:
         reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
-    return GalleryGraph(model.masked_edges(lists[:, None]), reach)
+    return GalleryGraph(lists, model.kept(lists[:, None])[:, 0], reach, model.heads)
 
 
-def query_edges(
+def query_lists(
     model: NFormer, query: Tensor, count: int, gallery: Tensor, graph: GalleryGraph
-) -> Edges | None:
-    """Return the edges of each query into the gallery: none depends on another query.
+) -> tuple[Tensor, Tensor] | None:
+    """Return the gallery items near each query and which it reads: none depends on another query.
 
-    query: [Q', d], the first `count` rows being queries and the rest filling.
+    query: [Q', d], the first `count` rows being queries and the rest filling, which reads nothing.
+    returns: [Q', min(k - 1, G)] int64 and bool; None where each layer makes its own graph.
     """
     if graph.reach is None:
         return None
-    lists = search(query, gallery, model.neighbours - 1 + SPARE)[1].sort(dim=1).values
+    lists = _near(query, gallery, model.neighbours - 1 + SPARE).sort(dim=1).values
     similarity, order = similarity_of(query, gallery, lists).sort(
         dim=1, descending=True, stable=True
     )
@@ -197,7 +219,14 @@ def query_edges(
     if model.mask == "reciprocal":
         kept = similarity[:, : model.neighbours - 1] > graph.reach[lists]
     kept[count:] = False
-    return Edges.of(lists[:, None], kept[:, None], heads=model.heads, sources=len(gallery))
+    return lists, kept
+
+
+def _near(query: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Return the k items nearest to each query; a few queries are not worth the large search."""
+    if len(query) <= FEW:
+        return nearest_of(query, gallery, k)[1]
+    return search(query, gallery, k)[1]
 
 
 def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:
@@ -269,19 +298,18 @@ class Layer:
 def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor) -> Iterator[Layer]:
     """Take a set through all layers, in place, showing each layer before its rows move on.
 
-    states: [N, d], overwritten block by block: what others read of them was projected before.
-    edges:  of the set, or None where each layer makes its own, or there is no mask.
+    states:    [N, d], overwritten block by block: what others read was projected before.
+    edges:     of the set, or None where each layer makes its own, or there is no mask.
+    landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
     """
     for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
-        marks = states[chosen]  # a copy
+        marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
         source = block.attention.project(states, marks)
         reach, layer_edges = None, edges
         if edges is None and model.mask != "none":
             values, lists = model.affinity_lists(source)
             layer_edges = model.masked_edges(lists)
-            reach = values[..., -1].contiguous()
-            if values.shape[2] < model.neighbours:
-                reach.fill_(-torch.inf)
+            reach = model.affinity_reach(values)
         yield Layer(block, marks, source, reach)
         _advance(model, block, states, source, layer_edges)
 
