@@ -10,22 +10,11 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..retrieval.search import search
 from .edges import Edges
+from .gallery_graph import GalleryGraph, gallery_graph, query_lists, similarity_of
 from .graph import reciprocal
 from .nformer import NFormer
-from .refinement import (
-    GalleryGraph,
-    Layer,
-    as_given,
-    embed,
-    evaluating,
-    fill_up,
-    gallery_graph,
-    pick_landmarks,
-    prepare,
-    query_lists,
-    similarity_of,
-    walk,
-)
+from .refinement import as_given, pick_landmarks, prepare
+from .walk import Layer, embed, evaluating, fill_up, walk
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
 

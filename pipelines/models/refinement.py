@@ -1,8 +1,6 @@
 """Embeddings -> refined embeddings: one set together, or queries that do not see each other."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from logging import getLogger
 from typing import Any, Literal, get_args
 
@@ -11,20 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..embeddings import Embeddings, row_blocks
+from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..retrieval.search import nearest_neighbours, search
-from .attention import Projected
 from .edges import Edges
-from .graph import nearest_of
+from .gallery_graph import GalleryGraph, gallery_graph, query_lists
 from .landmarks import choose_landmarks, given_landmarks
-from .nformer import Block, NFormer
+from .nformer import NFormer
+from .walk import embed, evaluating, fill_up, walk
 
 Protocol = Literal["isolated", "joint"]
-BLOCK_ROWS = 4096  # rows in the feed-forward network at once
-ROW_MULTIPLE = 16  # queries are filled up to it: a product's rounding depends on very small shapes
-SPARE = 4  # candidates beyond k, whose order rounding may have changed
-FEW = 64  # queries
 LOG = getLogger("nformer")
 
 
@@ -47,18 +40,47 @@ def refine(
     Raises:
         BadInput: an unknown protocol, widths that differ from the model's, NaN or zero rows.
     """
+    return next(refine_draws(model, query, gallery, [seed], protocol=protocol, landmarks=landmarks))
+
+
+def refine_draws(
+    model: NFormer,
+    query: Embeddings,
+    gallery: Embeddings,
+    seeds: Sequence[int],
+    *,
+    protocol: Protocol = "isolated",
+    landmarks: Any = "random",
+) -> Iterator[tuple[Embeddings, Embeddings]]:
+    """Yield what `refine` returns for each seed of the landmarks; the graph is built once."""
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
     query_rows = prepare(model, query.features, "query embeddings")
     gallery_rows = prepare(model, gallery.features, "gallery embeddings")
     if protocol == "joint":
-        together = torch.cat([query_rows, gallery_rows])
-        refined = refine_rows(model, together, pick_landmarks(model, together, landmarks, seed))
-        refined_query, refined_gallery = refined[: len(query)], refined[len(query) :]
-    else:
+        gallery_rows = torch.cat([query_rows, gallery_rows])
+    graph = gallery_graph(model, gallery_rows) if len(gallery_rows) else None
+    for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
-        refined_query, refined_gallery = refine_isolated(model, query_rows, gallery_rows, chosen)
-    return query.with_features(refined_query), gallery.with_features(refined_gallery)
+        assert graph is not None  # or there would be nothing to pick landmarks from
+        if protocol == "joint":
+            together = refine_rows(model, gallery_rows, chosen, graph)
+            refined = together[: len(query)], together[len(query) :]
+        else:
+            refined = refine_isolated(model, query_rows, gallery_rows, chosen, graph)
+        yield query.with_features(refined[0]), gallery.with_features(refined[1])
+
+
+def average_draws(
+    draws: Sequence[tuple[Embeddings, Embeddings]],
+) -> tuple[Embeddings, Embeddings]:
+    """Return the mean of refined embeddings over draws of the landmarks, query and gallery."""
+
+    def mean(side: int) -> Embeddings:
+        total = sum(np.asarray(draw[side].features, np.float64) for draw in draws)
+        return draws[0][side].with_features(total / len(draws))
+
+    return mean(0), mean(1)
 
 
 def refine_set(model: NFormer, features: Any, *, landmarks: Any = None, seed: int = 0) -> Any:
@@ -73,7 +95,7 @@ def refine_set(model: NFormer, features: Any, *, landmarks: Any = None, seed: in
     """
     rows = prepare(model, features, "embeddings")
     chosen = pick_landmarks(model, rows, "random" if landmarks is None else landmarks, seed)
-    refined = refine_rows(model, rows, chosen)
+    refined = refine_rows(model, rows, chosen, gallery_graph(model, rows))
     return as_given(features, refined)
 
 
@@ -120,24 +142,22 @@ def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> T
 
 
 @torch.no_grad()
-def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor) -> Tensor:
-    """Refine one prepared set: [N, d] -> [N, d]."""
+def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
+    """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
     states = rows.clone()
     with evaluating(model):
-        for _ in walk(model, states, gallery_graph(model, rows).edges, landmarks):
+        for _ in walk(model, states, graph.edges, landmarks):
             pass
     return embed(model, states)
 
 
 @torch.no_grad()
 def refine_isolated(
-    model: NFormer, query: Tensor, gallery: Tensor, landmarks: Tensor
+    model: NFormer, query: Tensor, gallery: Tensor, landmarks: Tensor, graph: GalleryGraph
 ) -> tuple[Tensor, Tensor]:
     """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
-    graph = gallery_graph(model, gallery)
     states, query_states = gallery.clone(), fill_up(query)
-    lists = query_lists(model, query_states, len(query), gallery, graph)
-    edges = None
+    lists, edges = query_lists(model, query_states, len(query), gallery, graph), None
     if lists is not None:
         near, kept = (part[:, None] for part in lists)
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
@@ -145,187 +165,6 @@ def refine_isolated(
         for layer in walk(model, states, graph.edges, landmarks):
             query_states = layer.read_by(model, query_states, edges)
     return embed(model, query_states[: len(query)]), embed(model, states)
-
-
-@contextmanager
-def evaluating(model: NFormer) -> Iterator[None]:
-    """Switch dropout off for a while."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-def embed(model: NFormer, states: Tensor) -> Tensor:
-    """Return the last states as embeddings: the BNNeck with its running statistics."""
-    neck = model.bottleneck
-    return functional.batch_norm(
-        states, neck.running_mean, neck.running_var, neck.weight, neck.bias, eps=neck.eps
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class GalleryGraph:
-    """A gallery's cosine graph, and how near a newcomer must be to be listed by each row.
-
-    lists: [G, min(k, G)] int64, the nearest of each row, itself first.   kept: bool, its edges.
-    reach: [G], the similarity of each row's k-th neighbour.
-    All are None where there is no mask, or where each layer makes its own graph.
-    """
-
-    lists: Tensor | None
-    kept: Tensor | None
-    reach: Tensor | None
-    heads: int
-
-    @property
-    def edges(self) -> Edges | None:
-        """The edges kept, for every head alike."""
-        if self.lists is None or self.kept is None:
-            return None
-        lists, kept = self.lists[:, None], self.kept[:, None]
-        return Edges.of(lists, kept, heads=self.heads, sources=len(lists))
-
-
-def gallery_graph(model: NFormer, rows: Tensor) -> GalleryGraph:
-    """Return the cosine graph of a prepared set, [N, d]."""
-    if model.mask == "none" or model.graph == "affinity":
-        return GalleryGraph(None, None, None, model.heads)
-    lists = nearest_neighbours(rows, model.neighbours)[1]
-    reach = rows.new_full((len(rows),), -torch.inf)
-    if lists.shape[1] == model.neighbours:
-        reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
-    return GalleryGraph(lists, model.kept(lists[:, None])[:, 0], reach, model.heads)
-
-
-def query_lists(
-    model: NFormer, query: Tensor, count: int, gallery: Tensor, graph: GalleryGraph
-) -> tuple[Tensor, Tensor] | None:
-    """Return the gallery items near each query and which it reads: none depends on another query.
-
-    query: [Q', d], the first `count` rows being queries and the rest filling, which reads nothing.
-    returns: [Q', min(k - 1, G)] int64 and bool; None where each layer makes its own graph.
-    """
-    if graph.reach is None:
-        return None
-    lists = _near(query, gallery, model.neighbours - 1 + SPARE).sort(dim=1).values
-    similarity, order = similarity_of(query, gallery, lists).sort(
-        dim=1, descending=True, stable=True
-    )
-    lists = lists.gather(1, order)[:, : model.neighbours - 1]
-    kept = torch.ones_like(lists, dtype=torch.bool)
-    if model.mask == "reciprocal":
-        kept = similarity[:, : model.neighbours - 1] > graph.reach[lists]
-    kept[count:] = False
-    return lists, kept
-
-
-def _near(query: Tensor, gallery: Tensor, k: int) -> Tensor:
-    """Return the k items nearest to each query; a few queries are not worth the large search."""
-    if len(query) <= FEW:
-        return nearest_of(query, gallery, k)[1]
-    return search(query, gallery, k)[1]
-
-
-def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:
-    """Return the cosine of each row with those it lists, the same however many rows there are.
-
-    rows: [N, d].   others: [M, d].   lists: [N, K] int64.   returns: [N, K] float32, rounded from
-    float64: a matrix product's last bit depends on its shape, and an edge must not.
-    """
-    found = torch.empty(lists.shape, device=rows.device)
-    for part in row_blocks(len(rows), max(1, BLOCK_ROWS // max(1, lists.shape[1]))):
-        near, far = rows[part].double(), others[lists[part]].double()  # [b, d], [b, K, d]
-        found[part] = (far @ near[:, :, None])[:, :, 0].float()
-    return found
-
-
-def fill_up(query: Tensor) -> Tensor:
-    """Return queries filled up with rows of zeros, so that one is multiplied as many are."""
-    rows = max(1, -(-len(query) // ROW_MULTIPLE)) * ROW_MULTIPLE
-    return functional.pad(query, (0, 0, 0, rows - len(query)))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One block and what its rows offer to read, before the rows themselves move on.
-
-    marks:  [l, d], the landmarks' states.   source: of all rows.
-    reach:  [G, h], each row's and head's k-th largest affinity, where layers make their own graph.
-    """
-
-    block: Block
-    marks: Tensor
-    source: Projected
-    reach: Tensor | None
-
-    def read_by(self, model: NFormer, query: Tensor, edges: Edges | None) -> Tensor:
-        """Return the next states of queries [Q', d] that read these rows."""
-        attention = self.block.attention
-        own = attention.project(query, self.marks)
-        if model.mask == "none":
-            return self.block(query, attention.read_all_of(own, self.source))
-        if edges is None:
-            edges = self._affinity_edges(model, own)
-        return self.block(query, attention.read(own, self.source, edges))
-
-    def _affinity_edges(self, model: NFormer, own: Projected) -> Edges:
-        """Return the edges of queries by this layer's affinity (Eq. 6), each on its own."""
-        heads, width = model.heads, own.keys.shape[1]
-        asking, keys = (part.view(-1, heads, width) for part in (own.asking, own.keys))
-        their_asking = self.source.asking.view(-1, heads, width)
-        their_keys = self.source.keys.view(-1, heads, width)
-        lists, kept = [], []
-        for head in range(heads):
-            values, index = nearest_of(asking[:, head], their_keys[:, head], model.neighbours)
-            itself = torch.linalg.vecdot(asking[:, head], keys[:, head])[:, None]
-            rank = torch.arange(index.shape[1], device=index.device)
-            keep = rank + (itself > values).long() < model.neighbours  # the row takes a place too
-            if model.mask == "reciprocal":
-                assert self.reach is not None
-                back = torch.linalg.vecdot(their_asking[index, head], keys[:, None, head])
-                keep &= back > self.reach[index, head]
-            lists.append(index)
-            kept.append(keep)
-        sources = len(their_keys)
-        return Edges.of(
-            torch.stack(lists, dim=1), torch.stack(kept, dim=1), heads=heads, sources=sources
-        )
-
-
-def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor) -> Iterator[Layer]:
-    """Take a set through all layers, in place, showing each layer before its rows move on.
-
-    states:    [N, d], overwritten block by block: what others read was projected before.
-    edges:     of the set, or None where each layer makes its own, or there is no mask.
-    landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
-    """
-    for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
-        marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
-        source = block.attention.project(states, marks)
-        reach, layer_edges = None, edges
-        if edges is None and model.mask != "none":
-            values, lists = model.affinity_lists(source)
-            layer_edges = model.masked_edges(lists)
-            reach = model.affinity_reach(values)
-        yield Layer(block, marks, source, reach)
-        _advance(model, block, states, source, layer_edges)
-
-
-def _advance(
-    model: NFormer, block: Block, states: Tensor, source: Projected, edges: Edges | None
-) -> None:
-    everything = block.attention.read_all(source) if edges is None else None
-    for part in row_blocks(len(states), BLOCK_ROWS):
-        if edges is None:
-            assert everything is not None
-            read = everything[part]
-        else:
-            first, last = part.start * model.heads, part.stop * model.heads
-            read = block.attention.read(source.block(first, last), source, edges.block(first, last))
-        states[part] = block(states[part], read)
 
 
 def _refuse(bad: Tensor, rows: Tensor, what: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.models.nformer import NFormer
-from pipelines.models.refinement import refine, refine_set
+from pipelines.models.refinement import average_draws, refine, refine_draws, refine_set
 from pipelines.models.released import nformer_from_released
 
 from .dense import CHOICES, dense_nformer, rows_of, sharp
@@ -119,9 +119,22 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         model, rows = model_of(mask=mask), rows_of(50, 8)
         whole = refine_set(model, rows)
         with monkeypatch.context() as patch:
-            patch.setattr("pipelines.models.refinement.BLOCK_ROWS", 16)
+            patch.setattr("pipelines.models.walk.BLOCK_ROWS", 16)
             patch.setattr("pipelines.models.graph.BLOCK_COMPARISONS", 100)
             assert torch.allclose(refine_set(model, rows), whole, atol=1e-5)
+
+
+def test_draws_are_those_of_their_seeds_and_average_to_their_mean():
+    model, query, gallery = model_of(), embeddings(rows_of(9, 8)), embeddings(rows_of(40, 8))
+    for protocol in ("isolated", "joint"):
+        draws = list(refine_draws(model, query, gallery, [4, 5], protocol=protocol))
+        for seed, pair in zip((4, 5), draws, strict=True):
+            expected = refine(model, query, gallery, protocol=protocol, seed=seed)
+            for side in (0, 1):
+                assert np.array_equal(pair[side].features, expected[side].features)
+        mean = average_draws(draws)
+        middle = (draws[0][1].features + draws[1][1].features) / 2
+        assert np.abs(mean[1].features - middle).max() < 1e-6
 
 
 @pytest.mark.parametrize("queries", [0, 1, 3])

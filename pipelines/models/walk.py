@@ -1,0 +1,123 @@
+"""A set's way through the layers, in blocks of rows, each layer open to be read by queries."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..embeddings import row_blocks
+from .attention import Projected
+from .edges import Edges
+from .graph import nearest_of
+from .nformer import Block, NFormer
+
+BLOCK_ROWS = 4096  # rows in the feed-forward network at once
+ROW_MULTIPLE = 16  # queries are filled up to it: a product's rounding depends on very small shapes
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block and what its rows offer to read, before the rows themselves move on.
+
+    marks:  [l, d], the landmarks' states.   source: of all rows.
+    reach:  [G, h], each row's and head's k-th largest affinity, where layers make their own graph.
+    """
+
+    block: Block
+    marks: Tensor
+    source: Projected
+    reach: Tensor | None
+
+    def read_by(self, model: NFormer, query: Tensor, edges: Edges | None) -> Tensor:
+        """Return the next states of queries [Q', d] that read these rows."""
+        attention = self.block.attention
+        own = attention.project(query, self.marks)
+        if model.mask == "none":
+            return self.block(query, attention.read_all_of(own, self.source))
+        if edges is None:
+            edges = self._affinity_edges(model, own)
+        return self.block(query, attention.read(own, self.source, edges))
+
+    def _affinity_edges(self, model: NFormer, own: Projected) -> Edges:
+        """Return the edges of queries by this layer's affinity (Eq. 6), each on its own."""
+        heads, width = model.heads, own.keys.shape[1]
+        asking, keys = (part.view(-1, heads, width) for part in (own.asking, own.keys))
+        their_asking = self.source.asking.view(-1, heads, width)
+        their_keys = self.source.keys.view(-1, heads, width)
+        lists, kept = [], []
+        for head in range(heads):
+            values, index = nearest_of(asking[:, head], their_keys[:, head], model.neighbours)
+            itself = torch.linalg.vecdot(asking[:, head], keys[:, head])[:, None]
+            rank = torch.arange(index.shape[1], device=index.device)
+            keep = rank + (itself > values).long() < model.neighbours  # the row takes a place too
+            if model.mask == "reciprocal":
+                assert self.reach is not None
+                back = torch.linalg.vecdot(their_asking[index, head], keys[:, None, head])
+                keep &= back > self.reach[index, head]
+            lists.append(index)
+            kept.append(keep)
+        sources = len(their_keys)
+        return Edges.of(
+            torch.stack(lists, dim=1), torch.stack(kept, dim=1), heads=heads, sources=sources
+        )
+
+
+def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor) -> Iterator[Layer]:
+    """Take a set through all layers, in place, showing each layer before its rows move on.
+
+    states:    [N, d], overwritten block by block: what others read was projected before.
+    edges:     of the set, or None where each layer makes its own, or there is no mask.
+    landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
+    """
+    for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
+        marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
+        source = block.attention.project(states, marks)
+        reach, layer_edges = None, edges
+        if edges is None and model.mask != "none":
+            values, lists = model.affinity_lists(source)
+            layer_edges = model.masked_edges(lists)
+            reach = model.affinity_reach(values)
+        yield Layer(block, marks, source, reach)
+        _advance(model, block, states, source, layer_edges)
+
+
+def _advance(
+    model: NFormer, block: Block, states: Tensor, source: Projected, edges: Edges | None
+) -> None:
+    everything = block.attention.read_all(source) if edges is None else None
+    for part in row_blocks(len(states), BLOCK_ROWS):
+        if edges is None:
+            assert everything is not None
+            read = everything[part]
+        else:
+            first, last = part.start * model.heads, part.stop * model.heads
+            read = block.attention.read(source.block(first, last), source, edges.block(first, last))
+        states[part] = block(states[part], read)
+
+
+def fill_up(query: Tensor) -> Tensor:
+    """Return queries filled up with rows of zeros, so that one is multiplied as many are."""
+    rows = max(1, -(-len(query) // ROW_MULTIPLE)) * ROW_MULTIPLE
+    return functional.pad(query, (0, 0, 0, rows - len(query)))
+
+
+@contextmanager
+def evaluating(model: NFormer) -> Iterator[None]:
+    """Switch dropout off for a while."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def embed(model: NFormer, states: Tensor) -> Tensor:
+    """Return the last states as embeddings: the BNNeck with its running statistics."""
+    neck = model.bottleneck
+    return functional.batch_norm(
+        states, neck.running_mean, neck.running_var, neck.weight, neck.bias, eps=neck.eps
+    )
