@@ -9,7 +9,9 @@ from .commands import (
     export_embeddings,
     extract,
     import_embeddings,
+    import_nformer,
     info,
+    refine,
     train_backbone,
     train_nformer,
 )
@@ -50,6 +52,8 @@ app.command("train-backbone", rich_help_panel=STAGES)(train_backbone.command)
 app.command("extract", rich_help_panel=STAGES)(extract.command)
 app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
 app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
+app.command("refine", rich_help_panel=STAGES)(refine.command)
 app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
+app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)
 app.command("info", rich_help_panel=LOOK)(info.command)

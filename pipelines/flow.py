@@ -23,8 +23,17 @@ STAGES = (
     ),
 )
 
-OTHER_WAYS = (Stage("import-embeddings", ("embeddings of any network",), ("embeddings.h5",)),)
-ARGUMENTS = {"train-backbone": " DATASET", "import-embeddings": " FILE"}
+OTHER_WAYS = (
+    Stage("import-embeddings", ("embeddings of any network",), ("embeddings.h5",)),
+    Stage("import-nformer", ("a checkpoint of the released code",), ("nformer.pt",)),
+    Stage("refine", ("embeddings.h5", "nformer.pt"), ("refined.h5", "gallery.pt")),
+)
+ARGUMENTS = {
+    "train-backbone": " DATASET",
+    "import-embeddings": " FILE",
+    "import-nformer": " FILE",
+    "refine": " --keep-states",
+}
 
 
 def writer_of(artifact: str) -> Stage | None:

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
+from pipelines.artifacts.gallery_states import load_gallery
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.nformer import load_nformer, save_nformer
+from pipelines.artifacts.run import Run
+from pipelines.config import EvaluateConfig
+from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput, MissingArtifact
+from pipelines.models.incremental import refine_queries
+from pipelines.models.nformer import NFormer
+from pipelines.models.refinement import refine
+from pipelines.stages.refine import refine_run
+
+
+def some(rows, seed):
+    random = np.random.default_rng(seed)
+    pids, camids = np.arange(rows) % 7, np.arange(rows) % 3
+    return Embeddings(random.normal(size=(rows, 8)), pids, camids)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path)
+    with run.writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
+        save_embeddings(path, query=some(5, 0), gallery=some(60, 1), dataset="made up")
+    inputs = {"embeddings.h5": run.digest("embeddings.h5")}
+    with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
+        save_nformer(path, NFormer(dim=8, classes=3, layers=2, neighbours=5, landmarks=3))
+    return run
+
+
+def test_refined_h5_holds_what_refine_returns(run):
+    path = refine_run(run, device="cpu")
+    model = load_nformer(run.path("nformer.pt"))
+    for split, expected in zip(
+        ("query", "gallery"), refine(model, some(5, 0), some(60, 1)), strict=True
+    ):
+        found = load_embeddings(path, split)
+        assert np.array_equal(found.features, expected.features)
+        assert found.pids.tolist() == expected.pids.tolist()
+
+
+def test_kept_states_refine_new_queries(run):
+    refine_run(run, keep_states=True, device="cpu")
+    gallery = load_gallery(run.artifact("gallery.pt"))
+    assert gallery.pids.tolist() == some(60, 1).pids.tolist() and len(gallery.names) == 60
+    refined = load_embeddings(run.artifact("refined.h5"), "query")
+    assert np.allclose(refine_queries(gallery.state, some(5, 0).features), refined.features, 1e-5)
+
+
+def test_it_is_up_to_date_the_second_time(run, recorder):
+    refine_run(run, device="cpu")
+    refine_run(run, device="cpu", progress=recorder)
+    assert recorder.messages == [f"{run.path('refined.h5')} is up to date"]
+    refine_run(run, config=EvaluateConfig(protocol="joint"), device="cpu", progress=recorder)
+    assert recorder.messages[-1] == "refining 5 queries and 60 gallery items"
+
+
+def test_draws_are_averaged(run):
+    one = load_embeddings(refine_run(run, device="cpu"), "query").features
+    config = EvaluateConfig(landmark_draws=3, average_draws=True)
+    mean = load_embeddings(refine_run(run, config=config, device="cpu"), "query").features
+    assert 0 < np.abs(mean - one).max() < 1
+
+
+def test_what_cannot_be_refined_is_refused(run, tmp_path):
+    with pytest.raises(MissingArtifact, match="nformer extract"):
+        refine_run(Run(tmp_path / "none"), device="cpu")
+    with pytest.raises(BadInput, match="--keep-states needs --protocol isolated"):
+        refine_run(run, config=EvaluateConfig(protocol="joint"), keep_states=True, device="cpu")
+    with pytest.raises(BadInput, match="holds nformer, not a refined gallery"):
+        load_gallery(run.path("nformer.pt"))
