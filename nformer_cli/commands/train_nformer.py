@@ -50,7 +50,7 @@ def command(
 
     Reads: embeddings.h5 (its train split).
 
-    Writes: nformer.pt and train-nformer.jsonl in the run's folder. An interrupted training goes on.
+    Writes: nformer.pt and lines of train.jsonl in the run's folder. An interrupted training goes on.
 
     Example: nformer train-nformer --run runs/market --neighbours 20
     """
