@@ -20,6 +20,7 @@ _HOMES = {
     "evaluate": "stages.evaluate",
     "import_embeddings": "stages.import_embeddings",
     "export_embeddings": "stages.export_embeddings",
+    "NeighbourRefiner": "stages.neighbour_refiner",
     "Embeddings": "embeddings",
     "load_embeddings": "artifacts.embeddings",
     "save_embeddings": "artifacts.embeddings",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract
     from .stages.import_embeddings import import_embeddings
+    from .stages.neighbour_refiner import NeighbourRefiner
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer
 

@@ -13,6 +13,7 @@ from ...errors import BadInput
 from .split import ForeignSplit, Warn, checked_split, rows_per_block
 
 COLUMNS = ("path", "pid", "camid", "split")
+READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
 
 
 def require_pyarrow() -> Any:
@@ -156,7 +157,8 @@ def _opened(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with parquet.ParquetFile(path) as table:
+        options = {"buffer_size": READ_BYTES, "pre_buffer": False}
+        with parquet.ParquetFile(path, **options) as table:
             yield table
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{path} is no whole Parquet file ({error})") from error
