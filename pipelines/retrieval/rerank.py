@@ -6,6 +6,7 @@ the paper), averaged over its k2 nearest (Eq. 11); the Jaccard distance of two d
 sparse: O(N k) memory for N = Q + G items.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +14,15 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress
-from .exact import blocks
+from .exact import blocks, in_threads
 from .neighbours import NeighbourGraph, neighbour_graph
 from .rows import unit_rows
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from scipy.sparse import csc_array, csr_array
 
-PAIR_BLOCK = 1 << 16  # pairs of rows whose products are taken at once
+PAIR_BLOCK = 1 << 12  # pairs of rows multiplied while they are in the cache
+STRIP_ROWS = 32  # queries whose Jaccard distances are found at once
 
 
 def rerank_k_reciprocal(
@@ -84,9 +86,20 @@ class KReciprocal:
         np.maximum(distances, 0, out=distances)
         distances *= (self.weight / self.farthest[: self.shape[0]][block])[:, None]
         distances += 1 - self.weight
-        row, column, value = jaccard_similarity(self.query_weights[block], self.by_column)
-        distances[row, column] -= np.float32(1 - self.weight) * value
+        in_threads(
+            partial(self._bring_nearer, distances, block.indices(self.shape[0])[0]), len(distances)
+        )
         return distances
+
+    def _bring_nearer(self, distances: np.ndarray, first: int, part: slice) -> None:
+        """Subtract the weighted Jaccard similarity from some rows of a block, in place."""
+        for start in range(part.start, part.stop, STRIP_ROWS):
+            stop = min(start + STRIP_ROWS, part.stop)
+            weights = self.query_weights[first + start : first + stop]
+            common = shared_weight(weights, self.by_column)
+            common /= 2 - common  # the rows sum to 1: their union is 2 minus what they share
+            common *= 1 - self.weight
+            distances[start:stop] -= common.reshape(stop - start, -1)
 
 
 def describe(features: np.ndarray, index: np.ndarray, farthest: np.ndarray, k1: int) -> "csr_array":
@@ -143,26 +156,20 @@ def expanded(weights: "csr_array", index: np.ndarray, k2: int) -> "csr_array":
     return (mean @ weights).tocsr()
 
 
-def jaccard_similarity(
-    query: "csr_array", by_column: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return row, column and value of the nonzero Jaccard similarities (Eq. 10).
+def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
+    """Return Σ min(a, b) over the columns of each query row and each gallery row: [B * G] float64.
 
-    query: [B, N] weights; by_column: the gallery's [G, N] weights as CSC. Rows sum to 1, so the
-    union of two is 2 minus their intersection Σ min(a, b).
+    query: [B, N] weights as CSR; by_column: the gallery's [G, N] weights as CSC.
     """
+    G = by_column.shape[0]
     starts, ends = by_column.indptr[query.indices], by_column.indptr[query.indices + 1]
     counts = (ends - starts).astype(np.int64)
     first = np.cumsum(counts) - counts
     place = np.arange(counts.sum()) + np.repeat(starts - first, counts)
-    pair = np.repeat(rows_of(query).astype(np.int64) * by_column.shape[0], counts)
+    pair = np.repeat(rows_of(query).astype(np.int64) * G, counts)
     pair += by_column.indices[place]
     smaller = np.minimum(np.repeat(query.data, counts), by_column.data[place])
-    shared = np.bincount(pair, weights=smaller)
-    found = np.flatnonzero(shared)
-    common = shared[found]
-    row, column = np.divmod(found, by_column.shape[0])
-    return row, column, (common / (2 - common)).astype(np.float32)
+    return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G)
 
 
 def largest_distance(least: np.ndarray) -> np.ndarray:
@@ -174,9 +181,14 @@ def largest_distance(least: np.ndarray) -> np.ndarray:
 def pair_products(features: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Return the inner products of pairs of rows of [N, d]: [P]."""
     products = np.empty(len(row), np.float32)
-    for start in range(0, len(row), PAIR_BLOCK):
-        part = slice(start, start + PAIR_BLOCK)
-        np.einsum("pd,pd->p", features[row[part]], features[column[part]], out=products[part])
+
+    def multiply(part: slice) -> None:
+        for start in range(part.start, part.stop, PAIR_BLOCK):
+            pairs = slice(start, min(start + PAIR_BLOCK, part.stop))
+            near, far = features[row[pairs]], features[column[pairs]]
+            np.einsum("pd,pd->p", near, far, out=products[pairs])
+
+    in_threads(multiply, len(row))
     return products
 
 
