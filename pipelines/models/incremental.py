@@ -48,13 +48,21 @@ class GalleryState:
 
 
 def refine_gallery(
-    model: NFormer, gallery: Any, *, landmarks: Any = "random", seed: int = 0
+    model: NFormer,
+    gallery: Any,
+    *,
+    landmarks: Any = "random",
+    seed: int = 0,
+    marks: Tensor | None = None,
 ) -> GalleryState:
     """Refine a gallery and keep its states; the result is that of `refine`'s isolated protocol.
 
     gallery: Embeddings or [G, d], numpy or torch.   landmarks, seed: as for `refine`.
+    marks:   landmarks' states [layers, l, d] of another gallery state, instead of landmarks.
     """
     rows = prepare(model, _features(gallery), "gallery embeddings")
+    if marks is not None:
+        return _computed(model, rows, marks)
     return _computed(model, rows, pick_landmarks(model, rows, landmarks, seed))
 
 
@@ -70,7 +78,7 @@ def refine_queries(state: GalleryState, queries: Any) -> Any:
     lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
     with evaluating(model):
         for number in range(len(model.blocks)):
-            states = _read(state, number, states, lists)
+            states = read_layer(state, number, states, lists)
     refined = embed(model, states[: len(rows)])
     if isinstance(queries, Embeddings):
         return queries.with_features(refined)
@@ -162,13 +170,13 @@ def _recomputed(
             states = before[origin]  # new rows get the last row's, and are stale
             lists = (graph.lists[touched], graph.kept[touched])
             partial = GalleryState(state.model, tuple(hidden), state.marks, graph)
-            read = _read(partial, number, fill_up(hidden[-1][touched]), lists)
+            read = read_layer(partial, number, fill_up(hidden[-1][touched]), lists)
             states[touched] = read[: len(touched)]
             hidden.append(states)
     return GalleryState(state.model, tuple(hidden), state.marks, graph)
 
 
-def _read(
+def read_layer(
     state: GalleryState, number: int, states: Tensor, lists: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     """Take rows [M, d] through layer `number`, projecting only the items that they read.
