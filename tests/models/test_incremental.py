@@ -89,13 +89,13 @@ def test_only_what_a_change_touches_is_recomputed(monkeypatch):
     model = model_of(layers=2)
     state = refine_gallery(model, rows[:1200])
     recomputed = []
-    plain = incremental._read
+    plain = incremental.read_layer
 
     def counting(state, number, states, lists):
         recomputed.append(len(lists[0]))
         return plain(state, number, states, lists)
 
-    monkeypatch.setattr(incremental, "_read", counting)
+    monkeypatch.setattr(incremental, "read_layer", counting)
     larger = add_items(state, rows[1200:])
     assert len(recomputed) == 2 and recomputed[0] <= recomputed[1] < 300
     same(larger, whole(state, rows))
