@@ -20,7 +20,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[s
     import torch
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, path)
+    with path.open("wb") as file:  # given a path, torch would write its name into the bytes
+        torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, file)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

@@ -16,6 +16,12 @@ def test_round_trip(tmp_path):
     assert meta == {"dim": 3}
 
 
+def test_the_same_content_is_the_same_bytes(tmp_path):
+    for name in ("a.pt", "another.pt"):
+        save_checkpoint(tmp_path / name, {"w": torch.arange(3.0)}, {"dim": 3})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("this must never be printed",))
