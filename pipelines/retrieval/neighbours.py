@@ -85,6 +85,12 @@ class Neighbourhoods:
         self.device, self.method, self.progress = device, method, progress or Silent()
         self.graphs: dict[str, NeighbourGraph] = {}
 
+    def like(self, query: Embeddings, gallery: Embeddings) -> "Neighbourhoods":
+        """Return the neighbourhoods of other sets, searched in the same way."""
+        return Neighbourhoods(
+            query, gallery, device=self.device, method=self.method, progress=self.progress
+        )
+
     def gallery(self, k: int) -> NeighbourGraph:
         """Return the gallery's graph with at least min(k, G) neighbours of each item."""
         return self._graph("gallery", k)
