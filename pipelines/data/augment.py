@@ -10,10 +10,10 @@ ERASED_ASPECT = (0.3, 1 / 0.3)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Return [B, 3, H, W] uint8 as float32 of zero mean and unit deviation, layout kept."""
+    """Return [B, 3, H, W] uint8 as float32 of zero mean and unit deviation, channels_last."""
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1) * 255
-    return (images - mean) / std
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def augment(
@@ -42,16 +42,13 @@ def random_flip(images: Tensor, probability: float, generator: torch.Generator) 
 def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     """Shift each image of [B, 3, H, W] by up to `pad` pixels each way, black coming in."""
     count, _, height, width = images.shape
-    layout = torch.contiguous_format
-    if images.is_contiguous(memory_format=torch.channels_last):
-        layout = torch.channels_last
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     top, left = torch.randint(0, 2 * pad + 1, (2, count), generator=generator).to(images.device)
     rows = top[:, None] + torch.arange(height, device=images.device)  # [B, H]
     columns = left[:, None] + torch.arange(width, device=images.device)  # [B, W]
     each = torch.arange(count, device=images.device)[:, None, None]
     cropped = padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]  # B H W 3
-    return cropped.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    return cropped.permute(0, 3, 1, 2)
 
 
 def random_erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -69,7 +66,8 @@ def random_erase(images: Tensor, probability: float, generator: torch.Generator)
     inside_rows = _between(torch.arange(height), top, tall)  # [B, H]
     inside_columns = _between(torch.arange(width), left, wide)  # [B, W]
     erased = (inside_rows[:, :, None] & inside_columns[:, None, :]) & chosen[:, None, None]
-    return images.masked_fill(erased[:, None].to(images.device), 0.0)
+    kept = images.masked_fill(erased[:, None].to(images.device), 0.0)
+    return kept.contiguous(memory_format=torch.channels_last)
 
 
 def _between(position: Tensor, start: Tensor, length: Tensor) -> Tensor:

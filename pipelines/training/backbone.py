@@ -38,7 +38,7 @@ class BackboneTrainer:
     ) -> None:
         self.config, self.device = config, device
         self.labels = torch.from_numpy(labels)
-        self.precision = choose_precision(config.amp, device)
+        self.precision = choose_precision(config.amp, device, training=backbone)
         self.backbone = channels_last(backbone, device)
         self.network: nn.Module = self.backbone
         if config.compile:
@@ -52,6 +52,7 @@ class BackboneTrainer:
             lr=config.lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            fused=device.type == "cpu" or None,
         )
         self.center_optimizer = SGD(self.center.parameters(), lr=config.center_lr)
         self.scaler = GradScaler(device.type, enabled=self.precision == "fp16")

@@ -49,9 +49,13 @@ def make_optimizer(
     lr: float,
     momentum: float,
     weight_decay: float,
+    fused: bool | None = None,
 ) -> Optimizer:
-    """Return SGD with momentum or Adam, both with L2 weight decay (added to the gradient)."""
+    """Return SGD with momentum or Adam, both with L2 weight decay (added to the gradient).
+
+    fused: one kernel for all of a step's arithmetic; None: as torch chooses.
+    """
     parameters = list(parameters)
     if kind == "sgd":
-        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return Adam(parameters, lr=lr, weight_decay=weight_decay)
+        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused)
+    return Adam(parameters, lr=lr, weight_decay=weight_decay, fused=fused)

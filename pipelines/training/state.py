@@ -74,6 +74,7 @@ def load_state(
     for name, optimizer in optimizers.items():
         plain = meta["optimizers"][name]
         optimizer.load_state_dict(_join_optimizer(_below(tensors, f"optimizer/{name}"), plain))
+        _lay_out_like_parameters(optimizer)
     for name, generator in (generators or {}).items():
         generator.set_state(tensors[f"generator/{name}"])
     _restore_random(_below(tensors, "random"), meta["random"])
@@ -111,6 +112,14 @@ def _join_optimizer(tensors: Mapping[str, Tensor], plain: dict[str, Any]) -> dic
         parameter, _, entry = name.partition("/")
         state.setdefault(int(parameter), {})[entry] = tensor
     return {"state": state, "param_groups": plain["param_groups"]}
+
+
+def _lay_out_like_parameters(optimizer: Optimizer) -> None:
+    """Give each momentum its parameter's strides (channels_last): fused kernels rely on them."""
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter.detach()).copy_(value)
 
 
 def _random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
