@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    benchmark,
+    demo,
     evaluate,
     export_embeddings,
     extract,
@@ -48,6 +50,7 @@ def _root(
     pass
 
 
+app.command("demo", rich_help_panel=STAGES)(demo.command)
 app.command("train-backbone", rich_help_panel=STAGES)(train_backbone.command)
 app.command("extract", rich_help_panel=STAGES)(extract.command)
 app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
@@ -57,3 +60,4 @@ app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.co
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)
 app.command("info", rich_help_panel=LOOK)(info.command)
+app.command("benchmark", rich_help_panel=LOOK)(benchmark.command)

@@ -9,6 +9,7 @@ from ..embeddings import SPLITS
 from ..errors import BadInput
 from .dataset import Dataset, SplitCounts
 from .market1501 import read_market1501
+from .synthetic import read_synthetic
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ ENTRIES = (
             "gallery": SplitCounts(15913, 750, 6),
         },
         source="Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015",
+    ),
+    Entry(
+        name="synthetic",
+        title="Drawn people",
+        read=read_synthetic,
+        licence="MIT, as this program",
+        state="drawn by nformer demo",
     ),
 )
 

@@ -1,0 +1,60 @@
+"""nothing -> a drawn data set -> the four stages, as for real data -> the table"""
+
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.results import Evaluation
+from ..artifacts.run import Run
+from ..config import configure
+from ..data.synthetic import remove_drawn, write_synthetic
+from ..progress import Progress, Silent
+from .evaluate import evaluate
+from .extract import extract
+from .train_backbone import train_backbone
+from .train_nformer import train_nformer
+
+RECIPE = "demo"
+DATASET = "synthetic"  # its name in the catalogue
+IMAGES = "images"  # the data set's folder, inside the run's
+
+
+def demo(
+    run: Run,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Evaluation:
+    """Draw a small data set, then train, extract, train NFormer and evaluate on it.
+
+    Nothing is downloaded. Whatever is in the run's folder already and up to date is kept, so a
+    demo that was interrupted goes on.
+
+    Raises:
+        BadInput: the run's folder holds other images.
+        StaleArtifact: it holds artifacts made from something else, and `overwrite` is not given.
+    """
+    images = run.path(IMAGES)
+    if overwrite:
+        remove_drawn(images)
+    write_synthetic(images, seed=seed, progress=progress)
+    progress.message(f"drawn people under drawn cameras, in Market-1501's layout: {images}")
+    common: dict[str, Any] = {"device": device, "overwrite": overwrite, "progress": progress}
+    config = {
+        section: configure(section, recipe=RECIPE, options={"seed": seed})
+        for section in ("backbone", "nformer", "evaluate")
+    }
+    train_backbone(run, DATASET, root=images, config=config["backbone"], **common)
+    extract(run, config=configure("extract", recipe=RECIPE), **common)
+    train_nformer(run, config=config["nformer"], **common)
+    return evaluate(run, config=config["evaluate"], **common)
+
+
+def demo_images(
+    folder: Path, *, seed: int = 0, overwrite: bool = False, progress: Progress = Silent()
+) -> Path:
+    """Write just the demo's data set to `folder`."""
+    if overwrite:
+        remove_drawn(folder)
+    return write_synthetic(folder, seed=seed, progress=progress)
