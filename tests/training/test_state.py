@@ -66,3 +66,34 @@ def test_a_damaged_state_says_so(tmp_path):
     (tmp_path / "state.pt").write_bytes(b"no checkpoint")
     with pytest.raises(BadInput, match=r"state\.pt cannot be read as weights"):
         load_state(tmp_path / "state.pt", key="a", **parts)
+
+
+def test_momentum_keeps_its_parameters_memory_layout(tmp_path):
+    def trained(convolution: nn.Module, steps: int) -> torch.optim.SGD:
+        optimizer = torch.optim.SGD(convolution.parameters(), lr=0.1, momentum=0.9, fused=True)
+        for step in range(steps):
+            advance(convolution, optimizer, step)
+        return optimizer
+
+    def advance(convolution: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        images = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        convolution(images).square().sum().backward()
+        optimizer.step()
+
+    def fresh() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Conv2d(4, 3, 3).to(memory_format=torch.channels_last)
+
+    calm = fresh()
+    trained(calm, 3)
+    stopped = fresh()
+    optimizer = trained(stopped, 2)
+    parts = {"modules": {"c": stopped}, "optimizers": {"o": optimizer}}
+    save_state(tmp_path / "state.pt", key="k", counters={}, **parts)
+    resumed = fresh()
+    optimizer = trained(resumed, 0)
+    parts = {"modules": {"c": resumed}, "optimizers": {"o": optimizer}}
+    assert load_state(tmp_path / "state.pt", key="k", **parts) == {}
+    advance(resumed, optimizer, 2)
+    assert torch.equal(resumed.weight, calm.weight)
