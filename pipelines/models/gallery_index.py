@@ -1,0 +1,106 @@
+"""A gallery to search with new pictures: built, added to, removed from, and asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..retrieval.rows import check_widths, unit_rows
+from .graph import nearest_of
+from .incremental import GalleryState, add_items, refine_gallery, refine_queries, remove_items
+from .nformer import NFormer
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryIndex:
+    """A gallery's rows, labels and, where there is an NFormer, its refined states.
+
+    rows:  [G, d] float32 of length 1, refined where there is a state: what is ranked.
+    state: None without an NFormer: the embeddings are searched as they are.
+    """
+
+    rows: Tensor
+    state: GalleryState | None
+    pids: np.ndarray
+    camids: np.ndarray
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """The width of the embeddings."""
+        return int(self.rows.shape[1])
+
+
+def build_index(
+    gallery: Embeddings, model: NFormer | None, *, marks: Tensor | None = None, seed: int = 0
+) -> GalleryIndex:
+    """Return the index of a gallery.
+
+    marks: the landmarks' states [layers, l, d] that every later change keeps; without them they
+           are drawn from the gallery with `seed`.
+    """
+    labels = (gallery.pids, gallery.camids, gallery.names)
+    if model is None:
+        return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
+    state = refine_gallery(model, gallery, seed=seed, marks=marks)
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def extended(index: GalleryIndex, items: Embeddings) -> GalleryIndex:
+    """Return the index with items after those there, equal to building it with them."""
+    labels = (
+        np.concatenate([index.pids, items.pids]),
+        np.concatenate([index.camids, items.camids]),
+        [*index.names, *items.names],
+    )
+    check_widths(items.features, index.rows)
+    if index.state is None:
+        new = torch.from_numpy(unit_rows(items.features, "new embeddings"))
+        return GalleryIndex(torch.cat([index.rows, new]), None, *labels)
+    state = add_items(index.state, items)
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
+    """Return the index without the rows marked, [G] bool, equal to building it without them.
+
+    Raises:
+        BadInput: nothing would remain.
+    """
+    keep = ~gone
+    if not keep.any():
+        raise BadInput(f"all {len(gone)} items would be removed; an index needs one at least")
+    names = [name for name, stays in zip(index.names, keep, strict=True) if stays]
+    labels = (index.pids[keep], index.camids[keep], names)
+    if index.state is None:
+        return GalleryIndex(index.rows[torch.from_numpy(keep)], None, *labels)
+    state = remove_items(index.state, torch.from_numpy(gone))
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def refined_queries(index: GalleryIndex, features: Any) -> Tensor:
+    """Return queries [Q, d] of length 1 as they are compared, each on its own."""
+    check_widths(features, index.rows)
+    rows = torch.from_numpy(unit_rows(features, "query embeddings"))
+    if index.state is None:
+        return rows
+    refined: Tensor = functional.normalize(refine_queries(index.state, rows))
+    return refined
+
+
+def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Return the `top` most similar items of refined queries: cosine and rows, [Q, top]."""
+    return nearest_of(queries, index.rows, top)
+
+
+def _ranked(state: GalleryState) -> Tensor:
+    return functional.normalize(state.refined)

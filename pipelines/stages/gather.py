@@ -1,0 +1,188 @@
+"""pictures, folders of pictures, or files of embeddings -> Embeddings to search or to index"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifacts.foreign.reading import FORMATS, read_foreign
+from ..artifacts.foreign.split import ForeignSplit
+from ..artifacts.run import Run
+from ..data.folders import IMAGE_ENDINGS, image_names
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+BATCH = 64
+Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+
+@dataclass
+class Gathered:
+    """What the sources hold, and the seconds that reading it took, by step."""
+
+    embeddings: Embeddings
+    pictures: list[Path | None]  # None for what came as embeddings
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def gather(
+    run: Run,
+    sources: Sequence[Path],
+    *,
+    prefer: str,
+    device: str,
+    crop: Crop | None = None,
+    progress: Progress,
+) -> Gathered:
+    """Embed pictures with the run's backbone, and read files of embeddings.
+
+    prefer: the split to take of a file that holds several.   crop: of every picture.
+
+    Raises:
+        BadInput: nothing there, an unreadable picture, a crop outside of one, or pictures in a run
+            that has no backbone.
+    """
+    files = [path for path in sources if path.suffix.lower() in FORMATS and not path.is_dir()]
+    pictures = [one for path in sources if path not in files for one in pictures_in(path)]
+    parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
+    if pictures:
+        parts.append(_embedded(run, pictures, crop, device, seconds, progress))
+    if files:
+        found = _read(files, prefer, progress)
+        parts.append(found)
+        shown += [None] * len(found)
+    if not parts:
+        raise BadInput("nothing given; name pictures, folders of them, or files of embeddings")
+    return Gathered(_joined(parts), shown, seconds)
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """Return a picture, or those in a folder and below it, sorted."""
+    if path.is_dir():
+        found = [path / name for name in image_names(path, deep=True)]
+        if not found:
+            raise BadInput(f"{path} holds no pictures; wanted {', '.join(IMAGE_ENDINGS)}")
+        return found
+    if not path.exists():
+        raise BadInput(
+            f"{path} is not there; a picture, a folder or a file of embeddings is wanted"
+        )
+    return [path]
+
+
+def cropped(image: "Image.Image", crop: Crop | None, path: Path) -> "Image.Image":
+    """Return the part of an image that a crop of x, y, width, height in pixels names."""
+    if crop is None:
+        return image
+    x, y, width, height = crop
+    fits = x + width <= image.width and y + height <= image.height
+    if min(x, y) < 0 or min(width, height) < 1 or not fits:
+        raise BadInput(
+            f"--crop {x},{y},{width},{height} lies outside of {path}, which is "
+            f"{image.width}×{image.height}; wanted x,y,width,height in pixels within it"
+        )
+    return image.crop((x, y, x + width, y + height))
+
+
+class PictureEmbedder:
+    """The run's backbone as `extract` used it, for pictures from anywhere."""
+
+    def __init__(self, run: Run, device: str) -> None:
+        from ..artifacts.backbone import load_backbone
+        from ..device import choose_device
+        from ..models.embedder import Embedder
+        from ..training.precision import DTYPES, choose_precision
+
+        manifest = run.manifest("embeddings.h5")
+        if manifest is not None and manifest.stage == "import-embeddings":
+            raise BadInput(
+                f"the embeddings in {run.folder} were imported: their network is not here. Give "
+                "embeddings of the pictures by the same network (.npz, .npy + .csv, …) instead"
+            )
+        backbone, facts = load_backbone(run.artifact("backbone.pt"))
+        config = manifest.config if manifest is not None else {}
+        chosen = choose_device(device)
+        precision = choose_precision(config.get("amp", "auto"), chosen)
+        self.embedder = Embedder(
+            backbone, device=chosen, dtype=DTYPES[precision], flip=config.get("flip", False)
+        )
+        self.size = facts["height"], facts["width"]
+
+    def embed(self, images: "Sequence[Image.Image]") -> np.ndarray:
+        """Return [N, dim] float32."""
+        import torch
+
+        from ..data.images import resized
+
+        arrays = np.stack([resized(image, *self.size) for image in images])
+        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+        return self.embedder(self._normalised(batch)).float().cpu().numpy()
+
+    def _normalised(self, batch: "Tensor") -> "Tensor":
+        from ..data.augment import normalise
+
+        return normalise(batch.to(self.embedder.device))
+
+
+def _embedded(
+    run: Run,
+    pictures: list[Path],
+    crop: Crop | None,
+    device: str,
+    seconds: dict[str, float],
+    progress: Progress,
+) -> Embeddings:
+    begun = time.perf_counter()
+    embedder = PictureEmbedder(run, device)
+    seconds["load backbone"] = time.perf_counter() - begun
+    from ..data.images import read_image
+
+    begun, found = time.perf_counter(), []
+    with progress.task("embed", len(pictures), "pictures") as task:
+        for start in range(0, len(pictures), BATCH):
+            batch = pictures[start : start + BATCH]
+            found.append(embedder.embed([cropped(read_image(one), crop, one) for one in batch]))
+            task.advance(len(batch))
+    seconds["embed"] = time.perf_counter() - begun
+    unknown = np.full(len(pictures), -1)
+    return Embeddings(np.concatenate(found), unknown, unknown, list(map(str, pictures)))
+
+
+def _read(files: list[Path], prefer: str, progress: Progress) -> Embeddings:
+    found = read_foreign(files, progress.warn)
+    chosen = found.get(prefer) or (next(iter(found.values())) if len(found) == 1 else None)
+    if not chosen:
+        raise BadInput(
+            f"{files[0]} holds {', '.join(found)}; a {prefer} split, or just one, is wanted"
+        )
+    return _joined([_whole(part) for part in chosen])
+
+
+def _whole(part: ForeignSplit) -> Embeddings:
+    camids = np.full(len(part), -1) if part.camids is None else part.camids
+    numbered = (f"{part.path.name}/{row:07d}" for row in range(len(part)))
+    names = list(numbered if part.names is None else part.names())
+    features: Any = np.concatenate([block.astype(np.float32) for block in part.blocks()])
+    return Embeddings(features, part.pids, camids, names)
+
+
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    if len(parts) == 1:
+        return parts[0]
+    if len({part.dim for part in parts}) > 1:
+        widths = ", ".join(str(part.dim) for part in parts)
+        raise BadInput(f"the widths differ: {widths}; one network makes one width")
+    return Embeddings(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.pids for part in parts]),
+        np.concatenate([part.camids for part in parts]),
+        [name for part in parts for name in part.names],
+    )

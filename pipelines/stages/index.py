@@ -1,0 +1,263 @@
+"""embeddings.h5 (+ nformer.pt) -> index.h5, which new pictures are searched in and added to"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.index import StoredIndex, open_index, read_meta, save_index
+from ..artifacts.lock import only_writer
+from ..artifacts.manifest import file_digest
+from ..artifacts.nformer import load_nformer
+from ..artifacts.run import Run
+from ..embeddings import Embeddings
+from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..models.gallery_index import GalleryIndex, build_index, extended, reduced
+from ..models.incremental import refine_gallery
+from ..progress import Progress, Silent
+from .calibration import MOST, Calibration, calibrate, some_identities
+from .gather import gather
+
+if TYPE_CHECKING:
+    from ..models.nformer import NFormer
+
+ARTIFACT = "index.h5"
+
+
+def index_gallery(
+    run: Run,
+    *,
+    model: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Build the index of the run's gallery: embeddings, neighbour graph and every layer's states.
+
+    Landmarks come from the training identities, where there are any, and are kept with the index:
+    it is the same however it came about, at once or item by item.
+
+    model: an NFormer of another run, instead of this run's; without either the embeddings are
+           searched as they are.
+
+    Raises:
+        MissingArtifact, StaleArtifact: embeddings.h5, a stale nformer.pt, or another index is
+            there and `overwrite` is not given.
+    """
+    path = run.path(ARTIFACT)
+    source = run.artifact("embeddings.h5")
+    refiner, inputs = _refiner(run, model, progress)
+    inputs = {"embeddings.h5": run.digest("embeddings.h5"), **inputs}
+    with _writing(run, "index"):
+        if path.exists() and not overwrite and _is_current(path, inputs, seed, progress):
+            return path
+        gallery = load_embeddings(source, "gallery")
+        train = _training_identities(source, seed)
+        progress.message(f"indexing {len(gallery):,} gallery items")
+        marks = None
+        if refiner is not None and train is not None:
+            marks = refine_gallery(refiner, train, seed=seed).marks
+        index = build_index(gallery, refiner, marks=marks, seed=seed)
+        held_out = _held_out(run, model)
+        found = None
+        if train is not None:
+            found = calibrate(train, refiner, marks=marks, held_out=held_out, seed=seed)
+        _tell(found, progress)
+        facts = run.facts("embeddings.h5")
+        meta = {
+            "inputs": inputs,
+            "seed": seed,
+            "dataset": facts.get("dataset", ""),
+            "root": facts.get("root", ""),
+            "calibration": None if found is None else dataclasses.asdict(found),
+            "added": 0,
+            "removed": 0,
+        }
+        save_index(path, index, meta)
+    return path
+
+
+def add_to_index(
+    run: Run,
+    sources: Sequence[str | Path],
+    *,
+    pid: int = -1,
+    camid: int = -1,
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> int:
+    """Add pictures, folders of pictures, or files of embeddings; returns how many items.
+
+    The index becomes what building it with them would give. It is replaced in one step at the end:
+    whatever ends this before leaves the old one whole.
+
+    pid, camid: whose pictures these are, and of which camera; -1: not known.
+
+    Raises:
+        BadInput: names that the index has already, unreadable pictures, another width.
+    """
+    new = gather(
+        run,
+        [Path(source) for source in sources],
+        prefer="gallery",
+        device=device,
+        progress=progress,
+    )
+    items = new.embeddings
+    if any(picture is not None for picture in new.pictures):
+        items = _as_pictures(items, new.pictures, pid, camid)
+    with _writing(run, "index add", progress):
+        stored = opened(run)
+        _require_new(items.names, stored.index.names)
+        index = extended(stored.index, items)
+        _replace(run, index, stored.meta, added=len(items))
+    return len(items)
+
+
+def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) -> int:
+    """Remove the items whose names match a pattern such as `*/0042_*`; returns how many.
+
+    Raises:
+        BadInput: no name matches, or all do.
+    """
+    with _writing(run, "index remove", progress):
+        stored = opened(run)
+        gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
+        if not gone.any():
+            first = stored.index.names[0]
+            raise BadInput(
+                f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
+            )
+        _replace(run, reduced(stored.index, gone), stored.meta, removed=int(gone.sum()))
+    return int(gone.sum())
+
+
+def opened(run: Run) -> StoredIndex:
+    """Open the run's index after checking that what it was made from is still there.
+
+    Raises:
+        MissingArtifact: no index.   StaleArtifact: made from other embeddings or another model.
+    """
+    path = run.path(ARTIFACT)
+    command = f"nformer index --run {run.folder}"
+    if not path.exists():
+        raise MissingArtifact(f"{path} is not there; make it with: {command}")
+    stored = open_index(path)
+    changed = []
+    for name, digest in stored.meta["inputs"].items():
+        manifest = run.manifest(name)
+        if manifest is not None and manifest.sha256 != digest:
+            changed.append(name)
+    if changed:
+        raise StaleArtifact(
+            f"{path} was made from another {' and another '.join(changed)} than the one there "
+            f"now; remake it with: {command} --overwrite"
+        )
+    return stored
+
+
+def calibration_of(stored: StoredIndex) -> Calibration | None:
+    """Return the calibration that an index keeps, or None."""
+    kept = stored.meta.get("calibration")
+    return None if kept is None else Calibration(**kept)
+
+
+def _refiner(
+    run: Run, model: str | Path | None, progress: Progress
+) -> "tuple[NFormer | None, dict[str, str]]":
+    if model is not None:
+        return load_nformer(model), {f"model {Path(model).name}": file_digest(Path(model))}
+    if run.manifest("nformer.pt") is None:
+        progress.warn(
+            "no nformer.pt in this run: the index searches the embeddings as they are. Train one "
+            "with nformer train-nformer, or give --model FILE"
+        )
+        return None, {}
+    return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
+
+
+def _is_current(path: Path, inputs: dict[str, str], seed: int, progress: Progress) -> bool:
+    meta = read_meta(path)
+    if meta["inputs"] == inputs and meta["seed"] == seed:
+        changes = f", with {meta['added']} items added and {meta['removed']} removed"
+        progress.message(
+            f"{path} is up to date" + (changes if meta["added"] or meta["removed"] else "")
+        )
+        return True
+    names = sorted({*inputs, *meta["inputs"]})
+    changed = [name for name in names if inputs.get(name) != meta["inputs"].get(name)]
+    changed += ["seed"] if meta["seed"] != seed else []
+    raise StaleArtifact(
+        f"{path} is another one: made from another {' and another '.join(changed)}. Add "
+        "--overwrite to replace it, and what was added to it"
+    )
+
+
+def _training_identities(source: Path, seed: int) -> Embeddings | None:
+    with open_embeddings(source) as file:
+        if "train" not in splits_in(file):
+            return None
+    train = load_embeddings(source, "train").without_junk()
+    return some_identities(train, most=MOST, seed=seed) if len(train) else None
+
+
+def _held_out(run: Run, model: str | Path | None) -> dict[str, Any]:
+    manifest = None if model is not None else run.manifest("nformer.pt")
+    return {} if manifest is None else manifest.config
+
+
+def _tell(found: Calibration | None, progress: Progress) -> None:
+    if found is None:
+        progress.warn(
+            "too few training identities to calibrate a threshold: a search will not say that "
+            "nobody is there unless it is given a similarity"
+        )
+        return
+    rate = max(0.01, 1 / found.stranger_count)
+    threshold = found.threshold(rate)
+    progress.message(
+        f"calibrated on {found.stranger_count} pictures of strangers against {found.gallery}: "
+        f"similarity {threshold:.3f} accepts {found.false_accepts(threshold):.1%} of them, and "
+        f"{found.accepts(threshold):.1%} of {found.friend_count} pictures of people who are there"
+    )
+
+
+def _as_pictures(
+    items: Embeddings, pictures: Sequence[Path | None], pid: int, camid: int
+) -> Embeddings:
+    """Return pictures under their absolute paths, with the labels given."""
+    names = [
+        name if picture is None else picture.resolve().as_posix()
+        for name, picture in zip(items.names, pictures, strict=True)
+    ]
+    known = np.array([picture is None for picture in pictures])
+    pids = np.where(known, items.pids, pid)
+    return Embeddings(items.features, pids, np.where(known, items.camids, camid), names)
+
+
+def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
+    twice = sorted(set(names) & set(there))
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        listed = ", ".join(twice[:3]) + ("…" if len(twice) > 3 else "")
+        raise BadInput(
+            f"{len(twice)} names are in the index already, or given twice ({listed}); take them "
+            "out first with nformer index remove"
+        )
+
+
+def _replace(run: Run, index: GalleryIndex, meta: dict[str, Any], **changes: int) -> None:
+    counted = {name: meta[name] + count for name, count in changes.items()}
+    save_index(run.path(ARTIFACT), index, {**meta, **counted})
+
+
+@contextmanager
+def _writing(run: Run, purpose: str, progress: Progress = Silent()) -> Iterator[None]:
+    with only_writer(run.path(ARTIFACT), purpose=f"nformer {purpose}", warn=progress.warn):
+        yield

@@ -1,0 +1,194 @@
+"""pictures (or embeddings) + index.h5 -> who it is: ranked gallery items, or nobody"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..artifacts.run import Run
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from .gather import Crop, gather
+
+if TYPE_CHECKING:
+    from ..models.gallery_index import GalleryIndex
+
+FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
+LISTENED = 5  # neighbours named for each query
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One gallery item found. weight: the share of attention that the query gave it."""
+
+    rank: int
+    name: str
+    pid: int
+    camid: int
+    similarity: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query.
+
+    nobody:   True when the best item does not reach the threshold; None without a threshold.
+    listened: the gallery items that refined the query, with their shares of its attention.
+    own:      the share of attention that the query kept for itself.
+    """
+
+    query: str
+    hits: list[Hit]
+    nobody: bool | None
+    listened: list[tuple[str, float]]
+    own: float
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answers, how the threshold was found, and where the time went, in seconds."""
+
+    gallery: int
+    refined: bool
+    threshold: float | None
+    false_accepts: float | None
+    answers: list[Answer]
+    root: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the result as one JSON object."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def search_images(
+    run: Run,
+    sources: Sequence[str | Path],
+    *,
+    top: int = 10,
+    crop: Crop | None = None,
+    threshold: float | Literal["auto"] | None = None,
+    false_accepts: float = FALSE_ACCEPTS,
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> SearchResult:
+    """Search the run's index with pictures, folders of pictures, or files of embeddings.
+
+    Each query is refined on its own, as if it were the only one.
+
+    crop:          x, y, width, height in pixels of every picture.
+    threshold:     a similarity below which nobody is there; "auto": the one that `false_accepts`
+                   of the strangers in the index's calibration reach.
+
+    Raises:
+        MissingArtifact, StaleArtifact: index.h5, with the command for it.
+        BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
+    """
+    if top < 1:
+        raise BadInput(f"--top {top}: at least one item must be asked for")
+    clock = Clock()
+    from ..models import attention_weights, gallery_index
+    from .index import calibration_of, opened
+
+    clock.lap("imports")
+    stored = opened(run)
+    index = stored.index
+    clock.lap("open index")
+    asked = gather(
+        run, [Path(one) for one in sources], prefer="query", device=device, crop=crop,
+        progress=progress,
+    )  # fmt: skip
+    clock.lap("read queries", apart=asked.seconds)
+    limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
+    refined = gallery_index.refined_queries(index, asked.embeddings.features)
+    clock.lap("refine")
+    similarity, rows = gallery_index.most_similar(index, refined, top)
+    clock.lap("rank")
+    weights = None
+    if index.state is not None:
+        weights = attention_weights.query_weights(index.state, asked.embeddings.features)
+    answers = [
+        _answer(index, asked.embeddings.names[query], found, weights, query, limit)
+        for query, found in enumerate(zip(similarity.tolist(), rows.tolist(), strict=True))
+    ]
+    answers = [
+        dataclasses.replace(answer, picture="" if picture is None else str(picture))
+        for answer, picture in zip(answers, asked.pictures, strict=True)
+    ]
+    clock.lap("explain")
+    return SearchResult(
+        gallery=len(index),
+        refined=index.state is not None,
+        threshold=limit,
+        false_accepts=rate,
+        answers=answers,
+        root=stored.meta["root"],
+        seconds=clock.laps,
+    )
+
+
+class Clock:
+    """Seconds by step, since the one before."""
+
+    def __init__(self) -> None:
+        self.last, self.laps = time.perf_counter(), dict[str, float]()
+
+    def lap(self, name: str, *, apart: dict[str, float] | None = None) -> None:
+        """End the step `name`; what of it is known in parts stands under the parts' names."""
+        now = time.perf_counter()
+        spent = now - self.last - sum((apart or {}).values())
+        self.laps.update({**(apart or {}), name: max(spent, 0.0)})
+        self.last = now
+
+
+def _limit(
+    threshold: float | Literal["auto"] | None, rate: float, calibration: Any, run: Run
+) -> tuple[float | None, float | None]:
+    """Return the similarity asked for and the share of strangers that reach it."""
+    if threshold is None:
+        return None, None
+    if threshold != "auto":
+        return threshold, None if calibration is None else calibration.false_accepts(threshold)
+    if calibration is None:
+        raise BadInput(
+            f"--threshold auto: {run.path('index.h5')} has no calibration, which takes training "
+            "identities (at least 16); give a similarity, such as --threshold 0.6"
+        )
+    limit = calibration.threshold(rate)
+    return limit, calibration.false_accepts(limit)
+
+
+def _answer(
+    index: "GalleryIndex",
+    name: str,
+    found: tuple[list[float], list[int]],
+    weights: Any,
+    query: int,
+    limit: float | None,
+) -> Answer:
+    lent: dict[int, float] = {}
+    own = 1.0
+    if weights is not None:
+        shares = weights.lent[:, query].mean(dim=0).tolist()
+        lent = dict(zip(weights.items[query].tolist(), shares, strict=True))
+        own = float(weights.own[:, query].mean())
+    hits = [
+        Hit(
+            rank=rank,
+            name=index.names[row],
+            pid=int(index.pids[row]),
+            camid=int(index.camids[row]),
+            similarity=round(similarity, 6),
+            weight=round(lent.get(row, 0.0), 6),
+        )
+        for rank, (similarity, row) in enumerate(zip(*found, strict=True), 1)
+    ]
+    loudest = sorted(lent, key=lambda row: (-lent[row], row))[:LISTENED]
+    listened = [(index.names[row], round(lent[row], 6)) for row in loudest if lent[row] > 0]
+    nobody = None if limit is None else found[0][0] < limit
+    return Answer(name, hits, nobody, listened, round(own, 6))

@@ -1,0 +1,263 @@
+"""The index: incremental equals anew, a crash leaves the old one, two writers lose nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from pipelines import Run, import_embeddings, train_nformer
+from pipelines.artifacts.index import open_index
+from pipelines.config import NFormerConfig
+from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
+from pipelines.stages.search_images import search_images
+
+DIM = 16
+
+
+def people(first, identities, rows, seed, prefix):
+    """Bundles of rows around one centre an identity; names hold the identity."""
+    random = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(first, first + identities), rows)
+    centres = np.random.default_rng(99).normal(size=(1000, DIM))
+    features = centres[pids] + random.normal(scale=0.6, size=(len(pids), DIM))
+    names = [f"{prefix}/{pid:04d}_{row}.jpg" for row, pid in enumerate(pids)]
+    return {
+        f"{prefix}_features": features.astype(np.float32),
+        f"{prefix}_pids": pids,
+        f"{prefix}_camids": np.arange(len(pids)) % rows,
+        f"{prefix}_names": np.array(names),
+    }
+
+
+GALLERY = people(500, 20, 6, 3, "gallery")
+
+
+def part_of_gallery(rows):
+    return {key: value[rows] for key, value in GALLERY.items()}
+
+
+def run_with(folder, gallery, *, model=None, train=True):
+    run = Run(folder / "run")
+    content = {**people(500, 10, 1, 2, "query"), **gallery}
+    if train:
+        content |= people(0, 32, 6, 1, "train")
+    np.savez(folder / "e.npz", **content)
+    import_embeddings(run, folder / "e.npz")
+    if train:
+        config = NFormerConfig(steps=2, eval_every=2, layers=2, neighbours=5, batch=128)
+        train_nformer(run, config=config, device="cpu")
+    return run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return run_with(tmp_path, GALLERY)
+
+
+def anew(tmp_path, rows):
+    """An index built at once on some rows of the gallery."""
+    folder = tmp_path / f"anew{len(rows)}"
+    folder.mkdir()
+    run = run_with(folder, part_of_gallery(rows))
+    index_gallery(run)
+    return run
+
+
+def require_same_index(ours, theirs):
+    ours, theirs = (
+        open_index(ours.path("index.h5")).index,
+        open_index(theirs.path("index.h5")).index,
+    )
+    assert list(ours.names) == list(theirs.names)
+    assert ours.pids.tolist() == theirs.pids.tolist()
+    assert ours.camids.tolist() == theirs.camids.tolist()
+    np.testing.assert_allclose(ours.rows, theirs.rows, atol=2e-6)
+    assert ours.state.graph.lists.tolist() == theirs.state.graph.lists.tolist()
+    assert ours.state.graph.kept.tolist() == theirs.state.graph.kept.tolist()
+    for here, there in zip(ours.state.hidden, theirs.state.hidden, strict=True):
+        np.testing.assert_allclose(here, there, atol=2e-6)
+
+
+def test_incremental_equals_anew(tmp_path):
+    run = run_with(tmp_path, part_of_gallery(np.arange(60)))
+    index_gallery(run)
+    np.savez(tmp_path / "more.npz", **part_of_gallery(np.arange(60, 120)))
+    assert add_to_index(run, [tmp_path / "more.npz"]) == 60
+    require_same_index(run, anew(tmp_path, np.arange(120)))
+    assert remove_from_index(run, "gallery/050[0-2]_*") == 18
+    require_same_index(run, anew(tmp_path, np.arange(18, 120)))
+    meta = open_index(run.path("index.h5")).meta
+    assert (meta["added"], meta["removed"]) == (60, 18)
+
+
+def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
+    run = run_with(tmp_path, part_of_gallery(np.arange(60)), train=False)
+    index_gallery(run, progress=recorder)
+    assert recorder.warnings[0].startswith("no nformer.pt in this run: the index searches the emb")
+    assert recorder.warnings[1].startswith("too few training identities to calibrate a threshold")
+    np.savez(tmp_path / "more.npz", **part_of_gallery(np.arange(60, 120)))
+    add_to_index(run, [tmp_path / "more.npz"])
+    remove_from_index(run, "*/0500_*")
+    index = open_index(run.path("index.h5")).index
+    assert index.state is None
+    rows = GALLERY["gallery_features"][6:]
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(index.rows, expected, atol=1e-6)
+    found = search_images(run, [tmp_path / "e.npz"], top=1)
+    assert not found.refined
+    assert [answer.hits[0].pid for answer in found.answers] != []
+
+
+def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
+    with pytest.raises(
+        MissingArtifact, match=r"index.h5 is not there; make it with: nformer index"
+    ):
+        search_images(run, [tmp_path / "e.npz"])
+    index_gallery(run)
+    index_gallery(run, progress=recorder)
+    assert recorder.messages == [f"{run.path('index.h5')} is up to date"]
+    np.savez(tmp_path / "one.npz", **people(700, 1, 1, 5, "gallery"))
+    add_to_index(run, [tmp_path / "one.npz"])
+    index_gallery(run, progress=recorder)
+    assert recorder.messages[-1].endswith("is up to date, with 1 items added and 0 removed")
+    with pytest.raises(StaleArtifact, match=r"made from another seed. Add --overwrite to replace"):
+        index_gallery(run, seed=1)
+    config = NFormerConfig(steps=1, layers=1, neighbours=5, batch=128)
+    train_nformer(run, config=config, device="cpu", overwrite=True)
+    with pytest.raises(StaleArtifact, match=r"index.h5 was made from another nformer.pt than the"):
+        search_images(run, [tmp_path / "e.npz"])
+    with pytest.raises(StaleArtifact, match=r"is another one: made from another nformer.pt"):
+        index_gallery(run)
+    index_gallery(run, overwrite=True)
+    assert len(search_images(run, [tmp_path / "e.npz"]).answers) == 10
+
+
+def test_a_model_of_another_run(tmp_path, run):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = run_with(folder, part_of_gallery(np.arange(60)), train=False)
+    index_gallery(other, model=run.path("nformer.pt"))
+    assert open_index(other.path("index.h5")).index.state is not None
+    assert search_images(other, [folder / "e.npz"]).refined
+
+
+def test_refusals(tmp_path, run):
+    index_gallery(run)
+    np.savez(tmp_path / "again.npz", **part_of_gallery(np.arange(2)))
+    with pytest.raises(BadInput, match=r"2 names are in the index already, or given twice \(gall"):
+        add_to_index(run, [tmp_path / "again.npz"])
+    with pytest.raises(
+        BadInput, match=r"no name in .* matches 'x\*'; names look like gallery/0500"
+    ):
+        remove_from_index(run, "x*")
+    with pytest.raises(BadInput, match="all 120 items would be removed; an index needs one"):
+        remove_from_index(run, "*")
+    np.savez(tmp_path / "wide.npz", gallery_features=np.ones((1, 3)), gallery_pids=[1])
+    with pytest.raises(BadInput, match="wide"):
+        add_to_index(run, [tmp_path / "wide.npz"])
+    with pytest.raises(BadInput, match=r"holds train, query; a gallery split, or just one, is"):
+        np.savez(tmp_path / "two.npz", **people(0, 1, 1, 1, "train"), **people(0, 1, 1, 1, "query"))
+        add_to_index(run, [tmp_path / "two.npz"])
+    with pytest.raises(BadInput, match=r"none.jpg is not there; a picture, a folder or a file"):
+        add_to_index(run, [tmp_path / "none.jpg"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=r"empty holds no pictures; wanted \.jpg"):
+        add_to_index(run, [tmp_path / "empty"])
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"were imported: their network is not here. Give embedd"):
+        add_to_index(run, [tmp_path / "a.jpg"])
+
+
+def test_a_cut_or_foreign_index_is_refused(tmp_path, run):
+    path = index_gallery(run)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match=r"is not a whole index .*remake it with: nformer index --ov"):
+        search_images(run, [tmp_path / "e.npz"])
+    path.write_bytes(run.path("embeddings.h5").read_bytes())
+    with pytest.raises(BadInput, match="is not an index of ours; remake it with: nformer index --"):
+        search_images(run, [tmp_path / "e.npz"])
+    assert index_gallery(run, overwrite=True) == path
+    assert path.read_bytes() == content
+
+
+ADD = """
+import sys
+from pipelines import Run
+from pipelines.stages.index import add_to_index
+print("begin", flush=True)
+add_to_index(Run(sys.argv[1]), [sys.argv[2]])
+"""
+
+
+def adding(run, path):
+    return subprocess.Popen(
+        [sys.executable, "-c", ADD, str(run.folder), str(path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_adding_at_once_lose_nothing(tmp_path, run):
+    index_gallery(run)
+    files = []
+    for number in range(2):
+        files.append(tmp_path / f"{number}.npz")
+        np.savez(files[-1], **people(700 + 10 * number, 5, 2, number, "gallery"))
+    processes = [adding(run, path) for path in files]
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    names = set(open_index(run.path("index.h5")).index.names)
+    for path in files:
+        assert set(np.load(path)["gallery_names"].tolist()) <= names
+    assert len(names) == 140
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.05])
+def test_killed_while_adding_the_old_index_stays(tmp_path, run, delay):
+    path = index_gallery(run)
+    before = path.read_bytes()
+    np.savez(tmp_path / "more.npz", **people(700, 50, 4, 5, "gallery"))
+    process = adding(run, tmp_path / "more.npz")
+    process.stdout.readline()
+    time.sleep(delay)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert path.read_bytes() == before or len(open_index(path).index) == 320
+    if path.read_bytes() == before:
+        add_to_index(run, [tmp_path / "more.npz"])
+    assert len(open_index(path).index) == 320
+    assert not list(path.parent.glob(".index.h5.*.tmp"))
+
+
+def test_killed_while_writing_the_old_index_stays(tmp_path, run, monkeypatch):
+    """The worst moment: all but the last step is done."""
+    path = index_gallery(run)
+    before = path.read_bytes()
+    np.savez(tmp_path / "more.npz", **people(700, 5, 4, 5, "gallery"))
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.artifacts.atomic.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        add_to_index(run, [tmp_path / "more.npz"])
+    assert path.read_bytes() == before
+
+
+def test_the_arrays_are_mapped_not_read(run):
+    index = open_index(index_gallery(run)).index
+    assert isinstance(index.pids, np.memmap)
+    for tensor in (index.rows, *index.state.hidden, index.state.graph.lists):
+        assert tensor.numpy().base is not None  # a view of the mapping
+    assert index.names[-1] == GALLERY["gallery_names"][-1]
+    with pytest.raises(IndexError):
+        index.names[120]
