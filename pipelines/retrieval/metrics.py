@@ -6,7 +6,7 @@ kept. Equal similarities count in the gallery's order, as a stable sort would pu
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,10 +14,23 @@ import numpy as np
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from .exact import blocks, threads
+from .exact import blocks, in_threads, largest_keys, threads, unpack
+from .open_set import Verification
+from .pairs import Pairs, no_valid_query
 from .rows import unit_rows
 
-SORT_FROM = 96  # matches of one query from which one sort is cheaper than counting for each
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The first items of every query's list, in the order that the metrics count.
+
+    index: [Q, k] int64 gallery row, -1 beyond the end of a list. nearness: [Q, k] float32, cosine
+    similarity or minus the distance. match: [Q, k] bool, whether it is the right person.
+    """
+
+    index: np.ndarray
+    nearness: np.ndarray
+    match: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +43,9 @@ class Metrics:
         is not of their own camera; the others are left out of every mean. Junk is not counted.
     average_precision, inverse_negative_penalty: [Q] of each query, NaN where it is not valid.
     first_match: [Q] rank of the first true match, from 1; 0 where the query is not valid.
+    tpr_at_fpr: over all pairs that count, the share of true ones accepted when at most that share
+        of the false ones is (open set); empty unless asked for.
+    ranking: the first items of every query's list; None unless asked for.
     """
 
     mean_ap: float
@@ -41,6 +57,8 @@ class Metrics:
     average_precision: np.ndarray
     inverse_negative_penalty: np.ndarray
     first_match: np.ndarray
+    tpr_at_fpr: dict[float, float] = field(default_factory=dict)
+    ranking: "Ranking | None" = None
 
     def rank(self, r: int) -> float:
         """Return CMC at rank r; beyond the last rank kept, the last one's."""
@@ -62,6 +80,8 @@ def score(
     *,
     distances: "np.ndarray | Distances | None" = None,
     max_rank: int = 50,
+    top: int = 0,
+    open_set: bool = False,
     progress: Progress | None = None,
 ) -> Metrics:
     """Score the ranking of the gallery for every query.
@@ -71,24 +91,73 @@ def score(
     every true match; INP the number of matches over the rank of the last (Ye et al., 2021).
 
     distances: [Q, G], smaller is nearer, or something that yields its rows; None: by cosine.
+    max_rank: length of the CMC curve, clipped to the gallery's size.
+    top: length of the lists to keep in `ranking`; 0: none.
+    open_set: whether to measure `tpr_at_fpr` too.
 
     Raises:
         BadInput: widths or shapes that do not agree, NaN, an empty side, no valid query.
     """
+    if max_rank < 1 or top < 0:
+        raise BadInput(f"max_rank is {max_rank} and top {top}; at least 1 and 0 are wanted")
     if hasattr(distances, "detach"):
         distances = as_numpy(distances)
-    kept = np.flatnonzero(gallery.pids >= 0)
     require_rankable(query, gallery, distances)
+    kept = np.flatnonzero(gallery.pids >= 0)
     pairs = Pairs(query, gallery.pids[kept], gallery.camids[kept])
+    if not pairs.any_valid():
+        raise BadInput(no_valid_query(pairs))
     ranks: list[np.ndarray] = []
+    lists = Lists(pairs, kept, top)
+    verification = Verification(pairs, len(kept)) if open_set else None
     with (
         (progress or Silent()).task("score", len(query), "queries") as task,
         ThreadPoolExecutor(threads()) as pool,
     ):
         for block, nearness in nearness_blocks(query, gallery, distances, kept):
             ranks += pool.map(pairs.ranks, range(block.start, block.stop), nearness)
+            lists.add(block, nearness)
+            if verification is not None:
+                verification.add(block, nearness)
             task.advance(block.stop - block.start)
-    return summarise(ranks, gallery=len(kept), max_rank=max_rank, pairs=pairs)
+    return summarise(
+        ranks,
+        gallery=len(kept),
+        max_rank=max_rank,
+        ranking=lists.whole() if top else None,
+        tpr_at_fpr=verification.rates() if verification is not None else {},
+    )
+
+
+class Lists:
+    """Gathers the first items of every list, block by block."""
+
+    def __init__(self, pairs: Pairs, kept: np.ndarray, top: int) -> None:
+        self.pairs, self.kept, self.top = pairs, kept, min(top, len(kept))
+        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, block: slice, nearness: np.ndarray) -> None:
+        """Take in the nearness [B, G] of some queries; skipped pairs become -inf."""
+        if not self.top:
+            return
+        queries = range(block.start, block.stop)
+        for query, row in zip(queries, nearness, strict=True):
+            row[self.pairs.of(query)[1]] = -np.inf
+
+        if nearness.dtype == np.float32:
+            keys = in_threads(lambda part: largest_keys(nearness[part], self.top), len(nearness))
+            value, place = unpack(np.concatenate(keys))
+        else:  # somebody's float64 distances keep their order
+            place = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
+            value = np.take_along_axis(nearness, place, 1).astype(np.float32)
+        match = self.pairs.pids[place] == self.pairs.query_pids[block, None]
+        ended = np.isneginf(value)
+        self.parts.append((np.where(ended, -1, self.kept[place]), value, match & ~ended))
+
+    def whole(self) -> Ranking:
+        """Return every query's list."""
+        index, nearness, match = (np.concatenate(part) for part in zip(*self.parts, strict=True))
+        return Ranking(index, nearness, match)
 
 
 def nearness_blocks(
@@ -112,64 +181,17 @@ def nearness_blocks(
         yield block, -(rows if everything else rows[:, kept])
 
 
-class Pairs:
-    """Which gallery items are a query's true matches, and which are skipped."""
-
-    def __init__(self, query: Embeddings, pids: np.ndarray, camids: np.ndarray) -> None:
-        self.query_pids, self.query_camids = query.pids, query.camids
-        self.camids = camids
-        self.order = np.argsort(pids, kind="stable")
-        ordered = pids[self.order]
-        self.first = np.searchsorted(ordered, query.pids, side="left")
-        self.last = np.searchsorted(ordered, query.pids, side="right")
-
-    def of(self, query: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gallery rows of a query's true matches and those of its own camera."""
-        same = self.order[self.first[query] : self.last[query]]
-        camera = self.query_camids[query]
-        own = (self.camids[same] == camera) & (camera >= 0)
-        return same[~own], same[own]
-
-    def ranks(self, query: int, nearness: np.ndarray) -> np.ndarray:
-        """Return the ranks, from 1 and ascending, of a query's true matches in its row [G]."""
-        matches, skipped = self.of(query)
-        if not len(matches):
-            return np.empty(0, np.int64)
-        before = count_before(nearness, matches)
-        if len(skipped):
-            at, value = nearness[matches][:, None], nearness[skipped]  # [m, 1], [s]
-            ahead = (value > at) | ((value == at) & (skipped < matches[:, None]))
-            before -= ahead.sum(axis=1)
-        before.sort()
-        return before + 1
-
-
-def count_before(nearness: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return how many of the row [G] stand before each item: nearer, or as near and earlier."""
-    values = nearness[items]
-    if len(items) < SORT_FROM:
-        return np.array(
-            [
-                np.count_nonzero(nearness[:item] >= value)
-                + np.count_nonzero(nearness[item:] > value)
-                for item, value in zip(items.tolist(), values, strict=True)
-            ],
-            np.int64,
-        )
-    ordered = np.sort(nearness)
-    before = len(nearness) - np.searchsorted(ordered, values, side="right")
-    tied = np.searchsorted(ordered, values, side="left") + 1 < len(nearness) - before
-    for place in np.flatnonzero(tied):
-        before[place] += np.count_nonzero(nearness[: items[place]] == values[place])
-    return before
-
-
-def summarise(ranks: list[np.ndarray], *, gallery: int, max_rank: int, pairs: Pairs) -> Metrics:
+def summarise(
+    ranks: list[np.ndarray],
+    *,
+    gallery: int,
+    max_rank: int,
+    ranking: Ranking | None = None,
+    tpr_at_fpr: dict[float, float] | None = None,
+) -> Metrics:
     """Turn every query's ranks of true matches into the figures."""
     queries = len(ranks)
     valid = np.array([len(found) > 0 for found in ranks], bool)
-    if not valid.any():
-        raise BadInput(no_valid_query(pairs))
     ap, inp = np.full(queries, np.nan), np.full(queries, np.nan)
     first = np.zeros(queries, np.int64)
     for query in np.flatnonzero(valid):
@@ -189,22 +211,8 @@ def summarise(ranks: list[np.ndarray], *, gallery: int, max_rank: int, pairs: Pa
         average_precision=ap,
         inverse_negative_penalty=inp,
         first_match=first,
-    )
-
-
-def no_valid_query(pairs: Pairs) -> str:
-    """Return why no query can be scored."""
-    shared = int((pairs.last > pairs.first).sum())
-    queries = len(pairs.query_pids)
-    if shared:
-        return (
-            f"none of the {queries} queries can be scored: every gallery item of their identities "
-            "is of the query's own camera, which the protocol skips; check the camera ids, or set "
-            "them all to -1 if cameras are not known"
-        )
-    return (
-        f"none of the {queries} queries can be scored: no identity of theirs is in the gallery; "
-        "check that both were read with the same identity numbers"
+        tpr_at_fpr=tpr_at_fpr or {},
+        ranking=ranking,
     )
 
 

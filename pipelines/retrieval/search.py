@@ -1,7 +1,6 @@
 """Nearest neighbours by cosine: NumPy, torch or FAISS, exact or approximate, behind one call."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from ..seeding import numpy_generator
 from .exact import threads, top_k
+from .indexes import BUILDERS
 from .own_set import own_top_k
 from .rows import check_widths, checked_k, in_order, like, own_first, unit_rows
 
@@ -261,81 +261,12 @@ def faiss_approximate(
 
     A row that finds fewer than k is searched exactly. The third value describes the index.
     """
-    build: dict[str, Callable] = {
-        "ivf": _ivf,
-        "hnsw": _hnsw,
-        "ivfpq": _ivfpq,
-        "cagra": _cagra,
-    }
-    index, detail = build[how](faiss_module(), others, k, where)
+    index, detail = BUILDERS[how](faiss_module(), others, k, where)
     similarity, found = in_order(*index.search(rows, k))
     short = np.flatnonzero((found < 0).any(axis=1))
     if len(short):
         similarity[short], found[short] = top_k(rows[short], others, k)
     return similarity, found, detail
-
-
-def _lists(rows: int) -> int:
-    return max(1, min(int(4 * np.sqrt(rows)), rows // 39))  # FAISS wants 39 points a centroid
-
-
-def _ivf(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
-    lists = _lists(len(others))
-    index = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(others.shape[1]), others.shape[1], lists, faiss.METRIC_INNER_PRODUCT
-    )
-    index = _to_gpu(faiss, index, where)
-    index.train(others)
-    index.add(others)
-    index.nprobe = min(lists, 32)
-    return index, f" ({lists} lists, {index.nprobe} probed)"
-
-
-def _hnsw(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
-    index = faiss.IndexHNSWFlat(others.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 80
-    index.hnsw.efSearch = max(64, 2 * k)
-    index.add(others)
-    return index, f" (32 links, {index.hnsw.efSearch} candidates)"
-
-
-def _ivfpq(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
-    width, lists = others.shape[1], _lists(len(others))
-    codes = max(part for part in range(1, max(1, width // 4) + 1) if width % part == 0)
-    bits = 8 if len(others) >= 39 * 256 else 4
-    inner = faiss.IndexIVFPQ(
-        faiss.IndexFlatIP(width), width, lists, codes, bits, faiss.METRIC_INNER_PRODUCT
-    )
-    inner.nprobe = min(lists, 32)
-    index = faiss.IndexRefineFlat(inner)  # the best 4 k by code are decided by the rows themselves
-    index.k_factor = 4
-    index.train(others)
-    index.add(others)
-    return index, f" ({lists} lists, {inner.nprobe} probed, {codes} bytes a row)"
-
-
-def _cagra(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
-    if not hasattr(faiss, "GpuIndexCagra") or not where.startswith("cuda"):
-        raise BadInput(
-            "search method 'cagra' needs a CUDA device and a FAISS built with cuVS (faiss-gpu-cuvs "
-            "from conda); use ivf or hnsw"
-        )
-    config = faiss.GpuIndexCagraConfig()
-    config.device = int(where.partition(":")[2] or 0)
-    index = faiss.GpuIndexCagra(
-        faiss.StandardGpuResources(), others.shape[1], faiss.METRIC_INNER_PRODUCT, config
-    )
-    index.train(others)
-    return index, ""
-
-
-def _to_gpu(faiss: Any, index: Any, where: str) -> Any:
-    if not where.startswith("cuda"):
-        return index
-    options = faiss.GpuClonerOptions()
-    options.useFloat16 = True  # half the memory; the lists' order is that of the rounded rows
-    device = int(where.partition(":")[2] or 0)
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device, index, options)
 
 
 def recall_of(rows: np.ndarray, others: np.ndarray, index: np.ndarray, *, seed: int = 0) -> float:

@@ -120,3 +120,54 @@ def test_cameras_unknown_means_that_none_is_skipped():
 def test_bad_input(query, gallery, distances, text):
     with pytest.raises(BadInput, match=text):
         score(query, gallery, distances=distances)
+
+
+def test_lists_leave_out_what_the_metrics_skip():
+    # Order by distance: 0 junk, 1 own camera, 2 wrong, 3 right, 4 wrong, 5 right.
+    gallery = items([-1, 7, 8, 7, 8, 7], [2, 1, 2, 2, 3, 3])
+    found = score(items([7], [1]), gallery, distances=np.arange(6.0)[None], top=10).ranking
+    assert found.index.tolist() == [[2, 3, 4, 5, -1]]
+    assert found.match.tolist() == [[False, True, False, True, False]]
+    assert found.nearness[0, :4].tolist() == [-2, -3, -4, -5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(labels, labels, st.integers(0, 2**32 - 1))
+def test_lists_agree_with_the_ranks(query_labels, gallery_labels, seed):
+    query = items([max(pid, 0) for pid, _ in query_labels], [cam for _, cam in query_labels])
+    gallery = items(*zip(*gallery_labels, strict=True))
+    distances = np.random.default_rng(seed).integers(0, 5, (len(query), len(gallery))) / 4
+    if not brute_force(distances, query, gallery)[0]:
+        return
+    found = score(query, gallery, distances=distances, top=100)
+    for row, first in enumerate(found.first_match):
+        hits = np.flatnonzero(found.ranking.match[row])
+        assert (hits[0] + 1 if len(hits) else 0) == first
+
+
+def test_open_set_by_hand():
+    # True pairs at 0.9, 0.7 and 0.2; false ones at 0.8 and 0.1. No false pair may pass at 1 %:
+    # only what is nearer than 0.8 counts.
+    gallery = items([7, 7, 7, 8, 8], [2] * 5)
+    nearness = np.array([[0.9, 0.7, 0.2, 0.8, 0.1]])
+    found = score(items([7], [1]), gallery, distances=-nearness, open_set=True)
+    assert found.tpr_at_fpr == {0.001: pytest.approx(1 / 3), 0.01: pytest.approx(1 / 3)}
+
+
+def test_open_set_equals_all_pairs_sorted(monkeypatch):
+    generator = np.random.default_rng(1)
+    query = items(generator.integers(0, 20, 60), generator.integers(0, 3, 60))
+    gallery = items(generator.integers(-1, 20, 500), generator.integers(0, 3, 500))
+    same = query.pids[:, None] == gallery.pids
+    nearness = generator.normal(size=(60, 500)).astype(np.float32) + same
+    monkeypatch.setattr("pipelines.retrieval.exact.BLOCK_BYTES", 4 * 500 * 16)  # several blocks
+    found = score(query, gallery, distances=-nearness, open_set=True).tpr_at_fpr
+    counts = (gallery.pids >= 0) & ~(same & (query.camids[:, None] == gallery.camids))
+    true, false = nearness[same & counts], np.sort(nearness[~same & counts])[::-1]
+    for rate, share in found.items():
+        assert share == pytest.approx((true > false[int(rate * len(false))]).mean())
+
+
+def test_a_query_without_identity_is_not_valid():
+    found = score(items([7, -1], [1, 1]), items([7, -1], [2, 2]), distances=np.zeros((2, 2)))
+    assert (found.queries, found.valid_queries) == (2, 1)
