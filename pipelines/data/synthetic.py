@@ -23,7 +23,8 @@ from ..seeding import numpy_generator
 from .dataset import Dataset
 from .market1501 import read_market1501
 from .synthetic_cameras import Camera
-from .synthetic_people import Figure, Person, Pose
+from .synthetic_figure import Figure
+from .synthetic_people import Person, Pose
 
 RENDERER = 1  # raised when the same settings draw other pictures
 RECORD = "synthetic.json"
