@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..embeddings import row_blocks
+from ..progress import Progress, Silent
 from ..retrieval.search import nearest_neighbours, search
 from .edges import Edges
 from .graph import nearest_of
@@ -39,11 +41,13 @@ class GalleryGraph:
         return Edges.of(lists, kept, heads=self.heads, sources=len(lists))
 
 
-def gallery_graph(model: NFormer, rows: Tensor) -> GalleryGraph:
-    """Return the cosine graph of a prepared set, [N, d]."""
-    if model.mask == "none" or model.graph == "affinity":
+def gallery_graph(
+    model: NFormer, rows: Tensor, *, method: str = "auto", progress: Progress = Silent()
+) -> GalleryGraph:
+    """Return the cosine graph of a prepared set, [N, d]; `method` is that of `search`."""
+    if model.mask == "none" or model.graph == "affinity" or not len(model.blocks):
         return GalleryGraph(None, None, None, model.heads)
-    lists = nearest_neighbours(rows, model.neighbours)[1]
+    lists = nearest_neighbours(rows, model.neighbours, method=method, progress=progress)[1]
     reach = rows.new_full((len(rows),), -torch.inf)
     if lists.shape[1] == model.neighbours:
         reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
@@ -51,7 +55,13 @@ def gallery_graph(model: NFormer, rows: Tensor) -> GalleryGraph:
 
 
 def query_lists(
-    model: NFormer, query: Tensor, count: int, gallery: Tensor, graph: GalleryGraph
+    model: NFormer,
+    query: Tensor,
+    count: int,
+    gallery: Tensor,
+    graph: GalleryGraph,
+    *,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor] | None:
     """Return the gallery items near each query and which it reads: none depends on another query.
 
@@ -60,7 +70,8 @@ def query_lists(
     """
     if graph.reach is None:
         return None
-    lists = _near(query, gallery, model.neighbours - 1 + SPARE).sort(dim=1).values
+    lists = _near(query[:count], gallery, model.neighbours - 1 + SPARE, method)
+    lists = functional.pad(lists.sort(dim=1).values, (0, 0, 0, len(query) - count))
     similarity, order = similarity_of(query, gallery, lists).sort(
         dim=1, descending=True, stable=True
     )
@@ -72,11 +83,11 @@ def query_lists(
     return lists, kept
 
 
-def _near(query: Tensor, gallery: Tensor, k: int) -> Tensor:
+def _near(query: Tensor, gallery: Tensor, k: int, method: str) -> Tensor:
     """Return the k items nearest to each query; a few queries are not worth the large search."""
     if len(query) <= FEW:
         return nearest_of(query, gallery, k)[1]
-    return search(query, gallery, k)[1]
+    return search(query, gallery, k, method=method)[1]
 
 
 def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SMALLEST_SQUARE = 1e-12  # keeps the root's gradient finite for equal embeddings
+BLOCK_DISTANCES = 1 << 23  # distances held at once
 
 
 def identity_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -39,13 +40,29 @@ def hardest_distances(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
     positive when its identity stands alone, and a batch of one identity has infinite negatives.
     """
     features = features.float()
+    farthest, nearest = _hardest_rows(features.detach(), labels)
+    positive, negative = (
+        (features - features[rows]).square().sum(dim=1).clamp(min=SMALLEST_SQUARE).sqrt()
+        for rows in (farthest, nearest)
+    )
+    alone = labels[nearest] == labels  # nothing else there
+    return positive, negative.masked_fill(alone, torch.inf)
+
+
+def _hardest_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's farthest positive and nearest negative, two [N] int64.
+
+    Distances are compared in blocks of rows: a batch of any size fits in memory.
+    """
     squares = features.square().sum(dim=1)
-    squared = squares[:, None] + squares[None, :] - 2 * features @ features.T  # [N, N]
-    distances = squared.clamp(min=SMALLEST_SQUARE).sqrt()
-    same = labels[:, None] == labels[None, :]
-    positive = distances.masked_fill(~same, -torch.inf).amax(dim=1)
-    negative = distances.masked_fill(same, torch.inf).amin(dim=1)
-    return positive, negative
+    farthest, nearest = [], []
+    block = max(1, BLOCK_DISTANCES // max(1, len(features)))
+    for part in torch.arange(len(features), device=features.device).split(block):
+        apart = squares - 2 * features[part] @ features.T  # [block, N]; the row's own part is left
+        same = labels[part, None] == labels
+        farthest.append(apart.masked_fill(~same, -torch.inf).argmax(dim=1))
+        nearest.append(apart.masked_fill_(same, torch.inf).argmin(dim=1))
+    return torch.cat(farthest), torch.cat(nearest)
 
 
 class CenterLoss(nn.Module):

@@ -11,10 +11,12 @@ from torch.nn import functional
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..progress import Progress, Silent
 from .edges import Edges
 from .gallery_graph import GalleryGraph, gallery_graph, query_lists
 from .landmarks import choose_landmarks, given_landmarks
 from .nformer import NFormer
+from .prior import camera_ids
 from .walk import embed, evaluating, fill_up, walk
 
 Protocol = Literal["isolated", "joint"]
@@ -29,6 +31,8 @@ def refine(
     protocol: Protocol = "isolated",
     landmarks: Any = "random",
     seed: int = 0,
+    method: str = "auto",
+    progress: Progress = Silent(),
 ) -> tuple[Embeddings, Embeddings]:
     """Refine a query and a gallery.
 
@@ -36,11 +40,23 @@ def refine(
                as if it were the only one. "joint": all in one set, as the released code does.
     landmarks: "random", "kmeans" or "farthest", chosen with `seed`, or rows [layers, l]: of the
                gallery where isolated, of the query and then the gallery where joint.
+    method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
 
     Raises:
         BadInput: an unknown protocol, widths that differ from the model's, NaN or zero rows.
     """
-    return next(refine_draws(model, query, gallery, [seed], protocol=protocol, landmarks=landmarks))
+    return next(
+        refine_draws(
+            model,
+            query,
+            gallery,
+            [seed],
+            protocol=protocol,
+            landmarks=landmarks,
+            method=method,
+            progress=progress,
+        )
+    )
 
 
 def refine_draws(
@@ -51,23 +67,29 @@ def refine_draws(
     *,
     protocol: Protocol = "isolated",
     landmarks: Any = "random",
+    method: str = "auto",
+    progress: Progress = Silent(),
 ) -> Iterator[tuple[Embeddings, Embeddings]]:
     """Yield what `refine` returns for each seed of the landmarks; the graph is built once."""
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
     query_rows = prepare(model, query.features, "query embeddings")
     gallery_rows = prepare(model, gallery.features, "gallery embeddings")
+    query_camids = camera_ids(query.camids, len(query), model.device)
+    camids = camera_ids(gallery.camids, len(gallery), model.device)
     if protocol == "joint":
-        gallery_rows = torch.cat([query_rows, gallery_rows])
-    graph = gallery_graph(model, gallery_rows) if len(gallery_rows) else None
+        gallery_rows, camids = torch.cat([query_rows, gallery_rows]), torch.cat([query_camids, camids])
+    require_rows(gallery_rows)
+    query_rows, gallery_rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    graph = gallery_graph(model, gallery_rows, method=method, progress=progress)
     for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
-        assert graph is not None  # or there would be nothing to pick landmarks from
         if protocol == "joint":
-            together = refine_rows(model, gallery_rows, chosen, graph)
+            together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
             refined = together[: len(query)], together[len(query) :]
         else:
-            refined = refine_isolated(model, query_rows, gallery_rows, chosen, graph)
+            both = refine_isolated(model, query_rows, gallery_rows, chosen, graph, method=method)
+            refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
         yield query.with_features(refined[0]), gallery.with_features(refined[1])
 
 
@@ -83,19 +105,33 @@ def average_draws(
     return mean(0), mean(1)
 
 
-def refine_set(model: NFormer, features: Any, *, landmarks: Any = None, seed: int = 0) -> Any:
+def refine_set(
+    model: NFormer,
+    features: Any,
+    *,
+    landmarks: Any = None,
+    seed: int = 0,
+    camids: Any = None,
+    method: str = "auto",
+    progress: Progress = Silent(),
+) -> Any:
     """Refine one set in which everything sees everything, as the released code does.
 
     features:  [N, d], numpy or torch, of any length of rows: they are L2-normalised here.
     landmarks: [layers, l] row numbers; or "random" (the default), "kmeans", "farthest".
+    camids:    [N] camera ids, for models that make use of them; None: unknown.
+    method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
     returns:   [N, d] float32, after the BNNeck; numpy or torch as given, on the same device.
 
     Raises:
         BadInput: another width than the model's; NaN, infinite or zero rows (named).
     """
     rows = prepare(model, features, "embeddings")
+    require_rows(rows)
+    rows = model.before(rows, camera_ids(camids, len(rows), model.device))[1]
     chosen = pick_landmarks(model, rows, "random" if landmarks is None else landmarks, seed)
-    refined = refine_rows(model, rows, chosen, gallery_graph(model, rows))
+    graph = gallery_graph(model, rows, method=method, progress=progress)
+    refined = model.after(rows, refine_rows(model, rows, chosen, graph))
     return as_given(features, refined)
 
 
@@ -125,8 +161,9 @@ def prepare(model: NFormer, features: Any, what: str) -> Tensor:
 def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> Tensor:
     """Return the landmarks of a set as [layers, l] int64: chosen by name and seed, or as given."""
     layers = len(model.blocks)
-    if not len(rows):
-        raise BadInput("there is nothing to refine against: the set has no embeddings")
+    require_rows(rows)
+    if not layers:
+        return torch.zeros(0, 1, dtype=torch.int64)  # a closed form has none
     if not isinstance(landmarks, str):
         return given_landmarks(landmarks, layers=layers, rows=len(rows))
     for name, wanted in (("landmarks", model.landmarks), ("neighbours", model.neighbours)):
@@ -141,6 +178,12 @@ def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> T
     )
 
 
+def require_rows(rows: Tensor) -> None:
+    """Raise BadInput where a set is empty."""
+    if not len(rows):
+        raise BadInput("there is nothing to refine against: the set has no embeddings")
+
+
 @torch.no_grad()
 def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
     """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
@@ -153,11 +196,18 @@ def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryG
 
 @torch.no_grad()
 def refine_isolated(
-    model: NFormer, query: Tensor, gallery: Tensor, landmarks: Tensor, graph: GalleryGraph
+    model: NFormer,
+    query: Tensor,
+    gallery: Tensor,
+    landmarks: Tensor,
+    graph: GalleryGraph,
+    *,
+    method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
     states, query_states = gallery.clone(), fill_up(query)
-    lists, edges = query_lists(model, query_states, len(query), gallery, graph), None
+    lists = query_lists(model, query_states, len(query), gallery, graph, method=method)
+    edges = None
     if lists is not None:
         near, kept = (part[:, None] for part in lists)
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))

@@ -1,0 +1,193 @@
+"""NFormer's inference, training steps and new queries, against a dense implementation."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..models.incremental import refine_gallery, refine_queries
+from ..models.landmarks import choose_landmarks
+from ..models.losses import CenterLoss, identity_loss, triplet_loss
+from ..models.nformer import NFormer
+from ..models.refinement import refine_set
+from ..progress import Progress
+from ..seeding import numpy_generator, torch_generator
+from .child import MemoryWatch, Timer, measured, private_memory
+from .dense import dense_forward, dense_refine
+from .record import Record
+
+DIM, CLASSES, IMAGES = 256, 751, 18  # images of a person, on average
+MARKET, MSMT = 19_281, 93_820  # query and gallery of the two data sets
+GROWTH = (5_000, 10_000, 20_000, 50_000, 100_000)
+COLUMNS = ["", "dense", "here", "goal", "memory here", "goal", "equal within"]
+
+
+def measure(*, quick: bool, progress: Progress) -> Record:
+    """Measure all cases, each in a process of its own."""
+    rows, notes = [], []
+    scale = 20 if quick else 1
+    growth = [size // scale for size in GROWTH]
+    with progress.task("benchmark", 6 + len(growth), "measurements") as task:
+        for size, dense, goals in (
+            (MARKET // scale, True, ("≤ 2.5 s", "≤ 0.8 GB")),
+            (MSMT // scale, False, ("≤ 40 s", "≤ 1.5 GB")),
+        ):
+            found = measured("nformer", "inference", rows=size, dense=dense)
+            rows.append(_row(f"inference, N = {size:,}", found, goals))
+            task.advance()
+        for size, goals in (
+            (2048 // scale, ("≤ 0.5 s", "–")),
+            (14_000 // scale, ("≤ 4 s", "≤ 2 GB")),
+        ):
+            found = measured("nformer", "training", rows=size, dense=True)
+            rows.append(_row(f"training step, N = {size:,}", found, goals))
+            task.advance(2)
+        found = measured("nformer", "one_query", rows=MARKET // scale)
+        title = f"one new query, refined gallery of {MARKET // scale:,}"
+        rows.append(_row(title, found, ("≤ 20 ms", "–")))
+        sizes = []
+        for size in growth:
+            sizes.append(measured("nformer", "inference", rows=size, dense=False)["private"])
+            task.advance()
+    notes.append(_growth_note(growth, sizes))
+    notes.append(
+        "\nMemory is the process's private memory at its peak, input and result included; a "
+        "process that has only loaded PyTorch is shown as its start. Seconds are the best of the "
+        "runs after one that warms up, everything from the array given to the array returned."
+    )
+    return Record("NFormer without N×N", COLUMNS, rows, notes)
+
+
+def _row(title: str, found: dict[str, float], goals: tuple[str, str]) -> list[str]:
+    dense = f"{_seconds(found['dense'])}, {found['dense_private'] / 1024:.1f} GB"
+    return [
+        title,
+        dense if found.get("dense") else "–",
+        _seconds(found["seconds"]),
+        goals[0],
+        f"{found['private'] / 1024:.2f} GB (start {found['start'] / 1024:.2f})",
+        goals[1],
+        f"{found['difference']:.0e}" if "difference" in found else "–",
+    ]
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.1f} ms" if value < 0.1 else f"{value:.2f} s"
+
+
+def _growth_note(sizes: list[int], memory: list[float]) -> str:
+    slope, offset = np.polyfit(sizes, memory, 1)
+    fitted = slope * np.array(sizes) + offset
+    off = np.abs(fitted - memory).max()
+    table = ", ".join(f"{size:,}: {mib:.0f}" for size, mib in zip(sizes, memory, strict=True))
+    return (
+        f"Memory grows linearly: {slope * 1024:.2f} KiB an embedding and {offset:.0f} MiB, within "
+        f"{off:.0f} MiB of every point (MiB at N = {table})."
+    )
+
+
+def inference(*, rows: int, dense: bool, repeats: int = 3) -> dict[str, float]:
+    """Refine a set, from the array given to the array returned."""
+    features, model = crowd(rows), trained_like()
+    refine_set(model, features[:64])
+    start = private_memory()
+    with MemoryWatch() as watch:
+        timers = [Timer() for _ in range(repeats if rows < 50_000 else 1)]
+        for timer in timers:
+            with timer:
+                refined = refine_set(model, features)
+    found = {
+        "seconds": min(timer.seconds for timer in timers),
+        "private": watch.mib,
+        "start": start,
+    }
+    return {**found, **(_dense_inference(model, features, refined) if dense else {})}
+
+
+def _dense_inference(model: NFormer, features: np.ndarray, refined: np.ndarray) -> dict[str, float]:
+    with MemoryWatch() as watch, Timer() as timer:
+        rows = functional.normalize(torch.from_numpy(features))
+        landmarks = choose_landmarks(rows, layers=4, count=model.landmarks)
+        expected = dense_refine(model, rows, landmarks).numpy()
+    difference = float(np.abs(expected - refined).max())
+    return {"dense": timer.seconds, "dense_private": watch.mib, "difference": difference}
+
+
+def training(*, rows: int, dense: bool, repeats: int = 4) -> dict[str, float]:
+    """Make training steps on one batch: forward, losses, backward, update."""
+    features = functional.normalize(torch.from_numpy(crowd(rows)))
+    labels = torch.arange(rows) % min(CLASSES, max(2, rows // IMAGES))
+    start = private_memory()
+    landmarks = choose_landmarks(features, layers=4, count=5)
+    steps: dict[str, Any] = {"": lambda model: model(features, landmarks=landmarks)}
+    if dense:
+        steps["dense"] = lambda model: dense_forward(model, features, landmarks)
+    found: dict[str, float] = {"start": start}
+    losses: dict[str, float] = {}
+    for name, forward in steps.items():
+        model, times = trained_like().train(), []
+        for block in model.layers():
+            block.dropout.p = 0.0  # so that both have the same loss
+        center = CenterLoss(CLASSES, DIM, generator=torch_generator(0, "centers"))
+        optimizer = torch.optim.Adam([*model.parameters(), *center.parameters()], lr=1e-5)
+        with MemoryWatch() as watch:
+            for _ in range(repeats if rows < 5000 or not name else 1):
+                with Timer() as timer:
+                    loss = _step(forward, model, center, optimizer, labels)
+                losses.setdefault(name, loss)
+                times.append(timer.seconds)
+        found[name or "seconds"] = min(times)
+        found[f"{name}_private" if name else "private"] = watch.mib
+    if dense:
+        found["difference"] = abs(losses[""] - losses["dense"])
+    return found
+
+
+def _step(forward: Any, model: NFormer, center: CenterLoss, optimizer: Any, labels: Any) -> float:
+    logits, refined = forward(model)
+    loss = identity_loss(logits, labels, 0.1) + triplet_loss(refined, labels, 0.3)
+    loss = loss + 5e-4 * center(refined, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def one_query(*, rows: int, repeats: int = 50) -> dict[str, float]:
+    """Refine new queries, one at a time, against a refined gallery."""
+    features = crowd(rows + repeats)
+    start = private_memory()
+    with MemoryWatch() as watch:
+        state = refine_gallery(trained_like(), features[:rows])
+        times = []
+        for number in range(rows, rows + repeats):
+            with Timer() as timer:
+                refine_queries(state, features[number : number + 1])
+            times.append(timer.seconds)
+    return {"seconds": float(np.median(times)), "private": watch.mib, "start": start}
+
+
+def trained_like() -> NFormer:
+    """Return a model whose attention is clearly uneven, as after training."""
+    model = NFormer(dim=DIM, classes=CLASSES)
+    generator = torch_generator(0, "benchmark")
+    with torch.no_grad():
+        for block in model.layers():
+            for part in (block.attention.query, block.attention.key):
+                part.weight.copy_(torch.randn(part.weight.shape, generator=generator) / DIM**0.5)
+    return model.eval()
+
+
+def crowd(rows: int) -> np.ndarray:
+    """Return embeddings of people of about 18 images each, confused as real ones are.
+
+    returns: [rows, DIM] float32, L2-normalised; about half of the neighbour edges are reciprocal.
+    """
+    random = numpy_generator(0, "crowd")
+    people = max(1, rows // IMAGES)
+    latent = random.standard_normal((people, 32), np.float32)[random.integers(people, size=rows)]
+    latent += 1.5 * random.standard_normal(latent.shape, np.float32)
+    features = latent @ random.standard_normal((32, DIM), np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features

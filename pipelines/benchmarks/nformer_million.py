@@ -1,0 +1,58 @@
+"""A million embeddings refined on an approximate graph, its recall measured on a sample."""
+
+import numpy as np
+import torch
+
+from ..models.refinement import refine_set
+from ..progress import Progress, Silent
+from .child import MemoryWatch, Timer, measured, private_memory
+from .nformer import crowd, trained_like
+from .record import Record
+
+ROWS, QUICK_ROWS = 1_000_000, 20_000
+COLUMNS = ["", "seconds", "goal", "memory", "goal"]
+
+
+def measure(*, quick: bool, progress: Progress) -> Record:
+    """Refine a million embeddings in a process of its own, and say how good its graph was."""
+    rows = QUICK_ROWS if quick else ROWS
+    with progress.task("benchmark", 1, "measurements"):
+        found = measured("nformer_million", "refined", rows=rows)
+    table = [
+        f"inference, N = {rows:,}, approximate graph",
+        f"{found['seconds']:.0f}",
+        "≤ 1,200",
+        f"{found['private'] / 1024:.1f} GB",
+        "≤ 8 GB",
+    ]
+    note = (
+        f"The graph: {found['said']}. Memory is the process's private memory at its peak, input "
+        f"and result included; it has {found['start'] / 1024:.1f} GB before refining begins."
+    )
+    return Record("A million embeddings", COLUMNS, [table], [note])
+
+
+class _Heard(Silent):
+    """Keeps what the search says of itself."""
+
+    said = ""
+
+    def message(self, text: str) -> None:
+        """Remember the last message."""
+        self.said = text
+
+
+def refined(*, rows: int) -> dict[str, float | str]:
+    """Refine `rows` embeddings on an approximate graph."""
+    features, heard = crowd(rows), _Heard()
+    start = private_memory()
+    with MemoryWatch() as watch, Timer() as timer:
+        found = refine_set(trained_like(), features, method="ivf", progress=heard)
+    assert isinstance(found, np.ndarray) and np.isfinite(found).all()
+    return {
+        "seconds": timer.seconds,
+        "private": watch.mib,
+        "start": start,
+        "said": heard.said,
+        "threads": torch.get_num_threads(),
+    }
