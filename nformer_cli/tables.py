@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation
+    from pipelines.benchmarks.record import Record
     from pipelines.stages.info import ArtifactInfo
 
 
@@ -67,4 +68,14 @@ def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
         cameras = facts["cameras"][split] or "none known"
         people, dropped = facts["identities"][split], facts["dropped"][split]
         table.add_row(split, f"{rows:,}", f"{people:,}", f"{cameras}", f"{dropped:,}")
+    return table
+
+
+def record_table(record: "Record") -> Table:
+    """Show what a benchmark measured."""
+    table = Table(title=record.title, title_justify="left")
+    for number, column in enumerate(record.columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in record.rows:
+        table.add_row(*map(escape, row))
     return table
