@@ -86,16 +86,19 @@ class Scatter:
         return Scatter(squares.clamp(min=0) / freedom, directions, persons, per_person)
 
 
-def metric(scatter: Scatter, *, shrinkage: float, between: float) -> Tensor:
+def metric(
+    scatter: Scatter, *, shrinkage: float, between: float, width: int | None = None
+) -> Tensor:
     """Return the matrix that multiplies centred rows from the right, [d, d] float64.
 
     shrinkage: ((1 - s)·W + s·tr(W)/d·I)^(-1/2), W being the within-identity covariance.
     between:   then each direction is scaled by √((b + c·b̄) / (b + c·b̄ + w)): b is the variance
                of identities along it, c this number, w the variance left within: directions in
                which identities do not differ count less, as in probabilistic discriminants.
+    width:     the d that variances are averaged over, where rows stand in fewer coordinates.
     """
-    width = scatter.persons.shape[1]
-    found = torch.eye(width, dtype=torch.float64)
+    found = torch.eye(scatter.persons.shape[1], dtype=torch.float64)
+    width = width or len(found)
     level = scatter.variance.sum() / width
     if level <= 0:
         return found

@@ -1,0 +1,240 @@
+"""Held-out identities as small test sets, on which any closed form is scored in milliseconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..models.prior import PriorSettings
+from ..seeding import numpy_generator
+from .metric import Scatter, TrainingRows, metric
+
+LARGEST = 800  # rows held out in a fold: similarities are held whole here
+PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows [N, d] with labels [N] and cameras [N], -1 where unknown."""
+
+    rows: Tensor
+    labels: Tensor
+    camids: Tensor
+
+    def select(self, mask: Tensor) -> "Rows":
+        """Return the rows given by a mask or an index."""
+        return Rows(self.rows[mask], self.labels[mask], self.camids[mask])
+
+
+@dataclass(eq=False)
+class Fold:
+    """Identities to fit on, and others split into queries and a gallery."""
+
+    fit: TrainingRows
+    query: Rows
+    gallery: Rows
+    width: int  # d of the embeddings; rows may stand in the coordinates of their own span
+    _scatter: dict[str, Scatter] = field(default_factory=dict)
+    _standard: dict[tuple, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _scores: dict[PriorSettings, float] = field(default_factory=dict)
+
+    def mean_ap(self, settings: PriorSettings) -> float:
+        """Return the queries' mAP with a closed form fitted on the other identities."""
+        if settings not in self._scores:
+            query, gallery = self.refined(settings)
+            self._scores[settings] = mean_average_precision(
+                query @ gallery.T, self.query, self.gallery
+            )
+        return self._scores[settings]
+
+    def refined(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        """Return queries and gallery after the closed form, each query on its own."""
+        query, gallery = self.standardised(settings)
+        if settings.neighbours > 1:
+            for _ in range(settings.layers):
+                query, gallery = self._read(query, gallery, settings)
+        return query, gallery
+
+    def standardised(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        """Return queries and gallery centred, whitened and shaped."""
+        key = (settings.centre, settings.shrinkage, settings.between)
+        if key not in self._standard:
+            if len(self._standard) > 100:
+                self._standard.clear()
+            found = self._metric(settings)
+            self._standard[key] = (
+                functional.normalize(self._centred(self.query, settings) @ found),
+                functional.normalize(self._centred(self.gallery, settings) @ found),
+            )
+        return self._standard[key]
+
+    def inflated(self, factor: float) -> "Fold":
+        """Return the fold with its held-out identities spread wider about their means."""
+        rows = torch.cat([self.query.rows, self.gallery.rows])
+        labels = torch.cat([self.query.labels, self.gallery.labels]).unique(return_inverse=True)[1]
+        counts = labels.bincount()[:, None]
+        means = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, labels, rows) / counts
+        spread = functional.normalize(means[labels] + factor * (rows - means[labels]))
+        query, gallery = spread.split([len(self.query.rows), len(self.gallery.rows)])
+        return Fold(
+            self.fit,
+            replace(self.query, rows=query),
+            replace(self.gallery, rows=gallery),
+            self.width,
+            self._scatter,
+        )
+
+    def _metric(self, settings: PriorSettings) -> Tensor:
+        if settings.shrinkage >= 1 and not settings.between:
+            return torch.eye(self.query.rows.shape[1])
+        by_camera = settings.centre == "camera"
+        key = "camera" if by_camera else "global"
+        if key not in self._scatter:
+            self._scatter[key] = Scatter.of(self.fit.centred(by_camera=by_camera), self.fit.labels)
+        return metric(
+            self._scatter[key],
+            shrinkage=settings.shrinkage,
+            between=settings.between,
+            width=self.width,
+        ).float()
+
+    def _centred(self, part: Rows, settings: PriorSettings) -> Tensor:
+        if settings.centre == "none":
+            return part.rows
+        means = self.gallery.rows.mean(dim=0).expand_as(part.rows)
+        if settings.centre == "camera":
+            means = means.clone()
+            for camera in part.camids.unique().tolist():
+                here = self.gallery.rows[self.gallery.camids == camera]
+                if camera >= 0 and len(here):
+                    means[part.camids == camera] = here.mean(dim=0)
+                elif camera >= 0 and (self.fit.cameras == camera).any():
+                    place = (self.fit.cameras == camera).nonzero()[0]
+                    means[part.camids == camera] = self.fit.camera_means[place].float()
+        return part.rows - means
+
+    def _read(self, query: Tensor, gallery: Tensor, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        """Let gallery and queries read their mutual neighbours once, on dense similarities."""
+        cameras = self.gallery.camids if settings.per_camera else torch.zeros_like(
+            self.gallery.camids
+        )
+        asking = self.query.camids if settings.per_camera else torch.zeros_like(self.query.camids)
+        within, across = gallery @ gallery.T, query @ gallery.T  # [G, G], [Q, G]
+        sharp = settings.sharpness
+        weights = torch.exp(sharp * (within - 1)) if sharp else torch.ones_like(within)
+        query_weights = torch.exp(sharp * (across - 1)) if sharp else torch.ones_like(across)
+        edges, query_edges = mutual_edges(within, across, cameras, asking, settings.neighbours)
+        return (
+            functional.normalize(query + (query_edges * query_weights) @ gallery),
+            functional.normalize(gallery + (edges * weights) @ gallery),
+        )
+
+
+def mutual_edges(
+    within: Tensor, across: Tensor, cameras: Tensor, asking: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return which gallery rows are mutual neighbours, and which of them each query reads.
+
+    within: [G, G] and across: [Q, G] similarities.   cameras: [G], asking: [Q], all 0 where the k
+    nearest are taken of all cameras together.   returns: [G, G] and [Q, G] bool, the own left out.
+    """
+    own = torch.eye(len(within), dtype=torch.bool)
+    within = within.masked_fill(own, 2.0)  # first in its own list
+    listed, query_listed = torch.zeros_like(own), torch.zeros(across.shape, dtype=torch.bool)
+    seen = cameras.unique()
+    reach = within.new_full((len(within), len(seen)), -torch.inf)
+    for number, camera in enumerate(seen.tolist()):
+        members = (cameras == camera).nonzero()[:, 0]
+        near, rank = within[:, members], min(k, len(members))
+        least = near.topk(rank, dim=1).values[:, -1]
+        listed[:, members] = near >= least[:, None]
+        if rank == k:
+            reach[:, number] = least
+        top = torch.arange(rank)[None] < (k - (asking == camera).long())[:, None]  # [Q, rank]
+        places = members[across[:, members].topk(rank, dim=1).indices]
+        query_listed.scatter_(1, places, top)
+    place = torch.searchsorted(seen, asking).clamp(max=len(seen) - 1)
+    known = (seen[place] == asking)[:, None]
+    own_reach = reach.gather(1, torch.searchsorted(seen, cameras)[:, None])[:, 0]
+    wanted = torch.where(known, reach[:, place].T, own_reach)  # [Q, G]
+    return listed & listed.T & ~own, query_listed & (across > wanted)
+
+
+def mean_average_precision(similarity: Tensor, query: Rows, gallery: Rows) -> float:
+    """Return the mAP of similarities [Q, G]; the query's person in its own camera is skipped."""
+    same = query.labels[:, None] == gallery.labels
+    skipped = same & (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
+    order = similarity.masked_fill(skipped, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    good = (same & ~skipped).gather(1, order).float()
+    found = good.sum(dim=1)
+    precision = good.cumsum(dim=1) / torch.arange(1, good.shape[1] + 1)
+    valid = found > 0
+    return float(((precision * good).sum(dim=1)[valid] / found[valid]).mean()) if valid.any() else 0.0
+
+
+def make_folds(train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN) -> list[Fold]:
+    """Return folds over identities: each has some held out, the others to fit on.
+
+    Folds in which no query has a match are left out.
+    """
+    width = train.rows.shape[1]
+    rows = in_own_span(train.rows)
+    whole = Rows(rows, train.labels, train.camids)
+    random = numpy_generator(seed, "identity folds")
+    identities = int(train.labels.max()) + 1
+    largest = max(2, LARGEST * identities // len(rows))  # identities of a fold
+    found = []
+    for parts, repetitions in plan:
+        for _ in range(repetitions):
+            for part in np.array_split(random.permutation(identities), min(parts, identities)):
+                apart = torch.isin(train.labels, torch.from_numpy(part))
+                held_out = torch.isin(train.labels, torch.from_numpy(part[:largest]))
+                fold = _fold(whole, ~apart, held_out, width, random)
+                if fold is not None:
+                    found.append(fold)
+    return found
+
+
+def _fold(
+    whole: Rows, fitted: Tensor, held_out: Tensor, width: int, random: np.random.Generator
+) -> Fold | None:
+    rest, apart = whole.select(fitted), whole.select(held_out)
+    chosen = choose_queries(apart.labels.numpy(), apart.camids.numpy(), random)
+    query, gallery = (apart.select(torch.from_numpy(mask)) for mask in (chosen, ~chosen))
+    if not has_match(query, gallery) or len(rest.labels.unique()) < 2:
+        return None
+    labels = rest.labels.unique(return_inverse=True)[1]
+    return Fold(TrainingRows(rest.rows, labels, rest.camids), query, gallery, width)
+
+
+def choose_queries(labels: np.ndarray, camids: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a mask of queries: one of each identity and camera that has two rows or more.
+
+    Of an identity that has no such camera, one row at random.
+    """
+    order = random.permutation(len(labels))
+    keys = np.stack([labels, camids], axis=1)[order]
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    chosen = np.zeros(len(labels), bool)
+    chosen[order[first[counts > 1]]] = True
+    left = order[~np.isin(labels[order], labels[chosen])]
+    chosen[left[np.unique(labels[left], return_index=True)[1]]] = True
+    return chosen
+
+
+def has_match(query: Rows, gallery: Rows) -> bool:
+    """Return whether any query has its person in the gallery, of another camera or an unknown one."""
+    same = query.labels[:, None] == gallery.labels
+    skipped = (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
+    return bool((same & ~skipped).any())
+
+
+def in_own_span(rows: Tensor) -> Tensor:
+    """Return rows in an orthonormal basis of their span, where they are fewer than their numbers."""
+    if len(rows) >= rows.shape[1]:
+        return rows
+    left, sizes, _ = torch.linalg.svd(rows, full_matrices=False)
+    return left * sizes

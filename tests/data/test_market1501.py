@@ -1,0 +1,126 @@
+"""Reading Market-1501's layout, and saying what is wrong with another."""
+
+import shutil
+
+import pytest
+
+from pipelines.data.catalog import count_differences, open_dataset
+from pipelines.data.dataset import SplitCounts, contiguous_labels
+from pipelines.errors import BadInput
+
+from .layouts import write_image, write_market1501
+
+
+@pytest.fixture
+def home(tmp_path):
+    return write_market1501(tmp_path / "Market-1501-v15.09.15")
+
+
+def test_splits_are_read_from_the_names(home):
+    data = open_dataset("market1501", home)
+    assert data.root == home
+    assert [tuple(sample) for sample in data.split("query")] == [
+        ("query/0003_c1s1_001051_00.jpg", 3, 1),
+        ("query/0004_c6s3_094567_00.jpg", 4, 6),
+    ]
+    assert [sample.pid for sample in data.split("train")] == [2, 2, 2, 2, 7, 7, 7, 7]
+
+
+def test_junk_is_left_out_and_distractors_stay(home):
+    data = open_dataset("market1501", home)
+    assert [sample.pid for sample in data.split("gallery")] == [0, 3, 4]
+    assert data.junk == 1
+
+
+def test_counts_leave_distractors_out_of_the_identities(home):
+    data = open_dataset("market1501", home)
+    assert data.counts("train") == SplitCounts(8, 2, 2)
+    assert data.counts("gallery") == SplitCounts(3, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "where", ["Market-1501-v15.09.15", "MARKET1501", "Market1501/Market-1501-v15.09.15"]
+)
+def test_the_root_may_be_the_folder_or_its_parent_in_any_case(tmp_path, where):
+    home = write_market1501(tmp_path / where)
+    for root in (home, tmp_path, home.parent):
+        assert open_dataset("Market1501", root).root == home
+
+
+def test_folders_inside_may_be_in_any_case(home):
+    (home / "bounding_box_train").rename(home / "Bounding_Box_Train")
+    assert len(open_dataset("market1501", home).split("train")) == 8
+
+
+def test_labels_are_contiguous_from_sorted_pids():
+    labels, pids = contiguous_labels([7, 2, 7, 1500])
+    assert labels.tolist() == [1, 0, 1, 2]
+    assert pids.tolist() == [2, 7, 1500]
+
+
+def test_a_missing_root_says_what_is_wanted(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere is not there; --root \(or NFORMER_DATA\) must be"):
+        open_dataset("market1501", tmp_path / "nowhere")
+
+
+def test_a_root_that_is_a_file_says_so(home):
+    with pytest.raises(BadInput, match=r"readme\.txt is a file; --root"):
+        open_dataset("market1501", home / "readme.txt")
+
+
+def test_an_empty_root_says_so(tmp_path):
+    with pytest.raises(BadInput, match="is empty; --root must be the folder of market1501"):
+        open_dataset("market1501", tmp_path)
+
+
+def test_another_layout_says_what_was_wanted_and_found(tmp_path):
+    write_image(tmp_path / "train" / "0001" / "a.jpg")
+    message = "wanted bounding_box_train, query, bounding_box_test, .*; found train"
+    with pytest.raises(BadInput, match=message):
+        open_dataset("market1501", tmp_path)
+
+
+def test_a_split_without_images_says_so(home):
+    shutil.rmtree(home / "query")
+    (home / "query").mkdir()
+    with pytest.raises(BadInput, match="query holds no images; a file there is named like 0002_c1"):
+        open_dataset("market1501", home)
+
+
+def test_names_that_do_not_parse_are_listed(home):
+    write_image(home / "query" / "IMG_2041.jpg")
+    message = r"1 of 3 names do not parse: IMG_2041\.jpg; wanted names like 0002_c1s1_000451_03"
+    with pytest.raises(BadInput, match=message):
+        open_dataset("market1501", home)
+
+
+def test_hidden_files_and_other_kinds_are_passed_over(home):
+    (home / "query" / "._0003_c1s1_001051_00.jpg").write_bytes(b"of another system")
+    assert len(open_dataset("market1501", home).split("query")) == 2
+
+
+def test_counts_that_are_not_the_published_ones_are_told_with_both_numbers(home):
+    texts = count_differences(open_dataset("market1501", home))
+    assert len(texts) == 3
+    assert (
+        "train: 8 images of 2 identities in 2 cameras; published are 12936, 751 and 6" in texts[0]
+    )
+
+
+def test_an_unknown_data_set_lists_the_known(tmp_path):
+    with pytest.raises(BadInput, match="'market' is no data set known here; known are market1501"):
+        open_dataset("market", tmp_path)
+
+
+def test_the_digest_changes_with_the_files_and_not_with_the_place(home, tmp_path):
+    before = open_dataset("market1501", home).digest()
+    moved = shutil.copytree(home, tmp_path / "elsewhere")
+    assert open_dataset("market1501", moved).digest() == before
+    write_image(moved / "query" / "0003_c2s1_001051_00.jpg")
+    assert open_dataset("market1501", moved).digest() != before
+    assert open_dataset("market1501", moved).digest("train") != before
+
+
+def test_a_split_that_is_not_there_names_the_others(home):
+    with pytest.raises(BadInput, match="has no validation images; it has train, query, gallery"):
+        open_dataset("market1501", home).split("validation")

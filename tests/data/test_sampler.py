@@ -1,0 +1,57 @@
+"""P × K batches: every batch has K images of each of P people."""
+
+import numpy as np
+import pytest
+
+from pipelines.data.sampler import identity_batches, require_identities
+from pipelines.errors import BadInput
+
+LABELS = np.repeat(np.arange(7), [4, 4, 5, 8, 1, 12, 2])
+
+
+def batches(seed=0):
+    generator = np.random.default_rng(seed)
+    return identity_batches(LABELS, batch=12, instances=4, generator=generator)
+
+
+def test_each_batch_has_k_images_of_each_of_p_people():
+    found = batches()
+    assert len(found) >= 2
+    for rows in found:
+        people, counts = np.unique(LABELS[rows], return_counts=True)
+        assert len(people) == 3 and (counts == 4).all()
+
+
+def test_an_image_comes_once_an_epoch_unless_its_person_has_too_few():
+    rows = np.concatenate(batches())
+    enough = rows[~np.isin(LABELS[rows], [4, 6])]
+    assert len(np.unique(enough)) == len(enough)
+
+
+def test_people_with_fewer_images_come_with_repeats():
+    rows = np.concatenate([np.concatenate(batches(seed)) for seed in range(20)])
+    assert (LABELS[rows] == 4).sum() % 4 == 0 and (LABELS[rows] == 4).any()
+
+
+def test_the_same_seed_draws_the_same_batches():
+    assert all((a == b).all() for a, b in zip(batches(3), batches(3), strict=True))
+    assert not all((a == b).all() for a, b in zip(batches(3), batches(4), strict=False))
+
+
+def test_too_few_identities_say_how_many_are_needed():
+    message = (
+        "of 128 images with 4 of each identity needs 32 identities; x has 5. Use --set batch=20"
+    )
+    with pytest.raises(BadInput, match=message):
+        require_identities(5, batch=128, instances=4, where="x")
+
+
+def test_a_single_identity_cannot_be_trained_on():
+    with pytest.raises(BadInput, match="x has 1. Training needs at least 2"):
+        require_identities(1, batch=8, instances=4, where="x")
+
+
+@pytest.mark.parametrize("batch, instances", [(10, 4), (4, 4), (8, 1), (0, 4)])
+def test_a_batch_that_cannot_be_formed_is_refused(batch, instances):
+    with pytest.raises(BadInput, match="must be a multiple of instances"):
+        require_identities(50, batch=batch, instances=instances, where="x")
