@@ -12,8 +12,10 @@ from .commands import (
     extract,
     import_embeddings,
     import_nformer,
+    index,
     info,
     refine,
+    search,
     train_backbone,
     train_nformer,
 )
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 
 STAGES = "The data's way"
+FIND = "Find a person with a picture"
 ELSEWHERE = "Embeddings from and for elsewhere"
 LOOK = "Look and measure"
 
@@ -56,6 +59,8 @@ app.command("extract", rich_help_panel=STAGES)(extract.command)
 app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
 app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
 app.command("refine", rich_help_panel=STAGES)(refine.command)
+app.add_typer(index.index_app, name="index", rich_help_panel=FIND)
+app.command("search", rich_help_panel=FIND)(search.command)
 app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)

@@ -8,7 +8,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..seeding import numpy_generator
-from ..training.held_out import HeldOut, split_identities
+from ..training.held_out import split_identities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,22 +67,25 @@ def calibrate(
     None where the training identities are too few.
     """
     known, strangers = _strangers(train, held_out, seed)
-    pair = HeldOut.of(known, seed=seed) if known is not None else None
-    if pair is None or strangers is None:
+    if known is None or strangers is None:
+        return None
+    asking = _one_of_each(known, seed)
+    if not asking.any():
         return None
     from ..models.gallery_index import build_index, most_similar, refined_queries
 
-    index = build_index(pair.gallery, model, marks=marks, seed=seed)
+    gallery = known.select(~asking)
+    index = build_index(gallery, model, marks=marks, seed=seed)
 
     def best(items: Embeddings) -> np.ndarray:
         return most_similar(index, refined_queries(index, items.features), 1)[0][:, 0].numpy()
 
     return Calibration(
         _quantiles(best(strangers)),
-        _quantiles(best(pair.query)),
+        _quantiles(best(known.select(asking))),
         len(strangers),
-        len(pair.query),
-        len(pair.gallery),
+        int(asking.sum()),
+        len(gallery),
     )
 
 
@@ -108,6 +111,15 @@ def _strangers(
     if len(np.unique(train.pids)) < 2 * FEWEST:
         return None, None
     return split_identities(train, share=0.5, seed=seed)
+
+
+def _one_of_each(known: Embeddings, seed: int) -> np.ndarray:
+    """Return [N] bool: one row, drawn with the seed, of each identity that has another."""
+    order = numpy_generator(seed, "people who are there").permutation(len(known))
+    _, first, counts = np.unique(known.pids[order], return_index=True, return_counts=True)
+    asking = np.zeros(len(known), bool)
+    asking[order[first[counts > 1]]] = True
+    return asking
 
 
 def _quantiles(scores: np.ndarray) -> list[float]:

@@ -1,0 +1,27 @@
+"""A search's answer -> a rich table"""
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.stages.search_images import Answer, SearchResult
+
+
+def answer_table(answer: "Answer", result: "SearchResult") -> Table:
+    """Show what a search found for one query, and which items lent it weight."""
+    from pipelines.stages.show_search import listened, verdict
+
+    table = Table(box=box.SIMPLE, title=escape(answer.query), title_justify="left")
+    table.caption = escape("\n".join(filter(None, [verdict(answer, result), listened(answer)])))
+    table.caption_justify = "left"
+    columns = ("rank", "name", "pid", "camera", "similarity", "lent")
+    for column in columns[: 6 if result.refined else 5]:
+        table.add_column(column, justify="left" if column == "name" else "right", overflow="fold")
+    for hit in answer.hits:
+        labels = [str(label) if label >= 0 else "–" for label in (hit.pid, hit.camid)]
+        lent = [f"{hit.weight:.1%}" if hit.weight > 0 else "–"] if result.refined else []
+        table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *lent)
+    return table

@@ -1,0 +1,174 @@
+"""Search: the same ranking that refining and sorting gives, a threshold, crops, and pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from gallery_runs import GALLERY, people, run_with
+from PIL import Image
+
+from nformer_cli.commands.search import parsed_crop, parsed_threshold
+from pipelines import Embeddings
+from pipelines.artifacts.index import open_index
+from pipelines.errors import BadInput
+from pipelines.models.incremental import refine_queries
+from pipelines.stages.calibration import Calibration, calibrate, some_identities
+from pipelines.stages.gather import cropped
+from pipelines.stages.index import index_gallery
+from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
+from pipelines.stages.show_search import summary, verdict, write_montage, write_page
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    run = run_with(folder, GALLERY)
+    index_gallery(run)
+    return run, folder
+
+
+def test_ranking_is_that_of_refined_embeddings(indexed):
+    run, folder = indexed
+    result = search_images(run, [folder / "e.npz"], top=5)
+    state = open_index(run.path("index.h5")).index.state
+    queries = people(500, 10, 1, 2, "query")
+    refined = refine_queries(state, queries["query_features"])
+    gallery = state.refined.numpy()
+    refined /= np.linalg.norm(refined, axis=1, keepdims=True)
+    similarity = refined @ (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)).T
+    assert result.refined
+    assert result.gallery == 120
+    assert [answer.query for answer in result.answers] == queries["query_names"].tolist()
+    for row, answer in zip(similarity, result.answers, strict=True):
+        best = np.argsort(-row, kind="stable")[:5]
+        assert [hit.name for hit in answer.hits] == GALLERY["gallery_names"][best].tolist()
+        assert [hit.pid for hit in answer.hits] == GALLERY["gallery_pids"][best].tolist()
+        assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4, 5]
+        found = [hit.similarity for hit in answer.hits]
+        np.testing.assert_allclose(found, row[best], atol=2e-6)
+        assert 0 < answer.own <= 1
+        assert answer.own + sum(share for _, share in answer.listened) <= 1 + 1e-5
+        assert answer.nobody is None
+    assert list(result.seconds) == [
+        "imports", "open index", "read queries", "refine", "rank", "explain",
+    ]  # fmt: skip
+    assert json.loads(result.to_json())["answers"][0]["hits"][0]["rank"] == 1
+
+
+def test_threshold(indexed):
+    run, folder = indexed
+    calibrated = search_images(run, [folder / "e.npz"], threshold="auto", false_accepts=0.1)
+    assert calibrated.false_accepts == pytest.approx(0.1, abs=0.03)
+    above = [answer.hits[0].similarity >= calibrated.threshold for answer in calibrated.answers]
+    assert [not answer.nobody for answer in calibrated.answers] == above
+    strict = search_images(run, [folder / "e.npz"], threshold=0.999999)
+    assert all(answer.nobody for answer in strict.answers)
+    assert verdict(strict.answers[0], strict).startswith("nobody here: 0.")
+    with pytest.raises(BadInput, match=r"--false-accept 0.0001: \d+ strangers calibrate rates fr"):
+        search_images(run, [folder / "e.npz"], threshold="auto", false_accepts=0.0001)
+    with pytest.raises(BadInput, match="--top 0: at least one item must be asked for"):
+        search_images(run, [folder / "e.npz"], top=0)
+
+
+def test_no_calibration_without_training_identities(tmp_path):
+    run = run_with(tmp_path, GALLERY, train=False)
+    index_gallery(run)
+    with pytest.raises(BadInput, match=r"--threshold auto: .* has no calibration, which takes tra"):
+        search_images(run, [tmp_path / "e.npz"], threshold="auto")
+    assert search_images(run, [tmp_path / "e.npz"], threshold=0.5).false_accepts is None
+
+
+def test_calibration_by_hand():
+    scores = Calibration([0.1, 0.2, 0.3, 0.4, 0.5], [0.35, 0.9], 5, 2, 10)
+    assert scores.threshold(0.4) == pytest.approx(0.34)  # two of five lie above
+    assert scores.false_accepts(0.34) == 0.4
+    assert scores.accepts(0.36) == 0.5
+
+
+def test_strangers_reach_less_than_people_who_are_there():
+    rows = people(0, 32, 6, 1, "x")
+    train = Embeddings(rows["x_features"], rows["x_pids"], rows["x_camids"])
+    found = calibrate(train, None, marks=None, held_out={"held_out": 0.25}, seed=0)
+    assert found.stranger_count == 8 * 6
+    assert np.median(found.strangers) < np.median(found.friends)
+    few = train.select(train.pids < 15)
+    assert calibrate(few, None, marks=None, held_out={}, seed=0) is None
+
+
+def test_some_identities_are_whole():
+    rows = people(0, 32, 6, 1, "x")
+    train = Embeddings(rows["x_features"], rows["x_pids"], rows["x_camids"])
+    some = some_identities(train, most=50, seed=0)
+    assert len(some) == 48
+    assert (np.unique(some.pids, return_counts=True)[1] == 6).all()
+    assert some_identities(train, most=192, seed=0) is train
+
+
+def test_crops(tmp_path):
+    image = Image.new("RGB", (20, 10))
+    assert cropped(image, (5, 0, 10, 10), tmp_path).size == (10, 10)
+    for crop in ((15, 0, 10, 10), (0, 0, 0, 5), (0, 1, 5, 10)):
+        with pytest.raises(BadInput, match=r"--crop .* lies outside of .*, which is 20×10; want"):
+            cropped(image, crop, tmp_path)
+    assert parsed_crop("1, 2,3,4") == (1, 2, 3, 4)
+    assert parsed_crop("") is None
+    for text in ("1,2,3", "a,2,3,4", "-1,2,3,4"):
+        with pytest.raises(BadInput, match=r"--crop .*: wanted x,y,width,height in pixels"):
+            parsed_crop(text)
+
+
+def test_thresholds_on_the_command_line():
+    assert parsed_threshold("") is None
+    assert parsed_threshold("auto") == "auto"
+    assert parsed_threshold("0.5") == 0.5
+    for text in ("much", "1.5"):
+        with pytest.raises(BadInput, match=r"wanted auto, or a similarity from -1 to 1"):
+            parsed_threshold(text)
+
+
+@pytest.fixture
+def shown(tmp_path):
+    Image.new("RGB", (30, 60), "red").save(tmp_path / "<q>.png")
+    Image.new("RGB", (30, 60), "blue").save(tmp_path / "g.png")
+    hits = [Hit(1, "g.png", 7, 2, 0.9, 0.25), Hit(2, "gone.png", -1, -1, 0.5, 0.0)]
+    answer = Answer("<q>.png", hits, False, [("g.png", 0.25)], 0.75, str(tmp_path / "<q>.png"))
+    return SearchResult(2, True, 0.6, 0.01, [answer], str(tmp_path))
+
+
+def test_montage(tmp_path, shown):
+    path = write_montage(shown, tmp_path / "found.png")
+    with Image.open(path) as sheet:
+        assert sheet.size == (3 * 104 + 8, 238 + 8)
+        assert sheet.getpixel((8 + 48, 8 + 96)) == (255, 0, 0)
+        assert sheet.getpixel((112 + 48, 8 + 96)) == (0, 0, 255)
+        assert sheet.getpixel((216 + 48, 8 + 96)) == (211, 211, 211)  # not on this machine
+    with Image.open(write_montage(shown, tmp_path / "found.jpg")) as sheet:
+        assert sheet.format == "JPEG"
+    with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .png"):
+        write_montage(shown, tmp_path / "found.txt")
+
+
+def test_page(tmp_path, shown):
+    text = write_page(shown, tmp_path / "found.html").read_text()
+    assert "&lt;q&gt;.png" in text and "<q>" not in text
+    assert text.count("data:image/jpeg;base64,") == 2
+    assert "http" not in text and "<script" not in text
+    assert 'alt="rank 1: g.png"' in text
+    assert 'aria-label="rank 2: gone.png: no picture"' in text
+    assert "1. id 7, camera 2, 0.900, lent 25.0%" in text
+    assert "found: 0.900 ≥ 0.600" in text
+    assert summary(shown) == (
+        "1 queries among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600, "
+        "which 1.0% of the strangers in training reach"
+    )
+    with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .html"):
+        write_page(shown, tmp_path / "found.txt")
+
+
+def test_wrong_width(indexed, tmp_path):
+    run, _ = indexed
+    np.savez(tmp_path / "w.npz", query_features=np.ones((1, 3)), query_pids=[1])
+    with pytest.raises(BadInput, match="wide"):
+        search_images(run, [tmp_path / "w.npz"])
+    with pytest.raises(BadInput, match="nothing given; name pictures, folders of them, or files"):
+        search_images(run, [])
