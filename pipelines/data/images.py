@@ -120,4 +120,5 @@ def _reason(path: Path, error: Exception) -> str:
         return "it is empty (0 bytes)"
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is no image of a known kind"
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    return f"it is truncated ({text})" if "truncated" in text.lower() else text

@@ -1,0 +1,164 @@
+"""Extraction: every image once, in order, unaugmented; resumed by chunks."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import Run, extract, load_embeddings, train_backbone
+from pipelines.artifacts.backbone import load_backbone
+from pipelines.artifacts.manifest import file_digest
+from pipelines.config import BackboneConfig, ExtractConfig
+from pipelines.data.augment import normalise
+from pipelines.data.catalog import open_dataset
+from pipelines.data.images import ImageFiles
+from pipelines.data.synthetic import write_synthetic
+from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.stages import extract as stage
+
+PLAIN = ExtractConfig(amp="off", batch=16, workers=1)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    return write_synthetic(folder, train_identities=4, test_identities=4, height=32, width=16)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, images):
+    folder = tmp_path_factory.mktemp("run")
+    config = BackboneConfig(
+        arch="shufflenet_v2_x0_5", weights="none", height=32, width=16, dim=8, epochs=1, batch=8,
+        instances=2, amp="off", workers=1,
+    )  # fmt: skip
+    train_backbone(Run(folder), "synthetic", root=images, config=config, device="cpu")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, trained):
+    return Run(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_every_image_is_embedded_as_in_evaluation_mode(run, images):
+    path = extract(run, config=PLAIN, device="cpu")
+    data = open_dataset("synthetic", images)
+    backbone, _ = load_backbone(run.path("backbone.pt"))
+    for split in ("train", "query", "gallery"):
+        samples = data.split(split)
+        found = load_embeddings(path, split)
+        assert list(found.names) == [sample.name for sample in samples]
+        assert found.pids.tolist() == [sample.pid for sample in samples]
+        assert found.camids.tolist() == [sample.camid for sample in samples]
+        source = ImageFiles(data.root, found.names, height=32, width=16)
+        pixels = np.stack([source.read(row) for row in range(len(samples))])
+        with torch.no_grad():
+            expected = backbone(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_flip_averages_the_mirrored_view(run):
+    plain = load_embeddings(extract(run, config=PLAIN, device="cpu"), "query").features
+    config = ExtractConfig(amp="off", batch=16, flip=True)
+    both = load_embeddings(extract(run, config=config, device="cpu", overwrite=True), "query")
+    assert not np.allclose(plain, both.features)
+
+
+def test_an_interrupted_extraction_goes_on_and_ends_the_same(monkeypatch, tmp_path, trained):
+    monkeypatch.setattr(stage, "CHUNK", 8)
+    whole, parts = (Run(shutil.copytree(trained, tmp_path / name)) for name in ("whole", "parts"))
+    extract(whole, config=PLAIN, device="cpu")
+    embed, calls = stage.embed_rows, []
+
+    def embed_three_chunks(*given):
+        calls.append(given)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return embed(*given)
+
+    monkeypatch.setattr(stage, "embed_rows", embed_three_chunks)
+    with pytest.raises(KeyboardInterrupt):
+        extract(parts, config=PLAIN, device="cpu")
+    assert not parts.path("embeddings.h5").exists()
+    chunks = sorted(parts.scratch("embeddings.h5").glob("*.npz"))
+    assert len(chunks) == 3
+    kept = {path: path.stat().st_mtime_ns for path in chunks}
+
+    def checked(embedder, loader, rows, size):
+        assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+        return embed(embedder, loader, rows, size)
+
+    monkeypatch.setattr(stage, "embed_rows", checked)
+    extract(parts, config=PLAIN, device="cpu")
+    assert file_digest(whole.path("embeddings.h5")) == file_digest(parts.path("embeddings.h5"))
+    assert not (parts.folder / ".unfinished").exists()
+
+
+def test_chunks_of_another_extraction_are_dropped(monkeypatch, run):
+    left = run.scratch("embeddings.h5")
+    (left / "key").write_text("another")
+    (left / "train-000000000.npz").write_bytes(b"of another backbone")
+    extract(run, config=PLAIN, device="cpu")
+    assert len(load_embeddings(run.path("embeddings.h5"), "train")) > 0
+
+
+def test_a_corrupt_image_fails_or_is_left_out_and_listed(run, images, tmp_path, recorder):
+    copy = shutil.copytree(images, tmp_path / "copy")
+    path = min((copy / "query").glob("*.jpg"))
+    path.write_bytes(b"")
+    with pytest.raises(BadInput, match=rf"{path.name}: it is empty \(0 bytes\)"):
+        extract(run, config=PLAIN, device="cpu", root=copy)
+    before = len(open_dataset("synthetic", copy).split("query"))
+    skipping = ExtractConfig(amp="off", batch=16, on_bad_image="skip")
+    found = load_embeddings(
+        extract(run, config=skipping, device="cpu", root=copy, progress=recorder), "query"
+    )
+    assert len(found) == before - 1 and f"query/{path.name}" not in found.names
+    assert run.facts("embeddings.h5")["skipped"] == {f"query/{path.name}": "it is empty (0 bytes)"}
+    assert "1 images could not be read and were left out" in recorder.warnings[-1]
+
+
+def test_the_rate_is_told(run, recorder):
+    extract(run, config=PLAIN, device="cpu", progress=recorder)
+    assert recorder.messages[-1].endswith("images/s")
+    extract(run, config=PLAIN, device="cpu", progress=recorder)
+    assert recorder.messages[-1] == f"{run.path('embeddings.h5')} is up to date"
+
+
+def test_workers_make_no_other_artifact_but_flip_does(run):
+    extract(run, config=PLAIN, device="cpu")
+    extract(run, config=ExtractConfig(amp="off", batch=16, workers=0), device="cpu")
+    with pytest.raises(StaleArtifact, match="flip was False, now True"):
+        extract(run, config=ExtractConfig(amp="off", batch=16, flip=True), device="cpu")
+
+
+def test_without_a_backbone_the_command_that_makes_it_is_named(tmp_path):
+    with pytest.raises(MissingArtifact, match="make it with: nformer train-backbone"):
+        extract(Run(tmp_path), config=PLAIN, device="cpu")
+
+
+def test_a_truncated_backbone_is_refused(run):
+    path = run.path("backbone.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match=r"backbone\.pt is truncated or foreign"):
+        extract(run, config=PLAIN, device="cpu")
+
+
+def test_moved_images_are_found_where_the_root_says(run, images, tmp_path):
+    moved = shutil.copytree(images, tmp_path / "moved")
+    path = extract(run, config=PLAIN, device="cpu", root=moved)
+    assert run.facts("embeddings.h5")["root"] == str(moved.resolve())
+    assert path.exists()
+
+
+def test_another_data_set_needs_a_root(run):
+    with pytest.raises(BadInput, match="--root is needed: the backbone was trained on synthetic"):
+        extract(run, config=PLAIN, device="cpu", dataset="market1501")
+
+
+def test_cuda_where_there_is_none_says_so(run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(BadInput, match="--device cuda: .* sees 0 CUDA devices"):
+        extract(run, config=PLAIN, device="cuda")
