@@ -49,7 +49,7 @@ class BackboneConfig:
     eval_every: int = 0  # epochs between evaluations on the test split; 0: never
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     compile: bool = False
-    workers: int = -1  # decoding processes; -1: as many as serve
+    workers: int = -1  # decoding threads; -1: as many as serve
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
 
@@ -69,9 +69,11 @@ class ExtractConfig:
 class NFormerConfig:
     """`nformer train-nformer` (paper, sections 3.2 to 3.4)."""
 
+    prior: bool = True  # start from a closed form chosen on held-out identities
+    camera_aware: Literal["auto", "on", "off"] = "auto"  # whether the prior may use camera ids
     layers: int = 4
     heads: int = 2
-    neighbours: int = 20  # k of the reciprocal neighbour softmax
+    neighbours: int = 0  # k of the reciprocal neighbour softmax; 0: chosen, 20 without a prior
     landmarks: int = 5  # l of the landmark agent attention
     landmark_choice: Literal["random", "kmeans", "farthest"] = "random"
     graph: Literal["cosine", "affinity"] = "cosine"
@@ -81,7 +83,7 @@ class NFormerConfig:
     batch: int = 2048  # embeddings a step
     sampler: Literal["neighbourhood", "identity"] = "identity"
     instances: int = 16  # K embeddings of each identity in an identity batch
-    steps: int = 400
+    steps: int = 0  # 0: 400, or on a prior as many as are soon done
     optimizer: Literal["sgd", "adam"] = "adam"
     lr: float = 3.5e-4
     momentum: float = 0.9
@@ -101,6 +103,10 @@ class NFormerConfig:
     eval_every: int = 25  # steps between held-out checks
     seed: int = 0
 
+    def settled(self) -> "NFormerConfig":
+        """Return the config with what was left open decided as for a plain NFormer."""
+        return dataclasses.replace(self, neighbours=self.neighbours or 20, steps=self.steps or 400)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
@@ -118,6 +124,10 @@ class EvaluateConfig:
     weight: float = 0.3
     max_rank: int = 50
     top: int = 100  # list length kept in ranking.h5
+    every: bool = False  # every refiner and re-ranking there is (--all)
+    search: str = "auto"  # how neighbours are found: auto, exact, numpy, torch, faiss, ivf, hnsw…
+    open_set: bool = False  # true positive rates at false positive rates of 0.1 % and 1 %
+    single_shot: int = 0  # draws of a gallery with one image an identity (CUHK03); 0: none
     seed: int = 0
 
 

@@ -34,7 +34,7 @@ def command(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each image with its mirror.")
     ] = DEFAULT.flip,
-    workers: Annotated[int, typer.Option(help="Decoding processes; -1: chosen.")] = DEFAULT.workers,
+    workers: Annotated[int, typer.Option(help="Decoding threads; -1: chosen.")] = DEFAULT.workers,
     on_bad_image: Annotated[
         str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
     ] = DEFAULT.on_bad_image,

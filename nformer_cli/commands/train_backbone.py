@@ -45,7 +45,7 @@ def command(
     eval_every: Annotated[
         int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
     ] = DEFAULT.eval_every,
-    workers: Annotated[int, typer.Option(help="Decoding processes; -1: chosen.")] = DEFAULT.workers,
+    workers: Annotated[int, typer.Option(help="Decoding threads; -1: chosen.")] = DEFAULT.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     on_bad_image: Annotated[
         str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
@@ -59,7 +59,7 @@ def command(
 
     Reads: the data set's folder (its training images).
 
-    Writes: backbone.pt and train-backbone.jsonl in the run's folder. An interrupted training goes
+    Writes: backbone.pt and lines of train.jsonl in the run's folder. An interrupted training goes
     on from its last epoch.
 
     Example: nformer train-backbone market1501 --root ~/data --run runs/market
