@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipelines.artifacts.results import Evaluation
+    from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
     from pipelines.stages.info import ArtifactInfo
 
@@ -24,20 +24,35 @@ def evaluation_table(result: "Evaluation") -> Table:
         ),
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("", no_wrap=True)
-    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5"}
-    columns["rank10"] = "rank-10"
-    for title in (*columns.values(), "seconds"):
-        table.add_column(title, justify="right")
+    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "R-1", "rank5": "R-5", "rank10": "R-10"}
+    for title in (*columns.values(), *_open_set(result.results[0]), "sec", "MiB"):
+        table.add_column(title, justify="right", no_wrap=True)
     best = {key: max(getattr(row, key) for row in result.results) for key in columns}
     for row in result.results:
-        cells = []
-        for key in columns:
-            text = f"{100 * getattr(row, key):.1f}"
-            cells.append(f"[bold]{text}[/]" if getattr(row, key) == best[key] else text)
-        table.add_row(row.name, *cells, f"{row.seconds:.1f}")
+        cells = [_cell(row, key, best=best[key]) for key in columns]
+        cells += [f"{100 * rate:.1f}" for rate in _open_set(row).values()]
+        cells += [f"{row.seconds:.1f}", f"{row.extra.get('peak_rss_mib', 0):,.0f}"]
+        mixed = row.protocol not in ("", result.protocol)
+        table.add_row(row.name + f" [dim]({row.protocol})[/]" * mixed, *cells)
     return table
+
+
+def _cell(row: "ResultRow", key: str, *, best: float) -> str:
+    """Show one figure in per cent, the best in bold, with its deviation where there is one."""
+    value = getattr(row, key)
+    text = f"{100 * value:.1f}" + (f" ± {100 * row.std[key]:.1f}" if row.std else "")
+    return f"[bold]{text}[/]" if value == best else text
+
+
+def _open_set(row: "ResultRow") -> dict[str, float]:
+    """Return the titles and values of the open-set figures, where they were asked for."""
+    rates = row.extra.get("tpr_at_fpr", {})
+    return {f"T@{100 * float(rate):g}%": value for rate, value in rates.items()}
 
 
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:

@@ -19,7 +19,7 @@ STAGES = (
     Stage(
         "evaluate",
         ("embeddings.h5", "nformer.pt"),
-        ("refined.h5", "ranking.h5", "metrics.json"),
+        ("refined.h5", "graph.h5", "ranking.h5", "metrics.json"),
     ),
 )
 

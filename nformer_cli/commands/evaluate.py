@@ -21,27 +21,68 @@ from ..options import (
 from ..tables import evaluation_table
 
 DEFAULT = EvaluateConfig()
+GIVEN = (
+    *("every", "protocol", "k1", "k2", "weight", "neighbours", "landmarks", "landmark_draws"),
+    *("average_draws", "search", "top", "max_rank", "open_set", "single_shot", "seed"),
+)
 
 
 def command(
     ctx: typer.Context,
     run: RunOption = DEFAULT_RUN,
     recipe: RecipeOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every refiner and re-ranking there is, in one table.")
+    ] = DEFAULT.every,
     rerank: Annotated[
-        str, typer.Option(metavar="NAMES", help="Re-ranking too: kr (k-reciprocal).")
+        str, typer.Option(metavar="NAMES", help="Re-rankings too: kr, cajaccard, gnn.")
     ] = "",
     refine: Annotated[
-        str, typer.Option(metavar="NAMES", help="Refiners: nformer, or none.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Refiners, left to right: nformer, aqe, nfc, camera, whiten, gcr; or none.",
+        ),
     ] = ",".join(DEFAULT.refine),
     protocol: Annotated[
         str,
         typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint)."),
     ] = DEFAULT.protocol,
-    k1: Annotated[int, typer.Option(min=1, help="Re-ranking: neighbours.")] = DEFAULT.k1,
-    k2: Annotated[int, typer.Option(min=1, help="Re-ranking: local expansion.")] = DEFAULT.k2,
+    k1: Annotated[int, typer.Option(min=1, help="kr: neighbours.")] = DEFAULT.k1,
+    k2: Annotated[int, typer.Option(min=1, help="kr: items averaged.")] = DEFAULT.k2,
     weight: Annotated[
-        float, typer.Option(min=0, max=1, help="Re-ranking: weight of the original distance.")
+        float, typer.Option(min=0, max=1, help="kr: weight of the original distance.")
     ] = DEFAULT.weight,
+    neighbours: Annotated[
+        int, typer.Option(min=0, help="NFormer's neighbours; 0: as it was trained.")
+    ] = DEFAULT.neighbours,
+    landmarks: Annotated[
+        str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
+    ] = DEFAULT.landmarks,
+    landmark_draws: Annotated[
+        int, typer.Option(min=1, help="Draws of the landmarks: mean ± standard deviation.")
+    ] = DEFAULT.landmark_draws,
+    average_draws: Annotated[
+        bool, typer.Option("--average-draws", help="Average the embeddings of the draws.")
+    ] = DEFAULT.average_draws,
+    search: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="Neighbour search: auto, exact, numpy, torch, faiss, ivf, hnsw, ivfpq, cagra.",
+        ),
+    ] = DEFAULT.search,
+    top: Annotated[int, typer.Option(min=1, help="Length of the lists kept.")] = DEFAULT.top,
+    max_rank: Annotated[
+        int, typer.Option(min=1, help="Length of the CMC curve.")
+    ] = DEFAULT.max_rank,
+    open_set: Annotated[
+        bool, typer.Option("--open-set", help="True positive rate at FPR 0.1 % and 1 % too.")
+    ] = DEFAULT.open_set,
+    single_shot: Annotated[
+        int,
+        typer.Option(min=0, help="Draws of a gallery with one image an identity (CUHK03)."),
+    ] = DEFAULT.single_shot,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = DEFAULT.seed,
@@ -50,15 +91,15 @@ def command(
 ) -> None:
     """Refine, rank and score query against gallery.
 
-    Reads: embeddings.h5 and nformer.pt.
+    Reads: embeddings.h5, and nformer.pt where NFormer refines.
 
-    Writes: refined.h5, ranking.h5 and metrics.json in the run's folder.
+    Writes: refined.h5, graph.h5, ranking.h5 and metrics.json in the run's folder.
 
     Example: nformer evaluate --run runs/market --rerank kr
     """
     from pipelines import Run, evaluate
 
-    options = given(ctx, "protocol", "k1", "k2", "weight", "seed")
+    options = given(ctx, *GIVEN)
     for name, names in given(ctx, "rerank", "refine").items():
         options[name] = tuple(part.strip() for part in names.split(",") if part.strip())
     config = configure("evaluate", recipe=recipe, settings=settings or (), options=options)
@@ -67,5 +108,7 @@ def command(
     )
     if json:
         typer.echo(result.to_json())
-    else:
-        out.print(evaluation_table(result))
+        return
+    out.print(evaluation_table(result))
+    for note in result.notes:
+        out.print(note, highlight=False)

@@ -1,6 +1,7 @@
 """The neighbour graphs that refiners and re-rankers share, each built once."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,12 +22,14 @@ class NeighbourGraph:
 
     similarity: [N, k] float32 cosine. index: [N, k] int64. searched: how it was made.
     least: [N] float32, each item's smallest similarity to any; None where not asked for.
+    seconds: what it took to make.
     """
 
     similarity: np.ndarray
     index: np.ndarray
     searched: Searched
     least: np.ndarray | None = None
+    seconds: float = 0.0
 
 
 def neighbour_graph(
@@ -60,7 +63,7 @@ class Neighbourhoods:
     """A query and a gallery set, and the graphs between them, built when first asked for.
 
     The graphs: `gallery` over the gallery alone, `query` from each query into the gallery, and
-    `joint` over both sets together, the queries first.
+    `joint` over both sets together, the queries first. `asked` has the names of those used.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Neighbourhoods:
         self.query_items, self.gallery_items = query, gallery
         self.device, self.method, self.progress = device, method, progress or Silent()
         self.graphs: dict[str, NeighbourGraph] = {}
+        self.asked: set[str] = set()
 
     def like(self, query: Embeddings, gallery: Embeddings) -> "Neighbourhoods":
         """Return the neighbourhoods of other sets, searched in the same way."""
@@ -110,10 +114,14 @@ class Neighbourhoods:
         )
 
     def _graph(self, name: str, k: int) -> NeighbourGraph:
+        self.asked.add(name)
         held = self.graphs.get(name)
         size = len(self.gallery_items) + (len(self.query_items) if name == "joint" else 0)
         if held is None or held.index.shape[1] < min(k, size):
-            self.graphs[name] = held = self._build(name, max(k, LISTED))
+            begun = time.perf_counter()
+            held = self._build(name, max(k, LISTED))
+            held = replace(held, seconds=time.perf_counter() - begun)
+            self.graphs[name] = held
         return held
 
     def _build(self, name: str, k: int) -> NeighbourGraph:

@@ -1,24 +1,31 @@
-"""embeddings.h5 + nformer.pt -> refined.h5 -> metrics.json: what refinement and re-ranking bring"""
+"""embeddings.h5 + nformer.pt -> refined.h5, graph.h5, ranking.h5 -> metrics.json: what helps"""
 
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from ..artifacts.embeddings import load_embeddings, save_embeddings
+import numpy as np
+
+from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
+from ..artifacts.graph import load_graphs, save_graphs
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
+from ..artifacts.ranking import save_rankings
 from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, as_table
+from ..device import choose_device
 from ..embeddings import Embeddings
-from ..errors import BadInput
-from ..models.refinement import refine
 from ..progress import Progress, Silent
-from ..retrieval.metrics import Metrics, score
-from ..retrieval.rerank import rerank_k_reciprocal
+from ..retrieval.metrics import Metrics, Ranking, score
+from ..retrieval.neighbours import Neighbourhoods
+from ..retrieval.refiners import Pair, refine_chain
+from ..retrieval.rerankers import ranked_by
+from ..retrieval.single_shot import single_shot_cmc
+from .methods import NFORMER, Method, asked_for, chain, possible, require_known
+from .peak_memory import PeakMemory, peak_rss_mib
 
-Pair = tuple[Embeddings, Embeddings]  # query and gallery
+FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
 
 def evaluate(
@@ -29,119 +36,263 @@ def evaluate(
     overwrite: bool = False,
     progress: Progress = Silent(),
 ) -> Evaluation:
-    """Score the baseline and each refinement, with and without each re-ranking.
+    """Score the baseline and what is asked for: refiners, re-rankings, or every one there is.
 
     Results are replaced when the settings differ: nothing is made from them. An evaluation that
     is up to date is read again, not computed.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
-        BadInput: an unknown refiner or re-ranking, no valid query.
+        BadInput: an unknown refiner or re-ranking, or one whose needs are not met; no valid query.
     """
-    _require_known(config)
+    require_known(config)
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
-    if "nformer" in config.refine:
+    has_nformer = NFORMER in chain(config) and not config.every
+    if has_nformer or (config.every and run.manifest("nformer.pt") is not None):
         inputs["nformer.pt"] = run.digest("nformer.pt")
     wanted = Manifest("metrics.json", "evaluate", as_table(config), inputs)
-    if not overwrite and run.holds(wanted):
+    lists = Manifest("ranking.h5", "evaluate", as_table(config), inputs)
+    if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
         return Evaluation.read(run.path("metrics.json"))
-    result = _measure(run, config, device, progress)
+    bench = Bench.of(run, config, device, progress)
+    result = _measure(run, bench, has_nformer="nformer.pt" in inputs)
+    _keep_graphs(run, bench)
+    with run.writing(lists) as (path, _):
+        save_rankings(
+            path,
+            bench.rankings,
+            query_rows=bench.query_rows,
+            gallery_rows=bench.gallery_rows,
+            average_precision=bench.precision,
+        )
     with run.writing(wanted) as (path, _):
         path.write_text(result.to_json() + "\n", encoding="utf-8")
     return result
 
 
-def _measure(run: Run, config: EvaluateConfig, device: str, progress: Progress) -> Evaluation:
-    path = run.artifact("embeddings.h5")
-    query = load_embeddings(path, "query").without_junk()
-    gallery = load_embeddings(path, "gallery").without_junk()
-    rows, metrics = [], None
-    steps = (1 + ("nformer" in config.refine)) * (1 + len(config.rerank))
-    with progress.task("evaluate", steps, "rankings") as task:
-        for name, pair, seconds in _refined(run, (query, gallery), config, device):
-            for row, metrics in _ranked(name, pair, seconds, config):  # noqa: B007
+@dataclass(eq=False)
+class Bench:
+    """What is ranked, with which settings, and the lists that came out.
+
+    query_rows, gallery_rows: the rows of embeddings.h5 that are left without junk.
+    """
+
+    config: EvaluateConfig
+    device: str
+    progress: Progress
+    near: Neighbourhoods
+    train: Embeddings | None
+    query_rows: np.ndarray
+    gallery_rows: np.ndarray
+    graph_manifest: Manifest
+    loaded: frozenset[str] = frozenset()
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+    precision: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @staticmethod
+    def of(run: Run, config: EvaluateConfig, device: str, progress: Progress) -> "Bench":
+        """Read a run's embeddings, and its graphs where they are of these embeddings."""
+        path = run.artifact("embeddings.h5")
+        with open_embeddings(path) as file:
+            splits = splits_in(file)
+        query, gallery = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+        near = Neighbourhoods(
+            query.without_junk(),
+            gallery.without_junk(),
+            device=device,
+            method=config.search,
+            progress=progress,
+        )
+        inputs = {"embeddings.h5": run.digest("embeddings.h5")}
+        manifest = Manifest("graph.h5", "evaluate", {"search": config.search}, inputs)
+        if run.holds(manifest):
+            near.graphs = load_graphs(run.path("graph.h5"))
+        return Bench(
+            config=config,
+            device=device,
+            progress=progress,
+            near=near,
+            train=load_embeddings(path, "train").without_junk() if "train" in splits else None,
+            query_rows=np.flatnonzero(query.pids >= 0),
+            gallery_rows=np.flatnonzero(gallery.pids >= 0),
+            graph_manifest=manifest,
+            loaded=frozenset(_widths(near)),
+        )
+
+
+def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
+    near, config = bench.near, bench.config
+    methods = asked_for(config, has_nformer=has_nformer)
+    notes = [] if has_nformer or not config.every else ["nformer left out: there is no nformer.pt"]
+    if config.every:
+        methods, left_out = possible(methods, near.query_items, near.gallery_items, bench.train)
+        notes += left_out
+    if not near.query_items.has_cameras or not near.gallery_items.has_cameras:
+        notes.append("no cameras are known: items of the query's own camera count too")
+    rows = []
+    with bench.progress.task("evaluate", len(methods), "rankings") as task:
+        for names in dict.fromkeys(method.refine for method in methods):
+            reranked = [method for method in methods if method.refine == names]
+            for row in _rows(run, bench, reranked):
                 rows.append(row)
                 task.advance()
-    assert metrics is not None  # the baseline is always there
+    rows.sort(key=lambda row: [method.name for method in methods].index(row.name))
+    valid = np.isfinite(next(iter(bench.precision.values())))
     return Evaluation(
         dataset=run.facts("embeddings.h5").get("dataset", ""),
         protocol=config.protocol,
         seed=config.seed,
-        queries=metrics.queries,
-        valid_queries=metrics.valid_queries,
-        gallery=len(gallery),
-        peak_rss_mib=peak_rss_mib(),
+        queries=len(near.query_items),
+        valid_queries=int(valid.sum()),
+        gallery=len(near.gallery_items),
+        peak_rss_mib=max(peak_rss_mib(), *(row.extra["peak_rss_mib"] for row in rows)),
         results=tuple(rows),
+        notes=tuple(notes),
     )
 
 
-def _refined(
-    run: Run, pair: Pair, config: EvaluateConfig, device: str
-) -> Iterator[tuple[str, Pair, float]]:
-    """Yield the baseline, then each refinement: name, embeddings, seconds it took."""
-    yield "baseline", pair, 0.0
-    if "nformer" in config.refine:
-        begun = time.perf_counter()
-        model = load_nformer(run.artifact("nformer.pt"))
-        refined = refine(model, *pair, protocol=config.protocol, seed=config.seed)
-        seconds = time.perf_counter() - begun
-        _keep(run, refined, config)
-        yield "nformer", refined, seconds
-
-
-def _ranked(
-    name: str, pair: Pair, seconds: float, config: EvaluateConfig
-) -> Iterator[tuple[ResultRow, Metrics]]:
-    """Yield the row of the plain cosine ranking, then one for each re-ranking."""
+def _rows(run: Run, bench: Bench, methods: Sequence[Method]) -> Iterator[ResultRow]:
+    """Yield the rows of one chain of refiners: its cosine ranking and its re-rankings."""
+    memory = PeakMemory()
+    memory.restart()
+    asked = Cost(bench.near)
     begun = time.perf_counter()
-    metrics = score(*pair)
-    yield _row(name, metrics, seconds + time.perf_counter() - begun), metrics
-    for method in config.rerank:
+    draws = list(_refined(run, bench, methods[0].refine))
+    sides = [bench.near.like(*pair) if methods[0].refine else bench.near for pair in draws]
+    refining = time.perf_counter() - begun
+    refining += asked.already_paid()
+    for method in methods:
+        costs = [Cost(near) for near in sides]
         begun = time.perf_counter()
-        distances = RERANKINGS[method](*pair, k1=config.k1, k2=config.k2, weight=config.weight)
-        metrics = score(*pair, distances=distances)
-        yield _row(f"{name}+{method}", metrics, seconds + time.perf_counter() - begun), metrics
+        found = [_scored(bench, near, method) for near in sides]
+        seconds = (time.perf_counter() - begun + sum(cost.already_paid() for cost in costs)) / len(
+            sides
+        )
+        bench.precision[method.name] = found[0].average_precision
+        if found[0].ranking is not None:
+            bench.rankings[method.name] = found[0].ranking
+        extra = {"peak_rss_mib": round(memory.mib(), 1), **_besides(bench, sides[0], method, found)}
+        yield _row(bench, method, found, refining / len(sides) + seconds, extra)
+        memory.restart()
 
 
-RERANKINGS: dict[str, Callable] = {"kr": rerank_k_reciprocal}
+class Cost:
+    """What graphs made earlier would have cost a method that uses them: every row pays its own."""
+
+    def __init__(self, near: Neighbourhoods) -> None:
+        self.near, self.held = near, dict(near.graphs)
+        near.asked.clear()
+
+    def already_paid(self) -> float:
+        """Return the seconds of the graphs used since, of those that were there before."""
+        used = [self.held[name] for name in self.near.asked if name in self.held]
+        return sum(graph.seconds for graph in used if graph in self.near.graphs.values())
 
 
-def _row(name: str, metrics: Metrics, seconds: float) -> ResultRow:
-    def cmc(rank: int) -> float:
-        return float(metrics.cmc[min(rank, len(metrics.cmc)) - 1])
+def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
+    """Yield the refined embeddings of a chain, once for every draw of NFormer's landmarks."""
+    config = bench.config
+    if NFORMER not in names:
+        yield refine_chain(names, bench.near, protocol=config.protocol, train=bench.train)
+        return
+    from ..models.landmarks import landmark_draws
+    from ..models.refinement import average_draws, refine
 
-    return ResultRow(
-        name=name,
-        mAP=float(metrics.mean_ap),
-        mINP=float(metrics.mean_inp),
-        rank1=cmc(1),
-        rank5=cmc(5),
-        rank10=cmc(10),
-        seconds=seconds,
+    model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
+    model.neighbours = config.neighbours or model.neighbours
+    settings = {"protocol": config.protocol, "landmarks": config.landmarks}
+    draws = []
+    for seed in landmark_draws(config.seed, config.landmark_draws):
+
+        def nformer(pair: Pair, seed: int = seed) -> Pair:
+            return refine(model, *pair, seed=seed, **settings)  # type: ignore[arg-type]
+
+        draws.append(
+            refine_chain(
+                names,
+                bench.near,
+                protocol=config.protocol,
+                train=bench.train,
+                special={NFORMER: nformer},
+            )
+        )
+    if config.average_draws:
+        draws = [average_draws(draws)]
+    if names == (NFORMER,):
+        _keep_refined(run, draws[0], config)
+    yield from draws
+
+
+def _scored(bench: Bench, near: Neighbourhoods, method: Method) -> Metrics:
+    config = bench.config
+    distances = None
+    if method.rerank:
+        distances = ranked_by(method.rerank, near, k1=config.k1, k2=config.k2, weight=config.weight)
+    return score(
+        near.query_items,
+        near.gallery_items,
+        distances=distances,
+        max_rank=config.max_rank,
+        top=config.top,
+        open_set=config.open_set,
     )
 
 
-def _keep(run: Run, refined: Pair, config: EvaluateConfig) -> None:
+def _besides(
+    bench: Bench, near: Neighbourhoods, method: Method, found: Sequence[Metrics]
+) -> dict[str, object]:
+    """Return the figures that only some ask for."""
+    config = bench.config
+    extra: dict[str, object] = {}
+    if config.open_set:
+        extra["tpr_at_fpr"] = {f"{rate:g}": value for rate, value in found[0].tpr_at_fpr.items()}
+    if config.single_shot and not method.rerank:
+        cmc = single_shot_cmc(
+            near.query_items, near.gallery_items, repeats=config.single_shot, seed=config.seed
+        )
+        extra["single_shot"] = {f"rank{r}": float(cmc[min(r, len(cmc)) - 1]) for r in (1, 5, 10)}
+    return extra
+
+
+def _row(
+    bench: Bench, method: Method, found: Sequence[Metrics], seconds: float, extra: dict
+) -> ResultRow:
+    every = [
+        (m.mean_ap, m.mean_inp, m.rank(1), m.rank(5), m.rank(10))
+        for m in found  # one for each draw of the landmarks
+    ]
+    means = dict(zip(FIGURES, np.mean(every, axis=0).tolist(), strict=True))
+    std = dict(zip(FIGURES, np.std(every, axis=0).tolist(), strict=True)) if len(every) > 1 else {}
+    return ResultRow(
+        name=method.name,
+        seconds=seconds,
+        protocol="joint" if method.joint else bench.config.protocol,
+        std=std,
+        extra=extra,
+        **means,
+    )
+
+
+def _widths(near: Neighbourhoods) -> list[str]:
+    return [f"{name} {graph.index.shape[1]}" for name, graph in sorted(near.graphs.items())]
+
+
+def _keep_graphs(run: Run, bench: Bench) -> None:
+    """Write graph.h5 when this evaluation made a graph that was not there, or a wider one."""
+    if not bench.near.graphs or set(_widths(bench.near)) <= bench.loaded:
+        return
+    with run.writing(bench.graph_manifest) as (path, facts):
+        facts["graphs"] = {name: str(g.searched) for name, g in bench.near.graphs.items()}
+        save_graphs(path, bench.near.graphs)
+
+
+def _keep_refined(run: Run, refined: Pair, config: EvaluateConfig) -> None:
     """Write refined.h5, the same schema as embeddings.h5."""
     inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
-    settings = {key: as_table(config)[key] for key in ("protocol", "seed", "neighbours")}
-    wanted = Manifest("refined.h5", "evaluate", settings, inputs)
+    keys = ("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws")
+    settings = {key: as_table(config)[key] for key in keys}
     dataset = run.facts("embeddings.h5").get("dataset", "")
-    with run.writing(wanted) as (path, _):
+    with run.writing(Manifest("refined.h5", "evaluate", settings, inputs)) as (path, facts):
+        facts.update(dataset=dataset, query=len(refined[0]), gallery=len(refined[1]))
         save_embeddings(path, query=refined[0], gallery=refined[1], dataset=dataset)
-
-
-def _require_known(config: EvaluateConfig) -> None:
-    for method in config.rerank:
-        if method not in RERANKINGS:
-            raise BadInput(f"--rerank {method}: unknown; known are {', '.join(RERANKINGS)}")
-    for method in config.refine:
-        if method not in ("nformer", "none"):
-            raise BadInput(f"--refine {method}: unknown; known are nformer, none")
-
-
-def peak_rss_mib() -> float:
-    """Return the largest resident memory of this process so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,85 @@
+"""ranking.h5: the first items of every query's list, in the order that the metrics counted."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    import h5py
+
+    from ..retrieval.metrics import Ranking
+
+SCHEMA = 1
+
+
+def save_rankings(
+    path: str | Path,
+    rankings: "dict[str, Ranking]",
+    *,
+    query_rows: np.ndarray,
+    gallery_rows: np.ndarray,
+    average_precision: dict[str, np.ndarray],
+) -> None:
+    """Write the lists of each result to `path` itself, a group by the result's name.
+
+    query_rows, gallery_rows: the rows of embeddings.h5 that were ranked; the lists name these.
+
+    Datasets: `query` [Q] the rows of the queries in embeddings.h5; in each group `index` [Q, k]
+    rows of the gallery there, -1 beyond the end of a list; `nearness` [Q, k] cosine similarity or
+    minus the distance; `match` [Q, k] whether it is the right person; `average_precision` [Q],
+    NaN where a query has no match.
+    """
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"schema": SCHEMA, "results": list(rankings)})
+        file.create_dataset("query", data=query_rows.astype(np.int64))
+        for name, ranking in rankings.items():
+            group = file.create_group(name)
+            rows = np.where(ranking.index < 0, -1, gallery_rows[ranking.index.clip(0)])
+            group.create_dataset("index", data=rows.astype(np.int32))
+            group.create_dataset("nearness", data=ranking.nearness)
+            group.create_dataset("match", data=ranking.match)
+            group.create_dataset("average_precision", data=average_precision[name])
+
+
+def ranked_results(path: str | Path) -> list[str]:
+    """Return the names of the results whose lists a file holds, in the order of the table."""
+    with _opened(path) as file:
+        return [str(name) for name in file.attrs["results"]]
+
+
+def load_ranking(path: str | Path, name: str) -> "Ranking":
+    """Return the lists of one result, naming rows of embeddings.h5's gallery.
+
+    Raises:
+        BadInput: no such file, not ours, or no such result in it (with those there are).
+    """
+    from ..retrieval.metrics import Ranking
+
+    with _opened(path) as file:
+        results = [str(result) for result in file.attrs["results"]]
+        if name not in results:
+            raise BadInput(f"{path} has no result {name!r}; it has {', '.join(results)}")
+        group = file[name]
+        return Ranking(
+            group["index"][:].astype(np.int64), group["nearness"][:], group["match"][:].astype(bool)
+        )
+
+
+def _opened(path: str | Path) -> "h5py.File":
+    import h5py
+
+    if not Path(path).is_file():
+        raise BadInput(f"{path} is not there; nformer evaluate writes it")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise BadInput(f"{path} is not a whole HDF5 file ({error})") from error
+    if file.attrs.get("schema") != SCHEMA:
+        file.close()
+        raise BadInput(f"{path} holds no ranked lists of ours; evaluate again")
+    return file

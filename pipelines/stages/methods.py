@@ -1,0 +1,88 @@
+"""Which rows an evaluation shows: chains of refiners, each with and without re-rankings."""
+
+from dataclasses import dataclass
+
+from ..config import EvaluateConfig
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..retrieval.refiners import REFINERS
+from ..retrieval.rerankers import RERANKERS
+
+NFORMER = "nformer"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: refiners left to right, then a re-ranking or the cosine."""
+
+    refine: tuple[str, ...] = ()
+    rerank: str = ""
+
+    @property
+    def name(self) -> str:
+        """`baseline`, `nformer`, `nformer,nfc`, `baseline+kr`…"""
+        return (",".join(self.refine) or "baseline") + (f"+{self.rerank}" if self.rerank else "")
+
+    @property
+    def joint(self) -> bool:
+        """Whether queries mix by definition, whatever the protocol."""
+        return bool(self.rerank) and RERANKERS[self.rerank].protocol == "joint"
+
+
+def chain(config: EvaluateConfig) -> tuple[str, ...]:
+    """Return the refiners asked for, none for `none`."""
+    return tuple(name for name in config.refine if name != "none")
+
+
+def require_known(config: EvaluateConfig) -> None:
+    """Raise BadInput for a refiner or re-ranking that does not exist, with those that do."""
+    for name in chain(config):
+        if name != NFORMER and name not in REFINERS:
+            known = ", ".join((NFORMER, *REFINERS, "none"))
+            raise BadInput(f"--refine {name}: unknown; known are {known}")
+    for name in config.rerank:
+        if name not in RERANKERS:
+            raise BadInput(f"--rerank {name}: unknown; known are {', '.join(RERANKERS)}")
+    if config.neighbours < 0 or config.landmark_draws < 1:
+        raise BadInput("neighbours must be 0 or more, and landmark draws at least 1")
+
+
+def asked_for(config: EvaluateConfig, *, has_nformer: bool) -> list[Method]:
+    """Return the rows that the settings ask for, the baseline first.
+
+    With `every`, all refiners and all re-rankings, NFormer where there is one, and the chain and
+    the re-rankings asked for besides.
+    """
+    chains: list[tuple[str, ...]] = [()]
+    reranked = config.rerank
+    if config.every:
+        chains += [(name,) for name in REFINERS] + ([(NFORMER,)] if has_nformer else [])
+        reranked = (*RERANKERS,)
+    wanted = chain(config)
+    if wanted and wanted not in chains and (has_nformer or NFORMER not in wanted):
+        chains.append(wanted)
+    full = chains if not config.every else [(), *(c for c in chains if NFORMER in c)]
+    rows = [Method(names) for names in chains] if config.every else []
+    for names in full:
+        rows += [] if config.every else [Method(names)]
+        rows += [Method(names, name) for name in reranked]
+    return rows
+
+
+def possible(
+    methods: list[Method], query: Embeddings, gallery: Embeddings, train: Embeddings | None
+) -> tuple[list[Method], list[str]]:
+    """Return the methods whose needs these embeddings meet, and why others are left out."""
+    blind = bool((query.camids < 0).any() or (gallery.camids < 0).any())
+    kept, notes = [], []
+    for method in methods:
+        needs = [REFINERS[name] for name in method.refine if name in REFINERS]
+        cameras = any(refiner.needs_cameras for refiner in needs)
+        cameras |= bool(method.rerank) and RERANKERS[method.rerank].needs_cameras
+        if cameras and blind:
+            notes.append(f"{method.name} left out: it needs the camera of every item")
+        elif train is None and any(refiner.needs_train for refiner in needs):
+            notes.append(f"{method.name} left out: it is fitted on a train split; there is none")
+        else:
+            kept.append(method)
+    return kept, notes

@@ -1,0 +1,174 @@
+"""Evaluation on made-up embeddings: which rows, what is kept, what is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, save_embeddings, score
+from pipelines.artifacts.graph import load_graphs
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.nformer import save_nformer
+from pipelines.artifacts.ranking import load_ranking, ranked_results
+from pipelines.config import EvaluateConfig
+from pipelines.models.nformer import NFormer
+from pipelines.stages.methods import Method, asked_for
+
+
+def items(seed, rows, *, cameras=True):
+    centres = np.random.default_rng(7).normal(size=(20, 16))
+    generator = np.random.default_rng(seed)
+    pids = np.arange(rows) % 20
+    pids[::29] = -1
+    camids = generator.integers(0, 3, rows) if cameras else np.full(rows, -1)
+    return Embeddings(centres[pids] + generator.normal(size=(rows, 16)) * 1.5, pids, camids)
+
+
+def made(folder, *, cameras=True, train=True, nformer=False):
+    run = Run(folder)
+    splits = {"query": items(0, 30, cameras=cameras), "gallery": items(1, 200, cameras=cameras)}
+    if train:
+        splits["train"] = items(2, 100, cameras=cameras)
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
+        save_embeddings(path, **splits)
+        facts["dataset"] = "made up"
+    if nformer:
+        inputs = {"embeddings.h5": run.digest("embeddings.h5")}
+        with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
+            save_nformer(path, NFormer(dim=16, classes=4, layers=1, neighbours=5))
+    return run
+
+
+NONE = EvaluateConfig(refine=("none",))
+
+
+def test_the_baseline_is_the_cosine_ranking_without_junk(tmp_path):
+    run = made(tmp_path)
+    result = evaluate(run, config=NONE)
+    expected = score(items(0, 30).without_junk(), items(1, 200).without_junk())
+    assert [row.name for row in result.results] == ["baseline"]
+    assert result.row("baseline").mAP == expected.mean_ap
+    assert (result.dataset, result.protocol, result.seed) == ("made up", "isolated", 0)
+    assert (result.queries, result.gallery) == (28, 193)
+
+
+def test_every_row_and_its_protocol(tmp_path):
+    result = evaluate(made(tmp_path, nformer=True), config=EvaluateConfig(every=True))
+    protocols = {row.name: row.protocol for row in result.results}
+    single = ["baseline", "aqe", "nfc", "camera", "whiten", "gcr", "nformer"]
+    mixed = [
+        f"{side}+{name}" for side in ("baseline", "nformer") for name in ("kr", "cajaccard", "gnn")
+    ]
+    assert list(protocols) == single + mixed
+    assert {protocols[name] for name in single} == {"isolated"}
+    assert {protocols[name] for name in mixed} == {"joint"}
+    assert all(row.extra["peak_rss_mib"] > 0 and row.seconds > 0 for row in result.results)
+
+
+def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
+    run = made(tmp_path, cameras=False, train=False)
+    result = evaluate(run, config=EvaluateConfig(every=True))
+    names = [row.name for row in result.results]
+    assert names == ["baseline", "aqe", "nfc", "gcr", "baseline+kr", "baseline+gnn"]
+    assert [note.split()[0] for note in result.notes] == [
+        "nformer",
+        "camera",
+        "whiten",
+        "baseline+cajaccard",
+        "no",
+    ]
+
+
+@pytest.mark.parametrize(
+    "config, text",
+    [
+        (EvaluateConfig(refine=("camera",)), "camera needs the camera of every item"),
+        (EvaluateConfig(refine=("whiten",)), "no train split"),
+        (EvaluateConfig(refine=("none",), rerank=("cajaccard",)), "cajaccard needs the camera"),
+        (
+            EvaluateConfig(refine=("magic",)),
+            "known are nformer, aqe, nfc, camera, whiten, gcr, none",
+        ),
+        (EvaluateConfig(refine=("none",), rerank=("magic",)), "known are kr, cajaccard, gnn"),
+        (EvaluateConfig(refine=("none",), search="magic", rerank=("kr",)), "known are auto, exact"),
+    ],
+)
+def test_bad_input(tmp_path, config, text):
+    with pytest.raises(BadInput, match=text):
+        evaluate(made(tmp_path, cameras=False, train=False), config=config)
+
+
+def test_nformer_missing_says_how_to_make_it(tmp_path):
+    with pytest.raises(MissingArtifact, match="nformer train-nformer"):
+        evaluate(made(tmp_path))
+
+
+def test_rankings_are_in_the_order_that_was_scored(tmp_path):
+    run = made(tmp_path)
+    result = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=("kr",), top=50))
+    path = run.artifact("ranking.h5")
+    names = ["baseline", "baseline+kr", "nfc", "nfc+kr"]
+    assert ranked_results(path) == [row.name for row in result.results] == names
+    gallery = items(1, 200)
+    for name in names:
+        ranking = load_ranking(path, name)
+        first = ranking.match[:, 0].mean()
+        assert first == pytest.approx(result.row(name).rank1 * result.valid_queries / 28)
+        rows = ranking.index[ranking.match]
+        assert (gallery.pids[ranking.index[ranking.index >= 0]] >= 0).all()
+        assert len(rows) and ranking.index.shape == (28, 50)
+    with pytest.raises(BadInput, match="has no result 'gnn'; it has baseline, baseline"):
+        load_ranking(path, "gnn")
+
+
+def test_graphs_are_kept_and_read_again(tmp_path, monkeypatch):
+    run = made(tmp_path)
+    first = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=("kr",)))
+    graphs = load_graphs(run.artifact("graph.h5"))
+    assert sorted(graphs) == ["gallery", "joint", "query"]
+    assert graphs["joint"].least is not None and graphs["joint"].searched.method == "numpy"
+
+    def refuse(*_, **__):
+        raise AssertionError("searched again")
+
+    monkeypatch.setattr("pipelines.retrieval.neighbours.own_top_k", refuse)
+    again = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=(), top=7))
+    assert again.row("nfc").mAP == first.row("nfc").mAP
+
+
+def test_up_to_date_results_are_read_again(tmp_path, recorder):
+    run = made(tmp_path)
+    first = evaluate(run, config=NONE)
+    again = evaluate(run, config=NONE, progress=recorder)
+    assert again == first
+    assert recorder.messages == [f"{run.path('metrics.json')} is up to date"]
+    assert json.loads(run.path("metrics.json").read_text())["results"][0]["name"] == "baseline"
+
+
+def test_other_settings_replace_the_results(tmp_path):
+    run = made(tmp_path)
+    evaluate(run, config=NONE)
+    assert len(evaluate(run, config=EvaluateConfig(refine=("aqe",))).results) == 2
+
+
+def test_draws_of_the_landmarks_have_a_deviation(tmp_path):
+    run = made(tmp_path, nformer=True)
+    result = evaluate(run, config=EvaluateConfig(landmark_draws=3))
+    assert set(result.row("nformer").std) == {"mAP", "mINP", "rank1", "rank5", "rank10"}
+    assert result.row("baseline").std == {}
+    averaged = evaluate(run, config=EvaluateConfig(landmark_draws=3, average_draws=True))
+    assert averaged.row("nformer").std == {}
+
+
+def test_open_set_and_single_shot_figures(tmp_path):
+    config = EvaluateConfig(refine=("none",), open_set=True, single_shot=5)
+    extra = evaluate(made(tmp_path), config=config).results[0].extra
+    assert set(extra["tpr_at_fpr"]) == {"0.001", "0.01"}
+    assert set(extra["single_shot"]) == {"rank1", "rank5", "rank10"}
+
+
+def test_names_of_methods():
+    chained = EvaluateConfig(refine=("nformer", "nfc"), rerank=("kr",))
+    rows = [method.name for method in asked_for(chained, has_nformer=True)]
+    assert rows == ["baseline", "baseline+kr", "nformer,nfc", "nformer,nfc+kr"]
+    assert Method((), "kr").joint and not Method(("nfc",)).joint
