@@ -21,6 +21,11 @@ _HOMES = {
     "import_embeddings": "stages.import_embeddings",
     "export_embeddings": "stages.export_embeddings",
     "NeighbourRefiner": "stages.neighbour_refiner",
+    "refine_training_free": "retrieval.training_free",
+    "index_gallery": "stages.index",
+    "add_to_index": "stages.index",
+    "remove_from_index": "stages.index",
+    "search_images": "stages.search_images",
     "Embeddings": "embeddings",
     "load_embeddings": "artifacts.embeddings",
     "save_embeddings": "artifacts.embeddings",
@@ -54,11 +59,14 @@ if TYPE_CHECKING:
     from .retrieval.metrics import Metrics, score
     from .retrieval.rerank import rerank_k_reciprocal
     from .retrieval.search import nearest_neighbours, search
+    from .retrieval.training_free import refine_training_free
     from .stages.evaluate import evaluate
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract
     from .stages.import_embeddings import import_embeddings
+    from .stages.index import add_to_index, index_gallery, remove_from_index
     from .stages.neighbour_refiner import NeighbourRefiner
+    from .stages.search_images import search_images
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer
 

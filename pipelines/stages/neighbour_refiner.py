@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from ..artifacts.atomic import replacing
 from ..artifacts.embeddings import save_embeddings
 from ..artifacts.manifest import Manifest
@@ -14,9 +12,9 @@ from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import NFormerConfig, configure
 from ..device import choose_device
-from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
+from ..retrieval.training_free import as_given, labelled
 from .train_nformer import train_nformer
 
 if TYPE_CHECKING:
@@ -90,7 +88,7 @@ class NeighbourRefiner:
         where = gallery.device if hasattr(gallery, "detach") else self.device
         pair = (labelled(query, None, query_camids), labelled(gallery, None, gallery_camids))
         refined = refine(self.model.to(where), *pair, protocol=self.protocol, seed=self.config.seed)
-        return as_given(query, refined[0].features), as_given(gallery, refined[1].features)
+        return as_given(query, refined[0]), as_given(gallery, refined[1])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write what was learned; `load`, and `nformer evaluate --model`, read it."""
@@ -104,21 +102,3 @@ class NeighbourRefiner:
         """Take what was learned from a file: one of `save`, or a run's nformer.pt."""
         self.model = load_nformer(Path(path), device=self.device)
         return self
-
-
-def labelled(features: Any, pids: Any, camids: Any) -> Embeddings:
-    """Return arrays as Embeddings, unknown persons and cameras being -1."""
-    rows = len(features)
-    unknown = np.full(rows, -1)
-    return Embeddings(
-        features, unknown if pids is None else pids, unknown if camids is None else camids
-    )
-
-
-def as_given(given: Any, array: np.ndarray) -> Any:
-    """Return an array as what `given` is: numpy, or a tensor on the same device."""
-    if not hasattr(given, "detach"):
-        return array
-    import torch
-
-    return torch.from_numpy(array).to(given.device)
