@@ -26,7 +26,7 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
     Raises:
         BadInput: no such file, truncated, or not an NFormer of ours.
     """
-    from ..models.nformer import NFormer
+    from ..models.prior_nformer import build_model
 
     tensors, meta = load_checkpoint(Path(path))
     if meta.get("kind") != KIND:
@@ -34,6 +34,6 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
             f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
             "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
         )
-    model = NFormer(**meta["model"])
+    model = build_model(meta["model"])
     model.load_state_dict(tensors)
     return model.eval().to(device)

@@ -78,14 +78,20 @@ def refine_draws(
     query_camids = camera_ids(query.camids, len(query), model.device)
     camids = camera_ids(gallery.camids, len(gallery), model.device)
     if protocol == "joint":
-        gallery_rows, camids = torch.cat([query_rows, gallery_rows]), torch.cat([query_camids, camids])
+        gallery_rows, camids = (
+            torch.cat([query_rows, gallery_rows]),
+            torch.cat([query_camids, camids]),
+        )
     require_rows(gallery_rows)
-    query_rows, gallery_rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    asking, gallery_rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    query_rows = query_rows if asking is None else asking
     graph = gallery_graph(model, gallery_rows, method=method, progress=progress)
     for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
         if protocol == "joint":
-            together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
+            together = model.after(
+                gallery_rows, refine_rows(model, gallery_rows, chosen, graph)
+            )
             refined = together[: len(query)], together[len(query) :]
         else:
             both = refine_isolated(model, query_rows, gallery_rows, chosen, graph, method=method)

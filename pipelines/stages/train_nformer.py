@@ -13,6 +13,7 @@ from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
+from ..training.guided import train_guided
 from ..training.held_out import HeldOut, split_identities
 from ..training.nformer import Trained, Trainer
 
@@ -43,6 +44,10 @@ def train_nformer(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     train = _labelled(load_embeddings(run.artifact("embeddings.h5"), "train"))
+    if config.prior:
+        _train_on_prior(run, train, config, wanted, device=device, progress=progress)
+        return run.path(ARTIFACT)
+    config = config.settled()
     training, held_out = _split(train, config, progress)
     trainer = Trainer(training, held_out, config, device=choose_device(device))
     baseline = held_out.baseline() if held_out else None
@@ -58,6 +63,36 @@ def train_nformer(
         save_nformer(path, trained.model, **facts)
     run.clear_scratch("train-nformer")
     return run.path(ARTIFACT)
+
+
+def _train_on_prior(
+    run: Run,
+    train: Embeddings,
+    config: NFormerConfig,
+    wanted: Manifest,
+    *,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Choose a prior, let NFormer add to it, and write the two as one model."""
+    if config.camera_aware == "on" and not train.has_cameras:
+        raise BadInput(
+            "--camera-aware on needs camera ids, and embeddings.h5 has none for its train split; "
+            "give camids to the import, or leave it at auto"
+        )
+    guided = train_guided(
+        train,
+        config,
+        device=choose_device(device),
+        folder=run.scratch("train-nformer"),
+        log=run.path("train.jsonl"),
+        key=text_digest(wanted.to_json()),
+        progress=progress,
+    )
+    with run.writing(wanted) as (path, facts):
+        facts.update(_origin(run, train), **guided.facts)
+        save_nformer(path, guided.model, **facts)
+    run.clear_scratch("train-nformer")
 
 
 def _labelled(train: Embeddings) -> Embeddings:
@@ -116,19 +151,21 @@ def _facts(
     baseline: float | None,
     trained: Trained,
 ) -> dict[str, object]:
-    kept = {
-        key: value
-        for key, value in run.facts("embeddings.h5").items()
-        if key in ("dataset", "root")
-    }
     return {
-        **kept,
-        "dim": training.dim,
-        "identities": len(np.unique(training.pids)),
-        "embeddings": len(training),
+        **_origin(run, training),
         "held_out_identities": held_out.identities if held_out else 0,
         "held_out_mAP_before": baseline,
         "held_out_mAP": trained.best,
         "best_step": trained.best_step,
         "held_out_checks": trained.checks,
+    }
+
+
+def _origin(run: Run, training: Embeddings) -> dict[str, object]:
+    kept = run.facts("embeddings.h5")
+    return {
+        **{key: kept[key] for key in ("dataset", "root") if key in kept},
+        "dim": training.dim,
+        "identities": len(np.unique(training.pids)),
+        "embeddings": len(training),
     }

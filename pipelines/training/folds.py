@@ -116,10 +116,12 @@ class Fold:
                     means[part.camids == camera] = self.fit.camera_means[place].float()
         return part.rows - means
 
-    def _read(self, query: Tensor, gallery: Tensor, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, query: Tensor, gallery: Tensor, settings: PriorSettings
+    ) -> tuple[Tensor, Tensor]:
         """Let gallery and queries read their mutual neighbours once, on dense similarities."""
-        cameras = self.gallery.camids if settings.per_camera else torch.zeros_like(
-            self.gallery.camids
+        cameras = (
+            self.gallery.camids if settings.per_camera else torch.zeros_like(self.gallery.camids)
         )
         asking = self.query.camids if settings.per_camera else torch.zeros_like(self.query.camids)
         within, across = gallery @ gallery.T, query @ gallery.T  # [G, G], [Q, G]
@@ -172,10 +174,14 @@ def mean_average_precision(similarity: Tensor, query: Rows, gallery: Rows) -> fl
     found = good.sum(dim=1)
     precision = good.cumsum(dim=1) / torch.arange(1, good.shape[1] + 1)
     valid = found > 0
-    return float(((precision * good).sum(dim=1)[valid] / found[valid]).mean()) if valid.any() else 0.0
+    return (
+        float(((precision * good).sum(dim=1)[valid] / found[valid]).mean()) if valid.any() else 0.0
+    )
 
 
-def make_folds(train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN) -> list[Fold]:
+def make_folds(
+    train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
+) -> list[Fold]:
     """Return folds over identities: each has some held out, the others to fit on.
 
     Folds in which no query has a match are left out.
@@ -210,7 +216,9 @@ def _fold(
     return Fold(TrainingRows(rest.rows, labels, rest.camids), query, gallery, width)
 
 
-def choose_queries(labels: np.ndarray, camids: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def choose_queries(
+    labels: np.ndarray, camids: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
     """Return a mask of queries: one of each identity and camera that has two rows or more.
 
     Of an identity that has no such camera, one row at random.
@@ -226,14 +234,14 @@ def choose_queries(labels: np.ndarray, camids: np.ndarray, random: np.random.Gen
 
 
 def has_match(query: Rows, gallery: Rows) -> bool:
-    """Return whether any query has its person in the gallery, of another camera or an unknown one."""
+    """Return whether any query has its person in the gallery, seen by another camera."""
     same = query.labels[:, None] == gallery.labels
     skipped = (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
     return bool((same & ~skipped).any())
 
 
 def in_own_span(rows: Tensor) -> Tensor:
-    """Return rows in an orthonormal basis of their span, where they are fewer than their numbers."""
+    """Return rows in an orthonormal basis of their span, where they are fewer than wide."""
     if len(rows) >= rows.shape[1]:
         return rows
     left, sizes, _ = torch.linalg.svd(rows, full_matrices=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ SHRINKAGES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05)
 BETWEENS = (0.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 SHARPNESSES = (0.0, 1.25, 5 / 3, 2.5, 10 / 3, 5.0)
 SWEEPS = 2
+CameraAware = Literal["auto", "on", "off"]
 SATURATED = 0.88  # held-out mAP above which every choice looks right
 STEP = 1.25  # held-out identities are spread wider by this factor until they are hard enough
 WIDEST = 4.0
@@ -49,12 +50,17 @@ class Search:
         self,
         folds: Sequence[Fold],
         *,
-        cameras: bool,
+        camera_aware: CameraAware,
         neighbours: int | None = None,
         task: Task | None = None,
     ) -> None:
         self.levels: list[Sequence[Fold]] = [folds]
-        self.cameras, self.task = cameras, task
+        self.cameras, self.task = camera_aware != "off", task
+        self.centres = {
+            "auto": ("none", "global", "camera"),
+            "on": ("camera",),
+            "off": ("none", "global"),
+        }[camera_aware]
         self.ks = NEIGHBOURS if neighbours is None else (neighbours,)
         self.alone = neighbours is None or neighbours == 1
 
@@ -75,10 +81,10 @@ class Search:
                 self.task.advance(held_out_mAP=score)
         return found
 
-    def run(self) -> PriorSettings:
-        """Start from the best of the known closed forms and improve it."""
-        current = self.best(self._start(), self._starts())
-        for _ in range(SWEEPS):
+    def run(self, start: PriorSettings | None = None, *, sweeps: int = SWEEPS) -> PriorSettings:
+        """Start from the best of the known closed forms, or from `start`, and improve it."""
+        current = self.best(start or self._start(), self._starts())
+        for _ in range(sweeps):
             before = current
             current = self.best(current, self._aggregations())
             current = self.best(current, self._metrics())
@@ -112,12 +118,19 @@ class Search:
         return settings
 
     def _start(self) -> PriorSettings:
-        return PriorSettings(neighbours=1 if self.alone else self.ks[0])
+        return PriorSettings(
+            centre=self.centres[0],  # type: ignore[arg-type]  # one of Centre
+            neighbours=1 if self.alone else self.ks[0],
+        )
 
     def _starts(self) -> Iterable[dict[str, Any]]:
-        centres = ("none", "global", "camera") if self.cameras else ("none", "global")
-        metrics = [{"centre": centre} for centre in centres]
-        metrics += [{"centre": c, "shrinkage": 0.6, "between": b} for c in centres[1:] for b in (0.0, 3.0)]
+        metrics: list[dict[str, Any]] = [{"centre": centre} for centre in self.centres]
+        metrics += [
+            {"centre": centre, "shrinkage": 0.6, "between": between}
+            for centre in self.centres
+            for between in (0.0, 3.0)
+            if centre != "none"
+        ]
         few = [k for k in self.ks if k in (4, 12)] or list(self.ks)
         sums: list[dict[str, Any]] = [{"neighbours": 1}] if self.alone else []
         sums += [{"neighbours": k} for k in few]
@@ -139,10 +152,9 @@ class Search:
                         }
 
     def _metrics(self) -> Iterable[dict[str, Any]]:
-        yield {"centre": "none", "shrinkage": 1.0, "between": 0.0}
-        for centre in ("global", "camera") if self.cameras else ("global",):
+        for centre in self.centres:
             yield {"centre": centre, "shrinkage": 1.0, "between": 0.0}
-            for shrinkage in SHRINKAGES:
+            for shrinkage in SHRINKAGES if centre != "none" else ():
                 for between in BETWEENS:
                     yield {"centre": centre, "shrinkage": shrinkage, "between": between}
 
@@ -154,21 +166,22 @@ class Search:
 def choose_prior(
     folds: Sequence[Fold],
     *,
-    cameras: bool,
+    camera_aware: CameraAware = "auto",
     neighbours: int | None = None,
     task: Task | None = None,
 ) -> Chosen:
     """Choose the closed form that ranks held-out training identities best.
 
-    cameras: whether camera ids may be used.   neighbours: a fixed k; None: chosen too.
+    camera_aware: whether camera ids may be used, must be (their means), or must not be.
+    neighbours:   a fixed k; None: chosen too.
     Where held-out identities are ranked almost without fault, as those are that a backbone was
     trained on, they are spread wider and the choice is made anew, over all degrees of spread.
     """
-    search = Search(folds, cameras=cameras, neighbours=neighbours, task=task)
+    search = Search(folds, camera_aware=camera_aware, neighbours=neighbours, task=task)
     found = search.run()
     factor = search.harder(found)
     if factor > 1:
-        found = search.run()
+        found = search.run(found, sweeps=1)
     found = search.shrunk(found)
     plain = search.levels[0]
     scores = np.array([fold.mean_ap(found) for fold in plain])

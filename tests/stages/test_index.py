@@ -91,7 +91,7 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
     assert recorder.messages[-1].endswith("is up to date, with 1 items added and 0 removed")
     with pytest.raises(StaleArtifact, match=r"made from another seed. Add --overwrite to replace"):
         index_gallery(run, seed=1)
-    config = NFormerConfig(steps=1, layers=1, neighbours=5, batch=128)
+    config = NFormerConfig(prior=False, steps=1, layers=1, neighbours=5, batch=128)
     train_nformer(run, config=config, device="cpu", overwrite=True)
     with pytest.raises(StaleArtifact, match=r"index.h5 was made from another nformer.pt than the"):
         search_images(run, [tmp_path / "e.npz"])

@@ -10,7 +10,7 @@ from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.models.refinement import refine
 
-QUICK = {"steps": 3, "eval_every": 3, "batch": 64, "neighbours": 4, "layers": 1}
+QUICK = {"prior": False, "steps": 3, "eval_every": 3, "batch": 64, "neighbours": 4, "layers": 1}
 
 
 def clusters(identities, rows, seed):

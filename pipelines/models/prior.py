@@ -1,0 +1,195 @@
+"""What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..embeddings import row_blocks
+from ..errors import BadInput
+from .camera_graph import CameraGraph, camera_graph, read_gallery, read_queries
+
+Centre = Literal["none", "global", "camera"]
+WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
+BLOCK_ROWS = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSettings:
+    """The closed form. The defaults change nothing: they are the baseline.
+
+    centre:     what is subtracted first: nothing, the set's mean, or each camera's.
+    shrinkage:  of the within-identity covariance towards a sphere; 1: no whitening.
+    between:    how far directions in which identities do not differ are kept; 0: all as they are.
+    neighbours: k of the mutual-neighbour sums, the row itself being one of them; 1: none.
+    per_camera: whether the k nearest are taken of every camera, or of all.
+    sharpness:  weights of neighbours are exp(sharpness·(cosine - 1)): attention with affinity
+                cosine and temperature 1/sharpness; 0: plain sums.
+    layers:     how often rows read their neighbours.
+    """
+
+    centre: Centre = "none"
+    shrinkage: float = 1.0
+    between: float = 0.0
+    neighbours: int = 1
+    per_camera: bool = False
+    sharpness: float = 0.0
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.centre not in get_args(Centre):
+            raise BadInput(
+                f"prior: centre {self.centre!r} is none of {', '.join(get_args(Centre))}"
+            )
+        if not 0 < self.shrinkage <= 1 or self.between < 0 or self.sharpness < 0:
+            raise BadInput("prior: shrinkage must be in (0, 1], between and sharpness at least 0")
+        if self.neighbours < 1 or self.layers < 1:
+            raise BadInput("prior: neighbours and layers must be at least 1")
+
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether camera ids matter to it."""
+        return self.centre == "camera" or (self.per_camera and self.neighbours > 1)
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the settings as a JSON-able table."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What is subtracted from the rows of a set and of those that join it.
+
+    centre: [d] float64.   cameras: [C] int64, sorted.   means: [C, d] float64, a camera's each.
+    """
+
+    centre: Tensor
+    cameras: Tensor
+    means: Tensor
+
+    def of(self, camids: Tensor) -> Tensor:
+        """Return each row's mean: [N] -> [N, d]; an unknown camera's is that of the set."""
+        if not len(self.cameras):
+            return self.centre.expand(len(camids), -1)
+        place = torch.searchsorted(self.cameras, camids).clamp(max=len(self.cameras) - 1)
+        known = self.cameras[place] == camids
+        return torch.where(known[:, None], self.means[place], self.centre)
+
+
+class Prior(nn.Module):
+    """The closed form with what it learned of the training identities.
+
+    mean:    [d], of the training rows.   cameras: [C] int64, sorted.   camera_means: [C, d].
+    metric:  [d, d], multiplies centred rows from the right: whitening and shaping.
+    """
+
+    mean: Tensor
+    cameras: Tensor
+    camera_means: Tensor
+    metric: Tensor
+
+    def __init__(self, *, dim: int, cameras: int = 0, **settings: Any) -> None:
+        super().__init__()
+        self.settings = PriorSettings(**settings)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("cameras", torch.zeros(cameras, dtype=torch.int64))
+        self.register_buffer("camera_means", torch.zeros(cameras, dim))
+        self.register_buffer("metric", torch.eye(dim))
+
+    def means(self, rows: Tensor, camids: Tensor) -> Means:
+        """Return the means of a set, its own and the training's for cameras not in it.
+
+        rows: [N, d], unit.   camids: [N] int64, -1 where unknown.
+        A camera that is not in the set has its training mean, moved as far as the cameras in both
+        have moved since.
+        """
+        centre = _blend(rows, self.mean.double())
+        none = Means(centre, self.cameras[:0], self.camera_means[:0].double())
+        if self.settings.centre == "none":
+            return Means(torch.zeros_like(centre), none.cameras, none.means)
+        here = camids[camids >= 0].unique()  # sorted
+        if self.settings.centre == "global" or not len(here):
+            return none
+        found = torch.stack([_blend(rows[camids == camera], centre) for camera in here.tolist()])
+        shared = torch.isin(self.cameras, here)
+        moved = torch.zeros_like(centre)
+        if shared.any():
+            before = self.camera_means[shared].double()
+            moved = (found[torch.isin(here, self.cameras)] - before).mean(dim=0)
+        cameras = torch.cat([here, self.cameras[~shared]])
+        means = torch.cat([found, self.camera_means[~shared].double() + moved])
+        cameras, order = cameras.sort()
+        return Means(centre, cameras, means[order])
+
+    def standardise(self, rows: Tensor, camids: Tensor, means: Means) -> Tensor:
+        """Centre, whiten and normalise: [N, d] -> [N, d] float32 unit rows.
+
+        In float64, so that a row comes out the same alone and among others.
+        """
+        metric = self.metric.double()
+        found = torch.empty_like(rows, dtype=torch.float32)
+        for part in row_blocks(len(rows), BLOCK_ROWS):
+            centred = rows[part].double() - means.of(camids[part])
+            found[part] = functional.normalize(centred @ metric).float()
+        return found
+
+    def graph(self, rows: Tensor, camids: Tensor, neighbours: int) -> CameraGraph:
+        """Return who reads whom among standardised rows."""
+        groups = camids if self.settings.per_camera else torch.zeros_like(camids)
+        return camera_graph(rows, groups, neighbours)
+
+    def layers(self, neighbours: int) -> int:
+        """Return how many times rows read their neighbours."""
+        return self.settings.layers if neighbours > 1 else 0
+
+    @torch.no_grad()
+    def refine(
+        self,
+        gallery: Tensor,
+        gallery_camids: Tensor,
+        query: Tensor | None = None,
+        query_camids: Tensor | None = None,
+        *,
+        neighbours: int | None = None,
+        means: Means | None = None,
+    ) -> tuple[Tensor | None, Tensor]:
+        """Refine a set, and queries that read it, each as if it were the only one.
+
+        gallery: [G, d], unit.   query: [Q, d], unit.   camids: [G], [Q] int64.
+        returns: the query or None, and the gallery: unit rows of the same shapes.
+        """
+        k = self.settings.neighbours if neighbours is None else neighbours
+        means = self.means(gallery, gallery_camids) if means is None else means
+        states = self.standardise(gallery, gallery_camids, means)
+        asking = None
+        if query is not None and query_camids is not None:
+            asking = self.standardise(query, query_camids, means)
+        for _ in range(self.layers(k)):
+            graph = self.graph(states, gallery_camids, k)
+            if asking is not None and query_camids is not None:
+                asking = read_queries(
+                    asking, query_camids, states, graph, sharpness=self.settings.sharpness
+                )
+            states = read_gallery(states, graph, sharpness=self.settings.sharpness)
+        return asking, states
+
+
+def camera_ids(camids: Any, rows: int, device: torch.device) -> Tensor:
+    """Return camera ids as [N] int64 on a device, -1 everywhere where there are none."""
+    if camids is None:
+        return torch.full((rows,), -1, dtype=torch.int64, device=device)
+    found = torch.as_tensor(np.array(camids)).to(device, torch.int64)
+    if found.shape != (rows,):
+        raise BadInput(f"{rows} embeddings, but camera ids of the shape {list(found.shape)}")
+    return found
+
+
+def _blend(rows: Tensor, expected: Tensor) -> Tensor:
+    """Return the mean of rows, with `expected` counting as one more: [N, d], [d] -> [d] float64."""
+    total = torch.zeros_like(expected)
+    for part in row_blocks(len(rows), BLOCK_ROWS):
+        total += rows[part].double().sum(dim=0)
+    return (total + WEIGHT_OF_TRAINING * expected) / (len(rows) + WEIGHT_OF_TRAINING)
