@@ -40,7 +40,8 @@ def _layers(model: NFormer, rows: Tensor, landmarks: Tensor) -> Tensor:
         near = query @ key[:, chosen].transpose(1, 2)  # [h, N, l]
         far = query[:, chosen] @ key.transpose(1, 2)  # [h, l, N]
         affinity = near @ far / math.sqrt(attention.width)  # [h, N, N]
-        read = _neighbour_softmax(affinity, lists, training=model.training) @ value
+        weights = _neighbour_softmax(affinity, lists, training=model.training)
+        read = torch.bmm(weights, value)  # [h, N, w]
         states = block(states, attention.output(read.transpose(0, 1).flatten(1)))
     return states
 

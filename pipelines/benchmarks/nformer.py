@@ -60,10 +60,12 @@ def measure(*, quick: bool, progress: Progress) -> Record:
 
 
 def _row(title: str, found: dict[str, float], goals: tuple[str, str]) -> list[str]:
-    dense = f"{_seconds(found['dense'])}, {found['dense_private'] / 1024:.1f} GB"
+    dense = "–"
+    if "dense" in found:
+        dense = f"{_seconds(found['dense'])}, {found['dense_private'] / 1024:.1f} GB"
     return [
         title,
-        dense if found.get("dense") else "–",
+        dense,
         _seconds(found["seconds"]),
         goals[0],
         f"{found['private'] / 1024:.2f} GB (start {found['start'] / 1024:.2f})",

@@ -72,30 +72,39 @@ def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor)
     edges:     of the set, or None where each layer makes its own, or there is no mask.
     landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
     """
+    parts = None if edges is None else blocks_of(edges, len(states), model.heads)
     for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
         marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
         source = block.attention.project(states, marks)
-        reach, layer_edges = None, edges
+        reach = None
         if edges is None and model.mask != "none":
             values, lists = model.affinity_lists(source)
-            layer_edges = model.masked_edges(lists)
+            parts = blocks_of(model.masked_edges(lists), len(states), model.heads)
             reach = model.affinity_reach(values)
         yield Layer(block, marks, source, reach)
-        _advance(model, block, states, source, layer_edges)
+        _advance(block, states, source, parts)
+
+
+def blocks_of(edges: Edges, rows: int, heads: int) -> list[tuple[slice, Edges]]:
+    """Return the edges of each block of rows, what they derive being kept from layer to layer."""
+    return [
+        (part, edges.block(part.start * heads, part.stop * heads))
+        for part in row_blocks(rows, BLOCK_ROWS)
+    ]
 
 
 def _advance(
-    model: NFormer, block: Block, states: Tensor, source: Projected, edges: Edges | None
+    block: Block, states: Tensor, source: Projected, parts: list[tuple[slice, Edges]] | None
 ) -> None:
-    everything = block.attention.read_all(source) if edges is None else None
-    for part in row_blocks(len(states), BLOCK_ROWS):
-        if edges is None:
-            assert everything is not None
-            read = everything[part]
-        else:
-            first, last = part.start * model.heads, part.stop * model.heads
-            read = block.attention.read(source.block(first, last), source, edges.block(first, last))
-        states[part] = block(states[part], read)
+    attention = block.attention
+    if parts is None:
+        read = attention.read_all(source)
+        for part in row_blocks(len(states), BLOCK_ROWS):
+            states[part] = block(states[part], read[part])
+        return
+    for part, edges in parts:
+        own = source.block(part.start * attention.heads, part.stop * attention.heads)
+        states[part] = block(states[part], attention.read(own, source, edges))
 
 
 def fill_up(query: Tensor) -> Tensor:
