@@ -24,7 +24,7 @@ from .nformer import Trainer
 from .selection import CameraAware, Chosen, choose_prior
 
 SHARES = (0.25, 0.5, 1.0)  # of the learned part
-ARITHMETIC = 2.5e12  # operations that learning may take where the number of steps is not given
+ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
 FEWEST_STEPS = 20  # fewer teach nothing
 LEAST_GAIN = 0.005  # held-out mAP below which what was learned is dropped
 
