@@ -10,6 +10,7 @@ from .record import Record
 BENCHMARKS = {
     "nformer": "inference, training steps and new queries against a dense implementation",
     "nformer-million": "a million embeddings on an approximate graph",
+    "search": "finding a person with a picture: cold start, one more, a gallery of a million",
 }
 
 

@@ -99,6 +99,7 @@ class PictureEmbedder:
         from ..artifacts.backbone import load_backbone
         from ..device import choose_device
         from ..models.embedder import Embedder
+        from ..models.light_torchvision import import_torchvision
         from ..training.precision import DTYPES, choose_precision
 
         manifest = run.manifest("embeddings.h5")
@@ -107,6 +108,7 @@ class PictureEmbedder:
                 f"the embeddings in {run.folder} were imported: their network is not here. Give "
                 "embeddings of the pictures by the same network (.npz, .npy + .csv, …) instead"
             )
+        import_torchvision()
         backbone, facts = load_backbone(run.artifact("backbone.pt"))
         config = manifest.config if manifest is not None else {}
         chosen = choose_device(device)

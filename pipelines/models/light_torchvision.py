@@ -1,0 +1,33 @@
+"""Import torchvision without PyTorch's compiler, which is most of what its import takes."""
+
+import importlib
+import sys
+from types import ModuleType
+
+COMPILER = ("torch._dynamo", "torch._dynamo.utils")
+
+
+def import_torchvision() -> None:
+    """Import torchvision.models; one operator there, which we never call, would load the compiler.
+
+    torchvision.ops.roi_align takes `is_compile_supported` from torch._dynamo.utils, and with it
+    come sympy, torch._inductor and torch.distributed: 1.3 of 1.5 seconds. A stand-in answers
+    instead, for as long as the import takes. Where torchvision wants more of the compiler than
+    that, or the compiler is there already, it is imported as ever.
+    """
+    if "torchvision.models" in sys.modules or COMPILER[0] in sys.modules:
+        return
+    before = set(sys.modules)
+    package, utils = (ModuleType(name) for name in COMPILER)
+    package.__path__ = []
+    utils.is_compile_supported = lambda device_type: False  # type: ignore[attr-defined]
+    sys.modules.update(zip(COMPILER, (package, utils), strict=True))
+    try:
+        importlib.import_module("torchvision.models")
+    except (ImportError, AttributeError):
+        for name in set(sys.modules) - before:
+            if name.split(".")[0] == "torchvision":
+                del sys.modules[name]
+    finally:
+        for name in COMPILER:
+            sys.modules.pop(name, None)
