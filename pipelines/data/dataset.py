@@ -39,6 +39,8 @@ class Dataset:
     options: what the reader was told, to read it again in the same way.
     junk:    images left out because their identity is negative.
     distractor: the pid that stands for nobody, where the data set has one.
+    train_apart: whether training and test number their people apart, so that equal pids there mean
+        different people.
     notices: what a user of these files should know.
     """
 
@@ -48,6 +50,7 @@ class Dataset:
     options: Mapping[str, Any] = field(default_factory=dict)
     junk: int = 0
     distractor: int | None = None
+    train_apart: bool = False
     notices: tuple[str, ...] = ()
 
     @property

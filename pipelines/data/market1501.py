@@ -6,28 +6,56 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
-from .dataset import Dataset, Sample
+from .dataset import NO_CAMERA, Dataset, Sample
 from .folders import child, find_home, image_names, shortened
 
 NAMES = ("Market-1501-v15.09.15", "market1501", "market-1501", "market")
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 PATTERN = re.compile(r"(-?\d{1,9})_c(\d{1,3})(?!\d)")
+EXTRA = ("images", "distractors_500k", "distractors")  # where the 500k distractors lie
 DISTRACTOR = 0  # parts of people and background, in the gallery
 EXAMPLE = "0002_c1s1_000451_03.jpg"
 
 
-def read_market1501(root: Path) -> Dataset:
+def read_market1501(root: Path, *, distractors: str | None = None) -> Dataset:
     """Read Market-1501 from its folder or the folder that it lies in.
 
     Camera ids are the numbers in the names (c1 is 1). Junk, pid -1, is left out; distractors,
-    pid 0, stay in the gallery.
+    pid 0, stay in the gallery. distractors="500k" adds those of Market-1501+500k.
 
     Raises:
         BadInput: another layout, an empty folder, or a name that does not parse.
     """
     home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="market1501")
     dataset = read_layout("market1501", home, FOLDERS, PATTERN, EXAMPLE)
-    return replace(dataset, distractor=DISTRACTOR)
+    if distractors is None:
+        return replace(dataset, distractor=DISTRACTOR)
+    if distractors != "500k":
+        raise BadInput(f"--distractors {distractors}: Market-1501 has 500k")
+    gallery = sorted([*dataset.splits["gallery"], *read_distractors(home)])
+    return replace(
+        dataset,
+        splits={**dataset.splits, "gallery": gallery},
+        options={"distractors": distractors},
+        distractor=DISTRACTOR,
+    )
+
+
+def read_distractors(home: Path) -> list[Sample]:
+    """Return the images of Market-1501+500k: nobody that a query asks for, whatever their names."""
+    place = next((p for name in EXTRA if (p := child(home, name)) is not None), None)
+    names = image_names(place, deep=True) if place is not None else []
+    if place is None or not names:
+        raise BadInput(
+            f"--distractors 500k: {home} has no folder {' or '.join(EXTRA)} with images: unpack "
+            "the archive of the 500k distractors there"
+        )
+    prefix = place.relative_to(home).as_posix()
+    cameras = (PATTERN.match(name.rpartition("/")[2]) for name in names)
+    return [
+        Sample(f"{prefix}/{name}", DISTRACTOR, int(match[2]) if match else NO_CAMERA)
+        for name, match in zip(names, cameras, strict=True)
+    ]
 
 
 def read_layout(

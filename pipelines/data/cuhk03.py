@@ -1,0 +1,124 @@
+"""CUHK03 (Li et al., CVPR 2014), 767/700 protocol (Zhong et al., CVPR 2017)."""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from .cuhk03_archive import unpack_archive
+from .dataset import Dataset, Sample
+from .folders import child, find_home, require_folder, shortened
+from .market1501 import FOLDERS, read_layout
+
+Boxes = Literal["labelled", "detected"]
+NAMES = ("cuhk03", "cuhk03-np", "cuhk03_release", "cuhk03_np", "cuhk-03")
+SPELLINGS = {"labelled": ("labeled", "labelled"), "detected": ("detected",)}
+ARCHIVE = ("cuhk-03.mat", "cuhk03_release/cuhk-03.mat")
+IMAGE = re.compile(r"\d+_\d+_(\d+)_\d+\.png")
+EXTRACTED = re.compile(r"(\d{1,9})_c(\d{1,3})(?!\d)")
+EXAMPLE = "0003_c1_21.png"
+
+
+def read_cuhk03(root: Path, boxes: Boxes, progress: Progress = Silent()) -> Dataset:
+    """Read CUHK03 in any of its forms; cameras are 1 and 2.
+
+    Known are the protocol's own folders (labeled|detected/bounding_box_train, query,
+    bounding_box_test), and cuhk-03.mat or the images_labeled|images_detected taken out of it, with
+    cuhk03_new_protocol_config_labeled|detected.mat. The images are taken out of cuhk-03.mat once.
+
+    Raises:
+        BadInput: none of these is there, or the files contradict each other.
+    """
+    found = require_folder(root, "cuhk03")
+    for spelling in SPELLINGS[boxes]:
+        needs = tuple(f"{spelling}/{folder}" for folder in FOLDERS.values())
+        home = _home(root, needs)
+        if home is not None:
+            folders = dict(zip(FOLDERS, needs, strict=True))
+            return read_layout(f"cuhk03-{boxes}", home, folders, EXTRACTED, EXAMPLE)
+    for spelling in SPELLINGS[boxes]:
+        home = _home(root, (f"cuhk03_new_protocol_config_{spelling}.mat",))
+        if home is not None:
+            return _read_protocol(home, boxes, spelling, progress)
+    raise BadInput(
+        f"{root} does not hold cuhk03-{boxes}: wanted labeled/ and detected/ with "
+        f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
+        f"cuhk03_new_protocol_config_{SPELLINGS[boxes][0]}.mat; found {shortened(found)}"
+    )
+
+
+read_cuhk03_labelled = partial(read_cuhk03, boxes="labelled")
+read_cuhk03_detected = partial(read_cuhk03, boxes="detected")
+
+
+def _home(root: Path, needs: Sequence[str]) -> Path | None:
+    try:
+        return find_home(root, names=NAMES, needs=needs, dataset="cuhk03")
+    except BadInput:
+        return None
+
+
+def _read_protocol(home: Path, boxes: Boxes, spelling: str, progress: Progress) -> Dataset:
+    config = home / f"cuhk03_new_protocol_config_{spelling}.mat"
+    protocol = read_protocol(child(home, config.name) or config)
+    folder = _images(home, spelling, progress)
+    prefix = folder.relative_to(home).as_posix()
+    splits = {}
+    for split in ("train", "query", "gallery"):
+        rows = protocol[f"{split}_idx"]
+        splits[split] = sorted(
+            Sample(f"{prefix}/{name}", int(pid), _camera(name, config))
+            for name, pid in zip(protocol["names"][rows], protocol["labels"][rows], strict=True)
+        )
+    return Dataset(f"cuhk03-{boxes}", home, splits)
+
+
+def _images(home: Path, spelling: str, progress: Progress) -> Path:
+    """Return the folder of the images, taken out of the archive when they are not yet."""
+    for name in (f"images_{spelling}", "images"):
+        folder = child(home, name)
+        if folder is not None and folder.is_dir():
+            return folder
+    archive = next((p for name in ARCHIVE if (p := child(home, name)) is not None), None)
+    if archive is None:
+        raise BadInput(f"{home} has neither images_{spelling} nor cuhk-03.mat to take them from")
+    return unpack_archive(archive, spelling, home / f"images_{spelling}", progress)
+
+
+def read_protocol(path: Path) -> dict[str, Any]:
+    """Return the names [N], labels [N] and the 0-based rows of each split of the protocol.
+
+    Raises:
+        BadInput: not the protocol's .mat file.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(str(path))
+        protocol = {key: content[key].reshape(-1).astype(np.int64) - 1 for key in _rows()}
+        protocol["labels"] = content["labels"].reshape(-1).astype(np.int64)
+        cells = content["filelist"].reshape(-1)  # each holds an array of one name
+        protocol["names"] = np.array([str(np.ravel(cell)[0]) for cell in cells])
+    except (KeyError, ValueError, TypeError, IndexError, MatReadError, OSError) as error:
+        raise BadInput(f"{path} is not the file of CUHK03's 767/700 protocol ({error})") from error
+    count = len(protocol["names"])
+    if any((protocol[key] < 0).any() or (protocol[key] >= count).any() for key in _rows()):
+        raise BadInput(f"{path} names rows that it does not have")
+    return protocol
+
+
+def _rows() -> tuple[str, ...]:
+    return ("train_idx", "query_idx", "gallery_idx")
+
+
+def _camera(name: str, config: Path) -> int:
+    match = IMAGE.fullmatch(name)
+    if match is None:
+        raise BadInput(f"{config} names {name!r}; wanted names like 1_001_1_01.png")
+    return int(match[1])

@@ -1,0 +1,123 @@
+"""DukeMTMC-reID, MSMT17 and CUHK03 in the forms people have them."""
+
+import numpy as np
+import pytest
+
+from pipelines.data.catalog import ENTRIES, open_dataset
+from pipelines.data.images import read_image
+from pipelines.errors import BadInput
+
+from .layouts import (
+    CUHK03_NAMES,
+    write_cuhk03_archive,
+    write_cuhk03_protocol,
+    write_dukemtmcreid,
+    write_images,
+    write_msmt17,
+)
+
+
+def labels(data, split):
+    return [(sample.pid, sample.camid) for sample in data.split(split)]
+
+
+def test_duke_is_read_with_a_notice(tmp_path):
+    data = open_dataset("DukeMTMCreID", write_dukemtmcreid(tmp_path / "DukeMTMC-reID").parent)
+    assert labels(data, "train") == [(1, 2), (1, 5), (5, 2)]
+    assert labels(data, "gallery") == [(2, 1), (33, 8)]
+    assert "withdrawn by its authors in June 2019" in data.notices[0]
+
+
+@pytest.mark.parametrize(
+    "home, folders",
+    [
+        ("MSMT17_V1", {"train": "train", "test": "test"}),
+        ("MSMT17_V2", {"train": "mask_train_v2", "test": "mask_test_v2"}),
+    ],
+)
+def test_both_versions_of_msmt17_are_read_from_their_lists(tmp_path, home, folders):
+    data = open_dataset("msmt17", write_msmt17(tmp_path / home, **folders).parent)
+    assert labels(data, "train") == [(0, 1), (1, 14)]
+    assert labels(data, "query") == [(0, 2)]
+    assert labels(data, "gallery") == [(0, 3), (2, 3)]
+    assert data.split("train")[0].name.startswith(f"{folders['train']}/0000/0000_000_01")
+    assert all((data.root / sample.name).exists() for sample in data.split("gallery"))
+
+
+def test_the_lists_of_msmt17_may_be_spelled_with_v2(tmp_path):
+    home = write_msmt17(tmp_path / "MSMT17_V2", train="mask_train_v2", test="mask_test_v2")
+    for path in home.glob("list_*.txt"):
+        path.rename(path.with_name(f"{path.stem}_v2.txt"))
+    assert len(open_dataset("msmt17", home).split("gallery")) == 2
+
+
+def test_combine_all_adds_the_validation_list(tmp_path):
+    data = open_dataset("msmt17", write_msmt17(tmp_path / "MSMT17"), {"combine_all": True})
+    assert labels(data, "train") == [(0, 1), (1, 14), (1, 5)]
+
+
+@pytest.mark.parametrize(
+    "line", ["0000/no_camera.jpg 0", "../0000_000_01_x_0_0.jpg 0", "/a/0000_000_01_x.jpg 1", "word"]
+)
+def test_lines_of_msmt17_that_do_not_parse_or_lead_outside_are_refused(tmp_path, line):
+    home = write_msmt17(tmp_path / "MSMT17")
+    with (home / "list_query.txt").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(BadInput, match=r"list_query\.txt: 1 of 2 lines do not parse: line 2: "):
+        open_dataset("msmt17", home)
+
+
+def test_a_list_of_msmt17_that_is_missing_is_named(tmp_path):
+    home = write_msmt17(tmp_path / "MSMT17")
+    (home / "list_gallery.txt").unlink()
+    with pytest.raises(BadInput, match=r"has no list_gallery\.txt"):
+        open_dataset("msmt17", home)
+
+
+@pytest.mark.parametrize("name, boxes", [("labelled", "labeled"), ("detected", "detected")])
+def test_cuhk03_is_taken_out_of_its_archive_once(tmp_path, recorder, name, boxes):
+    home = write_cuhk03_protocol(tmp_path / "cuhk03", boxes)
+    (home / "cuhk03_release").mkdir()
+    archive = write_cuhk03_archive(home / "cuhk03_release" / "cuhk-03.mat", boxes)
+    data = open_dataset(f"cuhk03-{name}", tmp_path, progress=recorder)
+    assert recorder.counted == {"unpack cuhk-03.mat": 4}
+    assert sorted(path.name for path in (home / f"images_{boxes}").iterdir()) == CUHK03_NAMES
+    assert labels(data, "train") == [(1, 1), (1, 2)]
+    assert labels(data, "query") == [(2, 1)]
+    assert labels(data, "gallery") == [(2, 2)]
+    pixels = np.asarray(read_image(data.root / data.split("query")[0].name))
+    assert pixels.shape == (8, 4, 3) and pixels[:, 0, 1].tolist() == [200] * 8
+    archive.unlink()
+    assert open_dataset(f"cuhk03-{name}", home).digest() == data.digest()
+
+
+def test_a_truncated_archive_leaves_no_folder(tmp_path):
+    home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
+    archive = write_cuhk03_archive(home / "cuhk-03.mat", "labeled")
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(BadInput, match=r"cuhk-03\.mat cannot be taken out"):
+        open_dataset("cuhk03-labelled", home)
+    assert sorted(path.suffix for path in home.iterdir()) == [".mat", ".mat"]
+
+
+def test_a_protocol_file_of_another_kind_is_refused(tmp_path):
+    home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
+    (home / "cuhk03_new_protocol_config_labeled.mat").write_bytes(b"text")
+    with pytest.raises(BadInput, match="is not the file of CUHK03's 767/700 protocol"):
+        open_dataset("cuhk03-labelled", home)
+
+
+def test_cuhk03_in_the_protocols_own_folders(tmp_path):
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        write_images(tmp_path / "cuhk03-np" / "detected" / folder, ["0003_c1_21.png"])
+    data = open_dataset("cuhk03-detected", tmp_path)
+    assert labels(data, "train") == [(3, 1)]
+    with pytest.raises(BadInput, match="does not hold cuhk03-labelled: wanted labeled/"):
+        open_dataset("cuhk03-labelled", tmp_path)
+
+
+def test_every_known_count_has_a_source():
+    assert {entry.name for entry in ENTRIES if entry.counts} == {
+        "market1501", "dukemtmcreid", "msmt17", "cuhk03-labelled", "cuhk03-detected",
+    }  # fmt: skip
+    assert all(entry.source for entry in ENTRIES if entry.counts)

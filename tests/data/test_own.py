@@ -1,0 +1,191 @@
+"""A user's own folders and tables; whatever they are called, they are data."""
+
+import os
+
+import pytest
+
+from pipelines.data.catalog import open_dataset
+from pipelines.data.folders import image_names
+from pipelines.errors import BadInput
+
+from .layouts import write_image, write_images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_images(tmp_path / "train", ["anna/a_c1.jpg", "anna/b_c2.jpg", "bob/c_c1.jpg"])
+    write_images(tmp_path / "query", ["carl/d_c1.jpg"])
+    write_images(tmp_path / "gallery", ["carl/deep/er/e_c2.jpg", "anna/f_c3.jpg"])
+    return tmp_path
+
+
+def rows(data, split):
+    return [tuple(sample) for sample in data.split(split)]
+
+
+def test_identity_folders_without_cameras(folder):
+    data = open_dataset("folder", folder)
+    assert rows(data, "train") == [
+        ("train/anna/a_c1.jpg", 0, -1),
+        ("train/anna/b_c2.jpg", 0, -1),
+        ("train/bob/c_c1.jpg", 1, -1),
+    ]
+    assert rows(data, "gallery") == [
+        ("gallery/anna/f_c3.jpg", 0, -1),
+        ("gallery/carl/deep/er/e_c2.jpg", 2, -1),
+    ]
+    assert not data.has_cameras
+
+
+def test_cameras_come_from_a_pattern(folder):
+    data = open_dataset("folder", folder, {"camera_pattern": r"_c(\d+)\."})
+    assert [sample.camid for sample in data.split("gallery")] == [3, 2]
+    assert data.has_cameras and data.options == {"camera_pattern": r"_c(\d+)\."}
+
+
+@pytest.mark.parametrize(
+    "pattern, message",
+    [("c(", "no regular expression"), ("c1", "needs a group"), (r"cam(\d)", "finds no camera's")],
+)
+def test_a_pattern_that_does_not_serve_is_refused(folder, pattern, message):
+    with pytest.raises(BadInput, match=message):
+        open_dataset("folder", folder, {"camera_pattern": pattern})
+
+
+def test_folders_called_by_numbers_keep_them_and_negative_ones_are_junk(tmp_path):
+    write_images(tmp_path / "train", ["0007/a.jpg", "12/b.jpg", "-1/c.jpg"])
+    data = open_dataset("folder", tmp_path)
+    assert [sample.pid for sample in data.split("train")] == [7, 12] and data.junk == 1
+
+
+def test_an_image_outside_an_identitys_folder_is_named(folder):
+    write_image(folder / "query" / "stray.jpg")
+    with pytest.raises(BadInput, match=r"query/stray\.jpg lies in no identity's folder"):
+        open_dataset("folder", folder)
+
+
+def test_another_layout_says_what_was_wanted(tmp_path):
+    write_image(tmp_path / "photos" / "a.jpg")
+    with pytest.raises(BadInput, match="wanted train, query and gallery, .* found photos"):
+        open_dataset("folder", tmp_path)
+
+
+def test_a_loop_of_links_ends(folder):
+    (folder / "train" / "anna" / "again").symlink_to(folder / "train", target_is_directory=True)
+    assert len(open_dataset("folder", folder).split("train")) == 3
+
+
+def test_a_dangling_link_is_listed_for_decoding_to_report(folder):
+    (folder / "query" / "carl" / "gone.jpg").symlink_to("/nowhere.jpg")
+    assert len(open_dataset("folder", folder).split("query")) == 2
+
+
+@pytest.mark.parametrize("name", ["ñandú 行人", "$(touch pwned); `id`", "a'b\"c", "a\nb"])
+def test_names_are_data(tmp_path, name):
+    write_image(tmp_path / "train" / name / f"{name}.jpg")
+    data = open_dataset("folder", tmp_path)
+    assert rows(data, "train") == [(f"train/{name}/{name}.jpg", 0, -1)]
+    assert data.digest()
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "train" / "x").mkdir(parents=True)
+    path = os.fsencode(tmp_path / "train" / "x") + b"/\xff\xfe.jpg"
+    with open(path, "wb"):
+        pass
+    with pytest.raises(BadInput, match="is not UTF-8; rename the file"):
+        open_dataset("folder", tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every folder")
+def test_an_unreadable_folder_is_named(folder):
+    (folder / "train" / "bob").chmod(0)
+    with pytest.raises(BadInput, match=r"bob cannot be read: Permission denied"):
+        open_dataset("folder", folder)
+    (folder / "train" / "bob").chmod(0o700)
+
+
+def test_an_unreadable_folder_is_named_by_any_user(folder, monkeypatch):
+    listing = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("bob"):
+            raise PermissionError(13, "Permission denied")
+        return listing(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BadInput, match=r"bob cannot be read: Permission denied"):
+        open_dataset("folder", folder)
+
+
+def test_many_files_are_listed_sorted(tmp_path, monkeypatch):
+    class Entry:
+        def __init__(self, number):
+            self.name = f"{number:07d}.jpg"
+
+        def is_dir(self):
+            return False
+
+    class Listing(list):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    entries = Listing(Entry(number) for number in reversed(range(100_000)))
+    monkeypatch.setattr(os, "scandir", lambda place: entries)
+    names = image_names(tmp_path)
+    assert len(names) == 100_000 and names[0] == "0000000.jpg" and names == sorted(names)
+
+
+TABLE = "path,pid,camid,split\nx/a.jpg,p1,0,train\nx/b.jpg,p2,1,train\nx/q.jpg,p3,0,query\n"
+
+
+def table(tmp_path, text=TABLE):
+    path = tmp_path / "images.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_is_read_by_its_name_or_its_folder(tmp_path):
+    path = table(tmp_path)
+    for root in (path, tmp_path):
+        data = open_dataset("csv", root)
+        assert rows(data, "train") == [("x/a.jpg", 0, 0), ("x/b.jpg", 1, 1)]
+        assert data.root == tmp_path
+    again = open_dataset("csv", data.root, data.options)
+    assert again.digest() == data.digest()
+
+
+def test_a_table_without_cameras_and_in_another_order(tmp_path):
+    data = open_dataset("csv", table(tmp_path, "split,path,pid,note\nquery,a.jpg,5,x\n"))
+    assert rows(data, "query") == [("a.jpg", 5, -1)] and not data.has_cameras
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("path,split\na.jpg,train\n", "has no column pid; .* it is path,split"),
+        ("", "has no column path, pid, split"),
+        ("path,pid,split\n", "lists no images"),
+        ("path,pid,split\na.jpg,1,test\n", "line 2: split 'test' is none of train, query, gallery"),
+        ("path,pid,split\na.jpg,,train\n", "line 2: no pid"),
+        ("path,pid,split\n../a.jpg,1,train\n", "line 2: path '../a.jpg' must be below"),
+        ("path,pid,split\n/etc/passwd,1,train\n", "line 2: path '/etc/passwd' must be below"),
+        ("path,pid,split\nC:\\a.jpg,1,train\n", "line 2: path .* must be below"),
+        ("path,pid,split\nx\\..\\..\\a.jpg,1,train\n", "line 2: path .* must be below"),
+        ("path,pid,split,camid\na.jpg,1,train,front\n", "line 2: camid 'front' is no whole number"),
+        ("path,pid,split\na.jpg,1,train\na.jpg,1,query\n", r"line 3: a\.jpg is listed twice"),
+    ],
+)
+def test_tables_that_do_not_parse_name_the_line(tmp_path, text, message):
+    with pytest.raises(BadInput, match=message):
+        open_dataset("csv", table(tmp_path, text))
+
+
+def test_a_folder_with_two_tables_asks_for_one(tmp_path):
+    table(tmp_path)
+    (tmp_path / "more.csv").write_text(TABLE)
+    with pytest.raises(BadInput, match=r"wanted one \.csv file, found images\.csv, more\.csv"):
+        open_dataset("csv", tmp_path)
