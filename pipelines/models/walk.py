@@ -14,7 +14,8 @@ from .edges import Edges
 from .graph import nearest_of
 from .nformer import Block, NFormer
 
-BLOCK_ROWS = 4096  # rows in the feed-forward network at once
+BLOCK_ROWS = 4096  # rows in the feed-forward network at once on a CPU
+DEVICE_ROWS = 131072  # and elsewhere, where a block costs a wait for the device
 ROW_MULTIPLE = 16  # queries are filled up to it: a product's rounding depends on very small shapes
 
 
@@ -72,24 +73,29 @@ def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor)
     edges:     of the set, or None where each layer makes its own, or there is no mask.
     landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
     """
-    parts = None if edges is None else blocks_of(edges, len(states), model.heads)
+    parts = None if edges is None else blocks_of(edges, states, model.heads)
     for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
         marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
         source = block.attention.project(states, marks)
         reach = None
         if edges is None and model.mask != "none":
             values, lists = model.affinity_lists(source)
-            parts = blocks_of(model.masked_edges(lists), len(states), model.heads)
+            parts = blocks_of(model.masked_edges(lists), states, model.heads)
             reach = model.affinity_reach(values)
         yield Layer(block, marks, source, reach)
         _advance(block, states, source, parts)
 
 
-def blocks_of(edges: Edges, rows: int, heads: int) -> list[tuple[slice, Edges]]:
+def block_rows(states: Tensor) -> int:
+    """Return how many rows go through a layer at once."""
+    return BLOCK_ROWS if states.device.type == "cpu" else DEVICE_ROWS
+
+
+def blocks_of(edges: Edges, states: Tensor, heads: int) -> list[tuple[slice, Edges]]:
     """Return the edges of each block of rows, what they derive being kept from layer to layer."""
     return [
         (part, edges.block(part.start * heads, part.stop * heads))
-        for part in row_blocks(rows, BLOCK_ROWS)
+        for part in row_blocks(len(states), block_rows(states))
     ]
 
 
@@ -99,7 +105,7 @@ def _advance(
     attention = block.attention
     if parts is None:
         read = attention.read_all(source)
-        for part in row_blocks(len(states), BLOCK_ROWS):
+        for part in row_blocks(len(states), block_rows(states)):
             states[part] = block(states[part], read[part])
         return
     for part, edges in parts:
