@@ -159,13 +159,13 @@ def million(*, folder: str, rows: int) -> dict[str, float]:
 
 
 def _answers(index: GalleryIndex) -> list[float]:
-    queries, seconds = crowd(PICTURES), []
-    for query in queries:
+    rows, seconds = crowd(PICTURES), []
+    for query in (Embeddings(row[None], np.array([-1]), np.array([-1])) for row in rows):
         with Timer() as timer:
-            refined = refined_queries(index, query[None])
+            refined = refined_queries(index, query)
             most_similar(index, refined, 10)
             if index.state is not None:
-                query_weights(index.state, query[None])
+                query_weights(index.state, query)
         seconds.append(timer.seconds)
     return seconds
 

@@ -1,23 +1,27 @@
-"""Which gallery items a query listens to: its attention weights, layer by layer."""
+"""Which gallery items a query listens to, layer by layer: the prior's sums, then attention."""
 
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..embeddings import Embeddings
+from .camera_graph import query_edges, read_queries
 from .edges import Edges, edge_dot, edge_softmax
-from .gallery_graph import query_lists
+from .gallery_graph import query_lists, similarity_of
 from .incremental import GalleryState, read_layer
+from .prior import camera_ids
+from .prior_nformer import PriorNFormer
 from .refinement import prepare
 from .walk import evaluating, fill_up
 
 
-class QueryWeights(NamedTuple):
-    """The shares of attention of Q queries, means over the heads; they add up to 1.
+class LayerWeights(NamedTuple):
+    """The shares that make one layer's states of Q queries; they add up to 1.
 
     items: [Q, K] int64, the gallery rows near each query.
-    own:   [layers, Q], each query's share for itself.
-    lent:  [layers, Q, K], the items' shares; 0 where a query does not read an item.
+    own:   [Q], each query's share for itself.
+    lent:  [Q, K], the items' shares, means over the heads; 0 where a query does not read an item.
     """
 
     items: Tensor
@@ -25,26 +29,57 @@ class QueryWeights(NamedTuple):
     lent: Tensor
 
 
-@torch.no_grad()
-def query_weights(state: GalleryState, queries: Any) -> QueryWeights | None:
-    """Return what queries [Q, d] listen to when they are refined against a gallery.
+def shares_of(layers: list[LayerWeights], query: int) -> tuple[float, dict[int, float]]:
+    """Return one query's own share and those of gallery rows, means over the layers."""
+    lent: dict[int, float] = {}
+    for layer in layers:
+        for row, share in zip(layer.items[query].tolist(), layer.lent[query].tolist(), strict=True):
+            if share > 0:
+                lent[row] = lent.get(row, 0.0) + share / len(layers)
+    own = sum(float(layer.own[query]) for layer in layers) / len(layers) if layers else 1.0
+    return own, lent
 
-    None where the model has no cosine graph: there each layer and head makes its own.
+
+@torch.no_grad()
+def query_weights(state: GalleryState, queries: Any) -> list[LayerWeights]:
+    """Return what queries (Embeddings or [Q, d]) listen to when refined against a gallery.
+
+    Layers that make a graph of their own for each head (`graph="affinity"`), or that read every
+    row, are not told.
     """
-    model = state.model
-    rows = prepare(model, queries, "query embeddings")
+    model, known = state.model, isinstance(queries, Embeddings)
+    rows = prepare(model, queries.features if known else queries, "query embeddings")
+    found: list[LayerWeights] = []
+    if state.start is not None and isinstance(model, PriorNFormer):
+        camids = camera_ids(queries.camids if known else None, len(rows), rows.device)
+        found, rows = _prior_weights(state, rows, camids)
     states = fill_up(rows)
     lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
     if lists is None:
-        return None
-    own, lent = [], []
+        return found
     with evaluating(model):
         for number in range(len(model.blocks)):
-            shares = _layer_weights(state, number, states, lists)
-            own.append(shares[0][: len(rows)])
-            lent.append(shares[1][: len(rows)])
+            own, lent = _layer_weights(state, number, states, lists)
+            found.append(LayerWeights(*(part[: len(rows)] for part in (lists[0], own, lent))))
             states = read_layer(state, number, states, lists)
-    return QueryWeights(lists[0][: len(rows)], torch.stack(own), torch.stack(lent))
+    return found
+
+
+def _prior_weights(
+    state: GalleryState, rows: Tensor, camids: Tensor
+) -> tuple[list[LayerWeights], Tensor]:
+    """Return the shares of the prior's sums, and the rows that it hands on."""
+    start, model = state.start, state.model
+    assert start is not None and isinstance(model, PriorNFormer)
+    sharpness, found = model.prior.settings.sharpness, []
+    states = model.prior.standardise(rows, camids, start.means)
+    for items, graph in zip(start.hidden, start.graphs, strict=False):
+        near, kept = query_edges(states, camids, items, graph)
+        weights = torch.exp(sharpness * (similarity_of(states, items, near) - 1)) * kept
+        total = 1 + weights.sum(dim=1)
+        found.append(LayerWeights(near, 1 / total, weights / total[:, None]))
+        states = read_queries(states, camids, items, graph, sharpness=sharpness)
+    return found, states
 
 
 def _layer_weights(

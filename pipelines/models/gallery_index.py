@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,14 +86,13 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
     return GalleryIndex(_ranked(state), state, *labels)
 
 
-def refined_queries(index: GalleryIndex, features: Any) -> Tensor:
+def refined_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
     """Return queries [Q, d] of length 1 as they are compared, each on its own."""
-    check_widths(features, index.rows)
-    rows = torch.from_numpy(unit_rows(features, "query embeddings"))
+    check_widths(queries.features, index.rows)
     if index.state is None:
-        return rows
-    refined: Tensor = functional.normalize(refine_queries(index.state, rows))
-    return refined
+        return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
+    refined = refine_queries(index.state, queries).features
+    return functional.normalize(torch.from_numpy(refined))
 
 
 def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:

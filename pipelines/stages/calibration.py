@@ -78,7 +78,7 @@ def calibrate(
     index = build_index(gallery, model, marks=marks, seed=seed)
 
     def best(items: Embeddings) -> np.ndarray:
-        return most_similar(index, refined_queries(index, items.features), 1)[0][:, 0].numpy()
+        return most_similar(index, refined_queries(index, items), 1)[0][:, 0].numpy()
 
     return Calibration(
         _quantiles(best(strangers)),

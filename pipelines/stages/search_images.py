@@ -105,15 +105,21 @@ def search_images(
     )  # fmt: skip
     clock.lap("read queries", apart=asked.seconds)
     limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
-    refined = gallery_index.refined_queries(index, asked.embeddings.features)
+    refined = gallery_index.refined_queries(index, asked.embeddings)
     clock.lap("refine")
     similarity, rows = gallery_index.most_similar(index, refined, top)
     clock.lap("rank")
-    weights = None
+    weights = []
     if index.state is not None:
-        weights = attention_weights.query_weights(index.state, asked.embeddings.features)
+        weights = attention_weights.query_weights(index.state, asked.embeddings)
     answers = [
-        _answer(index, asked.embeddings.names[query], found, weights, query, limit)
+        _answer(
+            index,
+            asked.embeddings.names[query],
+            found,
+            shares=attention_weights.shares_of(weights, query),
+            limit=limit,
+        )
         for query, found in enumerate(zip(similarity.tolist(), rows.tolist(), strict=True))
     ]
     answers = [
@@ -167,16 +173,11 @@ def _answer(
     index: "GalleryIndex",
     name: str,
     found: tuple[list[float], list[int]],
-    weights: Any,
-    query: int,
+    *,
+    shares: tuple[float, dict[int, float]],
     limit: float | None,
 ) -> Answer:
-    lent: dict[int, float] = {}
-    own = 1.0
-    if weights is not None:
-        shares = weights.lent[:, query].mean(dim=0).tolist()
-        lent = dict(zip(weights.items[query].tolist(), shares, strict=True))
-        own = float(weights.own[:, query].mean())
+    own, lent = shares
     hits = [
         Hit(
             rank=rank,
