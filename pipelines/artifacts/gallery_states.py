@@ -35,6 +35,7 @@ def save_gallery(path: str | Path, gallery: RefinedGallery) -> None:
     tensors = {
         **{f"model/{name}": value for name, value in state.model.state_dict().items()},
         **{f"hidden/{number}": states for number, states in enumerate(state.hidden)},
+        **{f"start/{name}": value for name, value in state_start(state).items()},
         "marks": state.marks,
         "pids": torch.from_numpy(gallery.pids),
         "camids": torch.from_numpy(gallery.camids),
@@ -54,7 +55,8 @@ def load_gallery(path: str | Path, *, device: "str | torch.device" = "cpu") -> R
     """
     from ..models.gallery_graph import GalleryGraph
     from ..models.incremental import GalleryState
-    from ..models.nformer import NFormer
+    from ..models.prior import PriorGallery
+    from ..models.prior_nformer import build_model
 
     tensors, meta = load_checkpoint(Path(path))
     if meta.get("kind") != KIND:
@@ -62,7 +64,7 @@ def load_gallery(path: str | Path, *, device: "str | torch.device" = "cpu") -> R
             f"{path} holds {meta.get('kind', 'something else')}, not a refined gallery; make one "
             "with nformer refine --keep-states"
         )
-    model = NFormer(**meta["model"])
+    model = build_model(meta["model"])
     model.load_state_dict(
         {name[6:]: value for name, value in tensors.items() if name.startswith("model/")}
     )
@@ -70,8 +72,18 @@ def load_gallery(path: str | Path, *, device: "str | torch.device" = "cpu") -> R
     there = {name: tensor.to(device) for name, tensor in tensors.items() if name[:5] != "model"}
     lists, kept, reach = (there.get(f"graph/{name}") for name in ("lists", "kept", "reach"))
     hidden = tuple(there[f"hidden/{number}"] for number in range(len(model.blocks) + 1))
+    start = {name[6:]: tensor for name, tensor in there.items() if name.startswith("start/")}
     state = GalleryState(
-        model, hidden, there["marks"], GalleryGraph(lists, kept, reach, model.heads)
+        model,
+        hidden,
+        there["marks"],
+        GalleryGraph(lists, kept, reach, model.heads),
+        PriorGallery.of(start) if start else None,
     )
     pids, camids = tensors["pids"].numpy(), tensors["camids"].numpy()
     return RefinedGallery(state, pids, camids, meta["names"])
+
+
+def state_start(state: "GalleryState") -> dict[str, "torch.Tensor"]:
+    """Return what a prior made of the gallery, by name; nothing where there is no prior."""
+    return {} if state.start is None else state.start.tensors()

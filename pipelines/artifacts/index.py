@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadInput
 from .atomic import replacing
+from .gallery_states import state_start
 
 if TYPE_CHECKING:
     import h5py
@@ -104,6 +105,7 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
         arrays |= {f"model/{name}": value for name, value in state.model.state_dict().items()}
         graph = {"lists": state.graph.lists, "kept": state.graph.kept, "reach": state.graph.reach}
         arrays |= {f"graph/{name}": value for name, value in graph.items() if value is not None}
+        arrays |= {f"start/{name}": value for name, value in state_start(state).items()}
         arrays["marks"] = state.marks
     return {
         name: value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
@@ -117,14 +119,15 @@ def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) ->
     from ..models.gallery_graph import GalleryGraph
     from ..models.gallery_index import GalleryIndex
     from ..models.incremental import GalleryState
-    from ..models.nformer import NFormer
+    from ..models.prior import PriorGallery
+    from ..models.prior_nformer import build_model
 
     def tensor(name: str) -> "Tensor":
         return torch.from_numpy(arrays[name])
 
     state = None
     if settings is not None:
-        model = NFormer(**settings)
+        model = build_model(settings)
         prefix = "model/"
         model.load_state_dict(
             {name.removeprefix(prefix): tensor(name) for name in arrays if name.startswith(prefix)}
@@ -135,7 +138,14 @@ def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) ->
         ]
         hidden = tuple(tensor(f"hidden/{number}") for number in range(len(model.blocks) + 1))
         joined = GalleryGraph(graph[0], graph[1], graph[2], model.heads)
-        state = GalleryState(model.eval(), hidden, tensor("marks"), joined)
+        start = {name[6:]: tensor(name) for name in arrays if name.startswith("start/")}
+        state = GalleryState(
+            model.eval(),
+            hidden,
+            tensor("marks"),
+            joined,
+            PriorGallery.of(start) if start else None,
+        )
     names = Names(arrays["names/ends"], arrays["names/text"])
     return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names)
 

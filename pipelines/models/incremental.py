@@ -13,7 +13,9 @@ from .edges import Edges
 from .gallery_graph import GalleryGraph, gallery_graph, query_lists, similarity_of
 from .graph import reciprocal
 from .nformer import NFormer
-from .refinement import as_given, pick_landmarks, prepare
+from .prior import PriorGallery, camera_ids
+from .prior_nformer import PriorNFormer
+from .refinement import as_given, pick_landmarks, prepare, require_rows
 from .walk import Layer, embed, evaluating, fill_up, walk
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
@@ -29,12 +31,14 @@ class GalleryState:
     marks:  [layers, l, d], the landmarks' states. They are recorded once and stay, whatever is
             added or removed: that is what leaves everything far from a change as it was.
     graph:  the cosine graph's lists and reach; without lists where each layer makes its own.
+    start:  of a model with a prior, the gallery as the prior refines it; hidden[0] is its last.
     """
 
     model: NFormer
     hidden: tuple[Tensor, ...]
     marks: Tensor
     graph: GalleryGraph
+    start: PriorGallery | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -44,7 +48,7 @@ class GalleryState:
     def refined(self) -> Tensor:
         """The refined gallery, [G, d] float32."""
         with torch.no_grad():
-            return embed(self.model, self.hidden[-1])
+            return self.model.after(self.hidden[0], embed(self.model, self.hidden[-1]))
 
 
 def refine_gallery(
@@ -61,9 +65,12 @@ def refine_gallery(
     marks:   landmarks' states [layers, l, d] of another gallery state, instead of landmarks.
     """
     rows = prepare(model, _features(gallery), "gallery embeddings")
+    require_rows(rows)
+    start = _started(model, rows, _camids(gallery, rows))
+    rows = rows if start is None else start.hidden[-1]
     if marks is not None:
-        return _computed(model, rows, marks)
-    return _computed(model, rows, pick_landmarks(model, rows, landmarks, seed))
+        return _computed(model, rows, marks, start)
+    return _computed(model, rows, pick_landmarks(model, rows, landmarks, seed), start)
 
 
 @torch.no_grad()
@@ -74,12 +81,14 @@ def refine_queries(state: GalleryState, queries: Any) -> Any:
     """
     model = state.model
     rows = prepare(model, _features(queries), "query embeddings")
+    if state.start is not None and isinstance(model, PriorNFormer):
+        rows = model.prior.query(state.start, rows, _camids(queries, rows))
     states = fill_up(rows)
     lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
     with evaluating(model):
         for number in range(len(model.blocks)):
             states = read_layer(state, number, states, lists)
-    refined = embed(model, states[: len(rows)])
+    refined = model.after(rows, embed(model, states[: len(rows)]))
     if isinstance(queries, Embeddings):
         return queries.with_features(refined)
     return as_given(queries, refined)
@@ -94,6 +103,9 @@ def add_items(state: GalleryState, gallery: Any) -> GalleryState:
     new = prepare(state.model, _features(gallery), "gallery embeddings")
     if not len(new):
         return state
+    if state.start is not None:
+        camids = torch.cat([state.start.camids, _camids(gallery, new)])
+        return _restarted(state, torch.cat([state.start.rows, new]), camids)
     rows = torch.cat([state.hidden[0], new])
     before = torch.arange(len(state), device=rows.device)
     return _changed(state, rows, origin=torch.cat([before, before.new_full((len(new),), -1)]))
@@ -117,11 +129,26 @@ def remove_items(state: GalleryState, rows: Any) -> GalleryState:
     if not keep.any():
         raise BadInput(f"all {len(state)} items would be removed; a gallery needs one at least")
     origin = keep.nonzero()[:, 0]
+    if state.start is not None and not keep.all():
+        return _restarted(state, state.start.rows[origin], state.start.camids[origin])
     return state if keep.all() else _changed(state, state.hidden[0][origin], origin=origin)
 
 
+def _started(model: NFormer, rows: Tensor, camids: Tensor) -> PriorGallery | None:
+    return model.start(rows, camids) if isinstance(model, PriorNFormer) else None
+
+
+def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryState:
+    """Refine another gallery whole: the means that a prior subtracts are those of all rows."""
+    start = _started(state.model, rows, camids)
+    assert start is not None
+    return _computed(state.model, start.hidden[-1], state.marks, start)
+
+
 @torch.no_grad()
-def _computed(model: NFormer, rows: Tensor, landmarks: Tensor) -> GalleryState:
+def _computed(
+    model: NFormer, rows: Tensor, landmarks: Tensor, start: PriorGallery | None = None
+) -> GalleryState:
     """Refine a prepared gallery whole; landmarks as rows, or as states once recorded."""
     graph, states = gallery_graph(model, rows), rows.clone()
     hidden, marks = [], []
@@ -129,7 +156,8 @@ def _computed(model: NFormer, rows: Tensor, landmarks: Tensor) -> GalleryState:
         for layer in walk(model, states, graph.edges, landmarks):
             hidden.append(states.clone())
             marks.append(layer.marks)
-    return GalleryState(model, (*hidden, states), torch.stack(marks), graph)
+    kept = torch.stack(marks) if marks else rows.new_zeros(0, 1, rows.shape[1])
+    return GalleryState(model, (*hidden, states), kept, graph, start)
 
 
 def _changed(state: GalleryState, rows: Tensor, *, origin: Tensor) -> GalleryState:
@@ -260,6 +288,11 @@ def _kept(
     stale[number[lost]] = True
     kept[asked] = keep
     return kept, stale
+
+
+def _camids(items: Any, rows: Tensor) -> Tensor:
+    known = items.camids if isinstance(items, Embeddings) else None
+    return camera_ids(known, len(rows), rows.device)
 
 
 def _features(rows: Any) -> Any:

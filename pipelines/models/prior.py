@@ -1,5 +1,6 @@
 """What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -146,35 +147,75 @@ class Prior(nn.Module):
         return self.settings.layers if neighbours > 1 else 0
 
     @torch.no_grad()
-    def refine(
-        self,
-        gallery: Tensor,
-        gallery_camids: Tensor,
-        query: Tensor | None = None,
-        query_camids: Tensor | None = None,
-        *,
-        neighbours: int | None = None,
-        means: Means | None = None,
-    ) -> tuple[Tensor | None, Tensor]:
-        """Refine a set, and queries that read it, each as if it were the only one.
-
-        gallery: [G, d], unit.   query: [Q, d], unit.   camids: [G], [Q] int64.
-        returns: the query or None, and the gallery: unit rows of the same shapes.
-        """
+    def gallery(
+        self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
+    ) -> "PriorGallery":
+        """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
         k = self.settings.neighbours if neighbours is None else neighbours
-        means = self.means(gallery, gallery_camids) if means is None else means
-        states = self.standardise(gallery, gallery_camids, means)
-        asking = None
-        if query is not None and query_camids is not None:
-            asking = self.standardise(query, query_camids, means)
+        means = self.means(rows, camids)
+        hidden, graphs = [self.standardise(rows, camids, means)], []
         for _ in range(self.layers(k)):
-            graph = self.graph(states, gallery_camids, k)
-            if asking is not None and query_camids is not None:
-                asking = read_queries(
-                    asking, query_camids, states, graph, sharpness=self.settings.sharpness
-                )
-            states = read_gallery(states, graph, sharpness=self.settings.sharpness)
-        return asking, states
+            graphs.append(self.graph(hidden[-1], camids, k))
+            hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))
+        return PriorGallery(rows, camids, means, tuple(hidden), tuple(graphs))
+
+    @torch.no_grad()
+    def query(self, gallery: "PriorGallery", rows: Tensor, camids: Tensor) -> Tensor:
+        """Refine queries [Q, d] against a refined set, each as if it were the only one."""
+        states = self.standardise(rows, camids, gallery.means)
+        for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
+            states = read_queries(states, camids, items, graph, sharpness=self.settings.sharpness)
+        return states
+
+
+@dataclass(frozen=True, eq=False)
+class PriorGallery:
+    """A set that a prior has refined.
+
+    rows:   [G, d] unit rows as they came, and camids [G] their cameras.
+    means:  what was subtracted.
+    hidden: [layers + 1] tensors [G, d]: before each layer and after the last.
+    graphs: one for each layer.
+    """
+
+    rows: Tensor
+    camids: Tensor
+    means: Means
+    hidden: tuple[Tensor, ...]
+    graphs: tuple[CameraGraph, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all of it by name, for a file."""
+        found = {"rows": self.rows, "camids": self.camids}
+        found |= {f"means/{name}": getattr(self.means, name) for name in MEANS}
+        found |= {f"hidden/{number}": states for number, states in enumerate(self.hidden)}
+        for number, graph in enumerate(self.graphs):
+            found |= {f"graph/{number}/{name}": getattr(graph, name) for name in GRAPH}
+            found[f"graph/{number}/neighbours"] = torch.tensor(graph.neighbours)
+        return found
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor]) -> "PriorGallery":
+        """Return what `tensors` named."""
+        layers = sum(name.startswith("hidden/") for name in tensors) - 1
+        graphs = [
+            CameraGraph(
+                **{name: tensors[f"graph/{number}/{name}"] for name in GRAPH},
+                neighbours=int(tensors[f"graph/{number}/neighbours"]),
+            )
+            for number in range(layers)
+        ]
+        return PriorGallery(
+            tensors["rows"],
+            tensors["camids"],
+            Means(*(tensors[f"means/{name}"] for name in MEANS)),
+            tuple(tensors[f"hidden/{number}"] for number in range(layers + 1)),
+            tuple(graphs),
+        )
+
+
+MEANS = ("centre", "cameras", "means")
+GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 
 def camera_ids(camids: Any, rows: int, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from .nformer import NFormer
-from .prior import Prior
+from .prior import Prior, PriorGallery
 
 
 class PriorNFormer(NFormer):
@@ -59,6 +59,10 @@ class PriorNFormer(NFormer):
         """Whether camera ids matter at test time."""
         return self.prior.settings.uses_cameras
 
+    def start(self, gallery: Tensor, camids: Tensor) -> PriorGallery:
+        """Return a gallery as the prior refines it, kept for queries."""
+        return self.prior.gallery(gallery, camids, neighbours=self.neighbours)
+
     def before(
         self,
         gallery: Tensor,
@@ -67,9 +71,10 @@ class PriorNFormer(NFormer):
         query_camids: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Return the prior's rows of queries and gallery."""
-        return self.prior.refine(
-            gallery, gallery_camids, query, query_camids, neighbours=self.neighbours
-        )
+        started, asking = self.start(gallery, gallery_camids), None
+        if query is not None and query_camids is not None:
+            asking = self.prior.query(started, query, query_camids)
+        return asking, started.hidden[-1]
 
     @torch.no_grad()
     def after(self, rows: Tensor, refined: Tensor) -> Tensor:
