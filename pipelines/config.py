@@ -66,6 +66,16 @@ class ExtractConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """`nformer pack`."""
+
+    height: int = BackboneConfig.height
+    width: int = BackboneConfig.width
+    workers: int = -1
+    on_bad_image: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
 class NFormerConfig:
     """`nformer train-nformer` (paper, sections 3.2 to 3.4)."""
 
@@ -114,7 +124,8 @@ class EvaluateConfig:
 
     protocol: Literal["isolated", "joint"] = "isolated"
     rerank: tuple[str, ...] = ()  # "kr", …
-    refine: tuple[str, ...] = ("nformer",)
+    refine: tuple[str, ...] = ("nformer",)  # "auto": what held-out training identities recommend
+    camera_aware: Literal["auto", "on", "off"] = "auto"  # whether NFormer may use camera ids here
     neighbours: int = 0  # 0: as the model was trained
     landmarks: Literal["random", "kmeans", "farthest"] = "random"
     landmark_draws: int = 1
@@ -134,6 +145,7 @@ class EvaluateConfig:
 SECTIONS: dict[str, type] = {
     "backbone": BackboneConfig,
     "extract": ExtractConfig,
+    "pack": PackConfig,
     "nformer": NFormerConfig,
     "evaluate": EvaluateConfig,
 }

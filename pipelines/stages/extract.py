@@ -18,15 +18,14 @@ from ..artifacts.run import Run
 from ..config import ExtractConfig, as_table
 from ..data.augment import normalise
 from ..data.batches import BatchLoader, ordered_batches
-from ..data.catalog import open_dataset
 from ..data.dataset import Dataset, Sample
-from ..data.images import ImageFiles, ImageSource
 from ..device import choose_device
 from ..errors import BadInput
 from ..models.embedder import Embedder
 from ..progress import Progress, Silent
 from ..training.overlap import one_behind
 from ..training.precision import DTYPES, choose_precision
+from .images import Sources, dataset_facts, find_dataset, image_sources, skipped_text
 
 ARTIFACT = "embeddings.h5"
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from
@@ -48,7 +47,7 @@ def extract(
     dataset, root: the data set; None: the one that the backbone was trained on, where it was.
     """
     backbone_file = run.artifact("backbone.pt")
-    data = find_dataset(run, dataset, root)
+    data = find_dataset(run, dataset, root, progress)
     wanted = Manifest(
         ARTIFACT,
         "extract",
@@ -64,9 +63,8 @@ def extract(
     precision = choose_precision(config.amp, chosen)
     backbone, facts = load_backbone(backbone_file)
     embedder = Embedder(backbone, device=chosen, dtype=DTYPES[precision], flip=config.flip)
-    work = Extraction(
-        data, embedder, config, progress, height=facts["height"], width=facts["width"]
-    )
+    sources = image_sources(run, data, progress, height=facts["height"], width=facts["width"])
+    work = Extraction(data, sources, embedder, config, progress)
     work.resume_in(run.scratch(ARTIFACT), key=text_digest(wanted.to_json()))
     work.embed_all()
     with run.writing(wanted) as (temporary, recorded):
@@ -82,15 +80,13 @@ class Extraction:
     def __init__(
         self,
         dataset: Dataset,
+        sources: Sources,
         embedder: Embedder,
         config: ExtractConfig,
         progress: Progress,
-        *,
-        height: int,
-        width: int,
     ) -> None:
-        self.dataset, self.embedder, self.config = dataset, embedder, config
-        self.progress, self.size = progress, (height, width)
+        self.dataset, self.sources, self.embedder = dataset, sources, embedder
+        self.config, self.progress = config, progress
         self.skipped: dict[str, str] = {}
         self.seconds = 0.0
         self.embedded = 0
@@ -124,7 +120,7 @@ class Extraction:
             )
 
     def _embed_chunk(self, path: Path, samples: Sequence[Sample], rows: range, task: Any) -> None:
-        source = image_source(self.dataset, [samples[row].name for row in rows], *self.size)
+        source = self.sources([samples[row].name for row in rows])
         pinned = self.embedder.device.type == "cuda"
         policy = self.config.on_bad_image
         loader = BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pinned)
@@ -202,36 +198,3 @@ def embed_rows(
 def chunks(samples: Sequence[Sample]) -> Iterator[range]:
     """Yield the rows of a split, `CHUNK` at a time."""
     return ordered_batches(len(samples), CHUNK)
-
-
-def image_source(dataset: Dataset, names: Sequence[str], height: int, width: int) -> ImageSource:
-    """Return what reads a data set's images at one size."""
-    return ImageFiles(dataset.root, names, height=height, width=width)
-
-
-def find_dataset(run: Run, dataset: str | None, root: str | Path | None) -> Dataset:
-    """Return the data set asked for, or else the one that the run's backbone was trained on."""
-    facts = run.facts("backbone.pt")
-    name = dataset or facts["dataset"]
-    if root is None and name != facts["dataset"]:
-        raise BadInput(f"--root is needed: the backbone was trained on {facts['dataset']}")
-    options = facts.get("options", {}) if name == facts["dataset"] else {}
-    return open_dataset(name, root or facts["root"], options)
-
-
-def dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    """Return what a manifest records of a data set, to find it again."""
-    return {
-        "dataset": dataset.name,
-        "root": str(dataset.root.resolve()),
-        "options": dict(dataset.options),
-        "images": {split: len(dataset.split(split)) for split in dataset.filled_splits()},
-        "cameras_known": dataset.has_cameras,
-    }
-
-
-def skipped_text(skipped: dict[str, str]) -> str:
-    """Return a warning that counts and lists images that were left out."""
-    listed = "; ".join(f"{name} ({reason})" for name, reason in list(skipped.items())[:5])
-    rest = f"; and {len(skipped) - 5} more, in the manifest" if len(skipped) > 5 else ""
-    return f"{len(skipped)} images could not be read and were left out: {listed}{rest}"

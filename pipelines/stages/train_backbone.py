@@ -27,7 +27,8 @@ from ..training.overlap import one_behind
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
 from ..training.weights import start_from, weights_digest
-from .extract import dataset_facts, embed_rows, image_source, skipped_text
+from .extract import embed_rows
+from .images import dataset_facts, image_sources, skipped_text
 
 ARTIFACT = "backbone.pt"
 STAGE = "train-backbone"
@@ -51,7 +52,7 @@ def train_backbone(
     options: of the data set's reader, such as `combine_all` for MSMT17.
     An interrupted training goes on by itself from its last whole epoch.
     """
-    data = open_dataset(dataset, root, options)
+    data = open_dataset(dataset, root, options, progress=progress)
     train = data.split("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
     require_identities(
@@ -104,9 +105,10 @@ class Training:
     ) -> None:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
+        size = {"height": config.height, "width": config.width}
+        self.sources = image_sources(run, data, progress, **size)
         self.loader = self._loader("train", config.on_bad_image)
         self.steps = 0  # updates made so far
-        self.images = 0  # trained on since this process began
         self.seconds = 0.0
 
     def run_epochs(self, *, key: str) -> None:
@@ -125,9 +127,11 @@ class Training:
         planned = len(self.trainer.batches(0))
         with (
             TrainLog(self.run.path(LOG), STAGE, after=self.steps) as log,
-            self.progress.task("train backbone", self.config.epochs * planned, "steps") as task,
+            self.progress.task(
+                "train backbone", self.config.epochs * planned * self.config.batch, "images"
+            ) as task,
         ):
-            task.advance(first * planned)
+            task.advance(first * planned * self.config.batch)
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch, log, task, planned)
                 save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
@@ -148,13 +152,11 @@ class Training:
             self.steps += 1
             figures = {name: require_finite(losses[name], self.steps) for name in LOSSES}
             log.write(self.steps, epoch=epoch + 1, **figures, lr=losses["lr"])
-            self.images += self.config.batch
-            rate = self.images / (self.seconds + time.perf_counter() - start)
             step = int(counted < planned)  # epochs differ by a few steps: count as planned
             counted += step
             shown = f"{epoch + 1}/{self.config.epochs}"
-            task.advance(step, epoch=shown, loss=figures["loss"], rate=rate)
-        task.advance(planned - counted)
+            task.advance(step * self.config.batch, epoch=shown, loss=figures["loss"])
+        task.advance((planned - counted) * self.config.batch)
         self.seconds += time.perf_counter() - start
         if self.config.eval_every and (epoch + 1) % self.config.eval_every == 0:
             self._evaluate(epoch + 1, log)
@@ -181,8 +183,7 @@ class Training:
         return Embeddings(features, np.array(pids), np.array(camids), names)
 
     def _loader(self, split: str, policy: Any) -> BatchLoader:
-        names = [sample.name for sample in self.data.split(split)]
-        source = image_source(self.data, names, self.config.height, self.config.width)
+        source = self.sources([sample.name for sample in self.data.split(split)])
         pin = self.trainer.device.type == "cuda"
         return BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pin)
 

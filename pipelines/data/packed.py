@@ -1,0 +1,83 @@
+"""Images decoded and resized once, in one file: a batch is then a copy of memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BadInput
+from ..progress import Task
+from .batches import BatchLoader, ordered_batches
+from .images import ImageSource, UnreadableImage
+
+BATCH = 64
+
+
+class PackedFile:
+    """An images.h5, mapped into memory. `images` gives some of it by name."""
+
+    def __init__(self, path: Path) -> None:
+        import h5py
+
+        self.path = path
+        with h5py.File(path, "r") as file:
+            pixels = file["images"]
+            listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
+            offset, shape = pixels.id.get_offset(), pixels.shape
+        self.place = {name: row for row, name in enumerate(listed)}
+        self.reasons = {
+            name: reason for name, reason in zip(listed, reasons, strict=True) if reason
+        }
+        self.pixels = np.memmap(path, np.uint8, "r", offset, shape)
+
+    def images(self, names: Sequence[str]) -> "PackedImages":
+        """Return the images of these names; BadInput when one is not there."""
+        missing = [name for name in names if name not in self.place]
+        if missing:
+            raise BadInput(f"{self.path} does not hold {missing[0]}; pack again: nformer pack")
+        return PackedImages(self, names)
+
+
+class PackedImages:
+    """Some images of a packed file, with the pixels that `ImageFiles` gives. Safe among threads.
+
+    Reading one is a copy of mapped memory, which does not hold Python's lock.
+    """
+
+    def __init__(self, file: PackedFile, names: Sequence[str]) -> None:
+        self.file, self.names = file, names
+        self.height, self.width = int(file.pixels.shape[1]), int(file.pixels.shape[2])
+
+    def read(self, row: int) -> np.ndarray:
+        """Return image `row`, [height, width, 3] uint8."""
+        name = self.names[row]
+        if name in self.file.reasons:
+            raise UnreadableImage(name, self.file.reasons[name])
+        return np.asarray(self.file.pixels[self.file.place[name]])
+
+
+def write_packed(path: Path, loader: BatchLoader, task: Task) -> dict[str, str]:
+    """Write every image of a loader's source to `path`; return those that could not be read.
+
+    With the loader's policy "skip" these are kept as a name and a reason, without pixels.
+    """
+    import h5py
+
+    source: ImageSource = loader.source
+    count = len(source.names)
+    text = h5py.string_dtype()
+    with h5py.File(path, "w") as file:
+        # Contiguous and allocated at once, so that readers can map it.
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_layout(h5py.h5d.CONTIGUOUS)
+        plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        space = h5py.h5s.create_simple((count, source.height, source.width, 3))
+        h5py.h5d.create(file.id, b"images", h5py.h5t.NATIVE_UINT8, space, plist)
+        pixels = file["images"]
+        for batch in loader.iterate(ordered_batches(count, BATCH)):
+            pixels[batch.rows] = batch.images.permute(0, 2, 3, 1).numpy()
+            task.advance(len(batch.rows))
+        reasons = [loader.skipped.get(name, "") for name in source.names]
+        file.create_dataset("names", data=np.array(source.names, object), dtype=text)
+        file.create_dataset("reasons", data=np.array(reasons, object), dtype=text)
+    return dict(loader.skipped)

@@ -1,0 +1,202 @@
+"""the data set's files -> what was found, what differs from the published, and what is wrong"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.batches import default_workers
+from ..data.catalog import count_differences, entry, open_dataset
+from ..data.dataset import Dataset, Sample, file_size
+from ..data.images import UnreadableImage, read_image
+from ..embeddings import SPLITS
+from ..errors import BadInput
+from ..progress import Progress, Silent
+
+SHOWN = 20  # names in a finding; the rest is counted
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a check found: `level` is "error" or "warning"; `names` are of images."""
+
+    level: str
+    what: str
+    names: tuple[str, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found; `splits` maps to images, identities, cameras and the published."""
+
+    dataset: str
+    root: str
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    junk: int = 0
+    cameras_known: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that must be mended."""
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the report as a JSON-able table."""
+        return {**asdict(self), "ok": not self.errors}
+
+
+def check_data(
+    dataset: str,
+    *,
+    root: str | Path,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = Silent(),
+) -> DataReport:
+    """Read a data set, decode every image, and report; a layout that cannot be read is an error.
+
+    Raises:
+        BadInput: an unknown name of a data set.
+    """
+    name = entry(dataset).name
+    try:
+        data = open_dataset(name, root, options, progress=progress)
+    except BadInput as error:
+        return DataReport(name, str(root), findings=(Finding("error", str(error)),))
+    findings = [
+        *(Finding("warning", text) for text in (*data.notices, *count_differences(data))),
+        *_missing_splits(data),
+        *_unreadable(data, progress),
+        *_same_content(data, progress),
+        *_same_people(data),
+        *_without_match(data),
+    ]
+    return DataReport(
+        name,
+        str(data.root),
+        splits={split: _counts(data, split) for split in data.filled_splits()},
+        junk=data.junk,
+        cameras_known=data.has_cameras,
+        findings=tuple(findings),
+    )
+
+
+def _counts(data: Dataset, split: str) -> dict[str, Any]:
+    published = entry(data.name).counts.get(split)
+    found = data.counts(split)._asdict()
+    return {**found, "published": published._asdict() if published else None}
+
+
+def _missing_splits(data: Dataset) -> Iterator[Finding]:
+    missing = [split for split in SPLITS if not data.splits.get(split)]
+    if missing:
+        yield Finding("warning", f"no {' and no '.join(missing)} images")
+    if not data.has_cameras:
+        yield Finding("warning", "no camera is known: matches from the same camera count as well")
+
+
+def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
+    """Decode every image; yield the unreadable, grouped by reason."""
+    found: dict[str, list[str]] = defaultdict(list)
+    samples = [sample for split in data.filled_splits() for sample in data.split(split)]
+    with (
+        ThreadPoolExecutor(default_workers()) as pool,
+        progress.task("decode", len(samples), "images") as task,
+    ):
+        for sample, reason in zip(samples, pool.map(_reason(data.root), samples), strict=True):
+            if reason:
+                found[reason].append(sample.name)
+            task.advance()
+    for reason, names in sorted(found.items()):
+        yield _finding("error", f"cannot be read: {reason}", names)
+
+
+def _reason(root: Path) -> Any:
+    def reason(sample: Sample) -> str:
+        try:
+            read_image(root / sample.name)
+        except UnreadableImage as error:
+            return error.reason
+        return ""
+
+    return reason
+
+
+def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
+    """Find files of the same bytes; only files of the same size are read again."""
+    by_size: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for split in data.filled_splits():
+        for sample in data.split(split):
+            by_size[file_size(data.root / sample.name)].append((split, sample.name))
+    suspects = [
+        pair for size, pairs in by_size.items() if size > 0 and len(pairs) > 1 for pair in pairs
+    ]
+    groups: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+    with progress.task("compare", len(suspects), "files") as task:
+        for split, name in suspects:
+            groups[_content_digest(data.root / name)].append((split, name))
+            task.advance()
+    across: list[str] = []
+    within: list[str] = []
+    for pairs in groups.values():
+        if len(pairs) < 2:
+            continue
+        splits = {split for split, _ in pairs}
+        text = " = ".join(name for _, name in pairs)
+        (across if "train" in splits and len(splits) > 1 else within).append(text)
+    if across:
+        yield _finding("error", "the same content in train and in test", sorted(across))
+    if within:
+        yield _finding("warning", "the same content twice", sorted(within))
+
+
+def _content_digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:  # reported as unreadable; equal to no other
+        return str(path).encode()
+
+
+def _same_people(data: Dataset) -> Iterator[Finding]:
+    people = {
+        split: {sample.pid for sample in data.splits.get(split, ())} - {data.distractor}
+        for split in SPLITS
+    }
+    both = sorted(people["train"] & (people["query"] | people["gallery"]))
+    if both and not data.train_apart:
+        yield _finding("error", "identities in train and in test", [str(pid) for pid in both])
+
+
+def _without_match(data: Dataset) -> Iterator[Finding]:
+    """Find identities seen by one camera only, and queries that the gallery cannot answer."""
+    cameras: dict[tuple[bool, int], set[int]] = defaultdict(set)
+    for split in SPLITS:
+        for sample in data.splits.get(split, ()):
+            cameras[split == "train", sample.pid].add(sample.camid)
+    for training, where in ((True, "train"), (False, "test")):
+        alone = [
+            str(pid)
+            for (trained, pid), seen in sorted(cameras.items())
+            if trained == training and len(seen) == 1 and pid != data.distractor
+        ]
+        if alone and data.has_cameras:
+            yield _finding("warning", f"identities of one camera only, in {where}", alone)
+    answers: dict[int, set[int]] = defaultdict(set)
+    for sample in data.splits.get("gallery", ()):
+        answers[sample.pid].add(sample.camid)
+    lost = [
+        sample.name
+        for sample in data.splits.get("query", ())
+        if not (answers[sample.pid] - {sample.camid} if data.has_cameras else answers[sample.pid])
+    ]
+    if lost:
+        yield _finding("warning", "queries without a match in the gallery", lost)
+
+
+def _finding(level: str, what: str, names: Sequence[str]) -> Finding:
+    return Finding(level, what, tuple(names[:SHOWN]), len(names))

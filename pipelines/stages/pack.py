@@ -1,0 +1,62 @@
+"""the data set's images -> images.h5, decoded and resized"""
+
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..config import PackConfig, as_table
+from ..data.batches import BatchLoader
+from ..data.catalog import open_dataset
+from ..data.dataset import Dataset
+from ..data.images import ImageFiles
+from ..data.packed import write_packed
+from ..progress import Progress, Silent
+from .images import PACKED, dataset_facts, skipped_text
+
+EXECUTION_ONLY = ("workers",)
+
+
+def pack(
+    run: Run,
+    dataset: str,
+    *,
+    root: str | Path,
+    config: PackConfig = PackConfig(),
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+    options: dict[str, Any] | None = None,
+) -> Path:
+    """Decode and resize every image once; return the path of images.h5.
+
+    Training and extraction in the same run read it instead of the files while the list of files
+    (names, labels, sizes) and the image size are those that it was made from.
+    """
+    data = open_dataset(dataset, root, options, progress=progress)
+    wanted = Manifest(
+        PACKED,
+        "pack",
+        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY},
+        {"image list": data.digest()},
+        facts=dataset_facts(data),
+    )
+    if run.is_current(wanted, overwrite=overwrite):
+        progress.message(f"{run.path(PACKED)} is up to date")
+        return run.path(PACKED)
+    source = ImageFiles(data.root, all_names(data), height=config.height, width=config.width)
+    loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
+    with (
+        run.writing(wanted) as (path, facts),
+        progress.task("pack", len(source.names), "images") as task,
+    ):
+        skipped = write_packed(path, loader, task)
+        facts.update(skipped=skipped)
+    if skipped:
+        progress.warn(skipped_text(skipped))
+    return run.path(PACKED)
+
+
+def all_names(data: Dataset) -> list[str]:
+    """Return the names of every split's images, once each."""
+    names = [sample.name for split in data.filled_splits() for sample in data.split(split)]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,109 @@
+"""embeddings.h5 -> runs with fewer gallery images of each identity (the paper's Table 3)"""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from ..seeding import numpy_generator
+
+EMBEDDINGS, NFORMER = "embeddings.h5", "nformer.pt"
+
+
+def subsample(
+    run: Run,
+    images_per_identity: Sequence[int],
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> list[Path]:
+    """Write a run below `run` for each number: RUN/images-per-identity-05 and so on.
+
+    Each holds embeddings.h5 with at most so many gallery images of each identity, all queries,
+    training images and distractors, and a copy of nformer.pt where there is one: `nformer evaluate`
+    works on it as on any run. Smaller subsets lie within larger ones.
+
+    Raises:
+        MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
+        BadInput: a number below 1.
+    """
+    if not images_per_identity or min(images_per_identity) < 1:
+        raise BadInput("--images-per-identity: wanted whole numbers from 1, as in 5,10,15,20")
+    run.artifact(EMBEDDINGS)
+    gallery = load_embeddings(run.path(EMBEDDINGS), "gallery")
+    order = drawing_order(gallery.pids, seed)
+    folders = []
+    for number in images_per_identity:
+        target = Run(run.folder / f"images-per-identity-{number:02d}")
+        kept = kept_rows(gallery.pids, order, number)
+        _write_embeddings(run, target, gallery.select(kept), number, seed, overwrite)
+        _copy_model(run, target, overwrite)
+        progress.message(f"{target.folder}: {len(kept):,} of {len(gallery):,} gallery images")
+        folders.append(target.folder)
+    return folders
+
+
+def drawing_order(pids: np.ndarray, seed: int) -> np.ndarray:
+    """Return each row's place, from 0, in its identity's random order: [N] int64."""
+    generator = numpy_generator(seed, "subsample")
+    shuffled = generator.permutation(len(pids))
+    by_pid = shuffled[np.argsort(pids[shuffled], kind="stable")]
+    sorted_pids = pids[by_pid]
+    first = np.flatnonzero(np.r_[True, sorted_pids[1:] != sorted_pids[:-1]])
+    counts = np.diff(np.r_[first, len(pids)])
+    places = np.empty(len(pids), np.int64)
+    places[by_pid] = np.arange(len(pids)) - np.repeat(first, counts)
+    return places
+
+
+def kept_rows(pids: np.ndarray, order: np.ndarray, number: int) -> np.ndarray:
+    """Return the rows to keep, sorted: the first `number` of each identity, and pid 0 whole."""
+    return np.flatnonzero((order < number) | (pids == 0))
+
+
+def _write_embeddings(
+    run: Run, target: Run, gallery: Embeddings, number: int, seed: int, overwrite: bool
+) -> None:
+    manifest = run.manifest(EMBEDDINGS)
+    assert manifest is not None  # checked by the caller
+    wanted = Manifest(
+        EMBEDDINGS,
+        "subsample",
+        {"images_per_identity": number, "seed": seed},
+        {f"../{EMBEDDINGS}": manifest.sha256},
+        facts=manifest.facts,
+    )
+    if target.is_current(wanted, overwrite=overwrite):
+        return
+    with open_embeddings(run.path(EMBEDDINGS)) as file:
+        others = [split for split in splits_in(file) if split != "gallery"]
+    splits: dict[str, Any] = {
+        split: load_embeddings(run.path(EMBEDDINGS), split) for split in others
+    }
+    with target.writing(wanted) as (path, _):
+        dataset = str(manifest.facts.get("dataset", ""))
+        save_embeddings(path, **splits, gallery=gallery, dataset=dataset)
+
+
+def _copy_model(run: Run, target: Run, overwrite: bool) -> None:
+    """Copy nformer.pt: its manifest says that it was made from the whole run's."""
+    manifest = run.manifest(NFORMER)
+    if manifest is None:
+        return
+    run.artifact(NFORMER)
+    inputs = {f"../{NFORMER}": manifest.sha256}
+    wanted = dataclasses.replace(manifest, stage="subsample", inputs=inputs)
+    if target.is_current(wanted, overwrite=overwrite):
+        return
+    with target.writing(wanted) as (path, _):
+        shutil.copyfile(run.path(NFORMER), path)

@@ -1,0 +1,71 @@
+"""Subsets have so many gallery images of each identity, nested, and can be evaluated."""
+
+import numpy as np
+import pytest
+
+from pipelines import Run, load_embeddings, save_embeddings
+from pipelines.artifacts.manifest import Manifest
+from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput, MissingArtifact
+from pipelines.stages.subsample import drawing_order, kept_rows, subsample
+
+PIDS = np.repeat([0, 3, 5, 9], [6, 4, 1, 7])
+
+
+def split(pids):
+    rows = np.arange(len(pids), dtype=np.float32)
+    return Embeddings(np.stack([rows, rows + 1], axis=1), pids, rows % 3)
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path)
+    with run.writing(Manifest("embeddings.h5", "test", {}, {}, facts={"dataset": "x"})) as (
+        path,
+        _,
+    ):
+        save_embeddings(path, train=split(PIDS), query=split([3, 5, 9]), gallery=split(PIDS))
+    return run
+
+
+def test_each_row_has_its_place_in_its_identity():
+    order = drawing_order(PIDS, 0)
+    for pid in np.unique(PIDS):
+        assert sorted(order[pid == PIDS]) == list(range((pid == PIDS).sum()))
+
+
+def test_kept_are_so_many_of_each_and_every_distractor():
+    kept = kept_rows(PIDS, drawing_order(PIDS, 0), 2)
+    assert np.bincount(PIDS[kept]).tolist() == [6, 0, 0, 2, 0, 1, 0, 0, 0, 2]
+    assert sorted(kept) == list(kept)
+
+
+def test_subsets_are_runs_nested_in_each_other(run):
+    small, large = subsample(run, [2, 5])
+    assert (small.name, large.name) == ("images-per-identity-02", "images-per-identity-05")
+    names = [
+        set(load_embeddings(folder / "embeddings.h5", "gallery").names) for folder in (small, large)
+    ]
+    assert names[0] < names[1]
+    assert Run(small).artifact("embeddings.h5").exists()
+    assert len(load_embeddings(small / "embeddings.h5", "query")) == 3
+    assert len(load_embeddings(small / "embeddings.h5", "train")) == len(PIDS)
+
+
+def test_another_seed_draws_others(run):
+    assert not np.array_equal(drawing_order(PIDS, 0), drawing_order(PIDS, 1))
+
+
+def test_a_subset_goes_stale_with_what_it_was_drawn_from(run):
+    (folder,) = subsample(run, [2])
+    with run.writing(Manifest("embeddings.h5", "test", {"other": 1}, {})) as (path, _):
+        save_embeddings(path, query=split([3]), gallery=split(PIDS[1:]))
+    assert Run(folder).changed_inputs("embeddings.h5") == ["../embeddings.h5"]
+
+
+def test_wrong_numbers_and_missing_embeddings_are_refused(run, tmp_path):
+    for numbers in ([], [0], [5, -1]):
+        with pytest.raises(BadInput, match="wanted whole numbers from 1"):
+            subsample(run, numbers)
+    with pytest.raises(MissingArtifact, match="nformer extract"):
+        subsample(Run(tmp_path / "none"), [5])
