@@ -42,7 +42,7 @@ def main() -> None:
     module, case, arguments = json.loads(sys.stdin.read())
     function = getattr(import_module(f".{module}", __package__), case)
     figures = function(**arguments)
-    print(json.dumps({**figures, "rss": peak_rss()}))
+    print(json.dumps({"rss": peak_rss(), **figures}))
 
 
 def peak_rss() -> float:

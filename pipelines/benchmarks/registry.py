@@ -11,6 +11,7 @@ BENCHMARKS = {
     "nformer": "inference, training steps and new queries against a dense implementation",
     "nformer-million": "a million embeddings on an approximate graph",
     "search": "finding a person with a picture: cold start, one more, a gallery of a million",
+    "retrieval": "search, scoring and re-ranking against dense NumPy and FAISS",
 }
 
 
