@@ -17,11 +17,12 @@ def answer_table(answer: "Answer", result: "SearchResult") -> Table:
     table = Table(box=box.SIMPLE, title=escape(answer.query), title_justify="left")
     table.caption = escape("\n".join(filter(None, [verdict(answer, result), listened(answer)])))
     table.caption_justify = "left"
-    columns = ("rank", "name", "pid", "camera", "similarity", "lent")
-    for column in columns[: 6 if result.refined else 5]:
+    columns = ("rank", "name", "pid", "camera", "similarity", "before", "lent")
+    for column in columns[: 7 if result.refined else 5]:
         table.add_column(column, justify="left" if column == "name" else "right", overflow="fold")
     for hit in answer.hits:
         labels = [str(label) if label >= 0 else "–" for label in (hit.pid, hit.camid)]
-        lent = [f"{hit.weight:.1%}" if hit.weight > 0 else "–"] if result.refined else []
-        table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *lent)
+        lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"
+        more = [f"{hit.before:.3f}", lent] if result.refined else []
+        table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *more)
     return table

@@ -24,7 +24,9 @@ def command(
     ] = "",
     threshold: Annotated[
         str,
-        typer.Option(metavar="auto|NUMBER", help="A similarity below which nobody is there."),
+        typer.Option(
+            metavar="auto|NUMBER", help="Similarity before refinement below which nobody is there."
+        ),
     ] = "",
     false_accept: Annotated[
         float, typer.Option(help="Share of strangers that --threshold auto accepts.")

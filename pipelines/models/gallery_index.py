@@ -38,6 +38,13 @@ class GalleryIndex:
         """The width of the embeddings."""
         return int(self.rows.shape[1])
 
+    @property
+    def plain(self) -> Tensor:
+        """The rows before refinement, [G, d] of length 1."""
+        if self.state is None:
+            return self.rows
+        return self.state.hidden[0] if self.state.start is None else self.state.start.rows
+
 
 def build_index(
     gallery: Embeddings, model: NFormer | None, *, marks: Tensor | None = None, seed: int = 0
@@ -86,11 +93,17 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
     return GalleryIndex(_ranked(state), state, *labels)
 
 
+def plain_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
+    """Return queries [Q, d] of length 1 before refinement."""
+    check_widths(queries.features, index.rows)
+    return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
+
+
 def refined_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
     """Return queries [Q, d] of length 1 as they are compared, each on its own."""
-    check_widths(queries.features, index.rows)
+    plain = plain_queries(index, queries)
     if index.state is None:
-        return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
+        return plain
     refined = refine_queries(index.state, queries).features
     return functional.normalize(torch.from_numpy(refined))
 
@@ -98,6 +111,15 @@ def refined_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
 def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
     """Return the `top` most similar items of refined queries: cosine and rows, [Q, top]."""
     return nearest_of(queries, index.rows, top)
+
+
+def nearest_plain(index: GalleryIndex, plain: Tensor) -> Tensor:
+    """Return the largest similarity of each query with any item, both before refinement: [Q].
+
+    Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
+    that it comes nearest to, and nearly all reach a similarity of 1 there.
+    """
+    return nearest_of(plain, index.plain, 1)[0][:, 0]
 
 
 def _ranked(state: GalleryState) -> Tensor:

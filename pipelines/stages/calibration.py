@@ -1,19 +1,14 @@
 """When is nobody there? Similarities of strangers to a gallery, from training identities."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..models.gallery_index import build_index, nearest_plain, plain_queries
 from ..seeding import numpy_generator
 from ..training.held_out import split_identities
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..models.nformer import NFormer
 
 MOST = 20_000  # training rows used: whole identities, drawn with the seed
 FEWEST = 8  # identities of strangers that are worth a calibration
@@ -53,32 +48,22 @@ class Calibration:
         return float((np.asarray(self.friends) >= threshold).mean())
 
 
-def calibrate(
-    train: Embeddings,
-    model: "NFormer | None",
-    *,
-    marks: "Tensor | None",
-    held_out: dict[str, Any],
-    seed: int,
-) -> Calibration | None:
-    """Search a gallery of training identities with pictures of others, and of its own.
+def calibrate(train: Embeddings, *, seed: int) -> Calibration | None:
+    """Search a gallery of half of the training identities with pictures of the others, and its own.
 
-    The strangers are the identities that NFormer's training held out, or else half of all.
-    None where the training identities are too few.
+    Similarities are those before refinement. None where the training identities are too few.
     """
-    known, strangers = _strangers(train, held_out, seed)
+    known, strangers = _strangers(train, seed)
     if known is None or strangers is None:
         return None
     asking = _one_of_each(known, seed)
     if not asking.any():
         return None
-    from ..models.gallery_index import build_index, most_similar, refined_queries
-
     gallery = known.select(~asking)
-    index = build_index(gallery, model, marks=marks, seed=seed)
+    index = build_index(gallery, None)
 
     def best(items: Embeddings) -> np.ndarray:
-        return most_similar(index, refined_queries(index, items), 1)[0][:, 0].numpy()
+        return nearest_plain(index, plain_queries(index, items)).numpy()
 
     return Calibration(
         _quantiles(best(strangers)),
@@ -99,15 +84,7 @@ def some_identities(train: Embeddings, *, most: int, seed: int) -> Embeddings:
     return train.select(np.isin(train.pids, pids[chosen]))
 
 
-def _strangers(
-    train: Embeddings, held_out: dict[str, Any], seed: int
-) -> tuple[Embeddings | None, Embeddings | None]:
-    if "held_out" in held_out:
-        rest, apart = split_identities(
-            train, share=held_out["held_out"], seed=held_out.get("seed", 0)
-        )
-        if apart is not None and len(np.unique(apart.pids)) >= FEWEST:
-            return rest, apart
+def _strangers(train: Embeddings, seed: int) -> tuple[Embeddings | None, Embeddings | None]:
     if len(np.unique(train.pids)) < 2 * FEWEST:
         return None, None
     return split_identities(train, share=0.5, seed=seed)

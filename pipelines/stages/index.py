@@ -63,10 +63,7 @@ def index_gallery(
         if refiner is not None and train is not None:
             marks = refine_gallery(refiner, train, seed=seed).marks
         index = build_index(gallery, refiner, marks=marks, seed=seed)
-        held_out = _held_out(run, model)
-        found = None
-        if train is not None:
-            found = calibrate(train, refiner, marks=marks, held_out=held_out, seed=seed)
+        found = calibrate(train, seed=seed) if train is not None else None
         _tell(found, progress)
         facts = run.facts("embeddings.h5")
         meta = {
@@ -206,11 +203,6 @@ def _training_identities(source: Path, seed: int) -> Embeddings | None:
     return some_identities(train, most=MOST, seed=seed) if len(train) else None
 
 
-def _held_out(run: Run, model: str | Path | None) -> dict[str, Any]:
-    manifest = None if model is not None else run.manifest("nformer.pt")
-    return {} if manifest is None else manifest.config
-
-
 def _tell(found: Calibration | None, progress: Progress) -> None:
     if found is None:
         progress.warn(
@@ -222,7 +214,8 @@ def _tell(found: Calibration | None, progress: Progress) -> None:
     threshold = found.threshold(rate)
     progress.message(
         f"calibrated on {found.stranger_count} pictures of strangers against {found.gallery}: "
-        f"similarity {threshold:.3f} accepts {found.false_accepts(threshold):.1%} of them, and "
+        f"similarity {threshold:.3f} before refinement accepts "
+        f"{found.false_accepts(threshold):.1%} of them, and "
         f"{found.accepts(threshold):.1%} of {found.friend_count} pictures of people who are there"
     )
 

@@ -22,13 +22,18 @@ LISTENED = 5  # neighbours named for each query
 
 @dataclass(frozen=True)
 class Hit:
-    """One gallery item found. weight: the share of attention that the query gave it."""
+    """One gallery item found.
+
+    similarity: cosine of the refined embeddings, and `before` of the embeddings as they came.
+    weight:     the share of attention that the query gave it.
+    """
 
     rank: int
     name: str
     pid: int
     camid: int
     similarity: float
+    before: float
     weight: float
 
 
@@ -36,13 +41,15 @@ class Hit:
 class Answer:
     """What was found for one query.
 
-    nobody:   True when the best item does not reach the threshold; None without a threshold.
+    nearest:  the largest similarity with any item before refinement, which tells strangers.
+    nobody:   True when that does not reach the threshold; None without a threshold.
     listened: the gallery items that refined the query, with their shares of its attention.
     own:      the share of attention that the query kept for itself.
     """
 
     query: str
     hits: list[Hit]
+    nearest: float
     nobody: bool | None
     listened: list[tuple[str, float]]
     own: float
@@ -82,8 +89,8 @@ def search_images(
     Each query is refined on its own, as if it were the only one.
 
     crop:          x, y, width, height in pixels of every picture.
-    threshold:     a similarity below which nobody is there; "auto": the one that `false_accepts`
-                   of the strangers in the index's calibration reach.
+    threshold:     a similarity before refinement below which nobody is there; "auto": the one that
+                   `false_accepts` of the strangers in the index's calibration reach.
 
     Raises:
         MissingArtifact, StaleArtifact: index.h5, with the command for it.
@@ -108,6 +115,9 @@ def search_images(
     refined = gallery_index.refined_queries(index, asked.embeddings)
     clock.lap("refine")
     similarity, rows = gallery_index.most_similar(index, refined, top)
+    plain = gallery_index.plain_queries(index, asked.embeddings)
+    nearest = gallery_index.nearest_plain(index, plain).tolist()
+    before = (plain[:, None] * index.plain[rows]).sum(dim=2).tolist()  # [Q, top]
     clock.lap("rank")
     weights = []
     if index.state is not None:
@@ -116,11 +126,12 @@ def search_images(
         _answer(
             index,
             asked.embeddings.names[query],
-            found,
+            list(zip(*found, strict=True)),
             shares=attention_weights.shares_of(weights, query),
+            nearest=nearest[query],
             limit=limit,
         )
-        for query, found in enumerate(zip(similarity.tolist(), rows.tolist(), strict=True))
+        for query, found in enumerate(zip(similarity.tolist(), before, rows.tolist(), strict=True))
     ]
     answers = [
         dataclasses.replace(answer, picture="" if picture is None else str(picture))
@@ -172,9 +183,10 @@ def _limit(
 def _answer(
     index: "GalleryIndex",
     name: str,
-    found: tuple[list[float], list[int]],
+    found: list[tuple[float, float, int]],
     *,
     shares: tuple[float, dict[int, float]],
+    nearest: float,
     limit: float | None,
 ) -> Answer:
     own, lent = shares
@@ -185,11 +197,12 @@ def _answer(
             pid=int(index.pids[row]),
             camid=int(index.camids[row]),
             similarity=round(similarity, 6),
+            before=round(before, 6),
             weight=round(lent.get(row, 0.0), 6),
         )
-        for rank, (similarity, row) in enumerate(zip(*found, strict=True), 1)
+        for rank, (similarity, before, row) in enumerate(found, 1)
     ]
     loudest = sorted(lent, key=lambda row: (-lent[row], row))[:LISTENED]
     listened = [(index.names[row], round(lent[row], 6)) for row in loudest if lent[row] > 0]
-    nobody = None if limit is None else found[0][0] < limit
-    return Answer(name, hits, nobody, listened, round(own, 6))
+    nobody = None if limit is None else nearest < limit
+    return Answer(name, hits, round(nearest, 6), nobody, listened, round(own, 6))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TILE = (96, 192)  # width, height of a picture
 CAPTION, GAP, TEXT = 46, 8, 12
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+LETTERS = 14
 MOST_ANSWERS = 50  # in a montage; a page holds all
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.4 system-ui,sans-serif;margin:1rem auto;
@@ -83,7 +84,7 @@ def summary(result: SearchResult) -> str:
     text = f"{len(result.answers):,} queries among {result.gallery:,} gallery items, {how}"
     if result.threshold is None:
         return text
-    text += f"; nobody below a similarity of {result.threshold:.3f}"
+    text += f"; nobody below a similarity of {result.threshold:.3f} before refinement"
     if result.false_accepts is not None:
         text += f", which {result.false_accepts:.1%} of the strangers in training reach"
     return text
@@ -91,12 +92,11 @@ def summary(result: SearchResult) -> str:
 
 def verdict(answer: Answer, result: SearchResult) -> str:
     """Return whether somebody is there, or "" when nobody asked."""
-    if answer.nobody is None or result.threshold is None or not answer.hits:
+    if answer.nobody is None or result.threshold is None:
         return ""
-    best = answer.hits[0].similarity
     if answer.nobody:
-        return f"nobody here: {best:.3f} < {result.threshold:.3f}"
-    return f"found: {best:.3f} ≥ {result.threshold:.3f}"
+        return f"nobody here: before refinement {answer.nearest:.3f} < {result.threshold:.3f}"
+    return f"somebody is here: before refinement {answer.nearest:.3f} ≥ {result.threshold:.3f}"
 
 
 def person(hit: Hit) -> str:
@@ -105,14 +105,19 @@ def person(hit: Hit) -> str:
     return f"{who}, camera {hit.camid}" if hit.camid >= 0 else who
 
 
+def shortened(name: str) -> str:
+    """Return a name that fits under a picture."""
+    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
+
+
 def _cells(
     result: SearchResult, answer: Answer, crop: Crop | None
 ) -> Iterator[tuple["Image | None", list[str]]]:
     nobody = ["nobody here"] if answer.nobody else []
     name = Path(answer.query).name
-    yield _query(answer, crop), ["query", *nobody, name[:16]]
+    yield _query(answer, crop), ["query", *nobody, shortened(name)]
     for hit in answer.hits:
-        lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")[:16]]
+        lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
         lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
         yield _picture(Path(result.root) / hit.name), lines
 

@@ -46,6 +46,7 @@ def test_ranking_is_that_of_refined_embeddings(indexed):
         assert [hit.rank for hit in answer.hits] == [1, 2, 3, 4, 5]
         found = [hit.similarity for hit in answer.hits]
         np.testing.assert_allclose(found, row[best], atol=2e-6)
+        assert answer.hits[0].before <= answer.nearest + 1e-6
         assert 0 < answer.own <= 1
         assert answer.own + sum(share for _, share in answer.listened) <= 1 + 1e-5
         assert answer.nobody is None
@@ -59,11 +60,16 @@ def test_threshold(indexed):
     run, folder = indexed
     calibrated = search_images(run, [folder / "e.npz"], threshold="auto", false_accepts=0.1)
     assert calibrated.false_accepts == pytest.approx(0.1, abs=0.03)
-    above = [answer.hits[0].similarity >= calibrated.threshold for answer in calibrated.answers]
+    queries, gallery = people(500, 10, 1, 2, "query")["query_features"], GALLERY["gallery_features"]
+    queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    before = queries @ (gallery / np.linalg.norm(gallery, axis=1, keepdims=True)).T
+    nearest = [answer.nearest for answer in calibrated.answers]
+    np.testing.assert_allclose(nearest, before.max(axis=1), atol=1e-6)
+    above = [similarity >= calibrated.threshold for similarity in nearest]
     assert [not answer.nobody for answer in calibrated.answers] == above
     strict = search_images(run, [folder / "e.npz"], threshold=0.999999)
     assert all(answer.nobody for answer in strict.answers)
-    assert verdict(strict.answers[0], strict).startswith("nobody here: 0.")
+    assert verdict(strict.answers[0], strict).startswith("nobody here: before refinement 0.")
     with pytest.raises(BadInput, match=r"--false-accept 0.0001: \d+ strangers calibrate rates fr"):
         search_images(run, [folder / "e.npz"], threshold="auto", false_accepts=0.0001)
     with pytest.raises(BadInput, match="--top 0: at least one item must be asked for"):
@@ -88,11 +94,11 @@ def test_calibration_by_hand():
 def test_strangers_reach_less_than_people_who_are_there():
     rows = people(0, 32, 6, 1, "x")
     train = Embeddings(rows["x_features"], rows["x_pids"], rows["x_camids"])
-    found = calibrate(train, None, marks=None, held_out={"held_out": 0.25}, seed=0)
-    assert found.stranger_count == 8 * 6
+    found = calibrate(train, seed=0)
+    assert (found.stranger_count, found.friend_count, found.gallery) == (16 * 6, 16, 16 * 5)
     assert np.median(found.strangers) < np.median(found.friends)
     few = train.select(train.pids < 15)
-    assert calibrate(few, None, marks=None, held_out={}, seed=0) is None
+    assert calibrate(few, seed=0) is None
 
 
 def test_some_identities_are_whole():
@@ -130,8 +136,8 @@ def test_thresholds_on_the_command_line():
 def shown(tmp_path):
     Image.new("RGB", (30, 60), "red").save(tmp_path / "<q>.png")
     Image.new("RGB", (30, 60), "blue").save(tmp_path / "g.png")
-    hits = [Hit(1, "g.png", 7, 2, 0.9, 0.25), Hit(2, "gone.png", -1, -1, 0.5, 0.0)]
-    answer = Answer("<q>.png", hits, False, [("g.png", 0.25)], 0.75, str(tmp_path / "<q>.png"))
+    hits = [Hit(1, "g.png", 7, 2, 0.9, 0.7, 0.25), Hit(2, "gone.png", -1, -1, 0.5, 0.4, 0.0)]
+    answer = Answer("<q>.png", hits, 0.7, False, [("g.png", 0.25)], 0.75, str(tmp_path / "<q>.png"))
     return SearchResult(2, True, 0.6, 0.01, [answer], str(tmp_path))
 
 
@@ -156,10 +162,10 @@ def test_page(tmp_path, shown):
     assert 'alt="rank 1: g.png"' in text
     assert 'aria-label="rank 2: gone.png: no picture"' in text
     assert "1. id 7, camera 2, 0.900, lent 25.0%" in text
-    assert "found: 0.900 ≥ 0.600" in text
+    assert "somebody is here: before refinement 0.700 ≥ 0.600" in text
     assert summary(shown) == (
-        "1 queries among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600, "
-        "which 1.0% of the strangers in training reach"
+        "1 queries among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600 "
+        "before refinement, which 1.0% of the strangers in training reach"
     )
     with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .html"):
         write_page(shown, tmp_path / "found.txt")
