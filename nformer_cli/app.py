@@ -6,6 +6,8 @@ import typer
 
 from .commands import (
     benchmark,
+    check_data,
+    datasets,
     demo,
     evaluate,
     export_embeddings,
@@ -14,8 +16,10 @@ from .commands import (
     import_nformer,
     index,
     info,
+    pack,
     refine,
     search,
+    subsample,
     train_backbone,
     train_nformer,
 )
@@ -31,6 +35,7 @@ app = typer.Typer(
 
 STAGES = "The data's way"
 FIND = "Find a person with a picture"
+DATA = "Images"
 ELSEWHERE = "Embeddings from and for elsewhere"
 LOOK = "Look and measure"
 
@@ -59,6 +64,10 @@ app.command("extract", rich_help_panel=STAGES)(extract.command)
 app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
 app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
 app.command("refine", rich_help_panel=STAGES)(refine.command)
+app.command("datasets", rich_help_panel=DATA)(datasets.command)
+app.command("check-data", rich_help_panel=DATA)(check_data.command)
+app.command("pack", rich_help_panel=DATA)(pack.command)
+app.command("subsample", rich_help_panel=DATA)(subsample.command)
 app.add_typer(index.index_app, name="index", rich_help_panel=FIND)
 app.command("search", rich_help_panel=FIND)(search.command)
 app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)

@@ -11,6 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
+    from pipelines.stages.check_data import DataReport
     from pipelines.stages.info import ArtifactInfo
 
 
@@ -83,6 +84,59 @@ def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
         cameras = facts["cameras"][split] or "none known"
         people, dropped = facts["identities"][split], facts["dropped"][split]
         table.add_row(split, f"{rows:,}", f"{people:,}", f"{cameras}", f"{dropped:,}")
+    return table
+
+
+def data_table(report: "DataReport") -> Table:
+    """Show a data set's images, identities and cameras, with the published ones beside them."""
+    table = Table(title=escape(f"{report.dataset} at {report.root}"), title_justify="left")
+    for column in ("split", "images", "identities", "cameras"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, counts in report.splits.items():
+        cells = []
+        for key in ("images", "identities", "cameras"):
+            published = counts["published"]
+            differs = published and published[key] != counts[key]
+            cells.append(f"{counts[key]:,}" + (f" [dim]({published[key]:,})[/]" if differs else ""))
+        table.add_row(split, *cells)
+    left_out = f"{report.junk:,} junk images left out; " if report.junk else ""
+    table.caption = left_out + "in brackets: the published count, where it differs"
+    table.caption_justify = "left"
+    return table
+
+
+def findings_table(report: "DataReport") -> Table:
+    """Show what a check found, the errors first."""
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column("level", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for finding in sorted(report.findings, key=lambda finding: finding.level):
+        colour = "red" if finding.level == "error" else "yellow"
+        text = escape(finding.what)
+        if finding.names:
+            rest = finding.count - len(finding.names)
+            listed = escape(", ".join(finding.names)) + (f" and {rest:,} more" if rest else "")
+            text += f" ({finding.count:,})\n[dim]{listed}[/]"
+        table.add_row(f"[{colour}]{finding.level}[/]", text)
+    if not report.errors:
+        table.add_row("[green]good[/]", "no errors")
+    return table
+
+
+def datasets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Show the catalogue: names, published counts, licence and state."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what, where from, and its licence", overflow="fold")
+    table.add_column("images, identities", justify="right")
+    for row in rows:
+        lines = [escape(row["title"]), escape(row["url"]), escape(row["licence"])]
+        about = "\n".join(line for line in lines if line) + f"\n[dim]{escape(row['state'])}[/]"
+        counts = [
+            f"{split} {images:,}, {identities:,}"
+            for split, (images, identities, _) in row["counts"].items()
+        ]
+        table.add_row(row["name"], about, "\n".join(counts))
     return table
 
 

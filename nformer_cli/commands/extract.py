@@ -25,6 +25,10 @@ DEFAULT = ExtractConfig()
 def command(
     ctx: typer.Context,
     run: RunOption = DEFAULT_RUN,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Another data set than the backbone was trained on."),
+    ] = None,
     root: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where the images lie now, if they were moved."),
@@ -62,6 +66,12 @@ def command(
     )
     progress = TerminalProgress()
     path = extract(
-        Run(run), root=root, config=config, device=device, overwrite=overwrite, progress=progress
+        Run(run),
+        dataset=dataset,
+        root=root,
+        config=config,
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
     )
     progress.message(f"{path}; next: nformer train-nformer")

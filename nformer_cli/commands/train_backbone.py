@@ -1,6 +1,5 @@
 """nformer train-backbone DATASET"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +7,15 @@ import typer
 from pipelines.config import BackboneConfig, configure
 
 from ..console import TerminalProgress
+from ..dataset_options import (
+    DEFAULT_ROOT,
+    CameraPatternOption,
+    CombineAllOption,
+    DatasetArgument,
+    DistractorsOption,
+    RootOption,
+    reader_options,
+)
 from ..options import (
     DEFAULT_RUN,
     DeviceOption,
@@ -24,13 +32,8 @@ DEFAULT = BackboneConfig()
 
 def command(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="The data set's name, such as market1501.")],
-    root: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", envvar="NFORMER_DATA", help="The data set's folder, or its parent."
-        ),
-    ] = Path("data"),
+    dataset: DatasetArgument,
+    root: RootOption = DEFAULT_ROOT,
     run: RunOption = DEFAULT_RUN,
     recipe: RecipeOption = None,
     arch: Annotated[str, typer.Option(help="A torchvision network.")] = DEFAULT.arch,
@@ -50,6 +53,9 @@ def command(
     on_bad_image: Annotated[
         str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
     ] = DEFAULT.on_bad_image,
+    distractors: DistractorsOption = None,
+    combine_all: CombineAllOption = False,
+    camera_pattern: CameraPatternOption = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = DEFAULT.seed,
@@ -82,5 +88,6 @@ def command(
         device=device,
         overwrite=overwrite,
         progress=progress,
+        options=reader_options(distractors, combine_all, camera_pattern),
     )
     progress.message(f"{path}; next: nformer extract")

@@ -171,3 +171,19 @@ def count_differences(dataset: Dataset) -> list[str]:
             f"and {published.cameras} ({known.source})"
         )
     return found
+
+
+def listing() -> list[dict[str, Any]]:
+    """Return the catalogue as JSON-able rows: what `nformer datasets` shows."""
+    return [
+        {
+            "name": known.name,
+            "title": known.title,
+            "url": known.url,
+            "licence": known.licence,
+            "state": known.state,
+            "counts": {split: list(counts) for split, counts in known.counts.items()},
+            "source": known.source,
+        }
+        for known in ENTRIES
+    ]

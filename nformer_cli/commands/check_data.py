@@ -1,0 +1,54 @@
+"""nformer check-data NAME"""
+
+import json as json_format
+
+import typer
+
+from ..console import TerminalProgress, out
+from ..dataset_options import (
+    DEFAULT_ROOT,
+    CameraPatternOption,
+    CombineAllOption,
+    DatasetArgument,
+    DistractorsOption,
+    RootOption,
+    reader_options,
+)
+from ..options import JsonOption
+from ..tables import data_table, findings_table
+
+
+def command(
+    dataset: DatasetArgument,
+    root: RootOption = DEFAULT_ROOT,
+    distractors: DistractorsOption = None,
+    combine_all: CombineAllOption = False,
+    camera_pattern: CameraPatternOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a data set's files before training on them.
+
+    Reads: every file of the data set. Compares its counts with the published ones; finds unreadable
+    images, the same content or the same identities in train and in test, and identities that only
+    one camera saw. Ends with exit code 1 when there are errors.
+
+    Writes: nothing.
+
+    Example: nformer check-data market1501 --root ~/data
+    """
+    from pipelines.stages.check_data import check_data
+
+    report = check_data(
+        dataset,
+        root=root,
+        options=reader_options(distractors, combine_all, camera_pattern),
+        progress=TerminalProgress(),
+    )
+    if json:
+        typer.echo(json_format.dumps(report.as_table(), ensure_ascii=False))
+    else:
+        if report.splits:
+            out.print(data_table(report))
+        out.print(findings_table(report))
+    if report.errors:
+        raise typer.Exit(1)

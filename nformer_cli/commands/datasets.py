@@ -1,0 +1,27 @@
+"""nformer datasets"""
+
+import json as json_format
+
+import typer
+
+from ..console import out
+from ..options import JsonOption
+from ..tables import datasets_table
+
+
+def command(json: JsonOption = False) -> None:
+    """List the data sets that can be read.
+
+    Reads: nothing.
+
+    Writes: nothing. Each comes with its published counts, where to get it, its licence and state.
+
+    Example: nformer datasets
+    """
+    from pipelines.data.catalog import listing
+
+    rows = listing()
+    if json:
+        typer.echo(json_format.dumps(rows, ensure_ascii=False))
+    else:
+        out.print(datasets_table(rows))
