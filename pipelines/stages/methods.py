@@ -9,6 +9,7 @@ from ..retrieval.refiners import REFINERS
 from ..retrieval.rerankers import RERANKERS
 
 NFORMER = "nformer"
+FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ def chain(config: EvaluateConfig) -> tuple[str, ...]:
 def require_known(config: EvaluateConfig) -> None:
     """Raise BadInput for a refiner or re-ranking that does not exist, with those that do."""
     for name in chain(config):
-        if name != NFORMER and name not in REFINERS:
-            known = ", ".join((NFORMER, *REFINERS, "none"))
+        if name == "auto" and (len(chain(config)) > 1 or config.every):
+            raise BadInput("--refine auto stands alone: it names the refiner to use by itself")
+        if name not in (NFORMER, "auto") and name not in REFINERS:
+            known = ", ".join((NFORMER, *REFINERS, "auto", "none"))
             raise BadInput(f"--refine {name}: unknown; known are {known}")
     for name in config.rerank:
         if name not in RERANKERS:
@@ -56,7 +59,8 @@ def asked_for(config: EvaluateConfig, *, has_nformer: bool) -> list[Method]:
     chains: list[tuple[str, ...]] = [()]
     reranked = config.rerank
     if config.every:
-        chains += [(name,) for name in REFINERS] + ([(NFORMER,)] if has_nformer else [])
+        chains += [(name,) for name in REFINERS] + [FREE_CHAIN]
+        chains += [(NFORMER,)] if has_nformer else []
         reranked = (*RERANKERS,)
     wanted = chain(config)
     if wanted and wanted not in chains and (has_nformer or NFORMER not in wanted):

@@ -55,7 +55,7 @@ def test_the_baseline_is_the_cosine_ranking_without_junk(tmp_path):
 def test_every_row_and_its_protocol(tmp_path):
     result = evaluate(made(tmp_path, nformer=True), config=EvaluateConfig(every=True))
     protocols = {row.name: row.protocol for row in result.results}
-    single = ["baseline", "aqe", "nfc", "camera", "whiten", "gcr", "nformer"]
+    single = ["baseline", "aqe", "nfc", "camera", "whiten", "gcr", "camera,whiten,nfc", "nformer"]
     mixed = [
         f"{side}+{name}" for side in ("baseline", "nformer") for name in ("kr", "cajaccard", "gnn")
     ]
@@ -74,6 +74,7 @@ def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
         "nformer",
         "camera",
         "whiten",
+        "camera,whiten,nfc",
         "baseline+cajaccard",
         "no",
     ]
@@ -87,7 +88,7 @@ def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
         (EvaluateConfig(refine=("none",), rerank=("cajaccard",)), "cajaccard needs the camera"),
         (
             EvaluateConfig(refine=("magic",)),
-            "known are nformer, aqe, nfc, camera, whiten, gcr, none",
+            "known are nformer, aqe, nfc, camera, whiten, gcr",
         ),
         (EvaluateConfig(refine=("none",), rerank=("magic",)), "known are kr, cajaccard, gnn"),
         (EvaluateConfig(refine=("none",), search="magic", rerank=("kr",)), "known are auto, exact"),

@@ -22,12 +22,15 @@ def whiten(
     *,
     protocol: RefineProtocol = "isolated",
     train: Embeddings | None = None,
-    shrinkage: float = 0.3,
+    shrinkage: float = 0.6,
 ) -> Pair:
     """Return both sets whitened by what varies within training identities.
 
-    shrinkage: γ, from 0 (the covariance as measured) to 1 (centring alone). No item reads another:
-    both protocols are the same.
+    shrinkage: γ, from 0 (the covariance as measured) to 1 (centring alone). 0.6 was among the best
+        of seven values on embeddings of three networks, trained on the identities or not; the
+        less a network knows the identities, the less shrinking is needed.
+
+    No item reads another: both protocols are the same.
 
     Raises:
         BadInput: no training embeddings, another width, no identity with two of them.
