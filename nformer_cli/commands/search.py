@@ -22,6 +22,9 @@ def command(
     crop: Annotated[
         str, typer.Option(metavar="X,Y,W,H", help="The part of each picture, in pixels.")
     ] = "",
+    camid: Annotated[
+        int, typer.Option(help="The pictures' camera, as the gallery numbers it; -1: not known.")
+    ] = -1,
     threshold: Annotated[
         str,
         typer.Option(
@@ -58,6 +61,7 @@ def command(
         images,
         top=top,
         crop=corner,
+        camid=camid,
         threshold=parsed_threshold(threshold),
         false_accepts=false_accept,
         device=device,

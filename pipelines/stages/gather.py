@@ -32,6 +32,13 @@ class Gathered:
     pictures: list[Path | None]  # None for what came as embeddings
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def label(self, *, pid: int = -1, camid: int = -1) -> None:
+        """Give the pictures a person and a camera; what came as embeddings keeps its own."""
+        old = self.embeddings
+        known = np.array([picture is None for picture in self.pictures])
+        pids, camids = np.where(known, old.pids, pid), np.where(known, old.camids, camid)
+        self.embeddings = Embeddings(old.features, pids, camids, old.names)
+
 
 def gather(
     run: Run,

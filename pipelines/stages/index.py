@@ -105,9 +105,8 @@ def add_to_index(
         device=device,
         progress=progress,
     )
-    items = new.embeddings
-    if any(picture is not None for picture in new.pictures):
-        items = _as_pictures(items, new.pictures, pid, camid)
+    new.label(pid=pid, camid=camid)
+    items = _absolute(new.embeddings, new.pictures)
     with _writing(run, "index add", progress):
         stored = opened(run)
         _require_new(items.names, stored.index.names)
@@ -220,17 +219,13 @@ def _tell(found: Calibration | None, progress: Progress) -> None:
     )
 
 
-def _as_pictures(
-    items: Embeddings, pictures: Sequence[Path | None], pid: int, camid: int
-) -> Embeddings:
-    """Return pictures under their absolute paths, with the labels given."""
+def _absolute(items: Embeddings, pictures: Sequence[Path | None]) -> Embeddings:
+    """Return the items with pictures under their absolute paths, which are found from anywhere."""
     names = [
         name if picture is None else picture.resolve().as_posix()
         for name, picture in zip(items.names, pictures, strict=True)
     ]
-    known = np.array([picture is None for picture in pictures])
-    pids = np.where(known, items.pids, pid)
-    return Embeddings(items.features, pids, np.where(known, items.camids, camid), names)
+    return Embeddings(items.features, items.pids, items.camids, names)
 
 
 def _require_new(names: Sequence[str], there: Sequence[str]) -> None:

@@ -79,6 +79,7 @@ def search_images(
     *,
     top: int = 10,
     crop: Crop | None = None,
+    camid: int = -1,
     threshold: float | Literal["auto"] | None = None,
     false_accepts: float = FALSE_ACCEPTS,
     device: str = "auto",
@@ -89,6 +90,8 @@ def search_images(
     Each query is refined on its own, as if it were the only one.
 
     crop:          x, y, width, height in pixels of every picture.
+    camid:         the pictures' camera, as the gallery numbers it, for an NFormer that knows
+                   cameras; -1: not known.
     threshold:     a similarity before refinement below which nobody is there; "auto": the one that
                    `false_accepts` of the strangers in the index's calibration reach.
 
@@ -107,9 +110,14 @@ def search_images(
     index = stored.index
     clock.lap("open index")
     asked = gather(
-        run, [Path(one) for one in sources], prefer="query", device=device, crop=crop,
+        run,
+        [Path(one) for one in sources],
+        prefer="query",
+        device=device,
+        crop=crop,
         progress=progress,
-    )  # fmt: skip
+    )
+    asked.label(camid=camid)
     clock.lap("read queries", apart=asked.seconds)
     limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
     refined = gallery_index.refined_queries(index, asked.embeddings)

@@ -1,20 +1,29 @@
 """Search: the same ranking that refining and sorting gives, a threshold, crops, and pictures."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from gallery_runs import GALLERY, people, run_with
 from PIL import Image
+from typer.testing import CliRunner
 
+from nformer_cli.app import app
 from nformer_cli.commands.search import parsed_crop, parsed_threshold
-from pipelines import Embeddings
+from pipelines import Embeddings, Run
+from pipelines.artifacts.backbone import save_backbone
+from pipelines.artifacts.embeddings import save_embeddings
 from pipelines.artifacts.index import open_index
+from pipelines.artifacts.manifest import Manifest
+from pipelines.data.images import read_image
 from pipelines.errors import BadInput
+from pipelines.models.backbone import build_backbone
 from pipelines.models.incremental import refine_queries
 from pipelines.stages.calibration import Calibration, calibrate, some_identities
-from pipelines.stages.gather import cropped
-from pipelines.stages.index import index_gallery
+from pipelines.stages.gather import PictureEmbedder, cropped
+from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
 from pipelines.stages.show_search import summary, verdict, write_montage, write_page
 
@@ -178,3 +187,85 @@ def test_wrong_width(indexed, tmp_path):
         search_images(run, [tmp_path / "w.npz"])
     with pytest.raises(BadInput, match="nothing given; name pictures, folders of them, or files"):
         search_images(run, [])
+
+
+def stripes(path, seed):
+    """A picture of broad stripes in the seed's colours."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 1, 3), dtype=np.uint8)
+    pixels = np.repeat(np.repeat(colours, 16, axis=0), 32, axis=1)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def photographed(tmp_path):
+    """A run whose gallery are six pictures, embedded by an untrained network as extract does."""
+    torch.manual_seed(0)
+    run, facts = Run(tmp_path / "run"), {"arch": "resnet18", "last_stage": "stride2"}
+    backbone = build_backbone(**facts, classes=2, dim=16)
+    with run.writing(Manifest("backbone.pt", "train-backbone", {}, {})) as (path, _):
+        size = {"height": 64, "width": 32}
+        save_backbone(path, backbone, {**facts, "dim": 16, "classes": 2, **size})
+    (tmp_path / "gallery").mkdir()
+    for number in range(6):
+        stripes(tmp_path / "gallery" / f"{number}.png", number)
+    pictures = [read_image(path) for path in sorted((tmp_path / "gallery").iterdir())]
+    features = PictureEmbedder(run, "cpu").embed(pictures)
+    items = Embeddings(
+        features, np.arange(6), np.zeros(6), [f"gallery/{number}.png" for number in range(6)]
+    )
+    facts = {"root": str(tmp_path)}
+    inputs = {"backbone.pt": run.digest("backbone.pt")}
+    with run.writing(Manifest("embeddings.h5", "extract", {}, inputs, facts)) as (path, _):
+        save_embeddings(path, gallery=items)
+    index_gallery(run)
+    return run, tmp_path
+
+
+def test_a_picture_finds_itself(photographed):
+    run, folder = photographed
+    result = search_images(run, [folder / "gallery"], top=2, device="cpu")
+    assert [Path(answer.query).name for answer in result.answers] == [f"{i}.png" for i in range(6)]
+    assert [answer.hits[0].pid for answer in result.answers] == [0, 1, 2, 3, 4, 5]
+    assert all(answer.hits[0].similarity == pytest.approx(1, abs=1e-5) for answer in result.answers)
+    with Image.open(write_montage(result, folder / "found.png")) as sheet:
+        assert sheet.size == (3 * 104 + 8, 6 * 238 + 8)
+    part = search_images(run, [folder / "gallery" / "3.png"], crop=(0, 0, 32, 20), device="cpu")
+    assert part.answers[0].hits[0].similarity < 0.9999
+    with pytest.raises(BadInput, match=r"--crop 0,0,33,20 lies outside of .*3.png, which is 32×64"):
+        search_images(run, [folder / "gallery" / "3.png"], crop=(0, 0, 33, 20), device="cpu")
+    (folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match=r"broken.png: it is no image of a known kind"):
+        search_images(run, [folder / "broken.png"], device="cpu")
+
+
+def test_pictures_are_added_under_their_absolute_paths(photographed):
+    run, folder = photographed
+    (folder / "new").mkdir()
+    stripes(folder / "new" / "a.png", 40)
+    stripes(folder / "new" / "b.png", 41)
+    assert add_to_index(run, [folder / "new"], pid=77, camid=3, device="cpu") == 2
+    hit = search_images(run, [folder / "new" / "b.png"], top=1, device="cpu").answers[0].hits[0]
+    assert (hit.name, hit.pid, hit.camid) == (str(folder / "new" / "b.png"), 77, 3)
+    assert hit.similarity == pytest.approx(1, abs=1e-5)
+    assert remove_from_index(run, f"{folder}/new/*") == 2
+
+
+def test_command_lines(photographed):
+    run, folder = photographed
+    runner, named = CliRunner(), ["--run", str(run.folder)]
+    picture = str(folder / "gallery" / "2.png")
+    done = runner.invoke(app, ["search", picture, *named, "--top", "1", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert "2.png" in done.stdout and "1.000" in done.stdout
+    assert "seconds: imports" in done.stderr
+    done = runner.invoke(app, ["search", picture, *named, "--json", "--device", "cpu"])
+    assert json.loads(done.stdout)["answers"][0]["hits"][0]["name"] == "gallery/2.png"
+    stripes(folder / "c.png", 50)
+    for arguments in (
+        ["index", "add", str(folder / "c.png"), *named, "--device", "cpu"],
+        ["index", *named, "remove", "*/c.png"],
+        ["index", *named],
+    ):
+        done = runner.invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+    assert "with 1 items added and 1 removed" in done.stderr.replace("\n", " ")
