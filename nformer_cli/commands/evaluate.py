@@ -1,5 +1,6 @@
 """nformer evaluate"""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,10 @@ def command(
             help="Refiners, left to right: nformer, aqe, nfc, camera, whiten, gcr; or none.",
         ),
     ] = ",".join(DEFAULT.refine),
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An NFormer of another run, of embeddings as wide."),
+    ] = None,
     protocol: Annotated[
         str,
         typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint)."),
@@ -104,7 +109,12 @@ def command(
         options[name] = tuple(part.strip() for part in names.split(",") if part.strip())
     config = configure("evaluate", recipe=recipe, settings=settings or (), options=options)
     result = evaluate(
-        Run(run), config=config, device=device, overwrite=overwrite, progress=TerminalProgress()
+        Run(run),
+        config=config,
+        device=device,
+        overwrite=overwrite,
+        progress=TerminalProgress(),
+        model=model,
     )
     if json:
         typer.echo(result.to_json())

@@ -1,8 +1,10 @@
 """embeddings.h5 + nformer.pt -> refined.h5, graph.h5, ranking.h5 -> metrics.json: what helps"""
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from ..retrieval.neighbours import Neighbourhoods
 from ..retrieval.refiners import Pair, refine_chain
 from ..retrieval.rerankers import ranked_by
 from ..retrieval.single_shot import single_shot_cmc
+from .adopt_nformer import adopt_nformer
 from .methods import NFORMER, Method, asked_for, chain, possible, require_known
 from .peak_memory import PeakMemory, peak_rss_mib
 
@@ -35,17 +38,23 @@ def evaluate(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),
+    model: str | Path | None = None,
 ) -> Evaluation:
     """Score the baseline and what is asked for: refiners, re-rankings, or every one there is.
 
     Results are replaced when the settings differ: nothing is made from them. An evaluation that
     is up to date is read again, not computed.
 
+    model: an NFormer of another run, which becomes this run's.
+
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
         BadInput: an unknown refiner or re-ranking, or one whose needs are not met; no valid query.
     """
     require_known(config)
+    if model is not None:
+        adopt_nformer(run, model, overwrite=overwrite, progress=progress)
+    config = _possible_here(run, config, progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
     has_nformer = NFORMER in chain(config) and not config.every
     if has_nformer or (config.every and run.manifest("nformer.pt") is not None):
@@ -69,6 +78,20 @@ def evaluate(
     with run.writing(wanted) as (path, _):
         path.write_text(result.to_json() + "\n", encoding="utf-8")
     return result
+
+
+def _possible_here(run: Run, config: EvaluateConfig, progress: Progress) -> EvaluateConfig:
+    """Return the settings; without an NFormer and identities to train one, all that trains none."""
+    if NFORMER not in chain(config) or config.every or run.manifest("nformer.pt") is not None:
+        return config
+    with open_embeddings(run.artifact("embeddings.h5")) as file:
+        if "train" in splits_in(file):
+            return config
+    progress.warn(
+        "NFormer needs training identities, which these embeddings have not, or a model from "
+        "elsewhere: --model FILE. Every refiner that trains nothing is shown"
+    )
+    return dataclasses.replace(config, every=True, refine=("none",))
 
 
 @dataclass(eq=False)

@@ -1,0 +1,45 @@
+"""an nformer.pt of another run, or a checkpoint of the authors' -> this run's nformer.pt"""
+
+from pathlib import Path
+
+from ..artifacts.checkpoints import load_untrusted
+from ..artifacts.embeddings import open_embeddings
+from ..artifacts.manifest import Manifest, file_digest
+from ..artifacts.nformer import load_nformer, save_nformer
+from ..artifacts.run import Run
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from .import_nformer import ARTIFACT, STAGE, import_nformer
+
+
+def adopt_nformer(
+    run: Run, file: str | Path, *, overwrite: bool = False, progress: Progress = Silent()
+) -> Path:
+    """Use an NFormer that was trained on another data set in this run.
+
+    Raises:
+        BadInput: no NFormer, or one for embeddings of another width than this run's.
+        StaleArtifact: the run has an NFormer of its own, and `overwrite` is not given.
+    """
+    source = Path(file)
+    if source.exists() and run.path(ARTIFACT).exists() and source.samefile(run.path(ARTIFACT)):
+        return run.artifact(ARTIFACT)
+    content = load_untrusted(source)
+    if not (isinstance(content, dict) and set(content) == {"meta", "tensors"}):
+        return import_nformer(run, source, overwrite=overwrite, progress=progress)
+    model = load_nformer(source)
+    with open_embeddings(run.artifact("embeddings.h5")) as embeddings:
+        width = int(embeddings.attrs["dim"])
+    if width != model.dim:
+        raise BadInput(
+            f"--model {source} refines embeddings {model.dim} wide, the run's are {width} wide; "
+            "use one that was trained on embeddings of this width"
+        )
+    inputs = {"the model of another run": file_digest(source)}
+    wanted = Manifest(ARTIFACT, STAGE, {}, inputs)
+    if not run.is_current(wanted, overwrite=overwrite):
+        with run.writing(wanted) as (path, facts):
+            facts.update(dim=model.dim, identities=model.settings["classes"], source=source.name)
+            save_nformer(path, model, source=source.name)
+        progress.message(f"{source} is this run's NFormer now: {run.path(ARTIFACT)}")
+    return run.path(ARTIFACT)
