@@ -35,5 +35,11 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
             "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
         )
     model = build_model(meta["model"])
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(
+            f"{path} was written by another version of nformer, whose tensors differ; make it "
+            "again with nformer train-nformer --overwrite"
+        ) from error
     return model.eval().to(device)

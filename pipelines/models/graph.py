@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-BLOCK_SIMILARITIES = 1 << 25  # similarities held at once: 128 MiB
+BLOCK_SIMILARITIES = 1 << 23  # similarities held at once: 32 MiB
 BLOCK_COMPARISONS = 1 << 24
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SMALLEST_SQUARE = 1e-12  # keeps the root's gradient finite for equal embeddings
-BLOCK_DISTANCES = 1 << 23  # distances held at once
+BLOCK_DISTANCES = 1 << 21  # distances held at once
 
 
 def identity_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -58,7 +58,8 @@ def _hardest_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     farthest, nearest = [], []
     block = max(1, BLOCK_DISTANCES // max(1, len(features)))
     for part in torch.arange(len(features), device=features.device).split(block):
-        apart = squares - 2 * features[part] @ features.T  # [block, N]; the row's own part is left
+        # [block, N]; a row's own square is the same for all it is compared with, and left out
+        apart = torch.addmm(squares, features[part], features.T, alpha=-2)
         same = labels[part, None] == labels
         farthest.append(apart.masked_fill(~same, -torch.inf).argmax(dim=1))
         nearest.append(apart.masked_fill_(same, torch.inf).argmin(dim=1))

@@ -4,12 +4,12 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import BadInput
 from ..seeding import torch_generator
 from .attention import Affinity, NeighbourAttention, Projected
 from .edges import Edges
+from .feed_forward import Dropout, FeedForward
 from .graph import nearest, nearest_of, reciprocal
 from .landmarks import draw_landmarks
 
@@ -25,15 +25,14 @@ class Block(nn.Module):
         super().__init__()
         self.attention = NeighbourAttention(dim=dim, heads=heads, affinity=affinity)
         self.attention_norm = nn.LayerNorm(dim)
-        self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.feed = FeedForward(dim)
         self.feed_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, rows: Tensor, read: Tensor) -> Tensor:
         """rows: [N, d] states.   read: [N, d], what attention read for them.   returns: [N, d]."""
         rows = self.attention_norm(rows + self.dropout(read))
-        fed = self.narrow(functional.gelu(self.widen(rows), approximate="tanh"))
-        result: Tensor = self.feed_norm(rows + self.dropout(fed))
+        result: Tensor = self.feed_norm(rows + self.dropout(self.feed(rows)))
         return result
 
 

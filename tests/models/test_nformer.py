@@ -75,8 +75,8 @@ def released_names(model):
         found[start + "attn.c_attn.b"] = torch.cat([part.bias.grad for part in parts])
         for name, part in (
             ("attn.c_proj", attention.output),
-            ("mlp.c_fc", block.widen),
-            ("mlp.c_proj", block.narrow),
+            ("mlp.c_fc", block.feed.widen),
+            ("mlp.c_proj", block.feed.narrow),
         ):
             found[f"{start}{name}.w"], found[f"{start}{name}.b"] = (
                 part.weight.grad.T,
@@ -191,7 +191,7 @@ def test_a_released_checkpoint_with_a_prefix_and_a_backbone(golden):
 def test_a_released_checkpoint_that_lacks_tensors_names_them(golden):
     state = {name[3:]: value for name, value in golden.items() if name.startswith("sd/")}
     del state["h.2.mlp.c_fc.w"]
-    with pytest.raises(BadInput, match=r"missing blocks\.2\.widen\.weight"):
+    with pytest.raises(BadInput, match=r"missing blocks\.2\.feed\.widen\.weight"):
         nformer_from_released(state)
     with pytest.raises(BadInput, match="no NFormer of the released code's"):
         nformer_from_released({"conv1.weight": torch.zeros(1)})

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from pipelines.artifacts.checkpoints import save_checkpoint
+from pipelines.artifacts.nformer import load_nformer, save_nformer
+from pipelines.errors import BadInput
+from pipelines.models.nformer import NFormer
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    model = NFormer(dim=6, classes=3, layers=2, heads=3, neighbours=7, graph="affinity")
+    save_nformer(tmp_path / "nformer.pt", model, note="a fact")
+    loaded = load_nformer(tmp_path / "nformer.pt")
+    assert loaded.settings == model.settings and not loaded.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])
+
+
+def test_the_same_model_is_the_same_bytes(tmp_path):
+    for name in ("a.pt", "b.pt"):
+        save_nformer(tmp_path / name, NFormer(dim=6, classes=3))
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "nformer.pt"
+    save_checkpoint(path, {"w": torch.zeros(1)}, {"kind": "backbone"})
+    with pytest.raises(BadInput, match="holds backbone, not an NFormer"):
+        load_nformer(path)
+    meta = {"kind": "nformer", "model": {"dim": 6, "classes": 3}}
+    save_checkpoint(path, {"w": torch.zeros(1)}, meta)
+    with pytest.raises(BadInput, match="another version of nformer"):
+        load_nformer(path)
