@@ -31,22 +31,35 @@ def top_k(
     """
     similarity = np.empty((len(query), k), np.float32)
     index = np.empty((len(query), k), np.int64)
-    rows = block_rows(min(len(gallery), BLOCK_COLUMNS))
+    room = Room(min(len(gallery), BLOCK_COLUMNS), rows=len(query))
     with (progress or Silent()).task("search", len(query), "rows") as task:
-        for start in range(0, len(query), rows):
-            block = slice(start, start + rows)
-            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k)
+        for start in range(0, len(query), room.rows):
+            block = slice(start, start + room.rows)
+            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k, room)
             task.advance(len(query[block]))
     return similarity, index
 
 
+class Room:
+    """Memory for one block of similarities, used again for every block: new pages cost time."""
+
+    def __init__(self, columns: int, *, rows: int) -> None:
+        self.rows = max(1, min(block_rows(columns), rows))
+        self.memory = np.empty(self.rows * columns, np.float32)
+
+    def product(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return the inner products [B, C] of rows [B, d] and [C, d]; good until the next."""
+        out = self.memory[: len(rows) * len(others)].reshape(len(rows), len(others))
+        return np.matmul(rows, others.T, out=out)
+
+
 def _top_k_of_block(
-    query: np.ndarray, gallery: np.ndarray, k: int
+    query: np.ndarray, gallery: np.ndarray, k: int, room: Room
 ) -> tuple[np.ndarray, np.ndarray]:
     keys = []
     for first in range(0, len(gallery), BLOCK_COLUMNS):
         piece = gallery[first : first + BLOCK_COLUMNS]
-        products = query @ piece.T  # [B, d] x [d, C] -> [B, C]
+        products = room.product(query, piece)
         select = partial(_keys_of_rows, products, min(k, len(piece)), first)
         keys.append(np.concatenate(in_threads(select, len(products))))
     merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)

@@ -14,7 +14,7 @@ import numpy as np
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from .exact import blocks, in_threads, largest_keys, threads, unpack
+from .exact import Room, blocks, in_threads, largest_keys, threads, unpack
 from .open_set import Verification
 from .pairs import Pairs, no_valid_query
 from .rows import unit_rows
@@ -171,10 +171,12 @@ def nearness_blocks(
     if distances is None:
         q, g = unit_rows(query.features, "query"), unit_rows(gallery.features, "gallery")
         g = g if everything else g[kept]
+        room = Room(len(g), rows=len(q))
+        for start in range(0, len(q), room.rows):
+            block = slice(start, min(start + room.rows, len(q)))
+            yield block, room.product(q[block], g)
+        return
     for block in blocks(len(query), len(gallery)):
-        if distances is None:
-            yield block, q[block] @ g.T  # [B, d] x [d, G] -> [B, G]
-            continue
         rows = distances[block] if isinstance(distances, np.ndarray) else distances.rows(block)
         if np.isnan(rows).any():
             raise BadInput("the distances hold NaN; every pair needs a number")

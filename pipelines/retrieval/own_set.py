@@ -2,10 +2,13 @@
 
 A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
 of the columns gives beforehand; a row whose bound proves too strict is searched again in full.
+Large sets take their candidates from bfloat16 products (`half_products`), where cores have them.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +19,7 @@ SMALL = 4096  # a smaller set is searched as any gallery
 SAMPLE = 16  # one column in so many gives the bounds
 TILE_ROWS, TILE_COLUMNS = 512, 8192
 STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
+HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
 NONE = np.iinfo(np.uint64).max
 
 
@@ -36,30 +40,85 @@ def own_top_k(
     rows: np.ndarray, k: int, *, least: bool = False, progress: Progress | None = None
 ) -> OwnNeighbours:
     """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
+    progress = progress or Silent()
     if len(rows) <= SMALL:
         return _in_full(rows, k)
-    N = len(rows)
-    lists = Lists(k, bounds(rows, k))
+    if not least and half_pays(len(rows)):
+        from .half_products import halved_top_k
+
+        found = halved_top_k(rows, k, progress=progress)
+        if found is not None:
+            return OwnNeighbours(*found, None)
+    lists, lowest = collect(FullProducts(rows), Lists(k, len(rows)), least=least, progress=progress)
+    similarity, index = lists.best()
+    short = np.flatnonzero(lists.count < k)
+    if len(short):
+        similarity[short], index[short] = top_k(rows[short], rows, k)
+    return OwnNeighbours(similarity, index, lowest)
+
+
+def half_pays(count: int) -> bool:
+    """Return whether to look for candidates in bfloat16: by size and core alone."""
+    return count >= HALF_FROM and native_bfloat16()
+
+
+@cache
+def native_bfloat16() -> bool:
+    """Return whether this machine's cores multiply bfloat16 (Linux tells)."""
+    facts = Path("/proc/cpuinfo")
+    flags = facts.read_text() if facts.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class Products(Protocol):
+    """Inner products of a set's rows with each other, a tile at a time."""
+
+    count: int
+
+    def tile(self, across: slice, down: slice) -> np.ndarray:
+        """Return the products [b, c] float32 of two ranges of rows; good until the next."""
+
+    def with_sample(self, block: slice) -> np.ndarray:
+        """Return the products of some rows with every SAMPLE-th row."""
+
+
+class FullProducts:
+    """Products in float32."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.count = rows, len(rows)
+        self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
+
+    def tile(self, across: slice, down: slice) -> np.ndarray:
+        """Return the products [b, c] of two ranges of rows; good until the next."""
+        b, c = across.stop - across.start, down.stop - down.start
+        return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
+
+    def with_sample(self, block: slice) -> np.ndarray:
+        """Return the products of some rows with every SAMPLE-th row."""
+        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
+
+
+def collect(
+    products: Products, lists: "Lists", *, least: bool, progress: Progress
+) -> tuple["Lists", np.ndarray | None]:
+    """Fill the lists from every tile on and above the diagonal; and find the least products."""
+    N = products.count
+    lists.bound = bounds(products, lists.wanted)
     lowest = np.full(N, np.inf, np.float32) if least else None
     tiles = [
         (slice(i, min(i + TILE_ROWS, N)), slice(j, min(j + TILE_COLUMNS, N)))
         for i in range(0, N, TILE_ROWS)
         for j in range(i, N, TILE_COLUMNS)
     ]
-    room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
-    with (progress or Silent()).task("neighbours", len(tiles), "tiles") as task:
+    with progress.task("neighbours", len(tiles), "tiles") as task:
         for across, down in tiles:
-            b, c = across.stop - across.start, down.stop - down.start
-            products = np.matmul(rows[across], rows[down].T, out=room[: b * c].reshape(b, c))
+            tile = products.tile(across, down)
             if lowest is not None:
-                lower(lowest, products, across, down)
-            lists.offer(products, across, down)
+                lower(lowest, tile, across, down)
+            lists.offer(tile, across, down)
             task.advance()
-    similarity, index = lists.best()
-    short = np.flatnonzero(lists.count < k)
-    if len(short):
-        similarity[short], index[short] = top_k(rows[short], rows, k)
-    return OwnNeighbours(similarity, index, lowest)
+    return lists, lowest
 
 
 def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
@@ -68,20 +127,20 @@ def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
     return OwnNeighbours(similarity, index, np.concatenate(least))
 
 
-def bounds(rows: np.ndarray, k: int) -> np.ndarray:
+def bounds(products: Products, k: int) -> np.ndarray:
     """Return [N] values below which a row's k-th best seldom lies, from a sample of the columns.
 
     Of the k best, k / SAMPLE are expected in the sample; three deviations more leave less than
     one row in a hundred with too strict a bound.
     """
-    sample = rows[::SAMPLE]
+    width = -(-products.count // SAMPLE)
     expected = k / SAMPLE
-    place = min(len(sample), int(expected + 3 * np.sqrt(expected) + 1))
-    bound = np.empty(len(rows), np.float32)
-    for block in blocks(len(rows), len(sample)):
-        products = rows[block] @ sample.T  # [b, d] x [d, S] -> [b, S]
-        found = in_threads(partial(_bound_of_rows, products, place), len(products))
-        bound[block] = np.concatenate(found)
+    place = min(width, int(expected + 3 * np.sqrt(expected) + 1))
+    bound = np.empty(products.count, np.float32)
+    for block in blocks(products.count, width):
+        found = products.with_sample(block)
+        parts = in_threads(partial(_bound_of_rows, found, place), len(found))
+        bound[block] = np.concatenate(parts)
     return bound
 
 
@@ -104,11 +163,13 @@ def lower(lowest: np.ndarray, products: np.ndarray, across: slice, down: slice) 
 class Lists:
     """The best entries seen so far of every row, as packed keys in bounded space."""
 
-    def __init__(self, k: int, bound: np.ndarray) -> None:
-        self.k, self.bound = k, bound
-        self.room = 6 * k + 32
-        self.keys = np.full((len(bound), self.room), NONE, np.uint64)
-        self.count = np.zeros(len(bound), np.int64)
+    def __init__(self, k: int, rows: int, *, wanted: int = 0) -> None:
+        """Make room for the k best of each row, of which `wanted` (or all) are needed."""
+        self.k, self.wanted = k, wanted or k
+        self.room = 6 * self.wanted + 32
+        self.bound = np.full(rows, -np.inf, np.float32)
+        self.keys = np.full((rows, self.room), NONE, np.uint64)
+        self.count = np.zeros(rows, np.int64)
 
     def offer(self, products: np.ndarray, across: slice, down: slice) -> None:
         """Take from a tile [b, c] what reaches the bound of its row or of its column."""

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pipelines import BadInput, nearest_neighbours, search
+from pipelines.progress import Silent
 from pipelines.retrieval import exact
+from pipelines.retrieval.half_products import HalfProducts, halved_top_k
 from pipelines.retrieval.own_set import own_top_k
 from pipelines.retrieval.rows import unit_rows
 from pipelines.retrieval.search import HostDevice, choose
@@ -173,3 +175,27 @@ def test_lengths_beyond_float32s_squares():
     gallery = np.array([[1e-25, 0], [0, 1e25]], np.float32)
     assert search(gallery, gallery, 1)[1].tolist() == [[0], [1]]
     assert search(gallery, gallery, 1)[0] == pytest.approx(1)
+
+
+def test_candidates_in_half_precision_end_in_the_same_lists():
+    generator = np.random.default_rng(8)
+    centres = generator.normal(size=(200, 32))
+    features = centres[generator.integers(0, 200, 5000)] + generator.normal(size=(5000, 32))
+    rows = unit_rows(features, "rows")
+    similarity, index = exact.top_k(rows, rows, 15)
+    found = halved_top_k(rows, 15, progress=Silent())
+    assert found[0] == pytest.approx(similarity, abs=1e-6)
+    assert (found[1] == index).mean() > 0.999
+
+
+def test_rounded_products_stay_within_their_slack():
+    rows = unit_rows(np.random.default_rng(9).normal(size=(600, 64)), "rows")
+    products = HalfProducts(rows)
+    rounded = products.tile(slice(0, 600), slice(0, 600)).copy()
+    slack = np.stack([products.slack(column) for column in rounded.T], axis=1)
+    assert (rows @ rows.T <= rounded + slack).all()
+
+
+def test_half_precision_gives_up_where_everything_is_alike():
+    rows = unit_rows(1 + np.random.default_rng(10).normal(size=(4200, 16)) / 1000, "rows")
+    assert halved_top_k(rows, 15, progress=Silent()) is None
