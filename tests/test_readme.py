@@ -17,6 +17,8 @@ def leaf_commands(group=None, prefix=()):
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from leaf_commands(command, (*prefix, name))
+            if command.invoke_without_command:  # `nformer index`, beside `nformer index add`
+                yield " ".join((*prefix, name)), command
         else:
             yield " ".join((*prefix, name)), command
 

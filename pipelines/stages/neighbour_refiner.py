@@ -12,9 +12,10 @@ from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import NFormerConfig, configure
 from ..device import choose_device
+from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from ..retrieval.training_free import as_given, labelled
+from ..retrieval.training_free import as_embeddings, as_given, labelled
 from .train_nformer import train_nformer
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class NeighbourRefiner:
         query, gallery = refiner.refine(query, gallery)
 
     Arrays are numpy or torch, [N, d] of any d; refined arrays are of the kind that came in, tensors
-    on the device that they came from. Training is that of `nformer train-nformer`, with its
-    settings (`neighbours`, `steps`, `lr`, …) as keywords.
+    on the device that they came from. Embeddings do as well, and bring their labels. Training is
+    that of `nformer train-nformer`, with its settings (`neighbours`, `steps`, `lr`, …) as keywords.
 
     protocol: "isolated", each query refined as if it were the only one, or "joint".
     seed:     of the training, and of the landmarks drawn to refine.
@@ -53,17 +54,23 @@ class NeighbourRefiner:
         self.facts: dict[str, Any] = {}
 
     def fit(
-        self, features: Any, pids: Any, camids: Any = None, *, progress: Progress = Silent()
+        self,
+        features: Any,
+        pids: Any = None,
+        camids: Any = None,
+        *,
+        progress: Progress = Silent(),
     ) -> "NeighbourRefiner":
         """Train on embeddings whose persons are known.
 
-        features: [N, d].   pids: [N], negative rows are left out.   camids: [N] or None.
+        features: Embeddings, or [N, d].   pids: [N]; rows with a negative one are left out.
+        camids:   [N], where cameras are known.
         Afterwards `facts` tells, among others, the held-out identities' mAP before and after.
 
         Raises:
             BadInput: shapes that do not agree, NaN rows, fewer than two identities.
         """
-        train = labelled(features, pids, camids)
+        train = features if isinstance(features, Embeddings) else labelled(features, pids, camids)
         with tempfile.TemporaryDirectory(prefix="nformer-") as folder:
             run = Run(folder)
             with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
@@ -76,7 +83,7 @@ class NeighbourRefiner:
     def refine(
         self, query: Any, gallery: Any, *, query_camids: Any = None, gallery_camids: Any = None
     ) -> tuple[Any, Any]:
-        """Return the refined query [Q, d] and gallery [G, d], in the kind of array given.
+        """Return the refined query and gallery, in the kind given: arrays [Q, d] and [G, d].
 
         Raises:
             BadInput: not fitted, another width than that fitted on, NaN or zero rows.
@@ -86,7 +93,7 @@ class NeighbourRefiner:
         if self.model is None:
             raise BadInput("this NeighbourRefiner has learned nothing yet; call fit, or load")
         where = gallery.device if hasattr(gallery, "detach") else self.device
-        pair = (labelled(query, None, query_camids), labelled(gallery, None, gallery_camids))
+        pair = as_embeddings(query, query_camids), as_embeddings(gallery, gallery_camids)
         refined = refine(self.model.to(where), *pair, protocol=self.protocol, seed=self.config.seed)
         return as_given(query, refined[0]), as_given(gallery, refined[1])
 

@@ -19,6 +19,8 @@ def commands(group=None, prefix=()):
     for name, command in sorted(group.commands.items()):
         if hasattr(command, "commands"):
             yield from commands(command, (*prefix, name))
+            if command.invoke_without_command:
+                yield (*prefix, name)
         else:
             yield (*prefix, name)
 

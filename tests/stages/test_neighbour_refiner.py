@@ -55,6 +55,19 @@ def test_arrays_leave_as_they_came(fitted):
         assert tensor.tolist() == array.tolist()
 
 
+def test_embeddings_bring_their_labels():
+    train = Embeddings(*clusters(16, 4, seed=0))
+    query, gallery = Embeddings(*clusters(3, 1, seed=1)), Embeddings(*clusters(3, 5, seed=2))
+    refiner = NeighbourRefiner(**QUICK).fit(train)
+    found = refiner.refine(query, gallery)
+    arrays = refiner.refine(
+        query.features, gallery.features, query_camids=query.camids, gallery_camids=gallery.camids
+    )
+    for items, array, given in zip(found, arrays, (query, gallery), strict=True):
+        assert items.features.tolist() == array.tolist()
+        assert items.pids.tolist() == given.pids.tolist()
+
+
 def test_an_isolated_query_sees_no_other(fitted):
     query, gallery = clusters(3, 1, seed=1)[0], clusters(3, 5, seed=2)[0]
     together = fitted.refine(query, gallery)[0]
