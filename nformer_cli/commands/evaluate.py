@@ -23,6 +23,7 @@ from ..tables import evaluation_table
 
 DEFAULT = EvaluateConfig()
 GIVEN = (
+    "camera_aware",
     *("every", "protocol", "k1", "k2", "weight", "neighbours", "landmarks", "landmark_draws"),
     *("average_draws", "search", "top", "max_rank", "open_set", "single_shot", "seed"),
 )
@@ -42,7 +43,8 @@ def command(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Refiners, left to right: nformer, aqe, nfc, camera, whiten, gcr; or none.",
+            help="Refiners, left to right: nformer, aqe, nfc, camera, whiten, gcr; none; or auto: "
+            "the one that held-out training identities recommend.",
         ),
     ] = ",".join(DEFAULT.refine),
     model: Annotated[
@@ -61,6 +63,10 @@ def command(
     neighbours: Annotated[
         int, typer.Option(min=0, help="NFormer's neighbours; 0: as it was trained.")
     ] = DEFAULT.neighbours,
+    camera_aware: Annotated[
+        str,
+        typer.Option(metavar="auto|on|off", help="Whether NFormer may use camera ids here."),
+    ] = DEFAULT.camera_aware,
     landmarks: Annotated[
         str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
     ] = DEFAULT.landmarks,

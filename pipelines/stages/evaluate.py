@@ -21,12 +21,14 @@ from ..embeddings import Embeddings
 from ..progress import Progress, Silent
 from ..retrieval.metrics import Metrics, Ranking, score
 from ..retrieval.neighbours import Neighbourhoods
-from ..retrieval.refiners import Pair, refine_chain
-from ..retrieval.rerankers import ranked_by
+from ..retrieval.refiners import REFINERS, Pair, refine_chain
+from ..retrieval.rerankers import RERANKERS, ranked_by
 from ..retrieval.single_shot import single_shot_cmc
 from .adopt_nformer import adopt_nformer
+from .camera_use import relabelled, shown_to, uses_cameras
 from .methods import NFORMER, Method, asked_for, chain, possible, require_known
 from .peak_memory import PeakMemory, peak_rss_mib
+from .recommend import AUTO, Recommendation, recommend
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
@@ -57,15 +59,23 @@ def evaluate(
     config = _possible_here(run, config, progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
     has_nformer = NFORMER in chain(config) and not config.every
-    if has_nformer or (config.every and run.manifest("nformer.pt") is not None):
+    open_choice = config.every or chain(config) == (AUTO,)
+    if has_nformer or (open_choice and run.manifest("nformer.pt") is not None):
         inputs["nformer.pt"] = run.digest("nformer.pt")
+    has_nformer = has_nformer or (config.every and "nformer.pt" in inputs)
     wanted = Manifest("metrics.json", "evaluate", as_table(config), inputs)
     lists = Manifest("ranking.h5", "evaluate", as_table(config), inputs)
     if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
         return Evaluation.read(run.path("metrics.json"))
+    advice = recommend(run, seed=config.seed) if chain(config) == (AUTO,) else None
+    if advice is not None:
+        progress.message(advice.describe())
+        config = dataclasses.replace(config, refine=advice.refine or ("none",))
+        has_nformer = NFORMER in advice.refine
     bench = Bench.of(run, config, device, progress)
-    result = _measure(run, bench, has_nformer="nformer.pt" in inputs)
+    bench.advice = advice
+    result = _measure(run, bench, has_nformer=has_nformer)
     _keep_graphs(run, bench)
     with run.writing(lists) as (path, _):
         save_rankings(
@@ -110,6 +120,8 @@ class Bench:
     gallery_rows: np.ndarray
     graph_manifest: Manifest
     loaded: frozenset[str] = frozenset()
+    advice: Recommendation | None = None
+    camera_aware: bool = False  # NFormer
     rankings: dict[str, Ranking] = field(default_factory=dict)
     precision: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -148,6 +160,7 @@ def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
     near, config = bench.near, bench.config
     methods = asked_for(config, has_nformer=has_nformer)
     notes = [] if has_nformer or not config.every else ["nformer left out: there is no nformer.pt"]
+    notes += [bench.advice.describe()] if bench.advice else []
     if config.every:
         methods, left_out = possible(methods, near.query_items, near.gallery_items, bench.train)
         notes += left_out
@@ -224,12 +237,16 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
 
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
     model.neighbours = config.neighbours or model.neighbours
+    both = (bench.near.query_items, bench.near.gallery_items)
+    bench.camera_aware = uses_cameras(model, both, config.camera_aware)
     settings = {"protocol": config.protocol, "landmarks": config.landmarks}
     draws = []
     for seed in landmark_draws(config.seed, config.landmark_draws):
 
         def nformer(pair: Pair, seed: int = seed) -> Pair:
-            return refine(model, *pair, seed=seed, **settings)  # type: ignore[arg-type]
+            shown = shown_to(pair, aware=bench.camera_aware)
+            refined = refine(model, *shown, seed=seed, **settings)  # type: ignore[arg-type]
+            return relabelled(pair, refined)
 
         draws.append(
             refine_chain(
@@ -245,6 +262,13 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
     if names == (NFORMER,):
         _keep_refined(run, draws[0], config)
     yield from draws
+
+
+def _camera_aware(bench: Bench, method: Method) -> bool:
+    """Return whether a method used camera ids, beyond leaving out a query's own camera."""
+    named = any(name in REFINERS and REFINERS[name].needs_cameras for name in method.refine)
+    named |= bool(method.rerank) and RERANKERS[method.rerank].needs_cameras
+    return named or (NFORMER in method.refine and bench.camera_aware)
 
 
 def _scored(bench: Bench, near: Neighbourhoods, method: Method) -> Metrics:
@@ -267,7 +291,9 @@ def _besides(
 ) -> dict[str, object]:
     """Return the figures that only some ask for."""
     config = bench.config
-    extra: dict[str, object] = {}
+    extra: dict[str, object] = {"camera_aware": _camera_aware(bench, method)}
+    if bench.advice is not None:
+        extra["recommended"] = method.refine == bench.advice.refine and not method.rerank
     if config.open_set:
         extra["tpr_at_fpr"] = {f"{rate:g}": value for rate, value in found[0].tpr_at_fpr.items()}
     if config.single_shot and not method.rerank:
@@ -313,7 +339,15 @@ def _keep_graphs(run: Run, bench: Bench) -> None:
 def _keep_refined(run: Run, refined: Pair, config: EvaluateConfig) -> None:
     """Write refined.h5, the same schema as embeddings.h5."""
     inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
-    keys = ("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws")
+    keys = (
+        "protocol",
+        "seed",
+        "neighbours",
+        "landmarks",
+        "landmark_draws",
+        "average_draws",
+        "camera_aware",
+    )
     settings = {key: as_table(config)[key] for key in keys}
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(Manifest("refined.h5", "evaluate", settings, inputs)) as (path, facts):

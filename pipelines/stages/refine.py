@@ -17,12 +17,16 @@ from ..models.incremental import refine_gallery
 from ..models.landmarks import landmark_draws
 from ..models.refinement import average_draws, refine_draws
 from ..progress import Progress, Silent
+from .camera_use import relabelled, shown_to, uses_cameras
 
 if TYPE_CHECKING:
     from ..models.nformer import NFormer
 
 ARTIFACT, STATES, STAGE = "refined.h5", "gallery.pt", "refine"
-SETTINGS = ("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws")
+SETTINGS = (
+    *("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws"),
+    "camera_aware",
+)
 
 
 def refine_run(
@@ -74,15 +78,15 @@ def _refined(
 ) -> tuple[Embeddings, Embeddings]:
     """Refine with the first draw of the landmarks, or with the mean over all of them."""
     draws = config.landmark_draws if config.average_draws else 1
+    pair = (query, gallery)
     found = refine_draws(
         model,
-        query,
-        gallery,
+        *shown_to(pair, aware=uses_cameras(model, pair, config.camera_aware)),
         landmark_draws(config.seed, draws),
         protocol=config.protocol,
         landmarks=config.landmarks,
     )
-    return average_draws(list(found)) if draws > 1 else next(found)
+    return relabelled(pair, average_draws(list(found)) if draws > 1 else next(found))
 
 
 def _write_refined(run: Run, wanted: Manifest, refined: tuple[Embeddings, Embeddings]) -> None:

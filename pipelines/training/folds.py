@@ -179,41 +179,54 @@ def mean_average_precision(similarity: Tensor, query: Rows, gallery: Rows) -> fl
     )
 
 
-def make_folds(
-    train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
-) -> list[Fold]:
-    """Return folds over identities: each has some held out, the others to fit on.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Masks [N] of a training split: rows to fit on, and queries and a gallery of other persons."""
 
-    Folds in which no query has a match are left out.
+    fit: np.ndarray
+    query: np.ndarray
+    gallery: np.ndarray
+
+
+def identity_splits(
+    pids: np.ndarray, camids: np.ndarray, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
+) -> list[Split]:
+    """Return splits over identities: each has some held out, the others to fit on.
+
+    plan: (parts, repetitions). Splits in which no query has a match are left out.
     """
-    width = train.rows.shape[1]
-    rows = in_own_span(train.rows)
-    whole = Rows(rows, train.labels, train.camids)
+    labels = np.unique(pids, return_inverse=True)[1]
     random = numpy_generator(seed, "identity folds")
-    identities = int(train.labels.max()) + 1
-    largest = max(2, LARGEST * identities // len(rows))  # identities of a fold
+    identities = int(labels.max()) + 1
+    largest = max(2, LARGEST * identities // len(labels))  # identities of a fold
     found = []
     for parts, repetitions in plan:
         for _ in range(repetitions):
             for part in np.array_split(random.permutation(identities), min(parts, identities)):
-                apart = torch.isin(train.labels, torch.from_numpy(part))
-                held_out = torch.isin(train.labels, torch.from_numpy(part[:largest]))
-                fold = _fold(whole, ~apart, held_out, width, random)
-                if fold is not None:
-                    found.append(fold)
+                fit = ~np.isin(labels, part)
+                apart = np.flatnonzero(np.isin(labels, part[:largest]))
+                chosen = choose_queries(labels[apart], camids[apart], random)
+                query, gallery = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
+                query[apart[chosen]], gallery[apart[~chosen]] = True, True
+                if has_match(labels, camids, query, gallery) and len(np.unique(labels[fit])) > 1:
+                    found.append(Split(fit, query, gallery))
     return found
 
 
-def _fold(
-    whole: Rows, fitted: Tensor, held_out: Tensor, width: int, random: np.random.Generator
-) -> Fold | None:
-    rest, apart = whole.select(fitted), whole.select(held_out)
-    chosen = choose_queries(apart.labels.numpy(), apart.camids.numpy(), random)
-    query, gallery = (apart.select(torch.from_numpy(mask)) for mask in (chosen, ~chosen))
-    if not has_match(query, gallery) or len(rest.labels.unique()) < 2:
-        return None
-    labels = rest.labels.unique(return_inverse=True)[1]
-    return Fold(TrainingRows(rest.rows, labels, rest.camids), query, gallery, width)
+def make_folds(
+    train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
+) -> list[Fold]:
+    """Return the folds of `identity_splits`, their rows in the coordinates of their own span."""
+    width = train.rows.shape[1]
+    whole = Rows(in_own_span(train.rows), train.labels, train.camids)
+    folds = []
+    for split in identity_splits(train.labels.numpy(), train.camids.numpy(), seed=seed, plan=plan):
+        fit, query, gallery = (
+            whole.select(torch.from_numpy(mask)) for mask in (split.fit, split.query, split.gallery)
+        )
+        labels = fit.labels.unique(return_inverse=True)[1]
+        folds.append(Fold(TrainingRows(fit.rows, labels, fit.camids), query, gallery, width))
+    return folds
 
 
 def choose_queries(
@@ -233,11 +246,13 @@ def choose_queries(
     return chosen
 
 
-def has_match(query: Rows, gallery: Rows) -> bool:
+def has_match(
+    labels: np.ndarray, camids: np.ndarray, query: np.ndarray, gallery: np.ndarray
+) -> bool:
     """Return whether any query has its person in the gallery, seen by another camera."""
-    same = query.labels[:, None] == gallery.labels
-    skipped = (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
-    return bool((same & ~skipped).any())
+    same = labels[query][:, None] == labels[gallery]
+    cameras = camids[query][:, None]
+    return bool((same & ~((cameras == camids[gallery]) & (cameras >= 0))).any())
 
 
 def in_own_span(rows: Tensor) -> Tensor:

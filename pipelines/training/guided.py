@@ -163,20 +163,21 @@ def crossed_rows(train: Embeddings, settings: PriorSettings, seed: int) -> Embed
     first = np.isin(train.pids, identities[: len(identities) // 2])
     features = np.empty_like(train.features)
     for part in (first, ~first):
-        features[part] = _prior_rows(train.select(~part), None, train.select(part), settings)[1]
+        features[part] = prior_rows(train.select(~part), None, train.select(part), settings)[1]
     return train.with_features(features)
 
 
 def held_out_rows(train: Embeddings, held_out: HeldOut, settings: PriorSettings) -> HeldOut:
     """Return held-out identities after a prior fitted on the others, each query on its own."""
-    query, gallery = _prior_rows(train, held_out.query, held_out.gallery, settings)
+    query, gallery = prior_rows(train, held_out.query, held_out.gallery, settings)
     assert query is not None
     return HeldOut(held_out.query.with_features(query), held_out.gallery.with_features(gallery))
 
 
-def _prior_rows(
+def prior_rows(
     fit: Embeddings, query: Embeddings | None, gallery: Embeddings, settings: PriorSettings
 ) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return queries, if any, and a gallery after a prior fitted on other identities."""
     prior = fit_prior(TrainingRows.of(fit.features, fit.pids, fit.camids), settings)
     model = PriorNFormer.joined(prior, None, share=0.0)
     if query is None:
