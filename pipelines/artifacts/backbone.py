@@ -36,6 +36,7 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
         classes=facts["classes"],
         dim=facts["dim"],
         last_stage=facts["last_stage"],
+        size=(facts["height"], facts["width"]),
     )
     backbone.load_state_dict(tensors)
     return backbone.eval(), facts

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from .abdnet import BRANCH, ABDNet
+from .osnet import CHANNELS, FEATURES, OSNet
 
 LastStage = Literal["dilated", "stride1", "stride2"]
 HEADS = ("fc", "classifier", "head", "heads")  # what torchvision calls the part after pooling
@@ -58,21 +60,58 @@ class Backbone(nn.Module):
 
 
 def build_backbone(
-    arch: str, *, classes: int, dim: int = 256, last_stage: LastStage = "dilated"
+    arch: str,
+    *,
+    classes: int,
+    dim: int = 256,
+    last_stage: LastStage = "dilated",
+    size: tuple[int, int] = (256, 128),
 ) -> Backbone:
     """Return a backbone with new weights, drawn from torch's global generator.
 
-    arch:       a torchvision classification network that ends in pooled features.
+    arch:       a torchvision classification network that ends in pooled features, `abdnet`,
+                `osnet_x1_0` (and narrower), or `timm:NAME` where timm is installed.
     last_stage: ResNets only: keep the last stage's resolution by dilation (paper) or by stride 1
-                alone (released code), or leave it as it is.
+                alone (released code), or leave it as it is. ABD-Net always keeps it by stride 1.
+    size:       height and width of the images; only some of timm's networks must know it.
 
     Raises:
-        BadInput: torchvision has no such network, or it does not end in pooled features.
+        BadInput: there is no such network, or it does not end in pooled features.
     """
-    network = torchvision_network(arch)
-    keep_resolution(network, last_stage)
-    width, classifier = remove_classifier(network, arch)
-    return Backbone(body=network, width=width, dim=dim, classes=classes, body_classifier=classifier)
+    classifier = ""
+    if arch in CHANNELS:
+        body: nn.Module = OSNet(CHANNELS[arch])
+        width, classifier = FEATURES, "classifier"
+    elif arch == "abdnet":
+        resnet = torchvision_network("resnet50")
+        keep_resolution(resnet, "stride1")
+        body, width = ABDNet(resnet), 2 * BRANCH
+        classifier = "fc"
+    elif arch.startswith("timm:"):
+        body, width = timm_network(arch, size)
+    else:
+        body = torchvision_network(arch)
+        keep_resolution(body, last_stage)
+        width, classifier = remove_classifier(body, arch)
+    return Backbone(body=body, width=width, dim=dim, classes=classes, body_classifier=classifier)
+
+
+def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
+    """Return timm's network up to its pooled features, with new weights, and their width."""
+    name = arch.removeprefix("timm:")
+    try:
+        import timm
+    except ImportError:
+        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
+    if name not in timm.list_models():
+        near = get_close_matches(name, timm.list_models(), cutoff=0.3)
+        raise BadInput(f"--arch {arch}: timm has no such network; near are {', '.join(near)}")
+    configuration = timm.get_pretrained_cfg(name)
+    fixed = configuration is not None and configuration.fixed_input_size
+    settings: dict[str, Any] = {"img_size": size} if fixed else {}
+    body = timm.create_model(name, num_classes=0, **settings)
+    width = getattr(body, "head_hidden_size", None) or body.num_features
+    return body, int(width)  # type: ignore[arg-type]
 
 
 def torchvision_network(arch: str) -> nn.Module:
@@ -84,7 +123,8 @@ def torchvision_network(arch: str) -> nn.Module:
         raise BadInput(
             f"--arch {arch}: torchvision has no such classification network; near are "
             f"{', '.join(get_close_matches(arch, known, cutoff=0.3))}. All {len(known)}: "
-            "https://pytorch.org/vision/stable/models.html#classification"
+            "https://pytorch.org/vision/stable/models.html#classification; also abdnet, "
+            f"{', '.join(CHANNELS)} and timm:NAME"
         )
     settings: dict[str, Any] = {"weights": None}
     if arch in ("googlenet", "inception_v3"):

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from .abdnet import ABDNet
 from .backbone import Backbone
+from .foreign import CLASSIFIERS, as_ours, nearest_text
 
 WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "state_dict_ema", "tensors")
 
@@ -38,11 +40,24 @@ def load_weights(backbone: Backbone, content: object, *, source: str) -> LoadedW
     Raises:
         BadInput: any other tensor is missing, unknown or of another shape; lists them.
     """
-    given = unwrapped(content, source)
+    given = as_ours(unwrapped(content, source))
     if any(name.startswith("body.") for name in given):
+        if not any(name.startswith("projection.") for name in given):
+            body = {name.removeprefix("body."): value for name, value in given.items()}
+            return _load_body(backbone, body, source)
         return _load(backbone, given, source, classifier="classifier")
-    loaded = _load(backbone.body, given, source, classifier=backbone.body_classifier)
-    return replace(loaded, made_anew=(*loaded.made_anew, "projection", "bottleneck", "classifier"))
+    return _load_body(backbone, given, source)
+
+
+def _load_body(backbone: Backbone, given: Mapping[str, Tensor], source: str) -> LoadedWeights:
+    body = backbone.body
+    fresh: tuple[str, ...] = ()
+    count = len(given)
+    if isinstance(body, ABDNet):
+        given, fresh = body.expand_weights(given), body.fresh
+    loaded = _load(body, given, source, classifier=backbone.body_classifier, fresh=fresh)
+    head = ("projection", "bottleneck", "classifier")
+    return replace(loaded, given=count, made_anew=(*loaded.made_anew, *head))
 
 
 def unwrapped(content: object, source: str) -> dict[str, Tensor]:
@@ -61,7 +76,12 @@ def unwrapped(content: object, source: str) -> dict[str, Tensor]:
 
 
 def _load(
-    module: nn.Module, given: Mapping[str, Tensor], source: str, *, classifier: str
+    module: nn.Module,
+    given: Mapping[str, Tensor],
+    source: str,
+    *,
+    classifier: str,
+    fresh: tuple[str, ...] = (),
 ) -> LoadedWeights:
     """Load what fits; `classifier` is the layer that may differ, its first part one that may lack.
 
@@ -72,15 +92,15 @@ def _load(
     left_out = [name for name in given if name not in fitting]
     missing = [name for name in wanted if name not in given and name not in _counters(wanted)]
     head = f"{classifier.partition('.')[0]}."
-    may_lack = (f"{classifier}.",)
+    may_lack = (f"{classifier}.", *fresh)
     if classifier and not any(name.startswith(head) for name in given):
-        may_lack = (head,)
-    problems = [_misfit(n, given, wanted) for n in left_out if not _below(n, classifier)]
+        may_lack = (head, *fresh)
+    problems = [_misfit(n, given, wanted) for n in left_out if not _is_classifier(n, classifier)]
     problems += [f"{name} is missing" for name in missing if not name.startswith(may_lack)]
     if problems:
         raise BadInput(
             f"{source} does not fit this backbone, {len(problems)} tensors differ: "
-            f"{_listed(sorted(problems), 8)}. Check --arch"
+            f"{_listed(sorted(problems), 8)}. {nearest_text(given)}"
         )
     module.load_state_dict(fitting, strict=False)
     made_anew = [name for name in wanted if name not in fitting and name not in _counters(wanted)]
@@ -92,8 +112,10 @@ def _counters(tensors: Mapping[str, Tensor]) -> set[str]:
     return {name for name in tensors if name.endswith("num_batches_tracked")}
 
 
-def _below(name: str, module: str) -> bool:
-    return bool(module) and name.startswith(f"{module}.")
+def _is_classifier(name: str, classifier: str) -> bool:
+    """Whether a tensor is of the layer that may differ, by our name for it or by another's."""
+    module = name.rpartition(".")[0]
+    return module in CLASSIFIERS or (bool(classifier) and module == classifier)
 
 
 def _misfit(name: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

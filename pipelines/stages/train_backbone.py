@@ -77,7 +77,11 @@ def train_backbone(
     chosen = choose_device(device)
     torch.manual_seed(derived_seed(config.seed, STAGE))
     backbone = build_backbone(
-        config.arch, classes=len(pids), dim=config.dim, last_stage=config.last_stage
+        config.arch,
+        classes=len(pids),
+        dim=config.dim,
+        last_stage=config.last_stage,
+        size=(config.height, config.width),
     )
     loaded = start_from(backbone, config.weights, config.arch)
     if loaded is not None:

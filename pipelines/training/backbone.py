@@ -13,6 +13,7 @@ from ..config import BackboneConfig
 from ..data.augment import augment
 from ..data.batches import Batch
 from ..data.sampler import identity_batches
+from ..models.abdnet import ABDNet
 from ..models.backbone import Backbone, BackboneOutput
 from ..models.losses import CenterLoss, identity_loss, triplet_loss
 from ..seeding import numpy_generator, torch_generator
@@ -115,12 +116,15 @@ class BackboneTrainer:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def losses(self, output: BackboneOutput, labels: Tensor) -> dict[str, Tensor]:
-        """Return the weighted sum and its three parts, unweighted."""
+        """Return the weighted sum and its three parts, unweighted; ABD-Net adds its diversity."""
         config = self.config
         identity = identity_loss(output.logits, labels, config.label_smoothing)
         triplet = triplet_loss(output.embedding, labels, config.triplet_margin)
         center = self.center(output.embedding, labels)
         total = identity + config.triplet_weight * triplet + config.center_weight * center
+        body = self.backbone.body
+        if isinstance(body, ABDNet):
+            total = total + body.diversity()
         return dict(zip(LOSSES, (total, identity, triplet, center), strict=True))
 
     def _update(self) -> None:

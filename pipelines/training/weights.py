@@ -43,8 +43,16 @@ def imagenet_weights(arch: str) -> object:
     Raises:
         BadInput: torchvision has none, or they cannot be downloaded; says the two ways out.
     """
+    if arch.startswith("timm:"):
+        return _timm_weights(arch)
+    if arch.startswith("osnet"):
+        raise BadInput(
+            f"--weights imagenet: torchvision has none for {arch}; give --weights PATH, a state "
+            "dict of torchreid's, or start from random weights with --weights none"
+        )
     from torchvision.models import get_model_weights
 
+    arch = "resnet50" if arch == "abdnet" else arch
     known = list(get_model_weights(arch))
     if not known:
         raise BadInput(f"--weights imagenet: torchvision has none for {arch}; use --weights none")
@@ -56,6 +64,19 @@ def imagenet_weights(arch: str) -> object:
             f"--weights imagenet: {first.url} cannot be downloaded ({_first_line(error)}). Either "
             f"download it on another machine and give --weights PATH, or start from random "
             "weights with --weights none"
+        ) from error
+
+
+def _timm_weights(arch: str) -> object:
+    import timm
+
+    name = arch.removeprefix("timm:")
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    except (URLError, OSError, RuntimeError) as error:
+        raise BadInput(
+            f"--weights imagenet: timm cannot fetch {name} ({_first_line(error)}). Either give "
+            "--weights PATH, or start from random weights with --weights none"
         ) from error
 
 

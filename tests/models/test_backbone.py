@@ -1,5 +1,7 @@
 """The backbone is torchvision's network with our head, and takes its weights."""
 
+import sys
+
 import pytest
 import torch
 from torchvision import models
@@ -131,3 +133,33 @@ def test_flip_averages_both_views():
     expected = (plain(IMAGES) + plain(IMAGES.flip(3))) / 2
     torch.testing.assert_close(both(IMAGES), expected)
     torch.testing.assert_close(both(IMAGES.flip(3)), expected)
+
+
+@pytest.mark.parametrize("name, width", [("resnet10t", 512), ("vit_tiny_patch16_224", 192)])
+def test_timms_networks_serve_where_timm_is_installed(name, width):
+    pytest.importorskip("timm")
+    backbone = build_backbone(f"timm:{name}", classes=2, dim=8, size=(64, 32)).eval()
+    assert backbone.projection.in_features == width
+    with torch.no_grad():
+        assert backbone(IMAGES[:1]).shape == (1, 8)
+
+
+def test_timms_unknown_network_names_near_ones():
+    pytest.importorskip("timm")
+    with pytest.raises(BadInput, match="timm has no such network; near are resnet"):
+        build_backbone("timm:resnet51", classes=2)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BadInput, match=r"needs timm: python -m pip install 'nformer\[timm\]'"):
+        build_backbone("timm:resnet18", classes=2)
+
+
+def test_osnet_has_its_published_size():
+    backbone = build_backbone("osnet_x1_0", classes=2)
+    classifier_of_imagenet = 512 * 1000 + 1000
+    parameters = sum(p.numel() for p in backbone.body.parameters())
+    assert round((parameters + classifier_of_imagenet) / 1e6, 1) == 2.7  # torchreid's model zoo
+    with torch.no_grad():
+        assert backbone.eval()(IMAGES).shape == (4, 256)

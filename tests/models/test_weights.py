@@ -6,6 +6,8 @@ from torchvision import models
 
 from pipelines.errors import BadInput
 from pipelines.models.backbone import build_backbone
+from pipelines.models.foreign import nearest_text
+from pipelines.models.osnet import CHANNELS, OSNet
 from pipelines.models.weights import load_weights
 
 
@@ -55,7 +57,7 @@ def test_another_network_is_refused_with_a_list():
     given = models.resnet34().state_dict()
     message = (
         r"file\.pth does not fit this backbone, 96 tensors differ: "
-        r"layer1\.2\.bn1\.bias is unknown here, .* and 88 more\. Check --arch"
+        r"layer1\.2\.bn1\.bias is unknown here, .* and 88 more\. It looks like --arch resnet34"
     )
     with pytest.raises(BadInput, match=message):
         load_weights(backbone(), given, source="file.pth")
@@ -86,3 +88,77 @@ def test_counters_of_batch_norm_may_lack():
     given = models.resnet18().state_dict()
     old = {name: value for name, value in given.items() if "num_batches" not in name}
     assert load_weights(backbone(), old, source="file.pth").taken == 100
+
+
+def under(prefix, tensors):
+    return {f"{prefix}{name}": value for name, value in tensors.items()}
+
+
+def test_torchreids_resnet_is_known_by_its_classifier():
+    given = models.resnet18().state_dict()
+    given["classifier.weight"], given["classifier.bias"] = (
+        given.pop("fc.weight"),
+        given.pop("fc.bias"),
+    )
+    loaded = load_weights(backbone(), given, source="file.pth")
+    assert loaded.left_out == ("classifier.bias", "classifier.weight") and loaded.taken == 120
+
+
+def test_torchreids_osnet_loads_into_ours():
+    given = {
+        **OSNet(CHANNELS["osnet_x0_25"]).state_dict(),
+        "classifier.weight": torch.zeros(751, 512),
+    }
+    ours = backbone("osnet_x0_25")
+    loaded = load_weights(ours, under("module.", given), source="file.pth")
+    assert loaded.left_out == ("classifier.weight",)
+    assert torch.equal(ours.body.conv5.conv.weight, given["conv5.conv.weight"])
+
+
+def test_fastreids_backbone_is_taken_and_its_heads_left_out():
+    given = under("backbone.", models.resnet18().state_dict())
+    given = {name: value for name, value in given.items() if ".fc." not in name}
+    given |= {"heads.weight": torch.zeros(751, 512), "pixel_mean": torch.zeros(3)}
+    ours = backbone()
+    loaded = load_weights(ours, {"model": given}, source="file.pth")
+    assert torch.equal(ours.body.conv1.weight, given["backbone.conv1.weight"])
+    assert loaded.taken == 120
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_the_released_backbone_brings_its_projection_and_neck(prefix):
+    theirs = backbone(classes=7)
+    names = {"body.": "base."}
+    given = {"nformer.h.0.ln_1.g": torch.zeros(3)}
+    for name, value in theirs.state_dict().items():
+        for ours_name, released in names.items():
+            name = name.replace(ours_name, released)
+        given[f"{prefix}{name}"] = value
+    ours = backbone(classes=5)
+    loaded = load_weights(ours, given, source="file.pth")
+    assert torch.equal(ours.projection.weight, theirs.projection.weight)
+    assert torch.equal(ours.body.conv1.weight, theirs.body.conv1.weight)
+    assert loaded.left_out == ("classifier.weight",)
+
+
+def test_a_resnet_serves_both_branches_of_abdnet():
+    given = models.resnet50().state_dict()
+    ours = backbone("abdnet")
+    loaded = load_weights(ours, given, source="file.pth")
+    for stage in ("layer4", "attentive_layer4"):
+        weight = ours.body.get_submodule(stage)[0].conv1.weight
+        assert torch.equal(weight, given["layer4.0.conv1.weight"])
+    assert loaded.left_out == ("fc.bias", "fc.weight")
+
+
+def test_what_is_like_nothing_known_says_so():
+    with pytest.raises(BadInput, match="It looks like none of the networks known by"):
+        load_weights(backbone(), {"encoder.weight": torch.zeros(3)}, source="file.pth")
+
+
+@pytest.mark.parametrize(
+    "arch",
+    ["resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet_b0", "osnet_x0_5"],
+)
+def test_a_network_is_known_by_its_sign(arch):
+    assert nearest_text(backbone(arch).body.state_dict()) == f"It looks like --arch {arch}"
