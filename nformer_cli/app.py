@@ -18,6 +18,7 @@ from .commands import (
     info,
     pack,
     refine,
+    report,
     search,
     subsample,
     train_backbone,
@@ -73,5 +74,6 @@ app.command("search", rich_help_panel=FIND)(search.command)
 app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)
+app.command("report", rich_help_panel=LOOK)(report.command)
 app.command("info", rich_help_panel=LOOK)(info.command)
 app.command("benchmark", rich_help_panel=LOOK)(benchmark.command)

@@ -70,6 +70,20 @@ def load_ranking(path: str | Path, name: str) -> "Ranking":
         )
 
 
+def load_average_precision(path: str | Path) -> dict[str, np.ndarray]:
+    """Return every result's average precision [Q], NaN where a query has no match."""
+    with _opened(path) as file:
+        results = [str(name) for name in file.attrs["results"]]
+        return {name: file[name]["average_precision"][:] for name in results}
+
+
+def load_query_rows(path: str | Path) -> np.ndarray:
+    """Return the rows [Q] of embeddings.h5's queries that the lists are of."""
+    with _opened(path) as file:
+        rows: np.ndarray = file["query"][:]
+        return rows
+
+
 def _opened(path: str | Path) -> "h5py.File":
     import h5py
 

@@ -57,8 +57,10 @@ def write_synthetic(
 ) -> Path:
     """Draw a data set in Market-1501's layout and return its folder.
 
-    images: pictures of each identity, all cameras together. The same arguments draw the same
-    bytes on the same machine. A folder that holds this very data set already is left as it is.
+    images: pictures of an identity, all cameras together, in the mean.
+
+    The same arguments draw the same bytes on the same machine. A folder that holds this very data
+    set already is left as it is.
 
     Raises:
         BadInput: the folder holds something else, or an argument is out of range.
@@ -100,18 +102,24 @@ def plan(seed: int, identities: tuple[int, int], cameras: int, images: int) -> I
     """Yield every picture of the data set, in a fixed order."""
     random = numpy_generator(seed, "synthetic", "plan")
     pids = 1 + random.permutation(sum(identities))
+    counts = image_counts(random, sum(identities), images)
     for pid in sorted(pids[: identities[0]].tolist()):
-        yield from _identity(random, pid, cameras, images, test=False)
-    extras = 0
+        yield from _identity(random, pid, cameras, counts[pid - 1], test=False)
+    extras = identities[1] * images
     for pid in sorted(pids[identities[0] :].tolist()):
-        yield from _identity(random, pid, cameras, images, test=True)
-        extras += images
+        yield from _identity(random, pid, cameras, counts[pid - 1], test=True)
     for number in range(extras // 20):
         camera = int(random.integers(1, cameras + 1))
         yield Shot(GALLERY, f"-1_c{camera}s1_{number * 25 + 1:06d}_01.jpg", -1, camera, number)
     for number in range(extras // 10):
         camera = int(random.integers(1, cameras + 1))
         yield Shot(GALLERY, f"0000_c{camera}s1_{number * 25 + 1:06d}_01.jpg", 0, camera, number)
+
+
+def image_counts(random: np.random.Generator, identities: int, images: int) -> list[int]:
+    """Return how many images each identity has: between half and one and a half of `images`."""
+    low, high = max(2, images // 2), images + images // 2
+    return random.integers(low, high + 1, identities).tolist()
 
 
 def _identity(

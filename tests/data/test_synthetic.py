@@ -42,10 +42,10 @@ def test_no_identity_is_in_both_halves(drawn):
     assert train | test == set(range(1, 8))
 
 
-def test_each_identity_has_as_many_images_as_asked_for(drawn):
+def test_identities_have_between_half_and_one_and_a_half_of_the_images_asked_for(drawn):
     everything = [name for split in (TRAIN, QUERY, GALLERY) for name in names(drawn, split)]
-    for pid in range(1, 8):
-        assert sum(name.startswith(f"{pid:04d}_") for name in everything) == 10
+    counts = [sum(name.startswith(f"{pid:04d}_") for name in everything) for pid in range(1, 8)]
+    assert 5 <= min(counts) < max(counts) <= 15
 
 
 def test_one_query_for_each_test_identity_and_camera_and_a_match_elsewhere(drawn):
@@ -119,7 +119,7 @@ def test_it_is_read_as_market1501_and_under_its_own_name(drawn):
         dataset = open_dataset(name, drawn)
         assert dataset.name == name
         assert dataset.junk == 2
-        assert dataset.counts("train").images == 30
+        assert dataset.counts("train").images == len(names(drawn, TRAIN))
         assert dataset.counts("train").identities == 3
         assert dataset.counts("gallery").identities == 4
 

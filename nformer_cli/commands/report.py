@@ -1,0 +1,39 @@
+"""nformer report"""
+
+from typing import Annotated
+
+import typer
+
+from ..console import TerminalProgress
+from ..options import DEFAULT_RUN, JsonOption, RunOption, SeedOption
+
+
+def command(
+    run: RunOption = DEFAULT_RUN,
+    examples: Annotated[
+        int,
+        typer.Option(min=0, help="Queries shown of each kind: gains, losses, random ones."),
+    ] = 6,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Write the run's results as one page to look at.
+
+    Reads: metrics.json, ranking.h5 and embeddings.h5; refined.h5, nformer.pt, train.jsonl and the
+    images where they are there.
+
+    Writes: report.html, which needs no network and no script, and report.csv. With --json: one
+    object to stdout instead.
+
+    Example: nformer report --run runs/market
+    """
+    from pipelines import Run
+    from pipelines.stages.report import build_report, report, to_json
+
+    progress = TerminalProgress()
+    if json:
+        found = build_report(Run(run), examples=examples, seed=seed, progress=progress)
+        typer.echo(to_json(found))
+        return
+    path = report(Run(run), examples=examples, seed=seed, progress=progress)
+    progress.message(f"{path}; open it in a browser")

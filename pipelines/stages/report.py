@@ -1,0 +1,121 @@
+"""metrics.json + ranking.h5 + embeddings.h5 (+ refined.h5, nformer.pt, images) -> report.html"""
+
+import csv
+import json
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+
+from ..artifacts.atomic import write_text
+from ..artifacts.report import Link, Report, render
+from ..artifacts.results import Evaluation
+from ..artifacts.run import Run
+from ..progress import Progress, Silent
+from .info import info
+from .report_charts import charts_of
+from .report_examples import Evidence, examples_of
+
+PAGE, TABLE = "report.html", "report.csv"
+EXAMPLES = 6  # of each kind: gains, losses, random ones
+
+
+def report(
+    run: Run, *, examples: int = EXAMPLES, seed: int = 0, progress: Progress = Silent()
+) -> Path:
+    """Write the run's report as one self-contained page, and its table as CSV; return the page.
+
+    examples: queries shown of each kind: the largest gains, the largest losses, random ones.
+
+    Raises:
+        MissingArtifact, StaleArtifact: metrics.json or ranking.h5: run `nformer evaluate`.
+    """
+    found = build_report(run, examples=examples, seed=seed, progress=progress)
+    write_text(run.path(TABLE), to_csv(found.evaluation))
+    write_text(run.path(PAGE), render(found))
+    return run.path(PAGE)
+
+
+def is_older(run: Run) -> bool:
+    """Return whether the run's report is missing, or older than its figures."""
+    page, figures = run.path(PAGE), run.path("metrics.json")
+    return not page.exists() or page.stat().st_mtime_ns < figures.stat().st_mtime_ns
+
+
+def build_report(
+    run: Run, *, examples: int = EXAMPLES, seed: int = 0, progress: Progress = Silent()
+) -> Report:
+    """Gather what the page tells, and write nothing."""
+    from .. import __version__
+
+    evaluation = Evaluation.read(run.artifact("metrics.json"))
+    evidence = Evidence.of(run)
+    with progress.task("report", 2, "parts") as task:
+        charts = charts_of(run, evidence)
+        task.advance()
+        shown, notes = examples_of(run, evidence, count=examples, seed=seed)
+        task.advance()
+    return Report(
+        evaluation=evaluation,
+        folder=str(run.folder),
+        version=__version__,
+        charts=charts,
+        examples=shown,
+        chain=chain_of(run),
+        notes=notes,
+    )
+
+
+def chain_of(run: Run) -> list[Link]:
+    """Return the artifacts there are, in the order of the data's way, with their manifests."""
+    links = []
+    for row in info(run):
+        manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)
+        if manifest is not None:
+            links.append(
+                Link(
+                    row.name,
+                    f"nformer {manifest.stage}",
+                    manifest.sha256,
+                    manifest.inputs,
+                    manifest.config,
+                    row.state,
+                )
+            )
+    return links
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """Return the table's rows as CSV, fractions of 1, each as exact as metrics.json has it."""
+    text = StringIO()
+    columns = ("name", "mAP", "mINP", "rank1", "rank5", "rank10", "seconds", "protocol")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in evaluation.results:
+        writer.writerow(asdict(row) | {"protocol": row.protocol or evaluation.protocol})
+    return text.getvalue()
+
+
+def to_json(found: Report) -> str:
+    """Return what the page tells, without pictures, as one JSON object."""
+    return json.dumps(
+        {
+            **asdict(found.evaluation),
+            "run": found.folder,
+            "version": found.version,
+            "charts": [{"title": chart.title, "text": chart.text} for chart in found.charts],
+            "examples": [
+                {
+                    "query": example.name,
+                    "kind": example.kind,
+                    "average_precision": example.precision,
+                    "lists": {
+                        name: [item.name for item in items if item.rank is not None]
+                        for name, items in example.lists.items()
+                    },
+                }
+                for example in found.examples
+            ],
+            "artifacts": {link.name: link.sha256 for link in found.chain},
+        },
+        ensure_ascii=False,
+    )

@@ -1,0 +1,211 @@
+"""The report: one page, the same numbers everywhere, lists in the metrics' order."""
+
+import csv
+import json
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from nformer_cli.app import app
+from pipelines import Embeddings, MissingArtifact, Run, evaluate, save_embeddings, train_nformer
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.ranking import load_ranking
+from pipelines.artifacts.report import render
+from pipelines.config import EvaluateConfig, NFormerConfig
+from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
+
+COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")
+NASTY = 'query/<script>alert("1")</script> & co.jpg'
+
+
+def people(identities: range, cameras: int, each: int, split: str, seed: int) -> Embeddings:
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).standard_normal((100, 16))
+    pids = np.repeat(np.array(identities), cameras * each)
+    camids = np.tile(np.repeat(np.arange(1, cameras + 1), each), len(identities))
+    features = centres[pids] + 0.9 * random.standard_normal((len(pids), 16))
+    names = [f"{split}/{pids[row]}_c{camids[row]}_{row}.jpg" for row in range(len(pids))]
+    return Embeddings(features, pids, camids, names)
+
+
+def make_run(folder: Path, root: Path | None) -> Run:
+    run = Run(folder)
+    query = people(range(40, 52), 3, 1, "query", 5)
+    names = [NASTY, *query.names[1:]]
+    query = Embeddings(query.features, query.pids, query.camids, names)
+    facts = {"dataset": "toy", "root": str(root)} if root else {"dataset": "toy"}
+    with run.writing(Manifest("embeddings.h5", "extract", {}, {}, facts=facts)) as (path, _):
+        save_embeddings(
+            path,
+            train=people(range(12), 3, 3, "train", 3),
+            query=query,
+            gallery=people(range(40, 52), 3, 3, "gallery", 4),
+            dataset="toy",
+        )
+    train_nformer(run, config=NFormerConfig(prior=False, neighbours=6, steps=4, eval_every=4))
+    evaluate(run, config=EvaluateConfig(rerank=("kr",), k1=6, k2=2))
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("report")
+    root = folder / "images"
+    (root / "gallery").mkdir(parents=True)
+    for name in people(range(40, 52), 3, 3, "gallery", 4).names:
+        Image.new("RGB", (20, 40), (200, 30, 30)).save(root / name)
+    return make_run(folder / "run", root)
+
+
+@cache
+def page_of(folder: Path) -> str:
+    return report(Run(folder), examples=3).read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_needs_nothing_else(run):
+    text = page_of(run.folder)
+    page = Page(text)
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    for tag in ("img", "a", "use", "image"):
+        for attributes in page.all(tag):
+            target = attributes.get("src") or attributes.get("href") or attributes["xlink:href"]
+            assert target.startswith(("#", "data:image/")), target
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert "default-src 'none'" in text
+    assert len(text) < 15 * 2**20
+
+
+def test_every_picture_has_words_and_every_link_a_target(run):
+    page = Page(page_of(run.folder))
+    pictures = page.all("img")
+    assert len(pictures) > 20
+    assert all(attributes.get("alt") for attributes in pictures)
+    charts = [a for a in page.all("div") if a.get("role") == "img"]
+    assert len(charts) >= 6 and all(len(a["aria-label"]) > 20 for a in charts)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in page.all("a")} <= set(ids)
+
+
+def test_names_are_escaped(run):
+    text = render(build_report(run, examples=50))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_the_numbers_are_the_same_everywhere(run):
+    result = evaluate(run, config=EvaluateConfig(rerank=("kr",), k1=6, k2=2))
+    page = page_of(run.folder)
+    rows = list(csv.DictReader((run.folder / "report.csv").read_text().splitlines()))
+    told = json.loads(to_json(build_report(run, examples=1)))
+    shown = CliRunner().invoke(
+        app, ["evaluate", "--run", str(run.folder), "--rerank", "kr", "--k1", "6", "--k2", "2"]
+    )
+    assert shown.exit_code == 0
+    assert [row["name"] for row in rows] == [row.name for row in result.results]
+    for row, line, entry in zip(result.results, rows, told["results"], strict=True):
+        cells = re.search(rf'<th scope="row">{re.escape(row.name)}</th>(.*?)</tr>', page)[1]
+        terminal = next(text for text in shown.stdout.splitlines() if f" {row.name} " in text)
+        for column in COLUMNS:
+            value = getattr(row, column)
+            assert float(line[column]) == value == entry[column]
+            assert f">{100 * value:.1f}</td>" in cells
+            assert f"{100 * value:.1f}" in terminal
+
+
+def test_lists_stand_in_the_order_of_the_metrics(run):
+    found = build_report(run, examples=2)
+    ranking = load_ranking(run.path("ranking.h5"), "nformer")
+    names = people(range(40, 52), 3, 3, "gallery", 4).names
+    assert found.examples
+    for example in found.examples:
+        items = [item for item in example.lists["nformer"] if item.rank is not None]
+        row = int(example.anchor[1:])
+        assert [item.name for item in items] == [names[i] for i in ranking.index[row, :10]]
+        assert [item.rank for item in items] == list(range(1, len(items) + 1))
+        nearness = [item.nearness for item in example.lists["nformer"]]
+        assert nearness == sorted(nearness, reverse=True)
+        assert all(item.right == (item.pid == example.pid) for item in items)
+
+
+def test_items_of_the_querys_own_camera_are_shown_as_skipped(run):
+    found = build_report(run, examples=4)
+    skipped = [
+        (example, item)
+        for example in found.examples
+        for items in example.lists.values()
+        for item in items
+        if item.rank is None
+    ]
+    assert skipped
+    assert all((e.pid, e.camid) == (item.pid, item.camid) for e, item in skipped)
+
+
+def test_what_nformer_listened_to_adds_up_to_one(run):
+    for example in build_report(run, examples=3).examples:
+        assert len(example.own) == 4  # layers
+        for layer in range(4):
+            shares = example.own[layer] + sum(item.shares[layer] for item in example.heard)
+            assert 0 < shares <= 1 + 1e-5
+        assert len({item.name for item in example.heard}) == len(example.heard)
+
+
+def test_gains_and_losses_are_what_they_say(run):
+    found = build_report(run, examples=50)
+    for example in found.of_kind("gain"):
+        assert example.precision["nformer"] > example.precision["baseline"]
+    for example in found.of_kind("loss"):
+        assert example.precision["nformer"] < example.precision["baseline"]
+    assert len(found.examples) == len({example.anchor for example in found.examples}) == 36
+
+
+def test_names_stand_in_for_images_that_are_not_there(tmp_path):
+    text = report(make_run(tmp_path / "run", None), examples=2).read_text(encoding="utf-8")
+    assert not Page(text).all("img")
+    assert "images are not known of for these embeddings: their names are shown." in text
+
+
+def test_it_says_what_to_run_first(tmp_path):
+    with pytest.raises(MissingArtifact, match="nformer evaluate"):
+        report(Run(tmp_path))
+
+
+def test_the_same_run_gives_the_same_page(run):
+    first = page_of(run.folder)
+    assert report(run, examples=3).read_text(encoding="utf-8") == first
+
+
+def test_it_knows_when_it_is_older_than_the_figures(run, tmp_path):
+    report(run, examples=1)
+    assert not is_older(run)
+    (run.folder / "report.html").unlink()
+    assert is_older(run)
+    report(run, examples=3)
+
+
+def test_the_table_as_csv_has_a_line_for_each_row(run):
+    evaluation = evaluate(run, config=EvaluateConfig(rerank=("kr",), k1=6, k2=2))
+    lines = to_csv(evaluation).splitlines()
+    assert lines[0] == "name,mAP,mINP,rank1,rank5,rank10,seconds,protocol"
+    assert len(lines) == 1 + len(evaluation.results)
