@@ -14,7 +14,7 @@ from .csv_files import read_npy_and_csv
 from .matlab_files import read_mat
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
-from .split import ForeignSplit, Warn, checked_split, rows_per_block
+from .split import FIELDS, ForeignSplit, Warn, checked_split, rows_per_block
 from .torch_files import read_pt
 
 FORMATS = {
@@ -58,6 +58,10 @@ def read_h5(path: Path) -> list[ForeignSplit]:
     """Read a file of our own schema."""
     with open_embeddings(path) as file:
         present = splits_in(file)
+        for split in present:
+            missing = [field for field in FIELDS if field not in file[split]]
+            if missing:
+                raise BadInput(f"{path}, split {split}: it has no {', '.join(missing)}")
         shapes = {split: file[split]["features"].shape for split in present}
         dtypes = {split: file[split]["features"].dtype.name for split in present}
         pids = {split: file[split]["pids"][:] for split in present}

@@ -47,12 +47,12 @@ def _split(path: Path, split: str, given: dict[str, Any]) -> ForeignSplit:
     import torch
 
     features, names = given["features"], given.get("names")
-    if not isinstance(features, torch.Tensor):
+    if not isinstance(features, torch.Tensor) or features.layout is not torch.strided:
+        found = getattr(features, "layout", type(features).__name__)
         raise BadInput(
-            f"{path}, split {split}: the features are a {type(features).__name__}; a tensor is "
-            "wanted"
+            f"{path}, split {split}: the features are a {found}; a dense tensor is wanted"
         )
-    if names is not None and not all(isinstance(name, str) for name in names):
+    if names is not None and not _are_texts(names):
         raise BadInput(f"{path}, split {split}: the names must be a list of text")
     return checked_split(
         path,
@@ -65,6 +65,10 @@ def _split(path: Path, split: str, given: dict[str, Any]) -> ForeignSplit:
         names=None if names is None else partial(iter, names),
         names_count=None if names is None else len(names),
     )
+
+
+def _are_texts(names: Any) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
 
 
 def _blocks(features: "Tensor") -> Iterator[np.ndarray]:

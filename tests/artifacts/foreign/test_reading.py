@@ -104,6 +104,14 @@ def table(path, *, cameras=True, rows=None):
     return path
 
 
+def test_our_own_file_with_a_part_missing(tmp_path):
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file.attrs.update(schema=1, dim=2)
+        file["query/features"] = np.eye(2)
+    with pytest.raises(BadInput, match=r"split query: it has no pids, camids, names"):
+        read(tmp_path / "e.h5")
+
+
 def test_npy_and_csv(tmp_path):
     np.save(tmp_path / "e.npy", np.concatenate([GALLERY, QUERY]))
     require_same(read(tmp_path / "e.npy", table(tmp_path / "labels.csv")))
@@ -327,14 +335,19 @@ def test_pt_with_objects_is_never_run(tmp_path):
     with pytest.raises(BadInput, match=r"holds a list; a dictionary of tensors is wanted"):
         read(tmp_path / "list.pt")
     torch.save({"query_features": [1.0], "query_pids": [1]}, tmp_path / "plain.pt")
-    with pytest.raises(BadInput, match=r"the features are a list; a tensor is wanted"):
+    with pytest.raises(BadInput, match=r"the features are a list; a dense tensor is wanted"):
         read(tmp_path / "plain.pt")
-    torch.save(
-        {"query_features": torch.ones(1, 2), "query_pids": [1], "query_names": [3]},
-        tmp_path / "names.pt",
-    )
-    with pytest.raises(BadInput, match=r"the names must be a list of text"):
-        read(tmp_path / "names.pt")
+    sparse = {"query_features": torch.ones(1, 2).to_sparse(), "query_pids": [1]}
+    torch.save(sparse, tmp_path / "sparse.pt")
+    with pytest.raises(
+        BadInput, match=r"features are a torch.sparse_coo; a dense tensor is wanted"
+    ):
+        read(tmp_path / "sparse.pt")
+    for names in ([3], 5):
+        named = {"query_features": torch.ones(1, 2), "query_pids": [1], "query_names": names}
+        torch.save(named, tmp_path / "names.pt")
+        with pytest.raises(BadInput, match=r"the names must be a list of text"):
+            read(tmp_path / "names.pt")
 
 
 def test_mat_refusals(tmp_path):
