@@ -130,6 +130,14 @@ class Search:
                 return replace(settings, shrinkage=shrinkage)
         return settings
 
+    def simplest(self, settings: PriorSettings) -> PriorSettings:
+        """Return the settings without neighbours where these gain no more than their error."""
+        if settings.neighbours == 1 or not self.alone:
+            return settings
+        alone = replace(settings, neighbours=1, per_camera=False, sharpness=0.0, layers=1)
+        gained = self.scores(settings) - self.scores(alone)
+        return alone if gained.mean() <= max(TOLERANCE, standard_error(gained)) else settings
+
     def _start(self) -> PriorSettings:
         return PriorSettings(
             centre=self.centres[0],  # type: ignore[arg-type]  # one of Centre
@@ -137,7 +145,9 @@ class Search:
         )
 
     def _starts(self) -> Iterable[dict[str, Any]]:
-        metrics: list[dict[str, Any]] = [{"centre": centre} for centre in self.centres]
+        metrics: list[dict[str, Any]] = [
+            {"centre": centre, "shrinkage": 1.0, "between": 0.0} for centre in self.centres
+        ]
         metrics += [
             {"centre": centre, "shrinkage": 0.6, "between": between}
             for centre in self.centres
@@ -199,7 +209,7 @@ def choose_prior(
     factor = search.harder(found)
     if factor > 1:
         found = search.run(found, sweeps=1)
-    found = search.shrunk(found)
+    found = search.shrunk(search.simplest(found))
     plain = search.levels[0]
     scores = np.array([fold.mean_ap(found) for fold in plain])
     baseline = np.array([fold.mean_ap(PriorSettings()) for fold in plain])

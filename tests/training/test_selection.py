@@ -1,0 +1,111 @@
+"""Choosing the prior: folds never see their own identities, and the choice fits the data."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.embeddings import Embeddings
+from pipelines.models.prior import PriorSettings
+from pipelines.models.prior_nformer import PriorNFormer
+from pipelines.models.refinement import refine
+from pipelines.retrieval.metrics import score
+from pipelines.training.folds import choose_queries, identity_splits, make_folds
+from pipelines.training.metric import TrainingRows, fit_prior
+from pipelines.training.selection import Search, choose_prior
+
+FORMS = [
+    PriorSettings(),
+    PriorSettings(centre="global", shrinkage=0.6, neighbours=4),
+    PriorSettings(centre="global", shrinkage=0.4, between=1.0, neighbours=3, layers=2),
+    PriorSettings(
+        centre="global", shrinkage=0.2, neighbours=3, per_camera=True, sharpness=2.5, layers=2
+    ),
+]
+
+
+def people(persons, each, *, width=32, cameras=2, shift=0.0, nuisance=0.0, seed=0):
+    """Make clusters, with cameras that move them and a direction that says nothing of who it is."""
+    random = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(persons), each)
+    camids = np.tile(np.arange(each) % cameras, persons)
+    features = random.normal(size=(persons, width))[pids]
+    features += 0.8 * random.normal(size=(len(pids), width))
+    features += shift * random.normal(size=(cameras, width))[camids]
+    features[:, :3] += nuisance * random.normal(size=(len(pids), 3))
+    return features.astype(np.float32), pids, camids
+
+
+def test_splits_keep_identities_apart():
+    _, pids, camids = people(10, 6)
+    splits = identity_splits(pids, camids, seed=0)
+    assert len(splits) == 8  # halves twice, quarters once
+    for split in splits:
+        assert not set(pids[split.fit]) & set(pids[split.query | split.gallery])
+        assert not (split.query & split.gallery).any()
+    held_out = np.sum([split.query | split.gallery for split in splits[:2]], axis=0)
+    assert (held_out == 1).all()
+
+
+def test_queries_are_one_of_each_camera_that_can_spare_one():
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    camids = np.array([0, 0, 1, 1, 0, 1, 0])
+    chosen = choose_queries(labels, camids, np.random.default_rng(0))
+    assert chosen[:2].sum() == chosen[2:4].sum() == 1  # a query of each camera
+    assert chosen[4:6].sum() == 1  # one or the other
+    assert chosen[6]
+
+
+def test_no_match_no_folds():
+    _, pids, _ = people(10, 4)
+    assert not identity_splits(pids, np.zeros(40, int), seed=0)  # all of one camera
+    assert identity_splits(pids, np.full(40, -1), seed=0)  # cameras unknown: all count
+
+
+@pytest.mark.parametrize("settings", FORMS)
+@pytest.mark.parametrize("width", [16, 200])
+def test_folds_score_what_the_product_computes(settings, width):
+    features, pids, camids = people(12, 8, width=width)
+    fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
+    split = identity_splits(pids, camids, seed=0)[0]
+    fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
+    model = PriorNFormer.joined(fit_prior(fit, settings), None, share=0.0)
+    pair = [Embeddings(features[m], pids[m], camids[m]) for m in (split.query, split.gallery)]
+    assert fold.mean_ap(settings) == pytest.approx(score(*refine(model, *pair)).mean_ap, abs=0.02)
+
+
+def test_few_images_choose_no_neighbours_and_many_choose_some():
+    few = choose_prior(make_folds(TrainingRows.of(*people(60, 2)), seed=0))
+    assert few.settings.neighbours == 1
+    many = choose_prior(make_folds(TrainingRows.of(*people(12, 20, width=12)), seed=0))
+    assert many.settings.neighbours >= 4
+    assert many.gain[0] > 0 and many.mean_ap > many.baseline.mean()
+
+
+def test_a_camera_shift_is_found_and_can_be_forbidden():
+    folds = make_folds(TrainingRows.of(*people(24, 8, shift=2.0)), seed=0)
+    assert choose_prior(folds).settings.centre == "camera"
+    blind = choose_prior(folds, camera_aware="off").settings
+    assert blind.centre != "camera" and not blind.uses_cameras
+
+
+def test_cameras_can_be_insisted_on_and_k_given():
+    folds = make_folds(TrainingRows.of(*people(16, 6)), seed=0)
+    found = choose_prior(folds, camera_aware="on", neighbours=5).settings
+    assert found.centre == "camera" and found.neighbours == 5
+
+
+def test_the_choice_is_the_same_again():
+    train = TrainingRows.of(*people(16, 6, nuisance=3.0))
+    first, second = (choose_prior(make_folds(train, seed=1)) for _ in range(2))
+    assert first.settings == second.settings
+    assert np.array_equal(first.scores, second.scores)
+
+
+def test_easy_identities_are_spread_wider():
+    folds = make_folds(TrainingRows.of(*people(16, 6, width=64)), seed=0)
+    search = Search(folds, camera_aware="auto")
+    before = search.scores(PriorSettings()).mean()
+    assert before > 0.88 and search.harder(PriorSettings()) > 1
+    assert search.scores(PriorSettings()).mean() < before
+    spread = folds[0].inflated(2.0)
+    assert torch.allclose(spread.query.rows.norm(dim=1), torch.ones(len(spread.query.rows)))
