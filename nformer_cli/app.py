@@ -10,6 +10,7 @@ from .commands import (
     datasets,
     demo,
     evaluate,
+    export,
     export_embeddings,
     extract,
     import_embeddings,
@@ -71,6 +72,7 @@ app.command("pack", rich_help_panel=DATA)(pack.command)
 app.command("subsample", rich_help_panel=DATA)(subsample.command)
 app.add_typer(index.index_app, name="index", rich_help_panel=FIND)
 app.command("search", rich_help_panel=FIND)(search.command)
+app.command("export", rich_help_panel=ELSEWHERE)(export.command)
 app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)

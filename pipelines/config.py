@@ -60,6 +60,8 @@ class ExtractConfig:
 
     batch: int = 64
     flip: bool = False  # average the embeddings of the image and of its mirror
+    height: int = BackboneConfig.height  # only for an ONNX network that takes any size
+    width: int = BackboneConfig.width
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     workers: int = -1
     on_bad_image: Literal["fail", "skip"] = "fail"

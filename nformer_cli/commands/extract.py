@@ -33,6 +33,10 @@ def command(
         Path | None,
         typer.Option(metavar="DIR", help="Where the images lie now, if they were moved."),
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
+    ] = None,
     recipe: RecipeOption = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULT.batch,
     flip: Annotated[
@@ -49,7 +53,8 @@ def command(
 ) -> None:
     """Embed every image with the trained backbone.
 
-    Reads: backbone.pt, and the images of the data set it was trained on.
+    Reads: backbone.pt, and the images of the data set it was trained on; with --onnx any network of
+    images to embeddings, and the images of --dataset at --root.
 
     Writes: embeddings.h5 (train, query and gallery; 256 numbers an image). Nothing is drawn at
     random, so --seed changes nothing. An interrupted extraction goes on where it stopped.

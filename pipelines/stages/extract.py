@@ -11,9 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from ..artifacts.atomic import replacing, write_text
-from ..artifacts.backbone import load_backbone
 from ..artifacts.embeddings import create_embeddings, create_split
-from ..artifacts.manifest import Manifest, text_digest
+from ..artifacts.manifest import Manifest, file_digest, text_digest
 from ..artifacts.run import Run
 from ..config import ExtractConfig, as_table
 from ..data.augment import normalise
@@ -21,11 +20,10 @@ from ..data.batches import BatchLoader, ordered_batches
 from ..data.dataset import Dataset, Sample
 from ..device import choose_device
 from ..errors import BadInput
-from ..models.embedder import Embedder
 from ..progress import Progress, Silent
 from ..training.overlap import one_behind
-from ..training.precision import DTYPES, choose_precision
 from .images import Sources, dataset_facts, find_dataset, image_sources, skipped_text
+from .networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
 
 ARTIFACT = "embeddings.h5"
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from
@@ -41,35 +39,43 @@ def extract(
     progress: Progress = Silent(),
     dataset: str | None = None,
     root: str | Path | None = None,
+    onnx: str | Path | None = None,
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
     dataset, root: the data set; None: the one that the backbone was trained on, where it was.
+    onnx:          any network of images [B, 3, H, W] (RGB / 255, less ImageNet's mean, by its
+                   deviation) to embeddings [B, d], instead of backbone.pt.
     """
-    backbone_file = run.artifact("backbone.pt")
-    data = find_dataset(run, dataset, root, progress)
+    chosen = choose_device(device)
+    if onnx is None:
+        data = find_dataset(run, dataset, root, progress)
+        inputs = {"backbone.pt": run.digest("backbone.pt")}
+    else:
+        data = dataset_for_onnx(onnx, dataset, root, progress)
+        inputs = {"onnx network": file_digest(Path(onnx))}
     wanted = Manifest(
         ARTIFACT,
         "extract",
         {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY},
-        {"backbone.pt": run.digest("backbone.pt"), "image list": data.digest()},
+        {**inputs, "image list": data.digest()},
         facts=dataset_facts(data),
     )
     if run.is_current(wanted, overwrite=overwrite):
         run.clear_scratch(ARTIFACT)
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    chosen = choose_device(device)
-    precision = choose_precision(config.amp, chosen)
-    backbone, facts = load_backbone(backbone_file)
-    embedder = Embedder(backbone, device=chosen, dtype=DTYPES[precision], flip=config.flip)
-    sources = image_sources(run, data, progress, height=facts["height"], width=facts["width"])
-    work = Extraction(data, sources, embedder, config, progress)
+    if onnx is None:
+        network = backbone_network(run.artifact("backbone.pt"), config, chosen)
+    else:
+        network = onnx_network(onnx, config, chosen)
+    sources = image_sources(run, data, progress, height=network.height, width=network.width)
+    work = Extraction(data, sources, network.embed, config, progress)
     work.resume_in(run.scratch(ARTIFACT), key=text_digest(wanted.to_json()))
     work.embed_all()
     with run.writing(wanted) as (temporary, recorded):
-        work.assemble(temporary, dim=facts["dim"])
-        recorded.update(work.facts(), device=str(chosen), precision=precision)
+        work.assemble(temporary)
+        recorded.update(work.facts(), device=str(chosen), precision=network.precision)
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
 
@@ -81,7 +87,7 @@ class Extraction:
         self,
         dataset: Dataset,
         sources: Sources,
-        embedder: Embedder,
+        embedder: Embeds,
         config: ExtractConfig,
         progress: Progress,
     ) -> None:
@@ -139,8 +145,9 @@ class Extraction:
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, features=features, rows=index, skipped=json.dumps(loader.skipped))
 
-    def assemble(self, path: Path, *, dim: int) -> None:
+    def assemble(self, path: Path) -> None:
         """Write all chunks to `path` as embeddings.h5, in the data set's order."""
+        dim = self._width()
         with create_embeddings(path, dim=dim, dataset=self.dataset.name) as file:
             for split in self.dataset.filled_splits():
                 samples = self.dataset.split(split)
@@ -163,6 +170,14 @@ class Extraction:
             self.progress.warn(skipped_text(skipped))
         return {"skipped": skipped, "seconds": round(self.seconds, 3)}
 
+    def _width(self) -> int:
+        """Return the embeddings' width d: that of the first chunk which holds any."""
+        for split in self.dataset.filled_splits():
+            for _, features, _ in self._chunks(split, self.dataset.split(split)):
+                if len(features):
+                    return int(features.shape[1])
+        raise BadInput(f"no image of {self.dataset.name} at {self.dataset.root} could be read")
+
     def _kept_rows(self, split: str, samples: Sequence[Sample]) -> np.ndarray:
         found = []
         for rows, _, skipped in self._chunks(split, samples):
@@ -182,7 +197,7 @@ class Extraction:
 
 
 def embed_rows(
-    embedder: Embedder, loader: BatchLoader, rows: int, size: int
+    embedder: Embeds, loader: BatchLoader, rows: int, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the rows read, [B] int64, and their embeddings, [B, dim] float32, batch by batch."""
 

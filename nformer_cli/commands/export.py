@@ -1,0 +1,33 @@
+"""nformer export"""
+
+from typing import Annotated, Any
+
+import typer
+
+from ..console import TerminalProgress
+from ..options import DEFAULT_RUN, OverwriteOption, RunOption
+
+
+def command(
+    run: RunOption = DEFAULT_RUN,
+    format: Annotated[
+        str, typer.Option("--format", metavar="onnx|torchscript", help="The file's format.")
+    ] = "onnx",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write the backbone for other programs to run.
+
+    Reads: backbone.pt.
+
+    Writes: backbone.onnx or backbone.torchscript in the run's folder, after comparing its
+    embeddings with torch's: the largest difference is printed.
+
+    Example: nformer export --format onnx --run runs/market
+    """
+    from pipelines import Run
+    from pipelines.stages.export import export
+
+    progress = TerminalProgress()
+    wanted: Any = format
+    path = export(Run(run), format=wanted, overwrite=overwrite, progress=progress)
+    progress.message(f"{path}; next: nformer extract --onnx {path} --dataset NAME --root DIR")

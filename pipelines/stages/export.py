@@ -1,0 +1,120 @@
+"""backbone.pt -> backbone.onnx or backbone.torchscript, checked against torch"""
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..artifacts.backbone import load_backbone
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..errors import BadInput, PipelineError
+from ..models.exported import EmbeddingNetwork, example_images
+from ..progress import Progress, Silent
+
+Format = Literal["onnx", "torchscript"]
+NAMES = {"onnx": "backbone.onnx", "torchscript": "backbone.torchscript"}
+TOLERANCE = 1e-3  # of the largest embedding value: float32 in another order of operations
+OPSET = 18
+
+
+def export(
+    run: Run,
+    *,
+    format: Format = "onnx",
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Write the backbone, float32, for any batch size; return its path.
+
+    Input `images` [B, 3, H, W], RGB / 255, less ImageNet's mean, by its deviation; output
+    `embeddings` [B, dim]. The file is run and compared with torch before it is kept.
+
+    Raises:
+        BadInput: an unknown format, or a package that it needs is not installed.
+        PipelineError: the file's embeddings are not torch's.
+    """
+    if format not in NAMES:
+        raise BadInput(f"--format {format}: known are {', '.join(NAMES)}")
+    backbone, facts = load_backbone(run.artifact("backbone.pt"))
+    wanted = Manifest(
+        NAMES[format],
+        "export",
+        {"format": format},
+        {"backbone.pt": run.digest("backbone.pt")},
+        facts={key: facts[key] for key in ("arch", "dim", "height", "width")},
+    )
+    if run.is_current(wanted, overwrite=overwrite):
+        progress.message(f"{run.path(wanted.artifact)} is up to date")
+        return run.path(wanted.artifact)
+    network = EmbeddingNetwork(backbone).eval()
+    height, width = facts["height"], facts["width"]
+    with run.writing(wanted) as (path, recorded):
+        if format == "onnx":
+            _write_onnx(network, path, example_images(height, width))
+        else:
+            _write_torchscript(network, path, example_images(height, width))
+        difference = _difference(network, path, format, example_images(height, width, count=3))
+        recorded["maximum_difference"] = difference
+    progress.message(f"largest difference from torch: {difference:.2g}")
+    return run.path(wanted.artifact)
+
+
+def _write_onnx(network: torch.nn.Module, path: Path, images: torch.Tensor) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise BadInput(
+            f"--format onnx needs {error.name}: python -m pip install 'nformer[onnx]'"
+        ) from None
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's talk about its own insides
+        program = torch.onnx.export(
+            network,
+            (images,),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["embeddings"],
+            dynamic_shapes={"images": {0: batch}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(str(path), external_data=False)
+
+
+def _write_torchscript(network: torch.nn.Module, path: Path, images: torch.Tensor) -> None:
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of Python values in attention's reshapes
+        torch.jit.trace(network, images).save(str(path))
+
+
+def _difference(
+    network: torch.nn.Module, path: Path, format: Format, images: torch.Tensor
+) -> float:
+    """Return the largest difference between the file's embeddings and torch's, another batch."""
+    with torch.no_grad():
+        expected = network(images).numpy()
+    if format == "onnx":
+        from ..data.onnx_network import OnnxNetwork
+
+        found = OnnxNetwork(path)(images.numpy())
+    else:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch recommends torch.export, which other programs
+            found = torch.jit.load(str(path))(images).numpy()  # do not read yet
+    difference = float(np.abs(found - expected).max())
+    largest = float(np.abs(expected).max())
+    if not difference <= TOLERANCE * max(1.0, largest):
+        raise PipelineError(
+            f"the exported network's embeddings differ from torch's by {difference:.2g} (values up "
+            f"to {largest:.2g}); nothing was written. Try the other --format"
+        )
+    return difference

@@ -1,0 +1,147 @@
+"""Exported networks embed as torch does, and ONNX networks feed the rest."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import Run, extract, load_embeddings, train_backbone
+from pipelines.artifacts.backbone import load_backbone
+from pipelines.config import BackboneConfig, ExtractConfig
+from pipelines.data.synthetic import write_synthetic
+from pipelines.errors import BadInput, MissingArtifact, PipelineError
+from pipelines.models.exported import example_images
+from pipelines.stages import export as stage
+from pipelines.stages.export import export
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    return write_synthetic(folder, train_identities=4, test_identities=3, height=32, width=16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, images):
+    run = Run(tmp_path_factory.mktemp("run"))
+    config = BackboneConfig(
+        arch="resnet18", weights="none", height=32, width=16, dim=8, epochs=1, batch=8,
+        instances=2, amp="off", workers=1,
+    )  # fmt: skip
+    train_backbone(run, "synthetic", root=images, config=config, device="cpu")
+    return run
+
+
+def expected(run, count):
+    backbone, _ = load_backbone(run.path("backbone.pt"))
+    with torch.no_grad():
+        return backbone(example_images(32, 16, count)).numpy()
+
+
+def test_torchscript_embeds_as_torch_does(run, recorder):
+    path = export(run, format="torchscript", progress=recorder)
+    with torch.no_grad():
+        found = torch.jit.load(str(path))(example_images(32, 16, 5)).numpy()
+    np.testing.assert_allclose(found, expected(run, 5), rtol=1e-4, atol=1e-4)
+    assert recorder.messages[0].startswith("largest difference from torch: ")
+
+
+def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):
+    pytest.importorskip("onnxruntime")
+    from pipelines.data.onnx_network import OnnxNetwork
+
+    path = export(run, format="onnx", progress=recorder)
+    network = OnnxNetwork(path)
+    assert (network.batch, network.height, network.width) == (None, 32, 16)
+    for count in (1, 5):
+        found = network(example_images(32, 16, count).numpy())
+        np.testing.assert_allclose(found, expected(run, count), rtol=1e-3, atol=1e-3)
+    assert recorder.messages[0].startswith("largest difference from torch: ")
+    assert run.facts("backbone.onnx")["maximum_difference"] < 1e-3
+
+
+def test_extraction_by_onnx_equals_that_of_the_backbone(run, images, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = export(run, format="onnx")
+    config = ExtractConfig(amp="off", flip=True)
+    by_onnx = extract(Run(tmp_path), dataset="synthetic", root=images, onnx=path, config=config)
+    ours = extract(run, config=config, device="cpu", overwrite=True)
+    for split in ("train", "query", "gallery"):
+        one, other = (load_embeddings(file, split) for file in (by_onnx, ours))
+        np.testing.assert_allclose(one.features, other.features, rtol=1e-3, atol=1e-3)
+        assert list(one.names) == list(other.names)
+
+
+def test_onnx_needs_to_be_told_the_images(run, images, tmp_path):
+    with pytest.raises(BadInput, match="needs --dataset NAME and --root DIR"):
+        extract(Run(tmp_path), onnx="network.onnx")
+    with pytest.raises(BadInput, match=r"--onnx no\.onnx: no such file"):
+        extract(Run(tmp_path), onnx="no.onnx", dataset="synthetic", root=images)
+
+
+def test_a_file_that_is_no_onnx_network_says_so(tmp_path):
+    pytest.importorskip("onnxruntime")
+    from pipelines.data.onnx_network import OnnxNetwork
+
+    path = tmp_path / "network.onnx"
+    path.write_bytes(b"no network")
+    with pytest.raises(BadInput, match="cannot be read as an ONNX network"):
+        OnnxNetwork(path)
+
+
+def made_network(path, shape, axes):
+    """A network that sums its input over some axes."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    node = helper.make_node("ReduceSum", ["images", "axes"], ["out"], keepdims=0)
+    graph = helper.make_graph(
+        [node],
+        "sum",
+        [helper.make_tensor_value_info("images", kind, shape)],
+        [helper.make_tensor_value_info("out", kind, None)],
+        [helper.make_tensor("axes", onnx.TensorProto.INT64, [len(axes)], axes)],
+    )
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    return path
+
+
+def test_networks_of_a_fixed_batch_are_fed_in_such_batches(tmp_path):
+    from pipelines.data.onnx_network import OnnxNetwork
+
+    network = OnnxNetwork(made_network(tmp_path / "n.onnx", [2, 3, 4, 4], [2, 3]))
+    images = np.random.default_rng(0).random((5, 3, 4, 4), np.float32)
+    np.testing.assert_allclose(network(images), images.sum(axis=(2, 3)), rtol=1e-5)
+
+
+def test_networks_that_give_no_embeddings_or_take_no_images_say_so(tmp_path):
+    from pipelines.data.onnx_network import OnnxNetwork
+
+    network = OnnxNetwork(made_network(tmp_path / "a.onnx", ["b", 3, 4, 4], [0, 3]))
+    with pytest.raises(BadInput, match="wanted an embedding of each of 2 images"):
+        network(np.zeros((2, 3, 4, 4), np.float32))
+    with pytest.raises(BadInput, match="wanted one input of images"):
+        OnnxNetwork(made_network(tmp_path / "b.onnx", ["b", 7], [1]))
+
+
+def test_without_onnxruntime_the_extra_is_named(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BadInput, match=r"python -m pip install 'nformer\[onnx\]'"):
+        export(run, format="onnx", overwrite=True)
+
+
+def test_another_format_and_a_missing_backbone_are_refused(run, tmp_path):
+    with pytest.raises(BadInput, match="known are onnx, torchscript"):
+        export(run, format="tflite")
+    with pytest.raises(MissingArtifact, match="train-backbone"):
+        export(Run(tmp_path))
+
+
+def test_a_file_that_differs_from_torch_is_not_kept(run, monkeypatch):
+    monkeypatch.setattr(stage, "TOLERANCE", -1.0)
+    before = run.manifest("backbone.torchscript")
+    with pytest.raises(PipelineError, match="differ from torch's by .*nothing was written"):
+        export(run, format="torchscript", overwrite=True)
+    assert run.manifest("backbone.torchscript") == before
