@@ -13,7 +13,7 @@ from ..artifacts.foreign.split import ForeignSplit
 from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
 from ..embeddings import Embeddings
-from ..errors import BadInput
+from ..errors import BadInput, StaleArtifact
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ class PictureEmbedder:
             raise BadInput(
                 f"the embeddings in {run.folder} were imported: their network is not here. Give "
                 "embeddings of the pictures by the same network (.npz, .npy + .csv, …) instead"
+            )
+        if run.changed_inputs("embeddings.h5"):
+            raise StaleArtifact(
+                f"{run.path('embeddings.h5')} was made with another backbone.pt than the one there "
+                f"now; remake it with: nformer extract --run {run.folder} --overwrite, and then "
+                f"the index with: nformer index --run {run.folder} --overwrite"
             )
         import_torchvision()
         backbone, facts = load_backbone(run.artifact("backbone.pt"))

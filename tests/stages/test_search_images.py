@@ -18,7 +18,7 @@ from pipelines.artifacts.embeddings import save_embeddings
 from pipelines.artifacts.index import open_index
 from pipelines.artifacts.manifest import Manifest
 from pipelines.data.images import read_image
-from pipelines.errors import BadInput
+from pipelines.errors import BadInput, StaleArtifact
 from pipelines.models.backbone import build_backbone
 from pipelines.models.incremental import refine_queries
 from pipelines.stages.calibration import Calibration, calibrate, some_identities
@@ -248,6 +248,16 @@ def test_pictures_are_added_under_their_absolute_paths(photographed):
     assert (hit.name, hit.pid, hit.camid) == (str(folder / "new" / "b.png"), 77, 3)
     assert hit.similarity == pytest.approx(1, abs=1e-5)
     assert remove_from_index(run, f"{folder}/new/*") == 2
+
+
+def test_another_backbone_than_the_gallerys_is_refused(photographed):
+    run, folder = photographed
+    with run.writing(Manifest("backbone.pt", "train-backbone", {"seed": 1}, {})) as (path, _):
+        path.write_bytes(b"another")
+    with pytest.raises(
+        StaleArtifact, match=r"embeddings.h5 was made with another backbone.pt than"
+    ):
+        search_images(run, [folder / "gallery" / "3.png"], device="cpu")
 
 
 def test_command_lines(photographed):
