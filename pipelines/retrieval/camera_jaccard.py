@@ -51,6 +51,6 @@ def rank_camera_jaccard(
     largest = largest_distance(graph.least)
     weights = neighbour_weights(rows, edges, largest)
     nearest = np.concatenate([inside[:, :own_averaged], across[:, :other_averaged]], axis=1)
-    return JaccardDistances(
+    return JaccardDistances.of_set(
         rows, averaged(weights, nearest), queries=len(query), largest=largest, weight=weight
     )

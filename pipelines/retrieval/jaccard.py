@@ -17,27 +17,47 @@ STRIP_ROWS = 32  # queries whose Jaccard distances are found at once
 class JaccardDistances:
     """Jaccard distances mixed with original ones, a block of query rows at a time.
 
-    features: [N, d] unit rows, the first `queries` of them the queries.
-    weights:  [N, N] sparse, each item's weights over its neighbours; rows sum to 1.
-    largest:  [N] each item's largest squared distance to any, by which its own are divided.
-    weight:   share of the original distance (λ).
+    query, gallery: [Q, d] and [G, d] unit rows.
+    query_weights, gallery_weights: [Q, C] and [G, C] sparse, each item's weights over its
+        neighbours; an item's sum to 1, with what it has in columns that no gallery item shares.
+    largest: [Q] each query's largest squared distance to any, by which its own are divided.
+    weight:  share of the original distance (λ).
     """
 
     def __init__(
         self,
-        features: np.ndarray,
+        query: np.ndarray,
+        gallery: np.ndarray,
+        query_weights: "csr_array",
+        gallery_weights: "csr_array",
+        *,
+        largest: np.ndarray,
+        weight: float,
+    ) -> None:
+        self.shape = (len(query), len(gallery))
+        self.query, self.gallery = query, gallery
+        self.query_weights, self.by_column = query_weights, gallery_weights.tocsc()
+        self.scale = (weight / largest).astype(np.float32)
+        self.weight = weight
+
+    @staticmethod
+    def of_set(
+        rows: np.ndarray,
         weights: "csr_array",
         *,
         queries: int,
         largest: np.ndarray,
         weight: float,
-    ) -> None:
-        self.shape = (queries, len(features) - queries)
-        self.query, self.gallery = features[:queries], features[queries:]
-        self.query_weights = weights[:queries]
-        self.by_column = weights[queries:].tocsc()
-        self.scale = (weight / largest[:queries]).astype(np.float32)
-        self.weight = weight
+    ) -> "JaccardDistances":
+        """Return the distances within one set [N, d], of which the first rows are the queries."""
+        return JaccardDistances(
+            rows[:queries],
+            rows[queries:],
+            weights[:queries],
+            weights[queries:],
+            largest=largest[:queries],
+            weight=weight,
+        )
 
     def rows(self, block: slice) -> np.ndarray:
         """Return the distances [B, G] float32 of the queries in one slice."""
@@ -56,7 +76,7 @@ class JaccardDistances:
             np.maximum(strip, 0, out=strip)
             strip *= self.scale[queries, None]
             common = shared_weight(self.query_weights[queries], self.by_column)
-            common /= 2 - common  # the rows sum to 1: their union is 2 minus what they share
+            common /= 2 - common  # both sum to 1: their union is 2 minus what they share
             common *= 1 - self.weight
             strip += 1 - self.weight
             strip -= common.reshape(strip.shape)

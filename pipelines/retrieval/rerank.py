@@ -77,7 +77,7 @@ def k_reciprocal(
     largest = largest_distance(graph.least)
     edges = expanded_neighbours(graph.index, k1)
     weights = averaged(neighbour_weights(rows, edges, largest), graph.index[:, :k2])
-    return JaccardDistances(rows, weights, queries=queries, largest=largest, weight=weight)
+    return JaccardDistances.of_set(rows, weights, queries=queries, largest=largest, weight=weight)
 
 
 def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
@@ -86,8 +86,16 @@ def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     A neighbour's own reciprocal half-neighbours join when two thirds of them are there already.
     index: [N, >= k1 + 1] int64, nearest first, each item its own first.   returns: [N, N] sparse.
     """
-    near = reciprocal(index[:, : k1 + 1])
-    half = reciprocal(index[:, : int(np.around(k1 / 2)) + 1])
+    return joined_by_halves(reciprocal(index[:, : k1 + 1]), half_neighbours(index, k1))
+
+
+def half_neighbours(index: np.ndarray, k1: int) -> "csr_array":
+    """Return the reciprocal edges of the first half of each list, the item itself included."""
+    return reciprocal(index[:, : int(np.around(k1 / 2)) + 1])
+
+
+def joined_by_halves(near: "csr_array", half: "csr_array") -> "csr_array":
+    """Return edges [M, N] with the half-neighbours [N, N] of each that are mostly among them."""
     common = (near @ half.T).multiply(near).tocsr()  # |R(i) ∩ R½(c)| on the edges (i, c)
     size = np.diff(half.indptr)
     common.data = (3 * common.data > 2 * size[common.indices]).astype(np.int32)

@@ -9,6 +9,7 @@ from .graph_ranking import rank_by_graph
 from .metrics import Distances
 from .neighbours import Neighbourhoods
 from .rerank import rank_k_reciprocal
+from .rerank_isolated import rank_k_reciprocal_isolated
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ RERANKERS: dict[str, Reranker] = {
     for reranker in (
         Reranker("kr", "k-reciprocal re-ranking", "CVPR 2017", rank_k_reciprocal),
         Reranker(
+            "kr-isolated",
+            "the same, no query seeing another",
+            "CVPR 2017",
+            rank_k_reciprocal_isolated,
+            protocol="isolated",
+        ),
+        Reranker(
             "cajaccard",
             "camera-aware Jaccard",
             "arXiv 2311.10605",
@@ -43,6 +51,9 @@ RERANKERS: dict[str, Reranker] = {
 }
 
 
+TUNED = ("kr", "kr-isolated")  # by k1, k2 and weight
+
+
 def reranker_named(name: str) -> Reranker:
     """Return a re-ranking; BadInput, with the list, where there is none of that name."""
     if name not in RERANKERS:
@@ -51,6 +62,6 @@ def reranker_named(name: str) -> Reranker:
 
 
 def ranked_by(name: str, near: Neighbourhoods, *, k1: int, k2: int, weight: float) -> Distances:
-    """Return a re-ranking's distances; k1, k2 and weight are for `kr`, others keep theirs."""
+    """Return a re-ranking's distances; k1, k2 and weight are for both `kr`, others keep theirs."""
     rank = reranker_named(name).rank
-    return rank(near, k1=k1, k2=k2, weight=weight) if name == "kr" else rank(near)
+    return rank(near, k1=k1, k2=k2, weight=weight) if name in TUNED else rank(near)

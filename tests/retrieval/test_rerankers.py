@@ -9,6 +9,7 @@ from pipelines.retrieval.camera_neighbours import other_camera_lists, own_camera
 from pipelines.retrieval.graph_ranking import rank_by_graph
 from pipelines.retrieval.neighbours import Neighbourhoods
 from pipelines.retrieval.rerank import rank_k_reciprocal, rerank_k_reciprocal
+from pipelines.retrieval.rerank_isolated import rank_k_reciprocal_isolated
 from pipelines.retrieval.rerankers import RERANKERS, ranked_by, reranker_named
 
 
@@ -81,7 +82,7 @@ def test_re_ranking_finds_more_of_the_right_people(name, near):
     plain = score(near.query_items, near.gallery_items).mean_ap
     ranked = ranked_by(name, near, k1=20, k2=6, weight=0.3)
     assert score(near.query_items, near.gallery_items, distances=ranked).mean_ap > plain + 0.02
-    assert reranker_named(name).protocol == "joint"
+    assert reranker_named(name).protocol == ("isolated" if name == "kr-isolated" else "joint")
 
 
 @pytest.mark.parametrize("name", sorted(RERANKERS))
@@ -103,8 +104,55 @@ def test_camera_lists_by_hand():
 
 
 def test_bad_input(near):
-    with pytest.raises(BadInput, match="known are kr, cajaccard, gnn"):
+    with pytest.raises(BadInput, match="known are kr, kr-isolated, cajaccard, gnn"):
         reranker_named("magic")
     blind = Embeddings(near.query_items.features, near.query_items.pids, [-1] * 20)
     with pytest.raises(BadInput, match="cajaccard needs the camera of every item"):
         rank_camera_jaccard(near.like(blind, near.gallery_items))
+
+
+def test_isolated_k_reciprocal_does_not_see_other_queries(near):
+    together = rank_k_reciprocal_isolated(near).rows(slice(0, 20))
+    for row in (0, 9, 19):
+        alone = near.like(near.query_items.select(np.array([row])), near.gallery_items)
+        found = rank_k_reciprocal_isolated(alone).rows(slice(0, 1))
+        assert found[0] == pytest.approx(together[row], abs=1e-5)
+
+
+def test_isolated_k_reciprocal_equals_its_definition(near):
+    rows, _ = dense(near)
+    query, gallery, k1, half = rows[:20], rows[20:], 20, 10
+    squared = 2 - 2 * gallery @ gallery.T
+    order = np.argsort(squared, axis=1, kind="stable")
+    squared /= squared.max(axis=1, keepdims=True)
+
+    def mutual(i, k):
+        return {j for j in order[i, : k + 1] if i in order[j, : k + 1]}
+
+    def grown(near_ones):
+        found = set(near_ones)
+        for c in near_ones:
+            other = mutual(c, half)
+            if len(other & near_ones) > 2 / 3 * len(other):
+                found |= other
+        return sorted(found)
+
+    V = np.zeros((160, 160))
+    for i in range(160):
+        edges = grown(mutual(i, k1))
+        V[i, edges] = np.exp(-squared[i, edges])
+    V /= V.sum(axis=1, keepdims=True)
+    averaged = np.stack([V[order[i, :6]].mean(axis=0) for i in range(160)])
+    found = rank_k_reciprocal_isolated(near).rows(slice(0, 20))
+    for q in range(20):
+        cosine = gallery @ query[q]
+        nearest = np.argsort(-cosine, kind="stable")
+        edges = grown({j for j in nearest[:k1] if cosine[j] > gallery[j] @ gallery[order[j, k1]]})
+        distance = (2 - 2 * cosine) / (2 - 2 * cosine).max()
+        weights = np.zeros(160)
+        weights[edges] = np.exp(-distance[edges])
+        weights /= 1 + weights.sum()
+        weights = (weights + V[nearest[:5]].sum(axis=0)) / 6
+        common = np.minimum(weights, averaged).sum(axis=1)
+        expected = 0.7 * (1 - common / (2 - common)) + 0.3 * distance
+        assert found[q] == pytest.approx(expected, abs=1e-5)

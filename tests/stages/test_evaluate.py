@@ -57,11 +57,14 @@ def test_every_row_and_its_protocol(tmp_path):
     protocols = {row.name: row.protocol for row in result.results}
     single = ["baseline", "aqe", "nfc", "camera", "whiten", "gcr", "camera,whiten,nfc", "nformer"]
     mixed = [
-        f"{side}+{name}" for side in ("baseline", "nformer") for name in ("kr", "cajaccard", "gnn")
+        f"{side}+{name}"
+        for side in ("baseline", "nformer")
+        for name in ("kr", "kr-isolated", "cajaccard", "gnn")
     ]
     assert list(protocols) == single + mixed
     assert {protocols[name] for name in single} == {"isolated"}
-    assert {protocols[name] for name in mixed} == {"joint"}
+    for name in mixed:
+        assert protocols[name] == ("isolated" if "isolated" in name else "joint")
     assert all(row.extra["peak_rss_mib"] > 0 and row.seconds > 0 for row in result.results)
 
 
@@ -69,7 +72,15 @@ def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
     run = made(tmp_path, cameras=False, train=False)
     result = evaluate(run, config=EvaluateConfig(every=True))
     names = [row.name for row in result.results]
-    assert names == ["baseline", "aqe", "nfc", "gcr", "baseline+kr", "baseline+gnn"]
+    assert names == [
+        "baseline",
+        "aqe",
+        "nfc",
+        "gcr",
+        "baseline+kr",
+        "baseline+kr-isolated",
+        "baseline+gnn",
+    ]
     assert [note.split()[0] for note in result.notes] == [
         "nformer",
         "camera",
@@ -90,7 +101,7 @@ def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
             EvaluateConfig(refine=("magic",)),
             "known are nformer, aqe, nfc, camera, whiten, gcr",
         ),
-        (EvaluateConfig(refine=("none",), rerank=("magic",)), "known are kr, cajaccard, gnn"),
+        (EvaluateConfig(refine=("none",), rerank=("magic",)), "known are kr, kr-isolated"),
         (EvaluateConfig(refine=("none",), search="magic", rerank=("kr",)), "known are auto, exact"),
     ],
 )
