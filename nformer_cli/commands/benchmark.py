@@ -13,6 +13,10 @@ def command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes, to see that everything runs.")
     ] = False,
+    sets: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="accuracy: embedding files (.npz, .h5) to measure too."),
+    ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the record that lies beside the benchmark.")
     ] = False,
@@ -33,7 +37,7 @@ def command(
             out.print(f"[bold]{known}[/]: {about}", highlight=False)
         return
     progress = TerminalProgress()
-    found = measure(name, quick=quick, progress=progress)
+    found = measure(name, quick=quick, sets=sets, progress=progress)
     out.print(record_table(found))
     for note in found.notes:
         out.print(note, highlight=False)

@@ -1,0 +1,165 @@
+"""What refinement brings on sets of many kinds, beside the closed forms and re-ranking."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..artifacts.embeddings import load_embeddings, save_embeddings
+from ..artifacts.manifest import Manifest
+from ..artifacts.nformer import load_nformer
+from ..artifacts.run import Run
+from ..config import NFormerConfig
+from ..embeddings import SPLITS, Embeddings
+from ..errors import BadInput
+from ..models.prior import PriorSettings
+from ..models.prior_nformer import PriorNFormer
+from ..models.refinement import refine
+from ..progress import Progress, Silent
+from ..retrieval.metrics import score
+from ..retrieval.neighbours import Neighbourhoods
+from ..retrieval.refiners import Pair, refine_chain
+from ..retrieval.rerank import rerank_k_reciprocal
+from ..stages.import_embeddings import import_embeddings
+from ..stages.recommend import recommend
+from ..stages.train_nformer import train_nformer
+from ..training.metric import TrainingRows, fit_prior
+from .people import SETS, draw_people
+from .record import Record
+
+SEEDS = (0, 1)
+QUICK = ("eight images, width 128",)
+WHITE = {"centre": "camera", "shrinkage": 0.6}
+CONTROLS = {
+    "baseline": PriorSettings(),
+    "camera means": PriorSettings(centre="camera"),
+    "nfc 16": PriorSettings(neighbours=16),
+    "mean, nfc 16": PriorSettings(centre="global", neighbours=16),
+    "camera, white, nfc 16": PriorSettings(**WHITE, neighbours=16),  # type: ignore[arg-type]
+}
+CLOSED = (*CONTROLS, "αQE")
+COLUMNS = ("baseline", "kr", "closed", "k = 1", "nformer", "joint", "nformer+kr", "auto")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set: its name, embeddings, and the seed it was drawn with."""
+
+    name: str
+    train: Embeddings
+    query: Embeddings
+    gallery: Embeddings
+    seed: int = 0
+
+
+def measure(
+    *, quick: bool = False, sets: str | None = None, progress: Progress = Silent()
+) -> Record:
+    """Train with the defaults on every set and score it on persons never seen.
+
+    sets: a folder of embedding files (as `nformer import-embeddings` reads them) to measure too.
+    """
+    found: dict[str, list[dict[str, float]]] = {}
+    cases = list(_cases(quick, sets))
+    with progress.task("accuracy", len(cases), "sets") as task:
+        for case in cases:
+            found.setdefault(case.name, []).append(measure_case(case))
+            task.advance(nformer=found[case.name][-1]["nformer"])
+    return Record(
+        "mAP in % on persons never seen, all with the defaults, isolated protocol",
+        ["", *COLUMNS, "seconds"],
+        [_row(name, results) for name, results in found.items()],
+        summary(found),
+    )
+
+
+def measure_case(case: Case) -> dict[str, float]:
+    """Return the mAP in % of every method on one set, and the seconds of training."""
+    figures = {name: _map(*_prior(case, settings)) for name, settings in CONTROLS.items()}
+    near = Neighbourhoods(case.query, case.gallery)
+    figures["αQE"] = _map(*refine_chain(("aqe",), near))
+    figures["closed"] = max(figures[name] for name in CLOSED)
+    figures["kr"] = _reranked((case.query, case.gallery))
+    with tempfile.TemporaryDirectory(prefix="nformer-accuracy-") as folder:
+        run = Run(folder)
+        with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
+            save_embeddings(path, train=case.train, query=case.query, gallery=case.gallery)
+        begun = time.perf_counter()
+        config = NFormerConfig(seed=case.seed)
+        model = load_nformer(train_nformer(run, config=config))
+        figures["seconds"] = time.perf_counter() - begun
+        advice = recommend(run, seed=case.seed).refine
+    assert isinstance(model, PriorNFormer)
+    pair = refine(model, case.query, case.gallery, seed=case.seed)
+    figures["nformer"], figures["nformer+kr"] = _map(*pair), _reranked(pair)
+    figures["joint"] = _map(*refine(model, case.query, case.gallery, protocol="joint"))
+    alone = PriorSettings(**{**model.prior.settings.as_table(), "neighbours": 1})
+    figures["k = 1"] = _map(*_prior(case, alone))
+    figures["auto"] = figures["nformer"]
+    if advice != ("nformer",):
+        figures["auto"] = _map(*refine_chain(advice, near, train=case.train))
+    return figures
+
+
+def summary(found: dict[str, list[dict[str, float]]]) -> list[str]:
+    """Return how NFormer and the recommendation stand against the best of the others."""
+    ahead, behind, lines = [], [], []
+    for name, results in found.items():
+        means = {key: float(np.mean([one[key] for one in results])) for key in results[0]}
+        ahead.append(means["nformer"] - max(means[name] for name in CLOSED))
+        behind.append(means["auto"] - max(means[name] for name in (*CLOSED, "nformer")))
+        rows = ", ".join(f"{form} {means[form]:.1f}" for form in CLOSED[1:])
+        lines.append(f"{name}: {rows}.")
+    return [
+        f"NFormer less the best closed form: {np.mean(ahead):+.1f} mAP on the average, "
+        f"{min(ahead):+.1f} at the least, over {len(ahead)} sets.",
+        f"`--refine auto` less the best row: {np.mean(behind):+.1f} on the average, "
+        f"{min(behind):+.1f} at the least.",
+        "closed is the best of the closed forms, k = 1 NFormer's own form without neighbours.",
+        *lines,
+    ]
+
+
+def _cases(quick: bool, sets: str | None) -> Iterator[Case]:
+    for name, people in SETS.items():
+        if not quick or name in QUICK:
+            for seed in SEEDS[:1] if quick else SEEDS:
+                yield Case(name, *draw_people(people, seed=seed), seed=seed)
+    if sets is not None:
+        files = sorted(path for path in Path(sets).glob("*") if path.suffix in (".npz", ".h5"))
+        if not files:
+            raise BadInput(f"--sets {sets}: no .npz or .h5 in it")
+        yield from map(_case_of, files)
+
+
+def _case_of(path: Path) -> Case:
+    with tempfile.TemporaryDirectory(prefix="nformer-accuracy-") as folder:
+        stored = import_embeddings(Run(folder), [path])
+        train, query, gallery = (load_embeddings(stored, split).without_junk() for split in SPLITS)
+    return Case(path.stem, train, query, gallery)
+
+
+def _prior(case: Case, settings: PriorSettings) -> Pair:
+    train = TrainingRows.of(case.train.features, case.train.pids, case.train.camids)
+    model = PriorNFormer.joined(fit_prior(train, settings), None, share=0.0)
+    return refine(model, case.query, case.gallery)
+
+
+def _map(query: Embeddings, gallery: Embeddings) -> float:
+    return 100 * score(query, gallery).mean_ap
+
+
+def _reranked(pair: Pair) -> float:
+    return 100 * score(*pair, distances=rerank_k_reciprocal(*pair)).mean_ap
+
+
+def _row(name: str, results: list[dict[str, float]]) -> list[str]:
+    cells = [name]
+    for column in COLUMNS:
+        values = [one[column] for one in results]
+        spread = f" ± {np.std(values):.1f}" if len(values) > 1 and column == "nformer" else ""
+        cells.append(f"{np.mean(values):.1f}{spread}")
+    return [*cells, f"{np.mean([one['seconds'] for one in results]):.0f}"]
