@@ -20,6 +20,7 @@ from ..options import (
     given,
 )
 from ..tables import evaluation_table
+from .report import write_report
 
 DEFAULT = EvaluateConfig()
 GIVEN = (
@@ -37,7 +38,7 @@ def command(
         bool, typer.Option("--all", help="Every refiner and re-ranking there is, in one table.")
     ] = DEFAULT.every,
     rerank: Annotated[
-        str, typer.Option(metavar="NAMES", help="Re-rankings too: kr, cajaccard, gnn.")
+        str, typer.Option(metavar="NAMES", help="Re-rankings too: kr, kr-isolated, cajaccard, gnn.")
     ] = "",
     refine: Annotated[
         str,
@@ -99,12 +100,16 @@ def command(
     seed: SeedOption = DEFAULT.seed,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report/--no-report", help="Write report.html too; never with --json."),
+    ] = True,
 ) -> None:
     """Refine, rank and score query against gallery.
 
     Reads: embeddings.h5, and nformer.pt where NFormer refines.
 
-    Writes: refined.h5, graph.h5, ranking.h5 and metrics.json in the run's folder.
+    Writes: refined.h5, graph.h5, ranking.h5, metrics.json and report.html in the run's folder.
 
     Example: nformer evaluate --run runs/market --rerank kr
     """
@@ -128,3 +133,5 @@ def command(
     out.print(evaluation_table(result))
     for note in result.notes:
         out.print(note, highlight=False)
+    if report:
+        write_report(Run(run), TerminalProgress())

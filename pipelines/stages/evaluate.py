@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,11 +25,11 @@ from ..retrieval.neighbours import Neighbourhoods
 from ..retrieval.refiners import REFINERS, Pair, refine_chain
 from ..retrieval.rerankers import RERANKERS, ranked_by
 from ..retrieval.single_shot import single_shot_cmc
-from .adopt_nformer import adopt_nformer
-from .camera_use import relabelled, shown_to, uses_cameras
-from .methods import NFORMER, Method, asked_for, chain, possible, require_known
+from .methods import AUTO, NFORMER, Method, asked_for, chain, possible, require_known
 from .peak_memory import PeakMemory, peak_rss_mib
-from .recommend import AUTO, Recommendation, recommend
+
+if TYPE_CHECKING:
+    from .recommend import Recommendation
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
@@ -55,6 +56,8 @@ def evaluate(
     """
     require_known(config)
     if model is not None:
+        from .adopt_nformer import adopt_nformer
+
         adopt_nformer(run, model, overwrite=overwrite, progress=progress)
     config = _possible_here(run, config, progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
@@ -68,8 +71,11 @@ def evaluate(
     if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
         return Evaluation.read(run.path("metrics.json"))
-    advice = recommend(run, seed=config.seed) if chain(config) == (AUTO,) else None
-    if advice is not None:
+    advice = None
+    if chain(config) == (AUTO,):
+        from .recommend import recommend
+
+        advice = recommend(run, seed=config.seed)
         progress.message(advice.describe())
         config = dataclasses.replace(config, refine=advice.refine or ("none",))
         has_nformer = NFORMER in advice.refine
@@ -120,7 +126,7 @@ class Bench:
     gallery_rows: np.ndarray
     graph_manifest: Manifest
     loaded: frozenset[str] = frozenset()
-    advice: Recommendation | None = None
+    advice: "Recommendation | None" = None
     camera_aware: bool = False  # NFormer
     rankings: dict[str, Ranking] = field(default_factory=dict)
     precision: dict[str, np.ndarray] = field(default_factory=dict)
@@ -234,6 +240,7 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
         return
     from ..models.landmarks import landmark_draws
     from ..models.refinement import average_draws, refine
+    from .camera_use import relabelled, shown_to, uses_cameras
 
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
     model.neighbours = config.neighbours or model.neighbours

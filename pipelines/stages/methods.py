@@ -8,7 +8,7 @@ from ..errors import BadInput
 from ..retrieval.refiners import REFINERS
 from ..retrieval.rerankers import RERANKERS
 
-NFORMER = "nformer"
+NFORMER, AUTO = "nformer", "auto"
 FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
 
 
@@ -38,10 +38,10 @@ def chain(config: EvaluateConfig) -> tuple[str, ...]:
 def require_known(config: EvaluateConfig) -> None:
     """Raise BadInput for a refiner or re-ranking that does not exist, with those that do."""
     for name in chain(config):
-        if name == "auto" and (len(chain(config)) > 1 or config.every):
+        if name == AUTO and (len(chain(config)) > 1 or config.every):
             raise BadInput("--refine auto stands alone: it names the refiner to use by itself")
-        if name not in (NFORMER, "auto") and name not in REFINERS:
-            known = ", ".join((NFORMER, *REFINERS, "auto", "none"))
+        if name not in (NFORMER, AUTO) and name not in REFINERS:
+            known = ", ".join((NFORMER, *REFINERS, AUTO, "none"))
             raise BadInput(f"--refine {name}: unknown; known are {known}")
     for name in config.rerank:
         if name not in RERANKERS:

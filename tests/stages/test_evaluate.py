@@ -1,6 +1,8 @@
 """Evaluation on made-up embeddings: which rows, what is kept, what is said."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,17 @@ def test_names_of_methods():
     rows = [method.name for method in asked_for(chained, has_nformer=True)]
     assert rows == ["baseline", "baseline+kr", "nformer,nfc", "nformer,nfc+kr"]
     assert Method((), "kr").joint and not Method(("nfc",)).joint
+
+
+def test_without_nformer_torch_is_not_loaded(tmp_path):
+    run = made(tmp_path)
+    code = (
+        "import sys\n"
+        "from pipelines import Run, evaluate\n"
+        "from pipelines.config import EvaluateConfig\n"
+        f"evaluate(Run({str(run.folder)!r}), config=EvaluateConfig(refine=('nfc',), rerank=('kr',)),"
+        " device='cpu')\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
