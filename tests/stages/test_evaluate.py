@@ -194,8 +194,8 @@ def test_without_nformer_torch_is_not_loaded(tmp_path):
         "import sys\n"
         "from pipelines import Run, evaluate\n"
         "from pipelines.config import EvaluateConfig\n"
-        f"evaluate(Run({str(run.folder)!r}), config=EvaluateConfig(refine=('nfc',), rerank=('kr',)),"
-        " device='cpu')\n"
+        "config = EvaluateConfig(refine=('nfc',), rerank=('kr',))\n"
+        f"evaluate(Run({str(run.folder)!r}), config=config, device='cpu')\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
