@@ -15,7 +15,6 @@ def identity_batch(
     labels: [N] int64.   returns: at most `batch` different rows, an identity's side by side. The
     last identity may be cut, and where N is small all rows that the identities give are taken.
     """
-    labels = labels.cpu()
     shuffled = torch.randperm(len(labels), generator=generator)
     order = shuffled[torch.argsort(labels[shuffled], stable=True)]  # by identity, random within
     sorted_labels = labels[order]
@@ -52,6 +51,7 @@ class Batches:
         seed: int,
     ) -> None:
         self.features, self.labels = functional.normalize(features), labels
+        self.labels_to_draw = labels.cpu()  # rows are drawn there: no step waits for the device
         self.sampler, self.batch, self.instances, self.seed = sampler, batch, instances, seed
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,10 @@ class Batches:
         generator = torch_generator(self.seed, "batch", step)
         if self.sampler == "identity":
             rows = identity_batch(
-                self.labels, batch=self.batch, instances=self.instances, generator=generator
+                self.labels_to_draw,
+                batch=self.batch,
+                instances=self.instances,
+                generator=generator,
             )
         else:
             rows = neighbourhood_batch(self.features, batch=self.batch, generator=generator)
