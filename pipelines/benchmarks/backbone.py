@@ -1,0 +1,239 @@
+"""Images a second of ResNet-50, 256×128: extraction and training against the bare network."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..config import BackboneConfig
+from ..data.augment import normalise
+from ..data.batches import BatchLoader
+from ..data.images import ImageFiles, ImageSource
+from ..data.packed import PackedFile, write_packed
+from ..device import choose_device
+from ..models.backbone import Backbone, BackboneOutput, build_backbone
+from ..models.embedder import Embedder
+from ..models.losses import identity_loss, triplet_loss
+from ..progress import Progress, Silent
+from ..stages.extract import embed_rows
+from ..training.backbone import BackboneTrainer
+from ..training.overlap import one_behind
+from ..training.precision import DTYPES, choose_precision
+from .record import Record
+
+ARCH, HEIGHT, WIDTH = "resnet50", 256, 128
+SMALL = ("resnet18", 64, 32)
+CLASSES = 8
+JPEG = (128, 64)  # height and width of Market-1501's files
+MARKET_TRAIN = 12936  # training images of Market-1501
+PAPER_EPOCHS = 160
+
+
+class Sizes(NamedTuple):
+    """How much is measured: images extracted a round, images a training step, rounds."""
+
+    images: int
+    batch: int
+    rounds: int
+
+
+class Scene(NamedTuple):
+    """The network and the images that everything is measured on."""
+
+    arch: str
+    height: int
+    width: int
+    device: torch.device
+    files: ImageSource
+    packed: ImageSource
+    sizes: Sizes
+
+    def network(self) -> Backbone:
+        """Return a new network, the same each time."""
+        torch.manual_seed(0)
+        return build_backbone(self.arch, classes=CLASSES)
+
+
+def measure(*, quick: bool = False, progress: Progress = Silent()) -> Record:
+    """Time each way in turn, several rounds, and keep each one's best: the machine may be shared.
+
+    quick: a small network and few images.
+    """
+    device = choose_device("auto")
+    sizes = Sizes(32, 16, 1) if quick else Sizes(128, 32, 3)
+    if device.type == "cuda" and not quick:
+        sizes = Sizes(8192, 128, 3)
+    arch, height, width = SMALL if quick else (ARCH, HEIGHT, WIDTH)
+    with tempfile.TemporaryDirectory() as folder:
+        files, packed = _images(Path(folder), sizes.images, height, width)
+        scene = Scene(arch, height, width, device, files, packed, sizes)
+        extraction = _best(extraction_ways(scene), sizes.rounds, progress)
+        training = _best(training_ways(scene), sizes.rounds, progress)
+    rows = [
+        *_rows(extraction, "bare network, fast precision"),
+        *_rows(training, "training: plain float32 loop"),
+    ]
+    precision = choose_precision("auto", device)
+    notes = [
+        f"{arch} at {height}×{width}, {device.type}, fast precision {precision}; images/s, best of "
+        f"{sizes.rounds} rounds; files are JPEG of {JPEG[0]}×{JPEG[1]}.",
+    ]
+    ours = training["training: this toolkit"]
+    hours = MARKET_TRAIN * PAPER_EPOCHS / ours.rate / 3600
+    notes.append(
+        f"Waiting for images took {ours.waited:.1%} of training. The paper's {PAPER_EPOCHS} epochs "
+        f"of Market-1501 would take {hours:,.1f} hours here."
+    )
+    columns = ["", "images/s", "of the first"]
+    return Record("Backbone: extraction and training", columns, rows, notes)
+
+
+class Speed(NamedTuple):
+    """Images a second, and the share of the time spent waiting for images."""
+
+    rate: float
+    waited: float
+
+
+Way = Callable[[], Speed]
+
+
+def _best(ways: dict[str, Way], rounds: int, progress: Progress) -> dict[str, Speed]:
+    """Run every way once to warm up, then in turn; return each one's fastest round."""
+    found: dict[str, list[Speed]] = {name: [] for name in ways}
+    with progress.task("measure", (rounds + 1) * len(ways), "rounds") as task:
+        for number in range(rounds + 1):
+            for name, way in ways.items():
+                speed = way()
+                if number:
+                    found[name].append(speed)
+                task.advance()
+    return {name: max(speeds) for name, speeds in found.items()}
+
+
+def _rows(found: dict[str, Speed], reference: str) -> list[list[str]]:
+    first = found[reference].rate
+    return [[name, f"{s.rate:,.1f}", f"{s.rate / first:.0%}"] for name, s in found.items()]
+
+
+def extraction_ways(scene: Scene) -> dict[str, Way]:
+    """Return what is compared: the bare network on ready tensors, and whole extractions."""
+    device, count = scene.device, scene.sizes.images
+    precision = choose_precision("auto", device)
+    dtype = DTYPES[precision]
+    embedder = Embedder(scene.network().eval(), device=device, dtype=dtype)
+    bare = scene.network().eval().body.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = scene.network().eval().body.to(device)
+    batch = min(64, count)
+    images = torch.randn(batch, 3, scene.height, scene.width, device=device)
+    ready = images.to(dtype, memory_format=torch.channels_last)
+
+    def forward(network: Callable[[Tensor], Tensor], given: Tensor, total: int) -> Speed:
+        with torch.inference_mode():
+            return _timed(device, total, lambda: [network(given) for _ in range(total // batch)])
+
+    def extraction(source: ImageSource) -> Speed:
+        loader = BatchLoader(source, pin=device.type == "cuda")
+        work = embed_rows(embedder, loader, count, batch)
+        speed = _timed(device, count, lambda: list(work))
+        return Speed(speed.rate, loader.waited * speed.rate / count)
+
+    return {
+        "bare network, fast precision": lambda: forward(bare, ready, count),
+        "bare network, plain float32": lambda: forward(plain, images, batch),
+        "extraction from files": lambda: extraction(scene.files),
+        "extraction from images.h5": lambda: extraction(scene.packed),
+    }
+
+
+def training_ways(scene: Scene) -> dict[str, Way]:
+    """Return what is compared: the plain loop that peers use, and ours, images decoded in both."""
+    labels = np.arange(scene.sizes.images) % CLASSES
+    config = BackboneConfig(
+        arch=scene.arch, batch=scene.sizes.batch, instances=2, pad=10, erase=0.5
+    )
+    trainer = BackboneTrainer(scene.network(), labels, config=config, device=scene.device)
+    batches = trainer.batches(0)[: max(2, 64 // scene.sizes.batch)]
+    if scene.device.type == "cuda":
+        batches = [batch for epoch in range(4) for batch in trainer.batches(epoch)]
+    total = sum(map(len, batches))
+    plain = PlainLoop(scene, labels)
+
+    def ours(source: ImageSource) -> Speed:
+        loader = BatchLoader(source, pin=scene.device.type == "cuda")
+        updates = trainer.epoch(0, loader.iterate(batches), len(batches))
+        losses = (float(update["loss"]) for update in one_behind(updates))
+        speed = _timed(scene.device, total, lambda: list(losses))
+        return Speed(speed.rate, loader.waited * speed.rate / total)
+
+    return {
+        "training: plain float32 loop": lambda: plain(batches[:1]),
+        "training: this toolkit": lambda: ours(scene.files),
+        "training: this toolkit, images.h5": lambda: ours(scene.packed),
+    }
+
+
+class PlainLoop:
+    """What most code does: float32, torch's own layout, images decoded between the steps."""
+
+    def __init__(self, scene: Scene, labels: np.ndarray) -> None:
+        self.scene, self.labels = scene, torch.from_numpy(labels)
+        self.network = scene.network().to(scene.device).train()
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(trained, lr=3e-4, momentum=0.9)
+
+    def __call__(self, batches: list[np.ndarray]) -> Speed:
+        """Train on batches of rows."""
+        total = sum(map(len, batches))
+        return _timed(self.scene.device, total, lambda: [self._step(rows) for rows in batches])
+
+    def _step(self, rows: np.ndarray) -> float:
+        read = BatchLoader(self.scene.files, workers=0)
+        (batch,) = read.iterate([rows])
+        images = normalise(batch.images.to(self.scene.device)).contiguous()
+        labels = self.labels[torch.from_numpy(rows)].to(self.scene.device)
+        output = self.network(images)
+        assert isinstance(output, BackboneOutput)
+        loss = identity_loss(output.logits, labels) + triplet_loss(output.embedding, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def _timed(device: torch.device, images: int, work: Callable[[], object]) -> Speed:
+    _finish(device)
+    start = time.perf_counter()
+    work()
+    _finish(device)
+    return Speed(images / (time.perf_counter() - start), 0.0)
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _images(folder: Path, count: int, height: int, width: int) -> tuple[ImageSource, ImageSource]:
+    """Write JPEG files of smooth noise, and the same packed."""
+    names = list(_written(folder, count))
+    files = ImageFiles(folder, names, height=height, width=width)
+    path = folder / "images.h5"
+    with Silent().task("pack", count) as task:
+        write_packed(path, BatchLoader(files), task)
+    return files, PackedFile(path).images(names)
+
+
+def _written(folder: Path, count: int) -> Iterator[str]:
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        coarse = generator.integers(0, 255, (JPEG[0] // 8, JPEG[1] // 8, 3), np.uint8)
+        name = f"{number:06d}.jpg"
+        Image.fromarray(coarse).resize((JPEG[1], JPEG[0])).save(folder / name)
+        yield name
