@@ -3,6 +3,8 @@
 import os
 import sys
 
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
 
 def main() -> None:
     """Run the `nformer` command and exit."""
@@ -19,9 +21,10 @@ def main() -> None:
     except PipelineError as error:
         _complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _complain("interrupted; what was finished is kept, the same command goes on from there")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _complain("interrupted; what was finished is kept, the same command goes on from there")
+        raise
     except BrokenPipeError:  # `nformer info | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

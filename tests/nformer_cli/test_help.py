@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -91,3 +92,20 @@ def test_info_of_no_run_says_how_to_begin(tmp_path):
     done = run("info", NFORMER_RUN=str(tmp_path / "none"))
     assert done.returncode == 2
     assert "begin a run with: nformer train-backbone" in done.stderr
+
+
+def test_an_interrupted_command_says_that_it_can_go_on(monkeypatch, capsys):
+    from nformer_cli import app as application
+    from nformer_cli.main import main
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    one = typer.Typer()
+    one.command()(interrupted)
+    monkeypatch.setattr(application, "app", one)
+    monkeypatch.setattr(sys, "argv", ["nformer"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "interrupted; what was finished is kept" in capsys.readouterr().err
