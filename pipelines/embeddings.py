@@ -63,7 +63,7 @@ class Embeddings:
         """Return the rows given by an index or a mask, in that order."""
         rows = np.asarray(rows)
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
-        names = [self.names[row] for row in index]
+        names = [self.names[int(row)] for row in index]
         return Embeddings(self.features[index], self.pids[index], self.camids[index], names)
 
     def with_features(self, features: Any) -> "Embeddings":
