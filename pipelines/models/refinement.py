@@ -20,6 +20,7 @@ from .prior import camera_ids
 from .walk import embed, evaluating, fill_up, walk
 
 Protocol = Literal["isolated", "joint"]
+SHORTEST, LONGEST = 1e-6, 1e15  # lengths that float32 can square with all their digits
 LOG = getLogger("nformer")
 
 
@@ -89,9 +90,7 @@ def refine_draws(
     for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
         if protocol == "joint":
-            together = model.after(
-                gallery_rows, refine_rows(model, gallery_rows, chosen, graph)
-            )
+            together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
             refined = together[: len(query)], together[len(query) :]
         else:
             both = refine_isolated(model, query_rows, gallery_rows, chosen, graph, method=method)
@@ -148,19 +147,23 @@ def as_given(features: Any, refined: Tensor) -> Any:
 
 def prepare(model: NFormer, features: Any, what: str) -> Tensor:
     """Return embeddings checked and L2-normalised, [N, d] float32 on the model's device."""
-    if isinstance(features, np.ndarray) and not features.flags.writeable:
-        features = features.copy()
-    rows = torch.as_tensor(features).detach().to(model.device, torch.float32)
+    if not isinstance(features, Tensor):
+        features = torch.from_numpy(np.array(features, dtype=np.float32, order="C"))
+    rows = features.detach().to(model.device, torch.float32)
     if rows.ndim != 2 or rows.shape[1] != model.dim:
         raise BadInput(
             f"the {what} have the shape {list(rows.shape)}; this NFormer refines "
             f"[N, {model.dim}]: it was trained on embeddings of that width"
         )
-    _refuse(~rows.sum(dim=1).isfinite(), rows, f"{what} hold NaN or infinite values")
-    largest = rows.abs().amax(dim=1, keepdim=True) if len(rows) else rows[:, :1]
-    _refuse(largest[:, 0] == 0, rows, f"{what} are zero: they have no direction")
-    if len(rows) and (largest.max() > 1e15 or largest.min() < 1e-15):
-        rows = rows / largest  # squares would leave the range of float32
+    length = torch.linalg.vector_norm(rows, dim=1)
+    odd = (~((length > SHORTEST) & (length < LONGEST))).nonzero()[:, 0]  # NaN is neither
+    if len(odd):
+        _refuse(
+            odd[~rows[odd].isfinite().all(dim=1)], len(rows), f"{what} hold NaN or infinite values"
+        )
+        largest = rows[odd].abs().amax(dim=1, keepdim=True)
+        _refuse(odd[largest[:, 0] == 0], len(rows), f"{what} are zero: they have no direction")
+        rows = rows.index_copy(0, odd, rows[odd] / largest)  # squares lose digits
     return functional.normalize(rows)
 
 
@@ -223,14 +226,11 @@ def refine_isolated(
     return embed(model, query_states[: len(query)]), embed(model, states)
 
 
-def _refuse(bad: Tensor, rows: Tensor, what: str) -> None:
-    """Raise BadInput naming the first of the rows marked bad; a finite sum's overflow is not."""
-    numbers = bad.nonzero()[:, 0].cpu().numpy()
-    if "NaN" in what:
-        numbers = np.array([row for row in numbers if not rows[row].isfinite().all()], int)
-    if len(numbers):
-        listed = ", ".join(map(str, numbers[:5])) + ("…" if len(numbers) > 5 else "")
+def _refuse(bad: Tensor, rows: int, what: str) -> None:
+    """Raise BadInput naming the first of the rows that are bad, [M] int64."""
+    if len(bad):
+        listed = ", ".join(map(str, bad[:5].tolist())) + ("…" if len(bad) > 5 else "")
         raise BadInput(
-            f"{len(numbers)} of {len(rows)} {what} (rows {listed}); remove them, or look at the "
-            "network that made them"
+            f"{len(bad)} of {rows} {what} (rows {listed}); remove them, or look at the network "
+            "that made them"
         )

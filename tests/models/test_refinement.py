@@ -44,6 +44,11 @@ def test_numpy_and_torch_in_the_same_out():
     assert isinstance(from_numpy, np.ndarray) and isinstance(from_torch, torch.Tensor)
     assert np.array_equal(from_numpy, from_torch.numpy())
     assert np.allclose(refine_set(model, rows.double().numpy()), from_numpy)
+    turned = np.asfortranarray(rows.numpy())[::-1].astype(">f4")
+    assert np.allclose(refine_set(model, turned[::-1]), from_numpy)
+    turned.flags.writeable = False
+    assert np.allclose(refine_set(model, turned[::-1].tolist()), from_numpy)
+    assert np.allclose(refine_set(model, rows.half()).numpy(), from_numpy, atol=0.1)
 
 
 def test_the_length_of_rows_does_not_matter():
