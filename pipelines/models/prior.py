@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from logging import getLogger
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..errors import BadInput
 from .camera_graph import CameraGraph, camera_graph, read_gallery, read_queries
+from .images_per_person import BINS, fitting_neighbours, images_per_person
 
+LOG = getLogger("nformer")
 Centre = Literal["none", "global", "camera"]
 WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
 BLOCK_ROWS = 16384
@@ -85,12 +88,17 @@ class Prior(nn.Module):
 
     mean:    [d], of the training rows.   cameras: [C] int64, sorted.   camera_means: [C, d].
     metric:  [d, d], multiplies centred rows from the right: whitening and shaping.
+    images:  of a person, in the galleries that k was chosen for; 0: k fits every set.
+    within, between: [BINS] similarities of pairs of the same and of different held-out persons.
     """
 
     mean: Tensor
     cameras: Tensor
     camera_means: Tensor
     metric: Tensor
+    within: Tensor
+    between: Tensor
+    images: Tensor
 
     def __init__(self, *, dim: int, cameras: int = 0, **settings: Any) -> None:
         super().__init__()
@@ -99,6 +107,9 @@ class Prior(nn.Module):
         self.register_buffer("cameras", torch.zeros(cameras, dtype=torch.int64))
         self.register_buffer("camera_means", torch.zeros(cameras, dim))
         self.register_buffer("metric", torch.eye(dim))
+        self.register_buffer("within", torch.zeros(BINS))
+        self.register_buffer("between", torch.zeros(BINS))
+        self.register_buffer("images", torch.zeros(()))
 
     def means(self, rows: Tensor, camids: Tensor) -> Means:
         """Return the means of a set, its own and the training's for cameras not in it.
@@ -142,6 +153,20 @@ class Prior(nn.Module):
         groups = camids if self.settings.per_camera else torch.zeros_like(camids)
         return camera_graph(rows, groups, neighbours)
 
+    def fitting_neighbours(self, rows: Tensor) -> int:
+        """Return k for a set of standardised rows: another where it is unlike those of training."""
+        k, chosen_for = self.settings.neighbours, float(self.images)
+        if not chosen_for:
+            return k
+        found = images_per_person(rows, self.within, self.between)
+        fitting = fitting_neighbours(k, chosen_for=chosen_for, found=found)
+        if fitting != k:
+            LOG.warning(
+                "about %.1f images of each person here, %.1f where k = %d was chosen: k is %d",
+                found, chosen_for, k, fitting,
+            )  # fmt: skip
+        return fitting
+
     def layers(self, neighbours: int) -> int:
         """Return how many times rows read their neighbours."""
         return self.settings.layers if neighbours > 1 else 0
@@ -151,9 +176,9 @@ class Prior(nn.Module):
         self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
     ) -> "PriorGallery":
         """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
-        k = self.settings.neighbours if neighbours is None else neighbours
         means = self.means(rows, camids)
         hidden, graphs = [self.standardise(rows, camids, means)], []
+        k = self.fitting_neighbours(hidden[0]) if neighbours is None else neighbours
         for _ in range(self.layers(k)):
             graphs.append(self.graph(hidden[-1], camids, k))
             hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))

@@ -61,7 +61,10 @@ class PriorNFormer(NFormer):
 
     def start(self, gallery: Tensor, camids: Tensor) -> PriorGallery:
         """Return a gallery as the prior refines it, kept for queries."""
-        return self.prior.gallery(gallery, camids, neighbours=self.neighbours)
+        as_chosen = self.neighbours == self.prior.settings.neighbours
+        return self.prior.gallery(
+            gallery, camids, neighbours=None if as_chosen else self.neighbours
+        )
 
     def before(
         self,

@@ -71,6 +71,20 @@ class Fold:
             )
         return self._standard[key]
 
+    @property
+    def images(self) -> float:
+        """How many images of each person the gallery holds."""
+        return len(self.gallery.labels) / len(self.gallery.labels.unique())
+
+    def pair_similarities(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        """Return the similarities of pairs of held-out rows: of one person, and of two."""
+        rows = torch.cat(self.standardised(settings))
+        labels = torch.cat([self.query.labels, self.gallery.labels])
+        places = torch.triu_indices(len(rows), len(rows), 1)
+        similarity = (rows @ rows.T)[places[0], places[1]]
+        same = labels[places[0]] == labels[places[1]]
+        return similarity[same], similarity[~same]
+
     def inflated(self, factor: float) -> "Fold":
         """Return the fold with its held-out identities spread wider about their means."""
         rows = torch.cat([self.query.rows, self.gallery.rows])

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from ..models.images_per_person import histogram
 from ..models.prior import PriorSettings
 from ..progress import Task
 from .folds import Fold
@@ -27,12 +30,19 @@ HOPELESS = 0.03  # mAP, summed over folds, by which a candidate may trail before
 
 @dataclass(frozen=True)
 class Chosen:
-    """The settings chosen, and the held-out mAP of each fold: theirs and the baseline's."""
+    """The settings chosen, and the held-out mAP of each fold: theirs and the baseline's.
+
+    images: of a person in the folds' galleries.
+    within, between: histograms of the similarities of their pairs, after the metric chosen.
+    """
 
     settings: PriorSettings
     scores: np.ndarray
     baseline: np.ndarray
     inflation: float
+    images: float
+    within: Tensor
+    between: Tensor
 
     @property
     def mean_ap(self) -> float:
@@ -213,7 +223,10 @@ def choose_prior(
     plain = search.levels[0]
     scores = np.array([fold.mean_ap(found) for fold in plain])
     baseline = np.array([fold.mean_ap(PriorSettings()) for fold in plain])
-    return Chosen(found, scores, baseline, factor)
+    images = float(np.mean([fold.images for fold in plain]))
+    pairs = [fold.pair_similarities(found) for fold in plain]
+    within, between = (torch.cat(part) for part in zip(*pairs, strict=True))
+    return Chosen(found, scores, baseline, factor, images, histogram(within), histogram(between))
 
 
 def standard_error(values: np.ndarray) -> float:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipelines.embeddings import Embeddings
+from pipelines.models.images_per_person import fitting_neighbours, images_per_person
 from pipelines.models.prior import PriorSettings
 from pipelines.models.prior_nformer import PriorNFormer
 from pipelines.models.refinement import refine
@@ -109,3 +110,29 @@ def test_easy_identities_are_spread_wider():
     assert search.scores(PriorSettings()).mean() < before
     spread = folds[0].inflated(2.0)
     assert torch.allclose(spread.query.rows.norm(dim=1), torch.ones(len(spread.query.rows)))
+
+
+@pytest.mark.parametrize(("each", "rows"), [(4, 40), (12, 40), (30, 20)])
+def test_images_of_a_person_are_estimated_without_labels(each, rows):
+    features, pids, camids = people(20, 8, width=24)
+    chosen = choose_prior(make_folds(TrainingRows.of(features, pids, camids), seed=0))
+    model = PriorNFormer.joined(
+        fit_prior(TrainingRows.of(features, pids, camids), chosen.settings), None, share=0.0
+    )
+    others = torch.nn.functional.normalize(
+        torch.from_numpy(people(rows, each, width=24, seed=5)[0])
+    )
+    unknown = torch.full((len(others),), -1)
+    standard = model.prior.standardise(others, unknown, model.prior.means(others, unknown))
+    found = images_per_person(standard, chosen.within, chosen.between)
+    assert each / 1.6 < found < each * 1.6
+
+
+def test_k_changes_only_for_sets_that_are_unlike():
+    assert fitting_neighbours(8, chosen_for=14, found=10) == 8
+    assert fitting_neighbours(8, chosen_for=14, found=28) == 8
+    assert fitting_neighbours(4, chosen_for=6, found=24) == 16
+    assert fitting_neighbours(16, chosen_for=20, found=5) == 4
+    assert fitting_neighbours(16, chosen_for=20, found=1.2) == 1
+    assert fitting_neighbours(1, chosen_for=1, found=12) == 6
+    assert fitting_neighbours(1, chosen_for=6, found=24) == 1
