@@ -8,6 +8,7 @@ import typer
 from ..console import TerminalProgress, out
 from ..options import DeviceOption, JsonOption, OverwriteOption, RunOption, SeedOption
 from ..tables import evaluation_table
+from .report import write_report
 
 
 def command(
@@ -26,8 +27,8 @@ def command(
     Reads: nothing; nothing is downloaded and no GPU is needed. It ends within three minutes on
     two cores.
 
-    Writes: images/ (in Market-1501's layout), backbone.pt, embeddings.h5, nformer.pt, refined.h5
-    and metrics.json in the run's folder. Run again, an interrupted demo goes on.
+    Writes: images/ (in Market-1501's layout), backbone.pt, embeddings.h5, nformer.pt, refined.h5,
+    metrics.json and report.html in the run's folder. Run again, an interrupted demo goes on.
 
     Example: nformer demo --run runs/demo
     """
@@ -46,4 +47,5 @@ def command(
         typer.echo(result.to_json())
     else:
         out.print(evaluation_table(result))
-        progress.message(f"everything lies in {run}; look at it with: nformer info --run {run}")
+        write_report(Run(run), progress)
+        progress.message(f"everything lies in {run}; nformer info --run {run} lists it")

@@ -1,11 +1,14 @@
 """nformer report"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..console import TerminalProgress
 from ..options import DEFAULT_RUN, JsonOption, RunOption, SeedOption
+
+if TYPE_CHECKING:
+    from pipelines import Run
 
 
 def command(
@@ -37,3 +40,12 @@ def command(
         return
     path = report(Run(run), examples=examples, seed=seed, progress=progress)
     progress.message(f"{path}; open it in a browser")
+
+
+def write_report(run: "Run", progress: TerminalProgress) -> None:
+    """Write the report of a run that was just evaluated, unless it stands there already."""
+    from pipelines.stages.report import PAGE, is_older, report
+
+    if is_older(run):
+        report(run, progress=progress)
+    progress.message(f"{run.path(PAGE)}; open it in a browser")

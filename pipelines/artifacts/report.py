@@ -80,7 +80,6 @@ class Report:
 
     evaluation: Evaluation
     folder: str
-    version: str
     charts: Sequence[Chart] = ()
     examples: Sequence[Example] = ()
     chain: Sequence[Link] = ()

@@ -45,8 +45,6 @@ def build_report(
     run: Run, *, examples: int = EXAMPLES, seed: int = 0, progress: Progress = Silent()
 ) -> Report:
     """Gather what the page tells, and write nothing."""
-    from .. import __version__
-
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     evidence = Evidence.of(run)
     with progress.task("report", 2, "parts") as task:
@@ -57,7 +55,6 @@ def build_report(
     return Report(
         evaluation=evaluation,
         folder=str(run.folder),
-        version=__version__,
         charts=charts,
         examples=shown,
         chain=chain_of(run),
@@ -101,7 +98,6 @@ def to_json(found: Report) -> str:
         {
             **asdict(found.evaluation),
             "run": found.folder,
-            "version": found.version,
             "charts": [{"title": chart.title, "text": chart.text} for chart in found.charts],
             "examples": [
                 {

@@ -93,7 +93,8 @@ def examples_of(
                 picture=album.picture(evidence.query.names[row]),
             )
         )
-    if evidence.compared == NFORMER and examples and len(evidence.gallery) <= LARGE:
+    tellable = evidence.compared == NFORMER and len(evidence.gallery) <= LARGE
+    if examples and tellable and _same_nformer(run):
         examples = _with_attention(run, evidence, examples, [row for _, row in chosen], album)
     return examples, album.notes()
 
@@ -215,6 +216,14 @@ def _refined(run: Run) -> tuple[Embeddings, Embeddings] | None:
     features = np.ones((len(whole), gallery.dim), np.float32)
     features[whole.pids >= 0] = gallery.features
     return query, whole.with_features(features)
+
+
+def _same_nformer(run: Run) -> bool:
+    """Return whether the run's nformer.pt is the one that was evaluated."""
+    evaluated, there = run.manifest("metrics.json"), run.manifest("nformer.pt")
+    if evaluated is None or there is None:
+        return False
+    return evaluated.inputs.get("nformer.pt") == there.sha256
 
 
 def _with_attention(
