@@ -1,5 +1,6 @@
 """NFormer's inference, training steps and new queries, against a dense implementation."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
 
 
 def _row(title: str, found: dict[str, float], goals: tuple[str, str]) -> list[str]:
-    dense = "–"
+    dense = "does not fit" if found.get("dense_too_large") else "–"
     if "dense" in found:
         dense = f"{_seconds(found['dense'])}, {found['dense_private'] / 1024:.1f} GB"
     return [
@@ -104,6 +105,8 @@ def inference(*, rows: int, dense: bool, repeats: int = 3) -> dict[str, float]:
         "private": watch.mib,
         "start": start,
     }
+    if dense and not fits(rows, squares=3):
+        return {**found, "dense_too_large": 1.0}
     return {**found, **(_dense_inference(model, features, refined) if dense else {})}
 
 
@@ -123,9 +126,11 @@ def training(*, rows: int, dense: bool, repeats: int = 4) -> dict[str, float]:
     start = private_memory()
     landmarks = choose_landmarks(features, layers=4, count=5)
     steps: dict[str, Any] = {"": lambda model: model(features, landmarks=landmarks)}
+    too_large = dense and not fits(rows, squares=9)
+    dense = dense and not too_large
     if dense:
         steps["dense"] = lambda model: dense_forward(model, features, landmarks)
-    found: dict[str, float] = {"start": start}
+    found: dict[str, float] = {"start": start, "dense_too_large": float(too_large)}
     losses: dict[str, float] = {}
     for name, forward in steps.items():
         model, times = trained_like().train(), []
@@ -144,6 +149,15 @@ def training(*, rows: int, dense: bool, repeats: int = 4) -> dict[str, float]:
     if dense:
         found["difference"] = abs(losses[""] - losses["dense"])
     return found
+
+
+def fits(rows: int, *, squares: int) -> bool:
+    """Return whether so many [2, N, N] float32 fit in the memory that is free now."""
+    facts = Path("/proc/meminfo")
+    if not facts.exists():
+        return True
+    lines = (line for line in facts.read_text().splitlines() if line.startswith("MemAvailable"))
+    return squares * 2 * 4 * rows**2 < 1024 * int(next(lines).split()[1])
 
 
 def _step(forward: Any, model: NFormer, center: CenterLoss, optimizer: Any, labels: Any) -> float:
