@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,8 @@ def test_names():
     with pytest.raises(BadInput, match="known are .*nformer"):
         measure("speed")
     for name in BENCHMARKS:
-        assert record_path(name).with_suffix(".py").exists()
+        assert find_spec(f"pipelines.benchmarks.{name.replace('-', '_')}") is not None
+        assert record_path(name).suffix == ".md"
 
 
 def test_a_measurement_that_fails_says_why():
