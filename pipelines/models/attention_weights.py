@@ -13,7 +13,7 @@ from .incremental import GalleryState, read_layer
 from .prior import camera_ids
 from .prior_nformer import PriorNFormer
 from .refinement import prepare
-from .walk import evaluating, fill_up
+from .walk import embed, evaluating, fill_up
 
 
 class LayerWeights(NamedTuple):
@@ -40,12 +40,17 @@ def shares_of(layers: list[LayerWeights], query: int) -> tuple[float, dict[int, 
     return own, lent
 
 
-@torch.no_grad()
 def query_weights(state: GalleryState, queries: Any) -> list[LayerWeights]:
-    """Return what queries (Embeddings or [Q, d]) listen to when refined against a gallery.
+    """Return what queries (Embeddings or [Q, d]) listen to when refined against a gallery."""
+    return refine_and_tell(state, queries)[1]
 
-    Layers that make a graph of their own for each head (`graph="affinity"`), or that read every
-    row, are not told.
+
+@torch.no_grad()
+def refine_and_tell(state: GalleryState, queries: Any) -> tuple[Tensor, list[LayerWeights]]:
+    """Refine queries (Embeddings or [Q, d]) as `refine_queries` does, and tell what they heard.
+
+    returns: [Q, d], and the shares of each layer. Layers that make a graph of their own for each
+    head (`graph="affinity"`), or that read every row, are not told.
     """
     model, known = state.model, isinstance(queries, Embeddings)
     rows = prepare(model, queries.features if known else queries, "query embeddings")
@@ -55,14 +60,13 @@ def query_weights(state: GalleryState, queries: Any) -> list[LayerWeights]:
         found, rows = _prior_weights(state, rows, camids)
     states = fill_up(rows)
     lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
-    if lists is None:
-        return found
     with evaluating(model):
         for number in range(len(model.blocks)):
-            own, lent = _layer_weights(state, number, states, lists)
-            found.append(LayerWeights(*(part[: len(rows)] for part in (lists[0], own, lent))))
+            if lists is not None:
+                own, lent = _layer_weights(state, number, states, lists)
+                found.append(LayerWeights(*(part[: len(rows)] for part in (lists[0], own, lent))))
             states = read_layer(state, number, states, lists)
-    return found
+    return model.after(rows, embed(model, states[: len(rows)])), found
 
 
 def _prior_weights(

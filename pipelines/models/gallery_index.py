@@ -11,8 +11,9 @@ from torch.nn import functional
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..retrieval.rows import check_widths, unit_rows
+from .attention_weights import LayerWeights, refine_and_tell
 from .graph import nearest_of
-from .incremental import GalleryState, add_items, refine_gallery, refine_queries, remove_items
+from .incremental import GalleryState, add_items, refine_gallery, remove_items
 from .nformer import NFormer
 
 
@@ -99,13 +100,13 @@ def plain_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
     return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
 
 
-def refined_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
-    """Return queries [Q, d] of length 1 as they are compared, each on its own."""
+def refined_queries(index: GalleryIndex, queries: Embeddings) -> tuple[Tensor, list[LayerWeights]]:
+    """Return queries [Q, d] of length 1, each refined on its own, and what they listened to."""
     plain = plain_queries(index, queries)
     if index.state is None:
-        return plain
-    refined = refine_queries(index.state, queries).features
-    return functional.normalize(torch.from_numpy(refined))
+        return plain, []
+    refined, weights = refine_and_tell(index.state, queries)
+    return functional.normalize(refined), weights
 
 
 def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:

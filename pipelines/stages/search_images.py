@@ -42,14 +42,14 @@ class Answer:
     """What was found for one query.
 
     nearest:  the largest similarity with any item before refinement, which tells strangers.
-    nobody:   True when that does not reach the threshold; None without a threshold.
+    nobody:   True when that does not reach the threshold. Both are None without a threshold.
     listened: the gallery items that refined the query, with their shares of its attention.
     own:      the share of attention that the query kept for itself.
     """
 
     query: str
     hits: list[Hit]
-    nearest: float
+    nearest: float | None
     nobody: bool | None
     listened: list[tuple[str, float]]
     own: float
@@ -120,16 +120,15 @@ def search_images(
     asked.label(camid=camid)
     clock.lap("read queries", apart=asked.seconds)
     limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
-    refined = gallery_index.refined_queries(index, asked.embeddings)
+    refined, weights = gallery_index.refined_queries(index, asked.embeddings)
     clock.lap("refine")
     similarity, rows = gallery_index.most_similar(index, refined, top)
     plain = gallery_index.plain_queries(index, asked.embeddings)
-    nearest = gallery_index.nearest_plain(index, plain).tolist()
+    nearest = [None] * len(plain)
+    if limit is not None:
+        nearest = gallery_index.nearest_plain(index, plain).tolist()
     before = (plain[:, None] * index.plain[rows]).sum(dim=2).tolist()  # [Q, top]
     clock.lap("rank")
-    weights = []
-    if index.state is not None:
-        weights = attention_weights.query_weights(index.state, asked.embeddings)
     answers = [
         _answer(
             index,
@@ -194,7 +193,7 @@ def _answer(
     found: list[tuple[float, float, int]],
     *,
     shares: tuple[float, dict[int, float]],
-    nearest: float,
+    nearest: float | None,
     limit: float | None,
 ) -> Answer:
     own, lent = shares
@@ -212,5 +211,6 @@ def _answer(
     ]
     loudest = sorted(lent, key=lambda row: (-lent[row], row))[:LISTENED]
     listened = [(index.names[row], round(lent[row], 6)) for row in loudest if lent[row] > 0]
-    nobody = None if limit is None else nearest < limit
-    return Answer(name, hits, round(nearest, 6), nobody, listened, round(own, 6))
+    nobody = None if limit is None or nearest is None else nearest < limit
+    closest = None if nearest is None else round(nearest, 6)
+    return Answer(name, hits, closest, nobody, listened, round(own, 6))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.models.attention_weights import query_weights, shares_of
+from pipelines.models.attention_weights import refine_and_tell, shares_of
 from pipelines.models.incremental import refine_gallery, refine_queries
 from pipelines.models.nformer import NFormer
 from pipelines.models.prior import Prior, PriorSettings
@@ -25,13 +25,15 @@ def model_of(**settings):
 
 def test_shares_add_up_to_one_and_follow_the_edges():
     state = refine_gallery(model_of(), rows_of(30, 1))
-    layers = query_weights(state, rows_of(5, 2))
+    layers = refine_and_tell(state, rows_of(5, 2))[1]
     assert len(layers) == 2
     for layer in layers:
         assert layer.items.shape == (5, 3)
         torch.testing.assert_close(layer.own + layer.lent.sum(dim=1), torch.ones(5))
         assert layer.lent.gt(0).equal(layers[0].lent.gt(0))  # one graph
     assert 0 < layers[0].lent.gt(0).sum() < layers[0].lent.numel()  # some are not reciprocal
+    refined = refine_and_tell(state, rows_of(5, 2))[0]
+    assert refined.equal(refine_queries(state, rows_of(5, 2)))
     own, lent = shares_of(layers, 0)
     assert own + sum(lent.values()) == pytest.approx(1, abs=1e-5)
     assert shares_of([], 0) == (1.0, {})
@@ -41,7 +43,7 @@ def test_the_first_layers_weights_by_hand():
     """Softmax over own and kept logits of q·k / √w, with the affinity exact and one head."""
     model = model_of(heads=1, affinity="exact")
     gallery, query = rows_of(30, 1), rows_of(1, 2)
-    layer = query_weights(refine_gallery(model, gallery), query)[0]
+    layer = refine_and_tell(refine_gallery(model, gallery), query)[1][0]
     attention = model.layers()[0].attention
     unit, own = torch.nn.functional.normalize(gallery), torch.nn.functional.normalize(query)
     kept = layer.lent[0] > 0
@@ -59,7 +61,7 @@ def test_a_priors_shares_make_its_rows():
     prior = Prior(dim=8, **settings.as_table())
     model = PriorNFormer.joined(prior, None, share=0.0)
     state, queries = refine_gallery(model, rows_of(30, 1)), rows_of(5, 2)
-    (layer,) = query_weights(state, queries)
+    (layer,) = refine_and_tell(state, queries)[1]
     unit = torch.nn.functional.normalize(queries)
     unknown = torch.full((5,), -1)
     own = prior.standardise(unit, unknown, state.start.means)
@@ -71,4 +73,6 @@ def test_a_priors_shares_make_its_rows():
 
 def test_nothing_is_told_where_each_layer_makes_its_own_graph():
     state = refine_gallery(model_of(graph="affinity"), rows_of(30, 1))
-    assert query_weights(state, rows_of(5, 2)) == []
+    refined, layers = refine_and_tell(state, rows_of(5, 2))
+    assert layers == []
+    torch.testing.assert_close(refined, refine_queries(state, rows_of(5, 2)))

@@ -45,17 +45,14 @@ def read_parquet(path: Path, warn: Warn) -> list[ForeignSplit]:
 
 
 def _splits(path: Path, column: str, schema: Any) -> list[ForeignSplit]:
-    split_names = np.array(list(_values(path, "split")), dtype=object)
-    strange = sorted({str(name) for name in split_names} - set(SPLITS))
-    if strange:
-        raise BadInput(f"{path}: split is {', '.join(strange)}; wanted {', '.join(SPLITS)}")
+    codes = _split_codes(path)
     labels = {"pid": _labels(path, "pid")}
     if "camid" in schema.names:
         labels["camid"] = _labels(path, "camid")
     width = _width(path, column)
     found = []
-    for split in SPLITS:
-        chosen = split_names == split
+    for code, split in enumerate(SPLITS):
+        chosen = codes == code
         if not chosen.any():
             continue
         found.append(
@@ -127,28 +124,46 @@ def _blocks(path: Path, column: str, width: int, chosen: np.ndarray) -> Iterator
                 yield values.to_numpy(zero_copy_only=False).reshape(rows, width)[mask]
 
 
+def _split_codes(path: Path) -> np.ndarray:
+    """Return each row's place in SPLITS, [N] int8."""
+    found, known = [], {name: code for code, name in enumerate(SPLITS)}
+    for values in _batches(path, "split"):
+        strange = sorted({str(value) for value in values if value not in known})
+        if strange:
+            raise BadInput(f"{path}: split is {', '.join(strange)}; wanted {', '.join(SPLITS)}")
+        found.append(np.array([known[value] for value in values], np.int8))
+    return np.concatenate(found) if found else np.empty(0, np.int8)
+
+
 def _labels(path: Path, column: str) -> np.ndarray:
-    values = list(_values(path, column))
-    if column == "camid":
-        values = [-1 if value is None else value for value in values]
-    if any(not isinstance(value, int) for value in values):
-        wrong = next(row for row, value in enumerate(values) if not isinstance(value, int))
-        raise BadInput(
-            f"{path}, row {wrong}: {column} is {values[wrong]!r}; a whole number is wanted"
-        )
-    return np.array(values, np.int64)
+    """Return a column of whole numbers, [N] int64; a camera that is missing is -1."""
+    found, row = [], 0
+    for values in _batches(path, column):
+        if column == "camid":
+            values = [-1 if value is None else value for value in values]
+        for number, value in enumerate(values):
+            if not isinstance(value, int):
+                raise BadInput(
+                    f"{path}, row {row + number}: {column} is {value!r}; a whole number is wanted"
+                )
+        found.append(np.array(values, np.int64))
+        row += len(values)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def _names(path: Path, chosen: np.ndarray) -> Iterator[str]:
-    for keep, name in zip(chosen, _values(path, "path"), strict=True):
-        if keep:
-            yield str(name)
+    start = 0
+    for values in _batches(path, "path"):
+        mask = chosen[start : start + len(values)]
+        start += len(values)
+        yield from (str(value) for value, keep in zip(values, mask, strict=True) if keep)
 
 
-def _values(path: Path, column: str) -> Iterator[Any]:
+def _batches(path: Path, column: str) -> Iterator[list[Any]]:
+    """Yield a column as Python values, some rows at a time."""
     with _opened(path) as table:
         for batch in table.iter_batches(columns=[column]):
-            yield from batch.column(0).to_pylist()
+            yield batch.column(0).to_pylist()
 
 
 @contextmanager

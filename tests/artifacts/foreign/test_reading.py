@@ -132,6 +132,17 @@ def test_parquet(tmp_path):
     }
     parquet.write_table(pa.table(columns), tmp_path / "e.parquet", row_group_size=2)
     require_same(read(tmp_path / "e.parquet"))
+    for changed, said in (
+        ({"split": ["gallery"] * 4 + ["test"]}, "split is test; wanted train, query, gallery"),
+        ({"pid": [1, 2, 3, None, 4]}, "row 3: pid is None; a whole number is wanted"),
+        ({"camid": [1, 2, 0.5, 3, 4]}, "row 0: camid is 1.0; a whole number is wanted"),
+    ):
+        parquet.write_table(pa.table(columns | changed), tmp_path / "bad.parquet")
+        with pytest.raises(BadInput, match=said):
+            read(tmp_path / "bad.parquet")
+    blind = columns | {"camid": [1, None, 2, 3, 4]}
+    parquet.write_table(pa.table(blind), tmp_path / "blind.parquet")
+    assert read(tmp_path / "blind.parquet")["gallery"][0].camids.tolist() == [1, -1, 2]
     columns["vector"] = [[1.0, 2, 3, 4], [5.0, 6, 7], *features[2:].tolist()]
     parquet.write_table(pa.table(columns), tmp_path / "ragged.parquet")
     with pytest.raises(BadInput, match=r"rows 0 to 4 of vector are not all 4 numbers"):
