@@ -72,7 +72,8 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     notes = [
         f"The cold start is `nformer search` as a process, best of {REPEATS}; its steps in "
         f"seconds: {parts}; Python, the command line and the end of the process take the rest.",
-        "The million's states are drawn at random, which changes little of what is read. Memory is private; the mapped file's pages belong to the system's cache.",
+        "The million's states are drawn at random, which changes little of what is read. "
+        "Memory is private; the mapped file's pages belong to the system's cache.",
     ]
     return Record("Finding a person with a picture", COLUMNS, rows, notes)
 
