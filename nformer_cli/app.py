@@ -7,6 +7,7 @@ import typer
 from .commands import (
     benchmark,
     check_data,
+    compare,
     datasets,
     demo,
     evaluate,
@@ -77,5 +78,6 @@ app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.co
 app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
 app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)
 app.command("report", rich_help_panel=LOOK)(report.command)
+app.command("compare", rich_help_panel=LOOK)(compare.command)
 app.command("info", rich_help_panel=LOOK)(info.command)
 app.command("benchmark", rich_help_panel=LOOK)(benchmark.command)

@@ -1,0 +1,42 @@
+"""How sure a difference in mAP is: resample the queries, the same ones for both."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+BLOCK = 200  # resamples drawn at once
+
+
+class Difference(NamedTuple):
+    """A difference of means, the second minus the first, and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    random: np.random.Generator,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Difference:
+    """Return the mean of second - first [Q] and its percentile bootstrap interval over queries.
+
+    Efron, Bootstrap methods: another look at the jackknife, 1979. The pairing takes out how hard
+    each query is.
+    """
+    gain = second - first
+    means = [
+        gain[random.integers(0, len(gain), (min(BLOCK, resamples - done), len(gain)))].mean(axis=1)
+        for done in range(0, resamples, BLOCK)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return Difference(float(gain.mean()), float(low), float(high))

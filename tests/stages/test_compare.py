@@ -1,0 +1,80 @@
+"""`nformer compare`: rows from metrics.json, intervals from the queries, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nformer_cli.app import app
+from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, save_embeddings
+from pipelines.artifacts.manifest import Manifest
+from pipelines.config import EvaluateConfig
+from pipelines.stages.compare import compare
+
+
+def make_run(folder, *, noise: float, names: str = "query", reverse: bool = False) -> Run:
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((20, 8))
+    pids = np.repeat(np.arange(20), 3)
+    camids = np.tile([1, 2, 3], 20)
+    rows = centres[pids] + noise * random.standard_normal((60, 8))
+    first = np.flatnonzero(camids == 1)
+    first = first[::-1] if reverse else first
+    run = Run(folder)
+    with run.writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
+        query = Embeddings(
+            rows[first], pids[first], camids[first], [f"{names}{pids[row]}" for row in first]
+        )
+        rest = np.flatnonzero(camids > 1)
+        save_embeddings(path, query=query, gallery=Embeddings(rows[rest], pids[rest], camids[rest]))
+    evaluate(run, config=EvaluateConfig(refine=("none",), rerank=("kr",), k1=3, k2=2))
+    return run
+
+
+def test_rows_are_the_runs_own_figures_and_differences_of_their_map(tmp_path):
+    good, bad = make_run(tmp_path / "good", noise=0.3), make_run(tmp_path / "bad", noise=2.0)
+    found = compare([bad, good], results=["baseline"])
+    assert [row.run for row in found.rows] == [str(bad.folder), str(good.folder)]
+    assert found.rows[0].difference is None
+    difference = found.rows[1].difference
+    gap = found.rows[1].result.mAP - found.rows[0].result.mAP
+    assert difference.mean == pytest.approx(gap)
+    assert 0 < difference.low < difference.mean < difference.high
+    assert found.queries == 20
+
+
+def test_queries_in_another_order_are_paired_by_name(tmp_path):
+    one = make_run(tmp_path / "one", noise=1.0)
+    other = make_run(tmp_path / "other", noise=1.0, reverse=True)
+    difference = compare([one, other], results=["baseline"]).rows[1].difference
+    assert difference == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_all_results_of_one_run_stand_beside_its_first(tmp_path):
+    found = compare([make_run(tmp_path / "one", noise=1.0)])
+    assert [row.result.name for row in found.rows] == ["baseline", "baseline+kr"]
+
+
+def test_other_queries_and_unknown_results_are_refused(tmp_path):
+    one = make_run(tmp_path / "one", noise=1.0)
+    other = make_run(tmp_path / "other", noise=1.0, names="person")
+    with pytest.raises(BadInput, match="have other queries: 40 are in one of them only"):
+        compare([one, other])
+    with pytest.raises(BadInput, match=r"has no result 'nformer'; it has baseline, baseline\+kr"):
+        compare([one], results=["nformer"])
+    with pytest.raises(MissingArtifact, match="nformer evaluate"):
+        compare([one, Run(tmp_path / "empty")])
+
+
+def test_the_command_shows_the_same_numbers_as_its_json(tmp_path):
+    runs = [
+        str(make_run(tmp_path / name, noise=noise).folder) for name, noise in (("a", 0.5), ("b", 1))
+    ]
+    told = CliRunner().invoke(app, ["compare", *runs, "--result", "baseline", "--json"])
+    shown = CliRunner().invoke(app, ["compare", *runs, "--result", "baseline"])
+    assert told.exit_code == shown.exit_code == 0
+    rows = json.loads(told.stdout)["rows"]
+    for row in rows:
+        assert f"{100 * row['mAP']:.1f}" in shown.stdout
+    assert f"{100 * rows[1]['difference']['mean']:+.1f}" in shown.stdout
