@@ -8,6 +8,12 @@ import typer
 from pipelines.config import ExtractConfig, configure
 
 from ..console import TerminalProgress
+from ..dataset_options import (
+    CameraPatternOption,
+    CombineAllOption,
+    DistractorsOption,
+    reader_options,
+)
 from ..options import (
     DEFAULT_RUN,
     DeviceOption,
@@ -46,6 +52,9 @@ def command(
     on_bad_image: Annotated[
         str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
     ] = DEFAULT.on_bad_image,
+    distractors: DistractorsOption = None,
+    combine_all: CombineAllOption = False,
+    camera_pattern: CameraPatternOption = None,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
@@ -78,5 +87,7 @@ def command(
         device=device,
         overwrite=overwrite,
         progress=progress,
+        options=reader_options(distractors, combine_all, camera_pattern),
+        onnx=onnx,
     )
     progress.message(f"{path}; next: nformer train-nformer")

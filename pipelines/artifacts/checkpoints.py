@@ -4,7 +4,7 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import BadInput
 
@@ -21,7 +21,29 @@ def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[s
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with path.open("wb") as file:  # given a path, torch would write its name into the bytes
-        torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, file)
+        writer = _Writer(file)
+        try:
+            torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, writer)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            raise writer.problem or error from error
+
+
+class _Writer:
+    """A file that remembers why it could not be written: torch hides it (a full disk, say)."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.problem: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.problem = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

@@ -39,20 +39,22 @@ def extract(
     progress: Progress = Silent(),
     dataset: str | None = None,
     root: str | Path | None = None,
+    options: dict[str, Any] | None = None,
     onnx: str | Path | None = None,
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
     dataset, root: the data set; None: the one that the backbone was trained on, where it was.
+    options:       of the data set's reader, beside those that the backbone was trained with.
     onnx:          any network of images [B, 3, H, W] (RGB / 255, less ImageNet's mean, by its
                    deviation) to embeddings [B, d], instead of backbone.pt.
     """
     chosen = choose_device(device)
     if onnx is None:
-        data = find_dataset(run, dataset, root, progress)
+        data = find_dataset(run, dataset, root, options, progress)
         inputs = {"backbone.pt": run.digest("backbone.pt")}
     else:
-        data = dataset_for_onnx(onnx, dataset, root, progress)
+        data = dataset_for_onnx(onnx, dataset, root, options, progress)
         inputs = {"onnx network": file_digest(Path(onnx))}
     wanted = Manifest(
         ARTIFACT,

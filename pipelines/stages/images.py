@@ -1,6 +1,6 @@
 """What the stages that read images share: where they come from, and what is recorded of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,32 @@ def _mismatch(manifest: Manifest, dataset: Dataset, height: int, width: int) -> 
 
 
 def find_dataset(
-    run: Run, dataset: str | None, root: str | Path | None, progress: Progress = Silent()
+    run: Run,
+    dataset: str | None,
+    root: str | Path | None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = Silent(),
 ) -> Dataset:
-    """Return the data set asked for, or else the one that the run's backbone was trained on."""
+    """Return the data set asked for, or else the one that the run's backbone was trained on.
+
+    options: of its reader; those that the backbone was trained with stay unless given anew.
+
+    Raises:
+        BadInput: another data set without a root, or files that are not as they should be.
+    """
     facts = run.facts("backbone.pt")
     name = dataset or facts["dataset"]
-    if root is None and name != facts["dataset"]:
+    same = name == facts["dataset"]
+    if root is None and not same:
         raise BadInput(f"--root is needed: the backbone was trained on {facts['dataset']}")
-    options = facts.get("options", {}) if name == facts["dataset"] else {}
-    return open_dataset(name, root or facts["root"], options, progress=progress)
+    kept = facts.get("options", {}) if same else {}
+    where = root or facts["root"]
+    if root is None and not Path(where).exists():
+        raise BadInput(
+            f"the images of {name} were at {where} and are not there now; say where they are: "
+            "--root DIR"
+        )
+    return open_dataset(name, where, {**kept, **(options or {})}, progress=progress)
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:

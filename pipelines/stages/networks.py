@@ -1,7 +1,8 @@
 """What embeds images: a run's backbone, or any network in ONNX format."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -66,7 +67,11 @@ class OnnxEmbedder:
 
 
 def dataset_for_onnx(
-    onnx: str | Path, dataset: str | None, root: str | Path | None, progress: Progress
+    onnx: str | Path,
+    dataset: str | None,
+    root: str | Path | None,
+    options: Mapping[str, Any] | None,
+    progress: Progress,
 ) -> Dataset:
     """Return the data set to embed with a network that was not trained here."""
     if dataset is None or root is None:
@@ -75,4 +80,4 @@ def dataset_for_onnx(
         )
     if not Path(onnx).is_file():
         raise BadInput(f"--onnx {onnx}: no such file; a network in ONNX format is wanted")
-    return open_dataset(dataset, root, progress=progress)
+    return open_dataset(dataset, root, options, progress=progress)

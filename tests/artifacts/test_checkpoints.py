@@ -1,6 +1,7 @@
 """Checkpoints hold tensors and JSON, and run nobody's code."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,3 +48,10 @@ def test_refusals(tmp_path, capsys):
     (tmp_path / "half.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:2000])
     with pytest.raises(BadInput, match="cannot be read as weights"):
         load_checkpoint(tmp_path / "half.pt")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_full_disk_is_an_error_of_the_disk(size):
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(Path("/dev/full"), {"a": torch.zeros(size)}, {})

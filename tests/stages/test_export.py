@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from nformer_cli.app import app
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
 from pipelines.config import BackboneConfig, ExtractConfig
@@ -71,6 +73,14 @@ def test_extraction_by_onnx_equals_that_of_the_backbone(run, images, tmp_path):
         one, other = (load_embeddings(file, split) for file in (by_onnx, ours))
         np.testing.assert_allclose(one.features, other.features, rtol=1e-3, atol=1e-3)
         assert list(one.names) == list(other.names)
+
+
+def test_the_command_embeds_with_an_onnx_network(run, images, tmp_path):
+    pytest.importorskip("onnxruntime")
+    given = ["--onnx", export(run), "--dataset", "synthetic", "--root", images, "--run", tmp_path]
+    done = CliRunner().invoke(app, ["extract", *map(str, given)])
+    assert done.exit_code == 0, done.output
+    assert "onnx network" in Run(tmp_path).manifest("embeddings.h5").inputs
 
 
 def test_onnx_needs_to_be_told_the_images(run, images, tmp_path):

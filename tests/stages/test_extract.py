@@ -1,5 +1,6 @@
 """Extraction: every image once, in order, unaugmented; resumed by chunks."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -151,6 +152,27 @@ def test_moved_images_are_found_where_the_root_says(run, images, tmp_path):
     path = extract(run, config=PLAIN, device="cpu", root=moved)
     assert run.facts("embeddings.h5")["root"] == str(moved.resolve())
     assert path.exists()
+
+
+def test_images_that_were_moved_ask_for_the_root(run):
+    manifest = run.manifest("backbone.pt")
+    gone = dataclasses.replace(manifest, facts={**manifest.facts, "root": "/gone"})
+    run.manifest_path("backbone.pt").write_text(gone.to_json())
+    message = "the images of synthetic were at /gone and are not there now; .* --root DIR"
+    with pytest.raises(BadInput, match=message):
+        extract(run, config=PLAIN, device="cpu")
+
+
+def test_the_readers_options_may_be_given_at_extraction(run, images):
+    with pytest.raises(BadInput, match="--distractors 500k: .* has no folder"):
+        extract(
+            run,
+            config=PLAIN,
+            device="cpu",
+            dataset="market1501",
+            root=images,
+            options={"distractors": "500k"},
+        )
 
 
 def test_another_data_set_needs_a_root(run):
