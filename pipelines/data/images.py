@@ -121,4 +121,4 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is no image of a known kind"
     text = str(error) or type(error).__name__
-    return f"it is truncated ({text})" if "truncated" in text.lower() else text
+    return "it is truncated" if "truncated" in text.lower() else text
