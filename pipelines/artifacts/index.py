@@ -53,12 +53,19 @@ def open_index(path: Path) -> StoredIndex:
     """Open an index, its arrays mapped: only what a search touches is read from the disk.
 
     Raises:
-        BadInput: no such file, truncated, or not an index of ours.
+        BadInput: no such file, truncated, not an index of ours, or of another version.
     """
     with _opened(path) as (stream, file):
         meta = json.loads(file.attrs["meta"])
         arrays = {name: _mapped(stream, stored) for name, stored in _datasets(file)}
-    return StoredIndex(_index_of(arrays, meta.pop("model")), meta)
+    try:
+        index = _index_of(arrays, meta.pop("model"))
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise BadInput(
+            f"{path} was written by another version of nformer; remake it with: nformer index "
+            "--overwrite"
+        ) from error
+    return StoredIndex(index, meta)
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 from gallery_runs import GALLERY, part_of_gallery, people, run_with
@@ -147,6 +148,11 @@ def test_a_cut_or_foreign_index_is_refused(tmp_path, run):
         search_images(run, [tmp_path / "e.npz"])
     path.write_bytes(run.path("embeddings.h5").read_bytes())
     with pytest.raises(BadInput, match="is not an index of ours; remake it with: nformer index --"):
+        search_images(run, [tmp_path / "e.npz"])
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        del file["model/bottleneck.weight"]
+    with pytest.raises(BadInput, match=r"was written by another version of nformer; remake it wit"):
         search_images(run, [tmp_path / "e.npz"])
     assert index_gallery(run, overwrite=True) == path
     assert path.read_bytes() == content
