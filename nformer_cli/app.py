@@ -1,5 +1,6 @@
 """The Typer application: every command, in the order of the data's way."""
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -33,14 +34,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Person re-identification with neighbour-aware refinement, from images to mAP.",
 )
 
-STAGES = "The data's way"
-FIND = "Find a person with a picture"
-DATA = "Images"
-ELSEWHERE = "Embeddings from and for elsewhere"
-LOOK = "Look and measure"
+COMMANDS = {
+    "The data's way": {
+        "demo": demo,
+        "train-backbone": train_backbone,
+        "extract": extract,
+        "train-nformer": train_nformer,
+        "evaluate": evaluate,
+        "refine": refine,
+    },
+    "Images": {
+        "datasets": datasets,
+        "check-data": check_data,
+        "pack": pack,
+        "subsample": subsample,
+    },
+    "Find a person with a picture": {"search": search},
+    "Embeddings from and for elsewhere": {
+        "export": export,
+        "import-embeddings": import_embeddings,
+        "export-embeddings": export_embeddings,
+        "import-nformer": import_nformer,
+    },
+    "Look and measure": {
+        "report": report,
+        "compare": compare,
+        "info": info,
+        "benchmark": benchmark,
+    },
+}
 
 
 def _version(wanted: bool) -> None:
@@ -58,26 +82,22 @@ def _root(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    pass
+    """Person re-identification with neighbour-aware refinement, from images to mAP."""
 
 
-app.command("demo", rich_help_panel=STAGES)(demo.command)
-app.command("train-backbone", rich_help_panel=STAGES)(train_backbone.command)
-app.command("extract", rich_help_panel=STAGES)(extract.command)
-app.command("train-nformer", rich_help_panel=STAGES)(train_nformer.command)
-app.command("evaluate", rich_help_panel=STAGES)(evaluate.command)
-app.command("refine", rich_help_panel=STAGES)(refine.command)
-app.command("datasets", rich_help_panel=DATA)(datasets.command)
-app.command("check-data", rich_help_panel=DATA)(check_data.command)
-app.command("pack", rich_help_panel=DATA)(pack.command)
-app.command("subsample", rich_help_panel=DATA)(subsample.command)
-app.add_typer(index.index_app, name="index", rich_help_panel=FIND)
-app.command("search", rich_help_panel=FIND)(search.command)
-app.command("export", rich_help_panel=ELSEWHERE)(export.command)
-app.command("import-embeddings", rich_help_panel=ELSEWHERE)(import_embeddings.command)
-app.command("export-embeddings", rich_help_panel=ELSEWHERE)(export_embeddings.command)
-app.command("import-nformer", rich_help_panel=ELSEWHERE)(import_nformer.command)
-app.command("report", rich_help_panel=LOOK)(report.command)
-app.command("compare", rich_help_panel=LOOK)(compare.command)
-app.command("info", rich_help_panel=LOOK)(info.command)
-app.command("benchmark", rich_help_panel=LOOK)(benchmark.command)
+for panel, commands in COMMANDS.items():
+    for name, module in commands.items():
+        app.command(name, rich_help_panel=panel)(module.command)
+app.add_typer(index.index_app, name="index", rich_help_panel="Find a person with a picture")
+
+
+def _reflow(group: typer.Typer) -> None:
+    """Let help fill the terminal's width: a docstring's line breaks are the source's, not its."""
+    for part in (*group.registered_commands, group.registered_callback):
+        if part is not None and part.callback is not None and part.callback.__doc__:
+            paragraphs = inspect.cleandoc(part.callback.__doc__).split("\n\n")
+            part.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+_reflow(app)
+_reflow(index.index_app)
