@@ -5,8 +5,9 @@ kept. Equal similarities count in the gallery's order, as a stable sort would pu
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from .exact import Room, blocks, in_threads, largest_keys, threads, unpack
+from .exact import Room, blocks, in_threads, largest_keys, unpack
 from .open_set import Verification
 from .pairs import Pairs, no_valid_query
 from .rows import unit_rows
@@ -110,12 +111,10 @@ def score(
     ranks: list[np.ndarray] = []
     lists = Lists(pairs, kept, top)
     verification = Verification(pairs, len(kept)) if open_set else None
-    with (
-        (progress or Silent()).task("score", len(query), "queries") as task,
-        ThreadPoolExecutor(threads()) as pool,
-    ):
+    with (progress or Silent()).task("score", len(query), "queries") as task:
         for block, nearness in nearness_blocks(query, gallery, distances, kept):
-            ranks += pool.map(pairs.ranks, range(block.start, block.stop), nearness)
+            count = partial(pairs.ranks_of_rows, block.start, nearness)
+            ranks += chain.from_iterable(in_threads(count, len(nearness)))
             lists.add(block, nearness)
             if verification is not None:
                 verification.add(block, nearness)

@@ -29,6 +29,10 @@ class Pairs:
         own = (self.camids[same] == camera) & (camera >= 0)
         return same[~own & (self.query_pids[query] >= 0)], same[own]
 
+    def ranks_of_rows(self, first: int, nearness: np.ndarray, part: slice) -> list[np.ndarray]:
+        """Return `ranks` of some rows of a block [B, G] that begins with the query `first`."""
+        return [self.ranks(first + row, nearness[row]) for row in range(part.start, part.stop)]
+
     def ranks(self, query: int, nearness: np.ndarray) -> np.ndarray:
         """Return the ranks, from 1 and ascending, of a query's true matches in its row [G]."""
         matches, skipped = self.of(query)
