@@ -1,0 +1,116 @@
+"""The report's page in a browser, where there is one: it loads, says nothing, shows the lists."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from PIL import Image
+
+from pipelines.artifacts.figures import line_chart
+from pipelines.artifacts.report import Chart, Example, Item, Link, Report, data_uri, render
+from pipelines.artifacts.results import Evaluation, ResultRow
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--enable-logging=stderr", "--dump-dom"),
+)
+
+
+def row(name: str, figure: float) -> ResultRow:
+    return ResultRow(
+        name=name, mAP=figure, mINP=figure, rank1=figure, rank5=1.0, rank10=1.0, seconds=0.5
+    )
+
+
+def example(number: int) -> Example:
+    picture = data_uri(Image.new("RGB", (64, 128), (10, 120, 200)))
+    items = [
+        Item("g/own.jpg", 7, 1, True, picture, None, 0.99),
+        Item("g/right.jpg", 7, 2, True, picture, 1, 0.9),
+        Item("g/wrong.jpg", 8, 2, False, picture, 2, 0.8),
+    ]
+    heard = [Item("g/right.jpg", 7, 2, True, picture, shares=(0.25, 0.5))]
+    return Example(
+        anchor=f"q{number}",
+        name=f"query/{number}.jpg",
+        pid=7,
+        camid=1,
+        kind="gain",
+        precision={"baseline": 0.25, "nformer": 1.0},
+        lists={"baseline": items, "nformer": items[:2]},
+        picture=picture,
+        own=(0.75, 0.5),
+        heard=heard,
+    )
+
+
+def page(queries: int) -> str:
+    curve = line_chart("cmc", {"baseline": ([1, 2], [0.5, 1.0])}, x="rank", y="share")
+    return render(
+        Report(
+            evaluation=Evaluation(
+                dataset="toy",
+                protocol="isolated",
+                seed=0,
+                queries=queries,
+                valid_queries=queries,
+                gallery=100,
+                peak_rss_mib=1.0,
+                results=(row("baseline", 0.5), row("nformer", 0.625)),
+            ),
+            folder="runs/toy",
+            charts=[Chart("Cumulative matching characteristic", curve, "At rank 1: 50.0 %.")],
+            examples=[example(number) for number in range(min(queries, 18))],
+            chain=[Link("embeddings.h5", "nformer extract", "ab" * 32, {}, {"batch": 64}, "whole")],
+        )
+    )
+
+
+def test_right_and_wrong_are_told_by_more_than_colour():
+    text = page(1)
+    assert "1 ✓" in text and "2 ✗" in text and "skipped" in text
+    assert 'alt="rank 2, wrong: person 8, camera 2"' in text
+
+
+def test_attention_is_told_layer_by_layer():
+    text = page(1)
+    assert re.search(r"itself</th><td></td><td>75\.0 %</td><td>50\.0 %</td>", text)
+    assert "itself 62.5 %, then 1 items" in text
+    assert re.search(r"✓ same person.*?<td>25\.0 %</td><td>50\.0 %</td>", text, re.DOTALL)
+
+
+def test_the_best_of_each_column_is_marked():
+    assert '<td class="best">62.5</td>' in page(1)
+    assert '<td class="best">50.0</td>' not in page(1)
+
+
+def test_charts_take_the_pages_ink_and_have_ids_of_their_own():
+    svg = line_chart("a", {"one": ([1, 2], [3, 4])}, x="x", y="y")
+    assert "currentColor" in svg and "#010203" not in svg
+    ids = re.findall(r'\bid="([^"]+)"', svg)
+    assert ids and all(name.startswith("a-") for name in ids)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    assert used <= set(ids)
+    assert svg == line_chart("a", {"one": ([1, 2], [3, 4])}, x="x", y="y")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queries", [60, 3368])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_loads_it_without_complaint(tmp_path, queries, width):
+    if not BROWSER:
+        pytest.skip("no Chromium on this machine")
+    file = tmp_path / "report.html"
+    file.write_text(page(queries), encoding="utf-8")
+    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path}/profile", f"--window-size={width},900"]
+    done = subprocess.run(
+        [*command, file.as_uri()], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0
+    assert "CONSOLE" not in done.stderr
+    assert done.stdout.count('<ol class="items"') == 2 * 18
+    assert done.stdout.count("<svg") == 1
