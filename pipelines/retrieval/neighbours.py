@@ -45,15 +45,20 @@ def neighbour_graph(
     where = place(features, device)
     if choose(method, len(features), len(features), where, k) != "numpy":
         found = searched(features, None, k, device=device, method=method, progress=progress)
-        return NeighbourGraph(*found, least=least_similarity(features) if least else None)
+        farthest = least_similarity(features, device=str(where)) if least else None
+        return NeighbourGraph(*found, least=farthest)
     k = checked_k(k, len(features))
     own = own_top_k(unit_rows(features, "embeddings"), k, least=least, progress=progress)
     own_first(own.similarity, own.index)
     return NeighbourGraph(own.similarity, own.index, Searched("numpy", "cpu"), own.least)
 
 
-def least_similarity(features: np.ndarray) -> np.ndarray:
+def least_similarity(features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
     """Return each row's smallest cosine with any row of its set: [N]."""
+    if device != "cpu":
+        from .on_device import least_on_device
+
+        return least_on_device(features, device)
     rows = unit_rows(features, "embeddings")
     parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
     return np.concatenate(parts)

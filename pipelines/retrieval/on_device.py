@@ -40,6 +40,16 @@ def on_device(query: Any, gallery: Any, k: int, where: Any) -> tuple[Any, Any]:
     return similarity, index
 
 
+def least_on_device(features: Any, where: Any) -> Any:
+    """Return each row's smallest cosine with any row of its set, [N] numpy, found on a device."""
+    rows = unit_tensor(features, torch.device(str(where)), "embeddings")
+    size = max(1, BLOCK // max(1, len(rows)))
+    parts = [
+        (rows[start : start + size] @ rows.T).amin(dim=1) for start in range(0, len(rows), size)
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
 def unit_tensor(features: Any, device: torch.device, what: str) -> Tensor:
     """Return [N, d] features as float32 rows of length 1 on the device."""
     if not hasattr(features, "detach"):

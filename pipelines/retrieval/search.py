@@ -162,7 +162,11 @@ def choose(method: str, rows: int, columns: int, where: "torch.device | HostDevi
     """
     if method not in METHODS:
         raise BadInput(f"search method {method!r}: unknown; known are {', '.join(METHODS)}")
-    if method == "auto" and rows * columns > EXACT_PAIRS[where.type] and faiss_module() is not None:
+    if (
+        method == "auto"
+        and rows * columns > EXACT_PAIRS.get(where.type, 4e10)
+        and faiss_module() is not None
+    ):
         method = "ivf"
     if method in ("auto", "exact"):
         if where.type == "cpu":

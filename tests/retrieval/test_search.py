@@ -8,6 +8,8 @@ from pipelines import BadInput, nearest_neighbours, search
 from pipelines.progress import Silent
 from pipelines.retrieval import exact
 from pipelines.retrieval.half_products import HalfProducts, halved_top_k
+from pipelines.retrieval.neighbours import least_similarity, neighbour_graph
+from pipelines.retrieval.on_device import least_on_device
 from pipelines.retrieval.own_set import own_top_k
 from pipelines.retrieval.rows import unit_rows
 from pipelines.retrieval.search import HostDevice, choose
@@ -199,3 +201,19 @@ def test_rounded_products_stay_within_their_slack():
 def test_half_precision_gives_up_where_everything_is_alike():
     rows = unit_rows(1 + np.random.default_rng(10).normal(size=(4200, 16)) / 1000, "rows")
     assert halved_top_k(rows, 15, progress=Silent()) is None
+
+
+def test_least_similarity_is_the_same_on_a_device():
+    features = np.random.default_rng(11).normal(size=(90, 5)).astype(np.float32)
+    expected = cosine(features, features).min(axis=1)
+    assert least_similarity(features) == pytest.approx(expected, abs=1e-6)
+    assert least_on_device(features, "cpu") == pytest.approx(expected, abs=1e-6)
+
+
+def test_joint_graphs_by_other_searches_know_their_least_similarity():
+    features = np.random.default_rng(12).normal(size=(90, 5)).astype(np.float32)
+    plain = neighbour_graph(features, 4, least=True)
+    for method in ("faiss", "torch"):
+        other = neighbour_graph(features, 4, least=True, method=method)
+        assert other.least == pytest.approx(plain.least, abs=1e-6)
+        assert (other.index == plain.index).all() and other.searched.method == method
