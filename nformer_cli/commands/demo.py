@@ -39,6 +39,9 @@ def command(
         folder = demo_images(images_only, seed=seed, overwrite=overwrite, progress=progress)
         progress.message(f"{folder}; next: nformer train-backbone market1501 --root {folder}")
         return
+    progress.message(
+        "draw people, train on them, extract, train NFormer, evaluate: two minutes or so"
+    )
     from pipelines import Run
     from pipelines.stages.demo import demo
 
