@@ -96,6 +96,26 @@ def build_backbone(
     return Backbone(body=body, width=width, dim=dim, classes=classes, body_classifier=classifier)
 
 
+def require_image_size(backbone: Backbone, arch: str, *, height: int, width: int) -> None:
+    """Check that a network takes images of this size, on one black image.
+
+    Raises:
+        BadInput: it does not; says what the network says.
+    """
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            backbone.eval()(torch.zeros(1, 3, height, width))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(
+            f"--arch {arch} does not take images of {height}×{width}: {reason}. Change --height "
+            "and --width, or take another network"
+        ) from error
+    finally:
+        backbone.train(training)
+
+
 def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
     """Return timm's network up to its pooled features, with new weights, and their width."""
     name = arch.removeprefix("timm:")

@@ -17,7 +17,7 @@ from ..data.dataset import Dataset, contiguous_labels
 from ..data.sampler import require_identities
 from ..device import choose_device
 from ..embeddings import Embeddings
-from ..models.backbone import build_backbone
+from ..models.backbone import build_backbone, require_image_size
 from ..models.embedder import Embedder
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
@@ -83,6 +83,7 @@ def train_backbone(
         last_stage=config.last_stage,
         size=(config.height, config.width),
     )
+    require_image_size(backbone, config.arch, height=config.height, width=config.width)
     loaded = start_from(backbone, config.weights, config.arch)
     if loaded is not None:
         progress.message(f"weights {config.weights}: {loaded}")

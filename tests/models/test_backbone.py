@@ -7,7 +7,7 @@ import torch
 from torchvision import models
 
 from pipelines.errors import BadInput
-from pipelines.models.backbone import Backbone, build_backbone
+from pipelines.models.backbone import Backbone, build_backbone, require_image_size
 from pipelines.models.embedder import Embedder
 from pipelines.models.weights import load_weights
 
@@ -154,6 +154,16 @@ def test_without_timm_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(BadInput, match=r"needs timm: python -m pip install 'nformer\[timm\]'"):
         build_backbone("timm:resnet18", classes=2)
+
+
+def test_a_network_that_takes_other_images_says_so():
+    backbone = build_backbone("vit_b_32", classes=2)
+    with pytest.raises(
+        BadInput, match="vit_b_32 does not take images of 64×32: Wrong image height"
+    ):
+        require_image_size(backbone, "vit_b_32", height=64, width=32)
+    require_image_size(backbone, "vit_b_32", height=224, width=224)
+    assert backbone.training
 
 
 def test_osnet_has_its_published_size():
