@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
@@ -140,11 +141,19 @@ def datasets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def record_table(record: "Record") -> Table:
-    """Show what a benchmark measured."""
-    table = Table(title=record.title, title_justify="left")
+def record_table(record: "Record", width: int) -> "Table | Text":
+    """Show what a benchmark measured: a table where `width` columns hold it, else a list."""
+    table = Table(title=record.title, title_justify="left", box=box.SIMPLE_HEAD)
     for number, column in enumerate(record.columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in record.rows:
         table.add_row(*map(escape, row))
-    return table
+    columns = zip(record.columns, *record.rows, strict=True)
+    if sum(max(map(len, column)) + 2 for column in columns) <= width:
+        return table
+    text = Text(f"{record.title}\n", style="bold")
+    for name, *cells in record.rows:
+        text.append(f"\n{name}\n", style="bold")
+        for title, cell in zip(record.columns[1:], cells, strict=True):
+            text.append(f"    {title}: {cell}\n", style="not bold")
+    return text

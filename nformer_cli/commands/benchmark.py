@@ -38,7 +38,7 @@ def command(
         return
     progress = TerminalProgress()
     found = measure(name, quick=quick, sets=sets, progress=progress)
-    out.print(record_table(found))
+    out.print(record_table(found, out.width))
     for note in found.notes:
         out.print(note, highlight=False)
     if record:
