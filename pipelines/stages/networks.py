@@ -38,8 +38,8 @@ class Network(NamedTuple):
 
 def backbone_network(path: Path, config: ExtractConfig, device: torch.device) -> Network:
     """Return a run's backbone, ready to embed."""
-    precision = choose_precision(config.amp, device)
     backbone, facts = load_backbone(path)
+    precision = choose_precision(config.amp, device, backbone)
     embedder = Embedder(backbone, device=device, dtype=DTYPES[precision], flip=config.flip)
     return Network(embedder, facts["height"], facts["width"], precision)
 

@@ -39,7 +39,7 @@ class BackboneTrainer:
     ) -> None:
         self.config, self.device = config, device
         self.labels = torch.from_numpy(labels)
-        self.precision = choose_precision(config.amp, device, training=backbone)
+        self.precision = choose_precision(config.amp, device, backbone)
         self.backbone = channels_last(backbone, device)
         self.network: nn.Module = self.backbone
         if config.compile:
