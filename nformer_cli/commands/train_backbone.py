@@ -36,7 +36,9 @@ def command(
     root: RootOption = DEFAULT_ROOT,
     run: RunOption = DEFAULT_RUN,
     recipe: RecipeOption = None,
-    arch: Annotated[str, typer.Option(help="A torchvision network.")] = DEFAULT.arch,
+    arch: Annotated[
+        str, typer.Option(help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME.")
+    ] = DEFAULT.arch,
     weights: Annotated[
         str, typer.Option(help="imagenet, none, or a state dict's path.")
     ] = DEFAULT.weights,
