@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         BadInput: the disk is full or the folder cannot be written; nothing was changed.
     """
-    with _named_disk_errors(path):
+    with named_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -39,7 +39,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _named_disk_errors(path: Path) -> Iterator[None]:
+def named_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder, met while writing `path`, into BadInput."""
     try:
         yield
     except OSError as error:

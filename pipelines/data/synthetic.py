@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..artifacts.atomic import write_text
+from ..artifacts.atomic import named_disk_errors, write_text
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from ..seeding import numpy_generator
@@ -29,6 +30,8 @@ from .synthetic_people import Person, Pose
 RENDERER = 1  # raised when the same settings draw other pictures
 RECORD = "synthetic.json"
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+SPLITS = (TRAIN, QUERY, GALLERY)
+UNFINISHED = ".synthetic-unfinished"  # stands in the folder while it is drawn
 FINE = 3  # drawn this much larger, then reduced: soft edges
 
 
@@ -81,20 +84,18 @@ def write_synthetic(
         progress.message(f"{folder} is up to date")
         return folder
     shots = list(plan(seed, (train_identities, test_identities), cameras, images))
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for split in (TRAIN, QUERY, GALLERY):
-        (unfinished / split).mkdir(parents=True)
     studio = Studio(seed, cameras, (width, height))
-    with progress.task("draw", len(shots), "images") as task:
+    with named_disk_errors(folder), progress.task("draw", len(shots), "images") as task:
+        for split in SPLITS:
+            (folder / UNFINISHED / split).mkdir(parents=True)
         for shot in shots:
             picture, quality = studio.draw(shot)
-            picture.save(unfinished / shot.split / shot.name, quality=quality)
+            picture.save(folder / UNFINISHED / shot.split / shot.name, quality=quality)
             task.advance()
-    write_text(unfinished / RECORD, json.dumps(settings, indent=2) + "\n")
-    if folder.exists():
-        folder.rmdir()
-    unfinished.rename(folder)
+        for split in SPLITS:
+            (folder / UNFINISHED / split).rename(folder / split)
+        write_text(folder / RECORD, json.dumps(settings, indent=2) + "\n")
+        (folder / UNFINISHED).rmdir()
     return folder
 
 
@@ -266,22 +267,33 @@ def read_synthetic(root: Path) -> Dataset:
 
 
 def remove_drawn(folder: Path) -> None:
-    """Remove a data set that `write_synthetic` drew, and nothing else."""
-    if (folder / RECORD).is_file():
-        for name in (TRAIN, QUERY, GALLERY):
+    """Remove a data set that `write_synthetic` drew, whole or not, and nothing else."""
+    if (folder / RECORD).is_file() or (folder / UNFINISHED).is_dir():
+        for name in (*SPLITS, UNFINISHED):
             shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / RECORD).unlink()
+        (folder / RECORD).unlink(missing_ok=True)
 
 
 def _is_drawn(folder: Path, settings: dict[str, int]) -> bool:
-    """Return whether `folder` holds this very data set; BadInput when it holds something else."""
+    """Return whether `folder` holds this very data set; BadInput when it holds something else.
+
+    What an interrupted drawing left is removed.
+    """
     if not folder.exists():
         return False
     if not folder.is_dir():
         raise BadInput(f"{folder} is a file; the data set needs a folder")
-    record = folder / RECORD
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == settings:
+    if (folder / UNFINISHED).is_dir():
+        remove_drawn(folder)
+    if _record(folder) == settings:
         return True
     if any(folder.iterdir()):
         raise BadInput(f"{folder} holds something else already; name a new or an empty folder")
     return False
+
+
+def _record(folder: Path) -> Any:
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

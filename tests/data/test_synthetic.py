@@ -1,5 +1,6 @@
 """The drawn data set: Market-1501's layout, the same bytes again, nobody in both halves."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -168,10 +169,26 @@ def test_an_interrupted_drawing_leaves_no_set_and_the_next_one_is_whole(tmp_path
 
     with pytest.raises(Stop):
         write_synthetic(tmp_path / "set", seed=5, progress=Killer(), **SMALL)
-    assert not (tmp_path / "set").exists()
+    with pytest.raises(BadInput):
+        open_dataset("synthetic", tmp_path / "set")
     folder = write_synthetic(tmp_path / "set", seed=5, **SMALL)
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert names(folder, ".") == [GALLERY, TRAIN, QUERY, "synthetic.json"]
     assert names(folder, TRAIN) == names(drawn, TRAIN)
+
+
+def test_the_current_folder_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_synthetic(".", **SMALL)
+    assert names(tmp_path, ".") == [GALLERY, TRAIN, QUERY, "synthetic.json"]
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(BadInput, match="no space left on the disk while writing"):
+        write_synthetic(tmp_path / "set", **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -200,3 +217,10 @@ def test_remove_drawn_removes_only_what_was_drawn(tmp_path):
 def test_the_record_tells_the_settings(drawn):
     record = json.loads((drawn / "synthetic.json").read_text())
     assert record["seed"] == 5 and record["test_identities"] == 4 and record["height"] == 128
+
+
+def test_a_runs_own_unfinished_work_is_left_alone(tmp_path):
+    (tmp_path / ".unfinished" / "backbone.pt").mkdir(parents=True)
+    with pytest.raises(BadInput, match="holds something else already"):
+        write_synthetic(tmp_path, **SMALL)
+    assert (tmp_path / ".unfinished" / "backbone.pt").is_dir()
