@@ -8,7 +8,7 @@ from ..seeding import torch_generator
 BINS = 80  # of similarities from -1 to 1
 ROUNDS = 300  # of expectation and maximisation
 SAMPLED = 2000  # rows whose pairs are looked at
-UNLIKE = 2.2  # how many times more or fewer images make another k
+MORE, FEWER = 3.3, 2.2  # times as many, or as few, images as make another k
 
 
 def histogram(similarities: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def fitting_neighbours(k: int, *, chosen_for: float, found: float) -> int:
     Only a set that is clearly unlike those that k was chosen for gets another.
     """
     ratio = found / chosen_for
-    if 1 / UNLIKE < ratio < UNLIKE:
+    if 1 / FEWER < ratio < MORE:
         return k
     if ratio > 1:
         alone = k == 1 and chosen_for < 2  # there was nobody to read when k was chosen
