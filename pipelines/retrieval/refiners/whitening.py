@@ -16,6 +16,8 @@ from ..neighbours import Neighbourhoods
 from ..rows import unit_rows
 from .base import Pair, RefineProtocol, both_rows, with_rows
 
+SAME = 1e-12  # variance of unit rows below which they are the same but for rounding
+
 
 def whiten(
     near: Neighbourhoods,
@@ -68,7 +70,8 @@ def whitening(train: Embeddings, shrinkage: float) -> tuple[np.ndarray, np.ndarr
     apart = rows - means[place]
     scatter = apart.T @ apart / (len(rows) - len(pids))  # [d, T] x [T, d] -> [d, d]
     values, vectors = np.linalg.eigh(scatter)
+    if not values.max() > SAME:  # an identity's embeddings do not differ: nothing to make equal
+        return rows.mean(axis=0).astype(np.float32), np.eye(len(values), dtype=np.float32)
     shrunk = (1 - shrinkage) * values.clip(0) + shrinkage * values.mean()
-    floor = max(values.max() * 1e-10, np.finfo(float).tiny)
-    matrix = vectors / np.sqrt(np.maximum(shrunk, floor)) @ vectors.T
+    matrix = vectors / np.sqrt(np.maximum(shrunk, values.max() * 1e-10)) @ vectors.T
     return rows.mean(axis=0).astype(np.float32), matrix.astype(np.float32)

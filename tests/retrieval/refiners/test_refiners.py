@@ -215,3 +215,9 @@ def test_bad_input(near, train):
         refine_chain(["camera"], near.like(blind, near.gallery_items))
     with pytest.raises(BadInput, match="both are needed"):
         near.like(near.query_items.select(np.arange(0)), near.gallery_items)
+
+
+def test_whitening_leaves_be_what_does_not_vary(near):
+    same = Embeddings(np.repeat(np.eye(8), 3, axis=0), np.repeat(np.arange(8), 3), [0] * 24)
+    found = whiten(near, train=same)[0].features
+    assert found == pytest.approx(dense(near)[0] - 1 / 8, abs=1e-6)
