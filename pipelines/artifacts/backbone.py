@@ -38,5 +38,5 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
         last_stage=facts["last_stage"],
         size=(facts["height"], facts["width"]),
     )
-    backbone.load_state_dict(tensors)
+    backbone.load_state_dict(tensors, assign=True)
     return backbone.eval(), facts

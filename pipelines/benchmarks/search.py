@@ -126,7 +126,7 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     run = Run(folder)
     index = open_index(run.path("index.h5")).index
     seconds = _answers(index)
-    embedder = PictureEmbedder(run, "auto")
+    embedder = PictureEmbedder(run, "auto", many=False)
     picture: Image.Image = read_image(Path(folder) / "person.png")
     embedder.embed([picture])
     with Timer() as timer:

@@ -209,7 +209,7 @@ def photographed(tmp_path):
     for number in range(6):
         stripes(tmp_path / "gallery" / f"{number}.png", number)
     pictures = [read_image(path) for path in sorted((tmp_path / "gallery").iterdir())]
-    features = PictureEmbedder(run, "cpu").embed(pictures)
+    features = PictureEmbedder(run, "cpu", many=False).embed(pictures)
     items = Embeddings(
         features, np.arange(6), np.zeros(6), [f"gallery/{number}.png" for number in range(6)]
     )
