@@ -38,6 +38,8 @@ def run_with(folder, gallery, *, model=None, train=True):
     np.savez(folder / "e.npz", **content)
     import_embeddings(run, folder / "e.npz")
     if train:
-        config = NFormerConfig(prior=False, steps=2, eval_every=2, layers=2, neighbours=5, batch=128)
+        config = NFormerConfig(
+            prior=False, steps=2, eval_every=2, layers=2, neighbours=5, batch=128
+        )
         train_nformer(run, config=config, device="cpu")
     return run
