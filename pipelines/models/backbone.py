@@ -130,8 +130,8 @@ def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
     fixed = configuration is not None and configuration.fixed_input_size
     settings: dict[str, Any] = {"img_size": size} if fixed else {}
     body = timm.create_model(name, num_classes=0, **settings)
-    width = getattr(body, "head_hidden_size", None) or body.num_features
-    return body, int(width)  # type: ignore[arg-type]
+    width: Any = getattr(body, "head_hidden_size", None) or body.num_features
+    return body, int(width)
 
 
 def torchvision_network(arch: str) -> nn.Module:
