@@ -83,6 +83,14 @@ class Dataset:
         cameras = {sample.camid for sample in samples if sample.camid >= 0}
         return SplitCounts(len(samples), len(pids), len(cameras))
 
+    def table(self) -> str:
+        """Return images, identities and cameras of each split as text, a line each."""
+        lines = [f"{self.name:<12}{'images':>10}{'identities':>12}{'cameras':>9}"]
+        for split in self.filled_splits():
+            images, identities, cameras = self.counts(split)
+            lines.append(f"{split:<12}{images:>10,}{identities:>12,}{cameras:>9,}")
+        return "\n".join(lines)
+
     def digest(self, *splits: str) -> str:
         """Return the SHA-256 of the sorted list of files (name, labels, bytes) of some splits."""
         return text_digest(*self._listing(splits or SPLITS))

@@ -72,6 +72,7 @@ def train_backbone(
         run.clear_scratch(ARTIFACT)
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
+    progress.message(data.table())
     for text in (*data.notices, *count_differences(data)):
         progress.warn(text)
     chosen = choose_device(device)

@@ -145,3 +145,10 @@ def test_500k_distractors_that_are_not_there_say_where_they_go(home):
 def test_an_option_of_another_data_set_is_refused(home):
     with pytest.raises(BadInput, match="market1501 has no option --combine-all"):
         open_dataset("market1501", home, {"combine_all": True})
+
+
+def test_the_table_counts_each_split_as_the_field_prints_it(home):
+    lines = open_dataset("market1501", home).table().splitlines()
+    assert lines[0].split() == ["market1501", "images", "identities", "cameras"]
+    assert lines[1].split() == ["train", "8", "2", "2"]
+    assert [line.split()[0] for line in lines[2:]] == ["query", "gallery"]
