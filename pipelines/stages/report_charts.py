@@ -16,6 +16,7 @@ from .report_examples import BASELINE, Evidence
 
 STAGES = {"train-backbone": "Training of the backbone", "train-nformer": "Training of NFormer"}
 POINTS = 400  # of a training curve
+CMC_CURVES = 5
 CMC_RANKS = 20
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
 
@@ -55,8 +56,12 @@ def _log(path: Path, stage: str) -> list[dict]:
 
 
 def _cmc(run: Run, evidence: Evidence) -> Chart:
+    """Draw the baseline, which comes first, and the best of the others: more are a tangle."""
     curves = {}
-    for name, precision in evidence.precision.items():
+    first, *others = evidence.precision
+    others = sorted(others, key=lambda name: -np.nanmean(evidence.precision[name]))
+    for name in (first, *others[: CMC_CURVES - 1]):
+        precision = evidence.precision[name]
         match = load_ranking(run.artifact("ranking.h5"), name).match[:, :CMC_RANKS]
         valid = np.isfinite(precision)
         found = np.maximum.accumulate(match[valid], axis=1).mean(axis=0)
