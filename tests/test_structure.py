@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"config", "progress", "flow", "errors", "seeding", "device", "embeddings"}
+BASE = {"config", "progress", "flow", "errors", "seeding", "device", "embeddings", "imports"}
 MAY_IMPORT = {
     "data": BASE | {"data", "artifacts"},
     "retrieval": BASE | {"retrieval"},

@@ -27,16 +27,18 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
         BadInput: not a backbone's checkpoint.
     """
     from ..models.backbone import build_backbone
+    from ..models.undrawn import Undrawn
 
     tensors, facts = load_checkpoint(Path(path))
     if facts.get("kind") != KIND:
         raise BadInput(f"{path} is a checkpoint of another kind; a backbone.pt is wanted")
-    backbone = build_backbone(
-        facts["arch"],
-        classes=facts["classes"],
-        dim=facts["dim"],
-        last_stage=facts["last_stage"],
-        size=(facts["height"], facts["width"]),
-    )
+    with Undrawn():
+        backbone = build_backbone(
+            facts["arch"],
+            classes=facts["classes"],
+            dim=facts["dim"],
+            last_stage=facts["last_stage"],
+            size=(facts["height"], facts["width"]),
+        )
     backbone.load_state_dict(tensors, assign=True)
     return backbone.eval(), facts

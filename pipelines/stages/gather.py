@@ -15,6 +15,7 @@ from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
 from ..embeddings import Embeddings
 from ..errors import BadInput, StaleArtifact
+from ..imports import importing
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ class PictureEmbedder:
     def __init__(self, run: Run, device: str, *, many: bool = True) -> None:
         from ..artifacts.backbone import load_backbone
         from ..device import choose_device
-        from ..models.embedder import Embedder
         from ..models.light_torchvision import import_torchvision
         from ..training.precision import DTYPES, choose_precision
 
@@ -129,7 +129,8 @@ class PictureEmbedder:
                 f"now; remake it with: nformer extract --run {run.folder} --overwrite, and then "
                 f"the index with: nformer index --run {run.folder} --overwrite"
             )
-        import_torchvision()
+        with importing():
+            import_torchvision()
         backbone, facts = load_backbone(run.artifact("backbone.pt"))
         config = manifest.config if manifest is not None else {}
         self.device, flip = choose_device(device), config.get("flip", False)
@@ -137,6 +138,8 @@ class PictureEmbedder:
             plainly, backbone.to(self.device), flip
         )
         if many or self.device.type != "cpu":
+            from ..models.embedder import Embedder
+
             precision = choose_precision(config.get("amp", "auto"), self.device, backbone)
             self.embed_batch = Embedder(
                 backbone, device=self.device, dtype=DTYPES[precision], flip=flip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.run import Run
 from ..errors import BadInput
+from ..imports import importing
 from ..progress import Progress, Silent
 from .gather import Crop, gather
 
@@ -102,8 +103,9 @@ def search_images(
     if top < 1:
         raise BadInput(f"--top {top}: at least one item must be asked for")
     clock = Clock()
-    from ..models import attention_weights, gallery_index
-    from .index import calibration_of, opened
+    with importing():
+        from ..models import attention_weights, gallery_index
+        from .index import calibration_of, opened
 
     clock.lap("imports")
     stored = opened(run)
