@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..embeddings import Embeddings
-from .camera_graph import query_edges, read_queries
+from .camera_graph import query_edges, read_listed
 from .edges import Edges, edge_dot, edge_softmax
 from .gallery_graph import query_lists, similarity_of
 from .incremental import GalleryState, read_layer
@@ -82,7 +82,7 @@ def _prior_weights(
         weights = torch.exp(sharpness * (similarity_of(states, items, near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
         found.append(LayerWeights(near, 1 / total, weights / total[:, None]))
-        states = read_queries(states, camids, items, graph, sharpness=sharpness)
+        states = read_listed(states, items, (near, kept), sharpness=sharpness)
     return found, states
 
 

@@ -69,7 +69,14 @@ def read_queries(
     A query reads row j where j is among the k nearest of its camera, the query itself taking a
     place in its own, and where the query would be among the k nearest of j.
     """
-    lists, kept = query_edges(query, camids, rows, graph)
+    return read_listed(query, rows, query_edges(query, camids, rows, graph), sharpness=sharpness)
+
+
+def read_listed(
+    query: Tensor, rows: Tensor, listed: tuple[Tensor, Tensor], *, sharpness: float
+) -> Tensor:
+    """Return each query's weighted sum with the rows that `query_edges` found, normalised."""
+    lists, kept = listed
     edges = Edges.of(lists[:, None], kept[:, None], heads=1, sources=len(rows))
     return _read(query, rows, edges, sharpness)
 
