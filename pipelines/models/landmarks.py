@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput
+from ..retrieval.search import cluster_centres
 from ..seeding import torch_generator
 
 LandmarkChoice = Literal["random", "kmeans", "farthest"]
 KMEANS_ROUNDS = 20
-BLOCK_ROWS = 65536
 
 
 def draw_landmarks(rows: int, *, layers: int, count: int, generator: torch.Generator) -> Tensor:
@@ -34,7 +34,7 @@ def choose_landmarks(
     farthest: from a random row on, always the row farthest from those chosen.
 
     Raises:
-        BadInput: another choice.
+        BadInput: another choice; "kmeans" where FAISS cannot be imported.
     """
     if choice not in get_args(LandmarkChoice):
         known = ", ".join(get_args(LandmarkChoice))
@@ -71,15 +71,11 @@ def _cluster_rows(features: Tensor, start: Tensor) -> Tensor:
 
     features: [N, d].   start: [l].   returns: [l] int64.
     """
-    centres = features[start]  # [l, d]
-    for _ in range(KMEANS_ROUNDS):
-        sums = torch.zeros_like(centres)
-        for part in features.split(BLOCK_ROWS):
-            nearest = (part @ centres.T).argmax(dim=1)
-            sums += torch.nn.functional.one_hot(nearest, len(centres)).to(part).T @ part
-        moved = torch.nn.functional.normalize(sums)
-        centres = torch.where(sums.any(dim=1, keepdim=True), moved, centres)  # keep empty ones
-    return _different_rows(features @ centres.T)
+    rows = features.cpu().numpy()
+    centres = cluster_centres(
+        rows, len(start), rounds=KMEANS_ROUNDS, points=len(rows), start=rows[start.cpu().numpy()]
+    )
+    return _different_rows(features @ torch.from_numpy(centres).to(features).T)
 
 
 def _different_rows(scores: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ..progress import Progress, Silent
 BLOCK_BYTES = 32 << 20  # of one block of similarities
 BLOCK_COLUMNS = 1 << 17  # a longer gallery is searched in pieces, and their lists merged
 GROUPS = 512  # group maxima kept of a row, where k allows
+DECIDED_ROWS = 16  # whose candidates are multiplied while they are in the cache
 T = TypeVar("T")
 
 
@@ -94,6 +95,24 @@ def lower_bound(values: np.ndarray, k: int) -> np.ndarray:
         # Column j belongs to group j mod `groups`: the maximum runs along contiguous memory.
         values = values[:, : depth * groups].reshape(rows, depth, groups).max(axis=1)
     return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
+
+
+def decide(
+    rows: np.ndarray, others: np.ndarray, candidates: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k best of each row's candidates [N, S] among the others; -1 is none."""
+    keys = np.empty((len(rows), k), np.uint64)
+
+    def best(part: slice) -> None:
+        for start in range(part.start, part.stop, DECIDED_ROWS):
+            block = slice(start, min(start + DECIDED_ROWS, part.stop))
+            found = candidates[block]
+            value = np.einsum("bsd,bd->bs", others[found], rows[block])
+            value[found < 0] = -np.inf
+            keys[block] = np.sort(pack(value, found & 0xFFFFFFFF), axis=1)[:, :k]
+
+    in_threads(best, len(rows))
+    return unpack(keys)
 
 
 def pack(values: np.ndarray, index: np.ndarray) -> np.ndarray:

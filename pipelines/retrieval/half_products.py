@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from ..progress import Progress
-from .exact import in_threads, pack, top_k, unpack
+from .exact import decide, top_k
 from .own_set import SAMPLE, TILE_COLUMNS, TILE_ROWS, Lists, collect
 
 DOUBTFUL_SHARE = 0.25  # of the rows; beyond it a float32 search of all is quicker
 OUTPUT_ROUNDING = 2.0**-9  # half a unit in the last of bfloat16's eight bits, relative
 SUM_ROUNDING = 1e-4  # of the products' float32 sums, generously
-DECIDED_ROWS = 16  # whose candidates are multiplied while they are in the cache
 
 
 class HalfProducts:
@@ -62,29 +61,12 @@ def halved_top_k(
     spare = k + k // 2 + 12
     lists, _ = collect(products, Lists(spare, len(rows), wanted=k), least=False, progress=progress)
     rounded, candidates = lists.best()
-    held = np.arange(spare) < lists.count[:, None]
     # What is not a candidate has a rounded product of at most `cut`.
-    cut = np.where(held[:, -1], rounded[:, -1], lists.bound)
-    similarity, index = decide(rows, np.where(held, candidates, -1), k)
+    cut = np.where(candidates[:, -1] >= 0, rounded[:, -1], lists.bound)
+    similarity, index = decide(rows, rows, candidates, k)
     doubtful = np.flatnonzero(~(similarity[:, -1] > cut + products.slack(cut)))
     if len(doubtful) > DOUBTFUL_SHARE * len(rows):
         return None
     if len(doubtful):
         similarity[doubtful], index[doubtful] = top_k(rows[doubtful], rows, k)
     return similarity, index
-
-
-def decide(rows: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k best of each row's candidates [N, S] by float32 products; -1 is none."""
-    keys = np.empty((len(rows), k), np.uint64)
-
-    def best(part: slice) -> None:
-        for start in range(part.start, part.stop, DECIDED_ROWS):
-            block = slice(start, min(start + DECIDED_ROWS, part.stop))
-            found = candidates[block]
-            value = np.einsum("bsd,bd->bs", rows[found], rows[block])
-            value[found < 0] = -np.inf
-            keys[block] = np.sort(pack(value, found & 0xFFFFFFFF), axis=1)[:, :k]
-
-    in_threads(best, len(rows))
-    return unpack(keys)

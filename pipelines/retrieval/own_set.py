@@ -139,12 +139,13 @@ def bounds(products: Products, k: int) -> np.ndarray:
     bound = np.empty(products.count, np.float32)
     for block in blocks(products.count, width):
         found = products.with_sample(block)
-        parts = in_threads(partial(_bound_of_rows, found, place), len(found))
+        parts = in_threads(partial(bound_of_rows, found, place), len(found))
         bound[block] = np.concatenate(parts)
     return bound
 
 
-def _bound_of_rows(products: np.ndarray, place: int, part: slice) -> np.ndarray:
+def bound_of_rows(products: np.ndarray, place: int, part: slice) -> np.ndarray:
+    """Return a lower bound of the `place`-th largest product of each row of a part."""
     return lower_bound(products[part], place)
 
 
@@ -217,12 +218,13 @@ class Lists:
         self.count[rows] += counts
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the k best of every row, values and columns: [N, k] each."""
+        """Return the k best of every row, values and columns [N, k]; columns of -1 where fewer."""
         index = np.empty((len(self.keys), self.k), np.int64)
         similarity = np.empty((len(self.keys), self.k), np.float32)
         for block in blocks(len(self.keys), 2 * self.room):
             keys = np.sort(self.keys[block], axis=1)[:, : self.k]
             similarity[block], index[block] = unpack(keys)
+        index[np.arange(self.k) >= self.count[:, None]] = -1
         return similarity, index
 
     def _keep_best(self, rows: np.ndarray) -> None:

@@ -11,7 +11,8 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from ..seeding import numpy_generator
 from .exact import threads, top_k
-from .indexes import BUILDERS
+from .indexes import BUILDERS, list_count
+from .inverted_lists import top_k_in_lists
 from .own_set import own_top_k
 from .rows import check_widths, checked_k, in_order, like, own_first, unit_rows
 
@@ -145,7 +146,13 @@ def on_host(
         )
     if how == "faiss":
         return *faiss_exact(rows, others, k, where), Searched(how, where)
-    similarity, index, detail = faiss_approximate(rows, others, k, how, where)
+    if how == "ivf" and where == "cpu":
+        centres = cluster_centres(others, list_count(len(others)))
+        similarity, index, detail = top_k_in_lists(
+            rows, others, k, centres=centres, progress=progress
+        )
+    else:
+        similarity, index, detail = faiss_approximate(rows, others, k, how, where)
     recall = recall_of(rows, others, index)
     return similarity, index, Searched(how, where, recall, detail)
 
@@ -271,6 +278,38 @@ def faiss_approximate(
     if len(short):
         similarity[short], found[short] = top_k(rows[short], others, k)
     return similarity, found, detail
+
+
+def cluster_centres(
+    rows: np.ndarray,
+    count: int,
+    *,
+    rounds: int = 8,
+    points: int = 64,
+    start: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the centres of spherical k-means over unit rows [N, d]: [count, d], of length 1.
+
+    points: so many rows a centre are looked at, at most.
+    start:  [count, d], the first centres; without them rows are drawn, always the same.
+
+    Raises:
+        BadInput: FAISS cannot be imported.
+    """
+    faiss = faiss_module()
+    if faiss is None:
+        raise BadInput(f"k-means needs FAISS, which cannot be imported here ({_FAISS_FAULT[0]})")
+    found = faiss.Kmeans(
+        rows.shape[1],
+        count,
+        niter=rounds,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=points,
+    )
+    found.train(rows, init_centroids=start)
+    centres: np.ndarray = found.centroids
+    return centres
 
 
 def recall_of(rows: np.ndarray, others: np.ndarray, index: np.ndarray, *, seed: int = 0) -> float:

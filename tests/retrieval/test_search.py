@@ -8,6 +8,7 @@ from pipelines import BadInput, nearest_neighbours, search
 from pipelines.progress import Silent
 from pipelines.retrieval import exact
 from pipelines.retrieval.half_products import HalfProducts, halved_top_k
+from pipelines.retrieval.inverted_lists import top_k_in_lists
 from pipelines.retrieval.neighbours import least_similarity, neighbour_graph
 from pipelines.retrieval.on_device import least_on_device
 from pipelines.retrieval.own_set import own_top_k
@@ -217,3 +218,25 @@ def test_joint_graphs_by_other_searches_know_their_least_similarity():
         other = neighbour_graph(features, 4, least=True, method=method)
         assert other.least == pytest.approx(plain.least, abs=1e-6)
         assert (other.index == plain.index).all() and other.searched.method == method
+
+
+def test_a_query_looks_through_the_lists_of_a_gallery():
+    generator = np.random.default_rng(6)
+    centres = generator.normal(size=(40, 12))
+    gallery = centres[np.arange(5000) % 40] + generator.normal(size=(5000, 12)) / 2
+    query = gallery[:300] + generator.normal(size=(300, 12)) / 4
+    _, true = search(query, gallery, 8, method="exact")
+    similarity, index = search(query, gallery, 8, method="ivf")
+    found = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(true, index, strict=True)])
+    assert found > 0.9
+    rows, others = unit_rows(query, "query"), unit_rows(gallery, "gallery")
+    assert similarity[:, 0] == pytest.approx((rows * others[index[:, 0]]).sum(axis=1), abs=1e-6)
+
+
+def test_rows_that_find_too_few_are_searched_in_full():
+    rows = unit_rows(np.random.default_rng(7).normal(size=(200, 4)).astype(np.float32), "rows")
+    centres = rows[:100]  # lists of two rows, which cannot hold ten neighbours
+    similarity, index, told = top_k_in_lists(rows, rows, 10, centres=centres, progress=Silent())
+    assert (index >= 0).all() and np.isfinite(similarity).all()
+    assert all(len(set(found)) == 10 for found in index.tolist())
+    assert "100 lists" in told
