@@ -14,12 +14,21 @@ def answer_table(answer: "Answer", result: "SearchResult") -> Table:
     """Show what a search found for one query, and which items lent it weight."""
     from pipelines.stages.show_search import listened, verdict
 
-    table = Table(box=box.SIMPLE, title=escape(answer.query), title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"[bold]{escape(answer.query)}[/]",
+        title_justify="left",
+        title_style="",
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
     table.caption = escape("\n".join(filter(None, [verdict(answer, result), listened(answer)])))
-    table.caption_justify = "left"
-    columns = ("rank", "name", "pid", "camera", "similarity", "before", "lent")
+    table.caption_justify, table.caption_style = "left", "dim"
+    columns = ("rank", "name", "pid", "cam", "similarity", "before", "lent")
     for column in columns[: 7 if result.refined else 5]:
-        table.add_column(column, justify="left" if column == "name" else "right", overflow="fold")
+        words = column == "name"
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
     for hit in answer.hits:
         labels = [str(label) if label >= 0 else "–" for label in (hit.pid, hit.camid)]
         lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"

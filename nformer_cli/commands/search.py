@@ -75,7 +75,9 @@ def command(
     if json:
         typer.echo(result.to_json())
         return
-    for answer in result.answers:
+    for number, answer in enumerate(result.answers):
+        if number:
+            out.print()
         out.print(answer_table(answer, result))
     spent = ", ".join(f"{step} {seconds:.3f}" for step, seconds in result.seconds.items())
     progress.message(summary(result))

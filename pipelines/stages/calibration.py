@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..embeddings import Embeddings
+from ..embeddings import Embeddings, row_blocks
 from ..errors import BadInput
-from ..models.gallery_index import build_index, nearest_plain, plain_queries
+from ..retrieval.rows import unit_rows
 from ..seeding import numpy_generator
-from ..training.held_out import split_identities
 
 MOST = 20_000  # training rows used: whole identities, drawn with the seed
-FEWEST = 8  # identities of strangers that are worth a calibration
+FEWEST = 16  # identities that are worth a calibration
+BLOCK_ROWS = 1024
 KEPT = 1000  # quantiles of their similarities that the index keeps
 
 
@@ -19,7 +19,7 @@ KEPT = 1000  # quantiles of their similarities that the index keeps
 class Calibration:
     """What strangers and acquaintances reach against a gallery of training identities.
 
-    strangers: quantiles of the largest similarity of pictures of people who are not in it.
+    strangers: quantiles of the largest similarity of pictures of people who are taken out of it.
     friends:   the same of people who are.   counts: pictures behind each.   gallery: its size.
     """
 
@@ -48,29 +48,21 @@ class Calibration:
         return float((np.asarray(self.friends) >= threshold).mean())
 
 
-def calibrate(train: Embeddings, *, seed: int) -> Calibration | None:
-    """Search a gallery of half of the training identities with pictures of the others, and its own.
+def calibrate(train: Embeddings) -> Calibration | None:
+    """Search the training set with each of its pictures, its own identity taken out: a stranger.
 
-    Similarities are those before refinement. None where the training identities are too few.
+    With its identity left in, and only the picture itself taken out, it is of somebody who is
+    there. Similarities are those before refinement. None where the identities are too few.
     """
-    known, strangers = _strangers(train, seed)
-    if known is None or strangers is None:
+    if len(np.unique(train.pids)) < FEWEST:
         return None
-    asking = _one_of_each(known, seed)
-    if not asking.any():
+    strangers, friends = _nearest(unit_rows(train.features, "train"), train.pids)
+    _, place, counts = np.unique(train.pids, return_inverse=True, return_counts=True)
+    there = friends[counts[place] > 1]
+    if not len(there):
         return None
-    gallery = known.select(~asking)
-    index = build_index(gallery, None)
-
-    def best(items: Embeddings) -> np.ndarray:
-        return nearest_plain(index, plain_queries(index, items)).numpy()
-
     return Calibration(
-        _quantiles(best(strangers)),
-        _quantiles(best(known.select(asking))),
-        len(strangers),
-        int(asking.sum()),
-        len(gallery),
+        _quantiles(strangers), _quantiles(there), len(strangers), len(there), len(train)
     )
 
 
@@ -84,19 +76,16 @@ def some_identities(train: Embeddings, *, most: int, seed: int) -> Embeddings:
     return train.select(np.isin(train.pids, pids[chosen]))
 
 
-def _strangers(train: Embeddings, seed: int) -> tuple[Embeddings | None, Embeddings | None]:
-    if len(np.unique(train.pids)) < 2 * FEWEST:
-        return None, None
-    return split_identities(train, share=0.5, seed=seed)
-
-
-def _one_of_each(known: Embeddings, seed: int) -> np.ndarray:
-    """Return [N] bool: one row, drawn with the seed, of each identity that has another."""
-    order = numpy_generator(seed, "people who are there").permutation(len(known))
-    _, first, counts = np.unique(known.pids[order], return_index=True, return_counts=True)
-    asking = np.zeros(len(known), bool)
-    asking[order[first[counts > 1]]] = True
-    return asking
+def _nearest(rows: np.ndarray, pids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's largest similarity with other identities, and with all other rows: [N]."""
+    strangers, friends = (np.empty(len(rows), np.float32) for _ in range(2))
+    for part in row_blocks(len(rows), BLOCK_ROWS):
+        similarity = rows[part] @ rows.T
+        np.fill_diagonal(similarity[:, part], -1)
+        friends[part] = similarity.max(axis=1)
+        similarity[pids[part, None] == pids] = -1
+        strangers[part] = similarity.max(axis=1)
+    return strangers, friends
 
 
 def _quantiles(scores: np.ndarray) -> list[float]:

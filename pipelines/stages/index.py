@@ -63,7 +63,7 @@ def index_gallery(
         if refiner is not None and train is not None:
             marks = refine_gallery(refiner, train, seed=seed).marks
         index = build_index(gallery, refiner, marks=marks, seed=seed)
-        found = calibrate(train, seed=seed) if train is not None else None
+        found = calibrate(train) if train is not None else None
         _tell(found, progress)
         facts = run.facts("embeddings.h5")
         meta = {

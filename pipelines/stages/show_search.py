@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TILE = (96, 192)  # width, height of a picture
-CAPTION, GAP, TEXT = 46, 8, 12
+CAPTION, GAP, TEXT = 54, 8, 12
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-LETTERS = 14
+LETTERS = 15  # of a line
 MOST_ANSWERS = 50  # in a montage; a page holds all
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.4 system-ui,sans-serif;margin:1rem auto;
@@ -51,9 +51,10 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
             sheet.paste(_tile(picture), place)
             if column == 0:
                 corner = (place[0] + TILE[0] - 1, place[1] + TILE[1] - 1)
-                draw.rectangle((place, corner), outline="black", width=3)
+                draw.rectangle((place, corner), outline=_colour(answer), width=3)
             below = (place[0], place[1] + TILE[1] + 2)
-            draw.multiline_text(below, "\n".join(lines), "black", font, spacing=2)
+            colour = _colour(answer) if column == 0 else "black"
+            draw.multiline_text(below, "\n".join(lines), colour, font, spacing=2)
     with replacing(path) as temporary, temporary.open("wb") as file:
         sheet.save(file, format=FORMATS[path.suffix.lower()])
     return path
@@ -106,16 +107,18 @@ def person(hit: Hit) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return a name that fits under a picture."""
-    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
+    """Return a name that fits under a picture, in at most two lines; its end where it is long."""
+    if len(name) <= LETTERS:
+        return name
+    shown = name if len(name) <= 2 * LETTERS else f"...{name[3 - 2 * LETTERS :]}"
+    return f"{shown[:LETTERS]}\n{shown[LETTERS:]}"
 
 
 def _cells(
     result: SearchResult, answer: Answer, crop: Crop | None
 ) -> Iterator[tuple["Image | None", list[str]]]:
-    nobody = ["nobody here"] if answer.nobody else []
-    name = Path(answer.query).name
-    yield _query(answer, crop), ["query", *nobody, shortened(name)]
+    name = shortened(Path(answer.query).name)
+    yield _query(answer, crop), ["nobody here" if answer.nobody else "query", name]
     for hit in answer.hits:
         lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
         lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
@@ -166,6 +169,10 @@ def _picture(path: Path) -> "Image | None":
         return read_image(path)
     except UnreadableImage:
         return None
+
+
+def _colour(answer: Answer) -> str:
+    return "firebrick" if answer.nobody else "black"
 
 
 def _tile(picture: "Image | None") -> "Image":

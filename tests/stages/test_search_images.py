@@ -103,11 +103,21 @@ def test_calibration_by_hand():
 def test_strangers_reach_less_than_people_who_are_there():
     rows = people(0, 32, 6, 1, "x")
     train = Embeddings(rows["x_features"], rows["x_pids"], rows["x_camids"])
-    found = calibrate(train, seed=0)
-    assert (found.stranger_count, found.friend_count, found.gallery) == (16 * 6, 16, 16 * 5)
+    found = calibrate(train)
+    assert (found.stranger_count, found.friend_count, found.gallery) == (192, 192, 192)
     assert np.median(found.strangers) < np.median(found.friends)
-    few = train.select(train.pids < 15)
-    assert calibrate(few, seed=0) is None
+    assert calibrate(train.select(train.pids < 15)) is None
+
+
+def test_strangers_are_compared_with_all_other_people():
+    rows = np.repeat(np.eye(16, dtype=np.float32), 2, axis=0)  # two pictures of each of 16
+    rows[0] = [0.6, 0.8] + [0.0] * 14  # the first of person 0 looks more like person 1
+    pids = np.repeat(np.arange(16), 2)
+    found = calibrate(Embeddings(rows, pids, np.zeros(32, int)))
+    assert found.strangers == pytest.approx([0.0] * 29 + [0.8] * 3)  # itself, and both of person 1
+    assert found.friends == pytest.approx([0.6] + [0.8] + [1.0] * 30)
+    alone = calibrate(Embeddings(rows[::2], pids[::2], np.zeros(16, int)))
+    assert alone is None  # nobody has another picture
 
 
 def test_some_identities_are_whole():
@@ -153,7 +163,7 @@ def shown(tmp_path):
 def test_montage(tmp_path, shown):
     path = write_montage(shown, tmp_path / "found.png")
     with Image.open(path) as sheet:
-        assert sheet.size == (3 * 104 + 8, 238 + 8)
+        assert sheet.size == (3 * 104 + 8, 246 + 8)
         assert sheet.getpixel((8 + 48, 8 + 96)) == (255, 0, 0)
         assert sheet.getpixel((112 + 48, 8 + 96)) == (0, 0, 255)
         assert sheet.getpixel((216 + 48, 8 + 96)) == (211, 211, 211)  # not on this machine
@@ -228,7 +238,7 @@ def test_a_picture_finds_itself(photographed):
     assert [answer.hits[0].pid for answer in result.answers] == [0, 1, 2, 3, 4, 5]
     assert all(answer.hits[0].similarity == pytest.approx(1, abs=1e-5) for answer in result.answers)
     with Image.open(write_montage(result, folder / "found.png")) as sheet:
-        assert sheet.size == (3 * 104 + 8, 6 * 238 + 8)
+        assert sheet.size == (3 * 104 + 8, 6 * 246 + 8)
     part = search_images(run, [folder / "gallery" / "3.png"], crop=(0, 0, 32, 20), device="cpu")
     assert part.answers[0].hits[0].similarity < 0.9999
     with pytest.raises(BadInput, match=r"--crop 0,0,33,20 lies outside of .*3.png, which is 32×64"):
