@@ -1,7 +1,8 @@
 """Held-out identities as small test sets, on which any closed form is scored in milliseconds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from ..models.prior import PriorSettings
 from ..seeding import numpy_generator
-from .metric import Scatter, TrainingRows, metric
+from .metric import Frame, TrainingRows
 
 LARGEST = 800  # rows held out in a fold: similarities are held whole here
 PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once
@@ -37,8 +38,11 @@ class Fold:
     query: Rows
     gallery: Rows
     width: int  # d of the embeddings; rows may stand in the coordinates of their own span
-    _scatter: dict[str, Scatter] = field(default_factory=dict)
-    _standard: dict[tuple, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    frames: dict[str, Frame] = field(default_factory=dict)
+    _rotated: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _standard: "Recent" = field(default_factory=lambda: Recent(8))
+    _similar: "Recent" = field(default_factory=lambda: Recent(1))
+    _read: "Recent" = field(default_factory=lambda: Recent(4))
     _scores: dict[PriorSettings, float] = field(default_factory=dict)
 
     def mean_ap(self, settings: PriorSettings) -> float:
@@ -52,24 +56,13 @@ class Fold:
 
     def refined(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery after the closed form, each query on its own."""
-        query, gallery = self.standardised(settings)
-        if settings.neighbours > 1:
-            for _ in range(settings.layers):
-                query, gallery = self._read(query, gallery, settings)
-        return query, gallery
+        if settings.neighbours == 1:
+            return self.standardised(settings)
+        return self._read.get(settings, lambda: self._layer(settings))
 
     def standardised(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
-        """Return queries and gallery centred, whitened and shaped."""
-        key = (settings.centre, settings.shrinkage, settings.between)
-        if key not in self._standard:
-            if len(self._standard) > 100:
-                self._standard.clear()
-            found = self._metric(settings)
-            self._standard[key] = (
-                functional.normalize(self._centred(self.query, settings) @ found),
-                functional.normalize(self._centred(self.gallery, settings) @ found),
-            )
-        return self._standard[key]
+        """Return queries and gallery centred, whitened and shaped, in rotated coordinates."""
+        return self._standard.get(_metric_of(settings), lambda: self._standardise(settings))
 
     @property
     def images(self) -> float:
@@ -98,22 +91,23 @@ class Fold:
             replace(self.query, rows=query),
             replace(self.gallery, rows=gallery),
             self.width,
-            self._scatter,
+            self.frames,
         )
 
-    def _metric(self, settings: PriorSettings) -> Tensor:
-        if settings.shrinkage >= 1 and not settings.between:
-            return torch.eye(self.query.rows.shape[1])
-        by_camera = settings.centre == "camera"
-        key = "camera" if by_camera else "global"
-        if key not in self._scatter:
-            self._scatter[key] = Scatter.of(self.fit.centred(by_camera=by_camera), self.fit.labels)
-        return metric(
-            self._scatter[key],
-            shrinkage=settings.shrinkage,
-            between=settings.between,
-            width=self.width,
-        ).float()
+    def _standardise(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        parts = [self._centred(part, settings) for part in (self.query, self.gallery)]
+        if settings.shrinkage < 1 or settings.between:
+            by_camera = settings.centre == "camera"
+            key = "camera" if by_camera else "global"
+            if key not in self.frames:
+                self.frames[key] = Frame.of(self.fit, by_camera=by_camera, width=self.width)
+            frame = self.frames[key]
+            if settings.centre not in self._rotated:
+                turned = [(part.double() @ frame.basis).float() for part in parts]
+                self._rotated[settings.centre] = (turned[0], turned[1])
+            parts = [frame.apply(part, settings) for part in self._rotated[settings.centre]]
+        query, gallery = (functional.normalize(part) for part in parts)
+        return query, gallery
 
     def _centred(self, part: Rows, settings: PriorSettings) -> Tensor:
         if settings.centre == "none":
@@ -130,23 +124,48 @@ class Fold:
                     means[part.camids == camera] = self.fit.camera_means[place].float()
         return part.rows - means
 
-    def _read(
-        self, query: Tensor, gallery: Tensor, settings: PriorSettings
-    ) -> tuple[Tensor, Tensor]:
-        """Let gallery and queries read their mutual neighbours once, on dense similarities."""
-        cameras = (
-            self.gallery.camids if settings.per_camera else torch.zeros_like(self.gallery.camids)
-        )
-        asking = self.query.camids if settings.per_camera else torch.zeros_like(self.query.camids)
-        within, across = gallery @ gallery.T, query @ gallery.T  # [G, G], [Q, G]
-        sharp = settings.sharpness
-        weights = torch.exp(sharp * (within - 1)) if sharp else torch.ones_like(within)
-        query_weights = torch.exp(sharp * (across - 1)) if sharp else torch.ones_like(across)
+    def _layer(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+        """Let gallery and queries read their mutual neighbours, on dense similarities."""
+        if settings.layers == 1:
+            query, gallery = self.standardised(settings)
+            within, across = self._similar.get(
+                _metric_of(settings), lambda: (gallery @ gallery.T, query @ gallery.T)
+            )
+        else:
+            query, gallery = self.refined(replace(settings, layers=settings.layers - 1))
+            within, across = gallery @ gallery.T, query @ gallery.T
+        cameras, asking = self.gallery.camids, self.query.camids
+        if not settings.per_camera:
+            cameras, asking = torch.zeros_like(cameras), torch.zeros_like(asking)
         edges, query_edges = mutual_edges(within, across, cameras, asking, settings.neighbours)
+        weights, query_weights = edges.float(), query_edges.float()
+        if settings.sharpness:
+            weights = weights * torch.exp(settings.sharpness * (within - 1))
+            query_weights = query_weights * torch.exp(settings.sharpness * (across - 1))
         return (
-            functional.normalize(query + (query_edges * query_weights) @ gallery),
-            functional.normalize(gallery + (edges * weights) @ gallery),
+            functional.normalize(query + query_weights @ gallery),
+            functional.normalize(gallery + weights @ gallery),
         )
+
+
+class Recent:
+    """The last few of what was computed, by key."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._kept = size, dict[Any, tuple[Tensor, Tensor]]()
+
+    def get(self, key: Any, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Return what is kept under a key, or make it."""
+        if key not in self._kept:
+            found = make()
+            while len(self._kept) >= self.size:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return self._kept[key]
+
+
+def _metric_of(settings: PriorSettings) -> tuple[str, float, float]:
+    return settings.centre, settings.shrinkage, settings.between
 
 
 def mutual_edges(
