@@ -20,6 +20,7 @@ from ..options import (
     given,
 )
 from ..tables import evaluation_table
+from .index import write_index
 from .report import write_report
 
 DEFAULT = EvaluateConfig()
@@ -100,6 +101,9 @@ def command(
     seed: SeedOption = DEFAULT.seed,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
+    index: Annotated[
+        bool, typer.Option("--index", help="Save index.h5 too, for nformer search.")
+    ] = False,
     report: Annotated[
         bool,
         typer.Option("--report/--no-report", help="Write report.html too; never with --json."),
@@ -109,7 +113,8 @@ def command(
 
     Reads: embeddings.h5, and nformer.pt where NFormer refines.
 
-    Writes: refined.h5, graph.h5, ranking.h5, metrics.json and report.html in the run's folder.
+    Writes: refined.h5, graph.h5, ranking.h5, metrics.json and report.html in the run's folder;
+    with --index also index.h5.
 
     Example: nformer evaluate --run runs/market --rerank kr
     """
@@ -129,9 +134,11 @@ def command(
     )
     if json:
         typer.echo(result.to_json())
-        return
-    out.print(evaluation_table(result))
-    for note in result.notes:
-        out.print(note, highlight=False)
-    if report:
-        write_report(Run(run), TerminalProgress())
+    else:
+        out.print(evaluation_table(result))
+        for note in result.notes:
+            out.print(note, highlight=False)
+        if report:
+            write_report(Run(run), TerminalProgress())
+    if index:
+        write_index(run, model, overwrite=overwrite, progress=TerminalProgress())

@@ -32,10 +32,16 @@ def build(
     """
     if ctx.invoked_subcommand is not None:
         return
+    write_index(run, model, seed=seed, overwrite=overwrite, progress=TerminalProgress())
+
+
+def write_index(
+    run: Path, model: Path | None, *, seed: int = 0, overwrite: bool, progress: TerminalProgress
+) -> None:
+    """Save a run's index and say what it is for."""
     from pipelines import Run
     from pipelines.stages.index import index_gallery
 
-    progress = TerminalProgress()
     path = index_gallery(Run(run), model=model, seed=seed, overwrite=overwrite, progress=progress)
     progress.message(f"{path}; next: nformer search IMAGE --run {run}")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CHUNK_ROWS = 1024
 NAMES_AT_A_TIME = 65_536
+EXACT = "features_float64"  # beside `features`, where they were imported in double precision
 
 
 def load_embeddings(path: str | Path, split: str) -> Embeddings:
@@ -106,11 +107,18 @@ def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h
 
 
 def create_split(
-    file: "h5py.File", split: str, names: Any, pids: np.ndarray, camids: np.ndarray
+    file: "h5py.File",
+    split: str,
+    names: Any,
+    pids: np.ndarray,
+    camids: np.ndarray,
+    *,
+    exact: bool = False,
 ) -> "h5py.Group":
     """Add a split with its labels; the caller fills its `features` [N, dim] float32.
 
     names: N strings, which may come from a generator: they are never held all at once.
+    exact: add `features_float64` too, for the caller to fill: nothing but an export reads it.
     """
     import h5py
 
@@ -119,6 +127,8 @@ def create_split(
     vector, matrix = ((chunk,), (chunk, dim)) if chunk else (None, None)
     group = file.create_group(split)
     group.create_dataset("features", (rows, dim), np.float32, chunks=matrix)
+    if exact:
+        group.create_dataset(EXACT, (rows, dim), np.float64, chunks=matrix)
     group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=vector)
     group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=vector)
     stored = group.create_dataset("names", (rows,), h5py.string_dtype(), chunks=vector)

@@ -28,10 +28,11 @@ def export_embeddings(
     """Write a run's embeddings to a file whose ending names the format. Returns its path.
 
     An .npy gets a .csv of `path,pid,camid,split` beside it. Camera ids are left out where none
-    are known. What was imported as float16 or float32 leaves with the same bytes.
+    are known. What was imported leaves with the same bytes, in float16, float32 or float64.
 
     stage:  raw (embeddings.h5) or refined (refined.h5).   splits: all there are, if none is given.
-    dtype:  auto is float16 for raw embeddings that were imported so, and float32 for all others.
+    dtype:  auto is float16 or float64 for raw embeddings that were imported so (a .mat holds no
+            float16), and float32 for all others.
 
     Raises:
         BadInput: an ending, stage, split or type that is unknown, or a file that is there already.
@@ -57,9 +58,10 @@ def export_embeddings(
 
 
 def _kept_type(run: Run, stage: str, path: Path) -> str:
-    source = run.facts(ARTIFACTS[stage]).get("source_dtype", "float32")
-    half = stage == "raw" and source == "float16" and path.suffix.lower() != ".mat"
-    return "float16" if half else "float32"
+    source = run.facts(ARTIFACTS[stage]).get("source_dtype", "") if stage == "raw" else ""
+    if "float64" in source:
+        return "float64"
+    return "float16" if source == "float16" and path.suffix.lower() != ".mat" else "float32"
 
 
 def _require_known(option: str, value: str, known: tuple[str, ...]) -> None:

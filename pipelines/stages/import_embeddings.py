@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts.embeddings import create_embeddings, create_split
+from ..artifacts.embeddings import EXACT, create_embeddings, create_split
 from ..artifacts.foreign.reading import kind_of, read_foreign
 from ..artifacts.foreign.split import ForeignSplit
 from ..artifacts.manifest import Manifest, file_digest
@@ -108,12 +108,15 @@ class ImportedSplit:
                 yield from _stored_names(part)
             start += len(part)
 
+    @property
+    def exact(self) -> bool:
+        """Whether float32 would not hold the features as they came."""
+        return any(part.dtype.lstrip("<>=|") == "float64" for part in self.parts)
+
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield the features as float32, [n, dim] a block; what does not fit becomes infinite."""
+        """Yield the features as they came, [n, dim] a block."""
         for part in self.parts:
-            for block in part.blocks():
-                with np.errstate(over="ignore", invalid="ignore"):
-                    yield np.ascontiguousarray(block, dtype=np.float32)
+            yield from part.blocks()
 
     def describe(self) -> str:
         """Return what was found, in a line."""
@@ -186,7 +189,7 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
     lengths = np.empty(len(split), np.float32)  # squared
     done = 0
     with progress.task(f"check {split.name}", len(split), "rows") as task:
-        for block in split.blocks():
+        for block in map(_single, split.blocks()):
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths[done : done + len(block)] = np.einsum("nd,nd->n", block, block)
             done += len(block)
@@ -261,14 +264,23 @@ def _some(names: Iterable[str]) -> str:
 
 def _write(file: "h5py.File", split: ImportedSplit, keep: np.ndarray, progress: Progress) -> None:
     names = compress(split.names(), keep)
-    group = create_split(file, split.name, names, split.pids[keep], split.camids[keep])
+    labels = (names, split.pids[keep], split.camids[keep])
+    group = create_split(file, split.name, *labels, exact=split.exact)
     read = written = 0
     with progress.task(f"import {split.name}", len(split), "rows") as task:
         for block in split.blocks():
             rows = block[keep[read : read + len(block)]]
-            group["features"][written : written + len(rows)] = rows
+            group["features"][written : written + len(rows)] = _single(rows)
+            if split.exact:
+                group[EXACT][written : written + len(rows)] = rows
             read, written = read + len(block), written + len(rows)
             task.advance(len(block))
+
+
+def _single(block: np.ndarray) -> np.ndarray:
+    """Return features as float32; what does not fit becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(block, dtype=np.float32)
 
 
 def _facts(

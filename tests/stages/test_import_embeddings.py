@@ -44,6 +44,7 @@ def test_import_writes_the_schema_that_later_stages_read(tmp_path, recorder):
     for split in ("train", "query", "gallery"):
         read = load_embeddings(path, split)
         assert read.features.tobytes() == given[f"{split}_features"].tobytes()
+        assert read.features.dtype == np.float32
         assert read.pids.tolist() == given[f"{split}_pids"].tolist()
         assert read.camids.tolist() == given[f"{split}_camids"].tolist()
         assert read.names == given[f"{split}_names"].tolist()
@@ -204,7 +205,7 @@ FORMATS = ["npz", "npy", "parquet", "mat"]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 def test_import_export_import_gives_the_same_bytes(tmp_path, kind, dtype):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
@@ -224,7 +225,7 @@ def test_import_export_import_gives_the_same_bytes(tmp_path, kind, dtype):
 
 
 def test_exported_npz_holds_the_imported_bytes(tmp_path):
-    for dtype in (np.float16, np.float32):
+    for dtype in (np.float16, np.float32, np.float64):
         given = arrays(dtype, query_camids=None, gallery_camids=None, train_camids=None)
         np.savez(tmp_path / "e.npz", **given)
         run = Run(tmp_path / f"run{np.dtype(dtype).itemsize}")

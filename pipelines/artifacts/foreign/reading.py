@@ -4,18 +4,22 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from ..embeddings import NAMES_AT_A_TIME, open_embeddings, splits_in
+from ..embeddings import EXACT, NAMES_AT_A_TIME, open_embeddings, splits_in
 from .csv_files import read_npy_and_csv
 from .matlab_files import read_mat
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
 from .split import FIELDS, ForeignSplit, Warn, checked_split, rows_per_block
 from .torch_files import read_pt
+
+if TYPE_CHECKING:
+    import h5py
 
 FORMATS = {
     ".npz": "npz",
@@ -62,8 +66,8 @@ def read_h5(path: Path) -> list[ForeignSplit]:
             missing = [field for field in FIELDS if field not in file[split]]
             if missing:
                 raise BadInput(f"{path}, split {split}: it has no {', '.join(missing)}")
-        shapes = {split: file[split]["features"].shape for split in present}
-        dtypes = {split: file[split]["features"].dtype.name for split in present}
+        shapes = {split: _features(file[split]).shape for split in present}
+        dtypes = {split: _features(file[split]).dtype.name for split in present}
         pids = {split: file[split]["pids"][:] for split in present}
         camids = {split: file[split]["camids"][:] for split in present}
         counts = {split: len(file[split]["names"]) for split in present}
@@ -161,10 +165,14 @@ def _features_of(labels: Path, files: Sequence[Path]) -> None:
 
 def _h5_blocks(path: Path, split: str) -> Iterator[np.ndarray]:
     with open_embeddings(path) as file:
-        features = file[split]["features"]
+        features = _features(file[split])
         width = features.shape[1] * features.dtype.itemsize
         for block in row_blocks(len(features), rows_per_block(width)):
             yield features[block]
+
+
+def _features(group: "h5py.Group") -> "h5py.Dataset":
+    return group[EXACT] if EXACT in group else group["features"]
 
 
 def _h5_names(path: Path, split: str) -> Iterator[str]:
