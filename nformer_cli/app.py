@@ -22,6 +22,7 @@ from .commands import (
     pack,
     refine,
     report,
+    reproduce,
     search,
     subsample,
     train_backbone,
@@ -61,6 +62,7 @@ COMMANDS = {
     "Look and measure": {
         "report": report,
         "compare": compare,
+        "reproduce": reproduce,
         "info": info,
         "benchmark": benchmark,
     },

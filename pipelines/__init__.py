@@ -26,6 +26,7 @@ _HOMES = {
     "add_to_index": "stages.index",
     "remove_from_index": "stages.index",
     "search_images": "stages.search_images",
+    "reproduce": "reproduction.reproduce",
     "Embeddings": "embeddings",
     "load_embeddings": "artifacts.embeddings",
     "save_embeddings": "artifacts.embeddings",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .models.nformer import NFormer
     from .models.refinement import refine, refine_set
     from .models.released import nformer_from_released
+    from .reproduction.reproduce import reproduce
     from .retrieval.metrics import Metrics, score
     from .retrieval.rerank import rerank_k_reciprocal
     from .retrieval.search import nearest_neighbours, search

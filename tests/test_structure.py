@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "artifacts": BASE | {"artifacts", "models", "retrieval"},
     "training": BASE | {"training", "artifacts", "models", "retrieval", "data"},
     "stages": BASE | {"stages", "training", "artifacts", "models", "retrieval", "data"},
+    "reproduction": BASE
+    | {"reproduction", "stages", "training", "artifacts", "models", "retrieval", "data"},
 }
 HEAVY = ("torch", "torchvision", "h5py", "faiss", "scipy", "matplotlib", "PIL", "numpy")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from ..retrieval.diagnosis import CameraPairs, Similarities
 
@@ -49,13 +50,14 @@ def drawing(name: str, *, width: float = 6.4, height: float = 3.2) -> Iterator[D
         figure = Figure(figsize=(width, height), layout="constrained")
         chart = Drawing(figure.add_subplot())
         yield chart
-        text = StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    chart.svg = _inline(text.getvalue(), name)
+        chart.svg = inline(figure, name)
 
 
-def _inline(svg: str, name: str) -> str:
+def inline(figure: "Figure", name: str) -> str:
     """Return SVG for a page: no prologue, ids of its own, sized by the page, in its ink."""
+    text = StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

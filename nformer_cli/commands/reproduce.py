@@ -1,0 +1,104 @@
+"""nformer reproduce"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ..console import TerminalProgress, out
+from ..options import DEFAULT_RUN, DeviceOption, JsonOption
+
+if TYPE_CHECKING:
+    from pipelines.artifacts.exhibits import Exhibit
+
+
+def command(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="table1, table2, table3, table4, figure4, figure5, figure6, figure7, or all.",
+        ),
+    ],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            envvar="NFORMER_RUN",
+            help="The run's folder; repeated, tables 2 and 4 have rows of each.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the landmarks, at test.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 60,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Make the paper's tables and figures for your data.
+
+    Reads: embeddings.h5, with a train split; nformer.pt, where there is one, for a row of its own.
+
+    Writes: reproduce/NAME.csv, .json, .svg and .png in the first run's folder, the variants that
+    it trained, and report.html. What was trained or measured before is not made again, so an
+    interrupted command goes on where it stopped.
+
+    Example: nformer reproduce table1 figure7 --run runs/market
+    """
+    import json as text
+
+    from pipelines import reproduce
+
+    exhibits = reproduce(
+        runs or [DEFAULT_RUN],
+        names,
+        seeds=seeds,
+        draws=draws,
+        steps=steps,
+        device=device,
+        progress=TerminalProgress(),
+    )
+    if json:
+        whole = {"exhibits": [text.loads(exhibit.to_json()) for exhibit in exhibits]}
+        typer.echo(text.dumps(whole, ensure_ascii=False))
+        return
+    for exhibit in exhibits:
+        show(exhibit)
+
+
+def show(exhibit: "Exhibit") -> None:
+    """Print a table, or as a list of its columns where the terminal is too narrow."""
+    rows = list(exhibit.shown())
+    titles = [column.title for column in exhibit.columns]
+    widths = [max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)]
+    long = len(rows) > LONGEST
+    if long:
+        out.print(f"\n[bold]{escape(exhibit.title)}[/]\n{exhibit.text}", highlight=False)
+    elif sum(widths) <= out.width:
+        out.print(_table(exhibit, titles, rows))
+        out.print(exhibit.text, highlight=False)
+    else:
+        out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
+        for first, *others in rows:
+            cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
+            out.print(f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}", highlight=False)
+        out.print(exhibit.text, highlight=False)
+    for note in exhibit.notes:
+        out.print(f"[dim]{escape(note)}[/]", highlight=False)
+
+
+LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
+
+
+def _table(exhibit: "Exhibit", titles: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title=escape(exhibit.title), title_justify="left", box=box.SIMPLE_HEAD)
+    for title, column in zip(titles, exhibit.columns, strict=True):
+        table.add_column(
+            escape(title), justify="left" if column.kind == "text" else "right", no_wrap=True
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

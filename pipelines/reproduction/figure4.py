@@ -1,0 +1,106 @@
+"""Figure 4: attention spent on other identities, softmax against RNS, as the set grows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..artifacts.exhibits import Column, Exhibit
+from ..artifacts.plots import Curve, Plot
+from ..embeddings import Embeddings
+from ..seeding import numpy_generator
+from .attention_mass import irrelevant_mass
+from .variants import NFORMER, SOFTMAX, Variant
+from .workshop import Workshop
+
+LARGEST = 8000  # rows whose every pair is looked at
+SIZES = 6
+CURVES = {
+    "softmax": "softmax, trained with it",
+    "switched": "NFormer's weights, softmax instead of RNS",
+    "rns": "RNS (NFormer)",
+}
+COLUMNS = (
+    Column("identities", "identities", "count"),
+    Column("rows", "N", "count"),
+    Column("uniform", "all alike", "percent"),
+    *(
+        column
+        for key, title in CURVES.items()
+        for column in (
+            Column(key, title, "percent"),
+            Column(f"{key}_over_seeds", "± trainings", "percent"),
+        )
+    ),
+)
+
+
+def make(shops: Sequence[Workshop]) -> Exhibit:
+    """Return the figure of the first run."""
+    shop = shops[0]
+    rows = [_row_of(shop, items) for items in growing_sets(shop.gallery)]
+    sizes = [row["rows"] for row in rows]
+    curves = [
+        Curve(
+            title,
+            sizes,
+            [100 * row[key] for row in rows],
+            [100 * row[f"{key}_over_seeds"] for row in rows],
+        )
+        for key, title in CURVES.items()
+    ]
+    plot = Plot(
+        title="Attention on other identities",
+        x="embeddings in the set, N", y="share of attention in %", curves=curves,
+    )  # fmt: skip
+    last = rows[-1]
+    return Exhibit(
+        name="figure4",
+        title="Figure 4: attention on irrelevant rows",
+        columns=COLUMNS,
+        rows=rows,
+        plots=(plot,),
+        text=f"With {last['rows']:,} embeddings softmax spends {100 * last['softmax']:.0f} % of "
+        f"its attention on other identities, RNS {100 * last['rns']:.0f} %.",
+        notes=(
+            "The set grows by whole identities of the gallery, drawn at random, so the rows worth "
+            "reading stay as many. Means over rows, heads, layers and trainings; a row's own edge "
+            "counts as relevant. “all alike” is what equal weights on every row would spend.",
+        ),
+    )
+
+
+def growing_sets(gallery: Embeddings) -> Iterator[Embeddings]:
+    """Yield the images of more and more identities, up to all or to a few thousand images."""
+    people = np.unique(gallery.pids[gallery.pids > 0])
+    order = numpy_generator(0, "figure 4").permutation(people)
+    counts = np.array([int((gallery.pids == pid).sum()) for pid in order]).cumsum()
+    most = max(2, int(np.searchsorted(counts, LARGEST)))
+    for share in np.geomspace(min(4, most), most, SIZES):
+        chosen = order[: max(2, round(float(share)))]
+        yield gallery.select(np.isin(gallery.pids, chosen))
+
+
+def _row_of(shop: Workshop, items: Embeddings) -> dict[str, Any]:
+    identities = len(np.unique(items.pids))
+    same = (items.pids[:, None] == np.unique(items.pids)).sum(axis=0)
+    row: dict[str, Any] = {
+        "identities": identities,
+        "rows": len(items),
+        "uniform": float(1 - (same / len(items)) @ (same / len(items))),
+    }
+    for key, variant in (("softmax", SOFTMAX), ("switched", NFORMER), ("rns", NFORMER)):
+        masses = [_mass(shop, key, variant, seed, items) for seed in shop.seeds]
+        row |= {key: float(np.mean(masses)), f"{key}_over_seeds": float(np.std(masses))}
+    return row
+
+
+def _mass(shop: Workshop, key: str, variant: Variant, seed: int, items: Embeddings) -> float:
+    def measure() -> dict[str, float]:
+        model = shop.model(variant, seed)
+        if key == "switched":
+            model.mask = "none"
+        return {"mass": irrelevant_mass(model, items)}
+
+    wanted = shop.key_of(variant, seed)
+    return shop.cached(measure, "mass", key, wanted, len(items))["mass"]

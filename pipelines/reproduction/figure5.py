@@ -1,0 +1,132 @@
+"""Figure 5: sampled identities in the plane by t-SNE, before and after NFormer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..artifacts.exhibits import Column, Exhibit
+from ..artifacts.plots import Curve, Plot
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..models.refinement import refine
+from ..retrieval.rows import unit_rows
+from ..seeding import numpy_generator
+from .variants import NFORMER
+from .workshop import Workshop
+
+IDENTITIES = 10
+LEAST_IMAGES = 4
+MOST_IMAGES = 40  # of an identity
+COLUMNS = (
+    Column("pid", "identity"),
+    Column("name", "image"),
+    *(
+        Column(f"{side}_{axis}", f"{side} {axis}", "number")
+        for side in ("before", "after")
+        for axis in "xy"
+    ),
+)
+
+
+class NoTsne(BadInput):
+    """scikit-learn is not installed."""
+
+
+def require_tsne() -> None:
+    """Raise NoTsne, saying what to install, where t-SNE cannot be had."""
+    try:
+        import sklearn.manifold  # noqa: F401
+    except ImportError as error:
+        raise NoTsne(
+            "figure5 needs scikit-learn for t-SNE; install it with: pip install 'nformer[tsne]'"
+        ) from error
+
+
+def make(shops: Sequence[Workshop]) -> Exhibit:
+    """Return the figure of the first run.
+
+    Raises:
+        NoTsne: scikit-learn is not installed.
+    """
+    require_tsne()
+    shop = shops[0]
+    chosen = _sampled(shop.gallery, shop.settings.seed)
+    refined = refine(shop.model(NFORMER, 0), shop.query, shop.gallery)[1].select(chosen)
+    before = shop.gallery.select(chosen)
+    places = {
+        side: in_the_plane(items, shop.settings.seed)
+        for side, items in (("before", before), ("after", refined))
+    }
+    spread = {side: silhouette(items) for side, items in (("before", before), ("after", refined))}
+    rows = [
+        {
+            "pid": int(before.pids[row]),
+            "name": before.names[row],
+            **{
+                f"{side}_{axis}": float(points[row, column])
+                for side, points in places.items()
+                for column, axis in enumerate("xy")
+            },
+        }
+        for row in range(len(before))
+    ]
+    people = len(np.unique(before.pids))
+    return Exhibit(
+        name="figure5",
+        title="Figure 5: t-SNE before and after",
+        columns=COLUMNS,
+        rows=rows,
+        plots=[_plot(side, points, before.pids, spread[side]) for side, points in places.items()],
+        text=f"{len(before)} gallery images of {people} identities. Silhouette by identity (1: far "
+        f"apart, 0: mixed): {spread['before']:.2f} before, {spread['after']:.2f} after NFormer.",
+        notes=(
+            f"{people} identities of {LEAST_IMAGES} gallery images or more, drawn at random, at "
+            f"most {MOST_IMAGES} images of each; scikit-learn's t-SNE on cosine distances, alike "
+            "on both sides. The gallery was refined whole, with the first training of the paper's "
+            "NFormer. t-SNE shows who is near whom; distances between groups mean nothing.",
+        ),
+    )
+
+
+def in_the_plane(items: Embeddings, seed: int) -> np.ndarray:
+    """Return t-SNE's places, [N, 2], scaled to lie between -1 and 1."""
+    from sklearn.manifold import TSNE
+
+    rows = unit_rows(items.features, "embeddings")
+    perplexity = max(2.0, min(15.0, (len(rows) - 1) / 3))
+    points = TSNE(
+        metric="cosine", init="random", perplexity=perplexity, random_state=seed
+    ).fit_transform(rows)
+    found: np.ndarray = points / np.abs(points).max()
+    return found
+
+
+def silhouette(items: Embeddings) -> float:
+    """Return how well identities are apart in the embeddings themselves, by cosine distance."""
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(items.features, items.pids, metric="cosine"))
+
+
+def _sampled(gallery: Embeddings, seed: int) -> np.ndarray:
+    random = numpy_generator(seed, "figure 5")
+    people, counts = np.unique(gallery.pids[gallery.pids > 0], return_counts=True)
+    able = people[counts >= LEAST_IMAGES]
+    if len(able) < 2:
+        raise BadInput(
+            f"figure5 samples identities with {LEAST_IMAGES} gallery images or more, and there "
+            f"are {len(able)} here"
+        )
+    chosen = random.choice(able, min(IDENTITIES, len(able)), replace=False)
+    rows = [random.permutation(np.flatnonzero(gallery.pids == pid))[:MOST_IMAGES] for pid in chosen]
+    return np.sort(np.concatenate(rows))
+
+
+def _plot(side: str, points: np.ndarray, pids: np.ndarray, spread: float) -> Plot:
+    curves = [
+        Curve(f"{pid}", points[pids == pid, 0].tolist(), points[pids == pid, 1].tolist())
+        for pid in np.unique(pids)
+    ]
+    return Plot(
+        title=f"{side} NFormer, silhouette {spread:.2f}", x="", y="", curves=curves, kind="points"
+    )

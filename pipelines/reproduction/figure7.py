@@ -1,0 +1,56 @@
+"""Figure 7: how many neighbours to keep: RNS, top-k alone (RNS-Mk), and softmax."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..artifacts.exhibits import Column, Exhibit
+from ..artifacts.plots import Curve, Plot
+from .rows import FIGURES, of_figures, of_summary
+from .variants import ALONE, KS, SOFTMAX, Variant
+from .workshop import Workshop
+
+TITLES = {"reciprocal": "RNS", "topk": "RNS-Mk (top-k, not reciprocal)"}
+COLUMNS = (Column("method", "softmax over"), Column("k", "k", "count"), *FIGURES)
+
+
+def make(shops: Sequence[Workshop]) -> Exhibit:
+    """Return the figure of the first run."""
+    shop = shops[0]
+    alone = shop.measured(ALONE)
+    by_mask = {mask: [of_summary("k = 1: a row's own edge", alone, k=1)] for mask in TITLES}
+    for mask, rows in by_mask.items():
+        for k in KS:
+            variant = Variant(mask=mask, neighbours=k)  # type: ignore[arg-type]  # one of Mask
+            rows.append(of_summary(TITLES[mask], shop.measured(variant), k=k))
+    softmax = of_summary("all rows (softmax)", shop.measured(SOFTMAX))
+    backbone = of_figures("backbone", shop.baseline())
+    rows = [*by_mask["reciprocal"], *by_mask["topk"][1:], softmax, backbone]
+    best = max(by_mask["reciprocal"], key=lambda row: row["mAP"])
+    curves = [_curve(TITLES[mask], measured) for mask, measured in by_mask.items()]
+    plot = Plot(
+        title="mAP by neighbours", x="neighbours k, the row itself among them", y="mAP in %",
+        curves=curves, log="x",
+        levels={row["method"]: 100 * row["mAP"] for row in (softmax, backbone)},
+    )  # fmt: skip
+    return Exhibit(
+        name="figure7",
+        title="Figure 7: neighbours k",
+        columns=COLUMNS,
+        rows=rows,
+        plots=(plot,),
+        text=f"RNS is best with k = {best['k']}: mAP {100 * best['mAP']:.1f} %; softmax over all "
+        f"rows {100 * softmax['mAP']:.1f} %, the backbone {100 * backbone['mAP']:.1f} %.",
+        notes=(
+            "Each point was trained and tested with its own mask and k. The best k is read off the "
+            "test set here; train-nformer chooses one on held-out training identities.",
+        ),
+    )
+
+
+def _curve(title: str, rows: Sequence[dict[str, Any]]) -> Curve:
+    return Curve(
+        title,
+        [row["k"] for row in rows],
+        [100 * row["mAP"] for row in rows],
+        [100 * (row["mAP_over_seeds"] or 0) for row in rows],
+    )

@@ -1,0 +1,71 @@
+"""How like the landmarks' affinity Ã is to the exact affinity A (Eq. 5), without making either."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models.gallery_graph import gallery_graph
+from ..models.landmarks import draw_landmarks
+from ..models.nformer import NFormer
+from ..models.refinement import pick_landmarks
+from ..models.walk import evaluating, walk
+from ..seeding import torch_generator
+
+
+def cosines(query: Tensor, key: Tensor, landmarks: Tensor) -> tuple[float, float]:
+    """Return cos(vec A, vec Ã), and the same with each one's mean entry taken off.
+
+    query, key: [N, w], so that A = q kᵀ.   landmarks: [l] rows, so that Ã = (q k_lᵀ)(k q_lᵀ)ᵀ.
+    Ã = q M kᵀ with M = k_lᵀ q_l [w, w], and every inner product is a trace of such matrices:
+    ⟨A, Ã⟩ = tr(qᵀq M kᵀk). Nothing of size N×N is made.
+    """
+    q, k = query.double(), key.double()
+    mix = k[landmarks].T @ q[landmarks]  # [w, w]
+    of_query, of_key = q.T @ q, k.T @ k
+    inner = torch.trace(of_query @ mix @ of_key)
+    exact = torch.trace(of_query @ of_key)
+    rough = torch.trace(mix.T @ of_query @ mix @ of_key)
+    entries = len(q) ** 2
+    exact_mean = (q.sum(dim=0) @ k.sum(dim=0)) / entries
+    rough_mean = (q.sum(dim=0) @ mix @ k.sum(dim=0)) / entries
+    centred = inner - entries * exact_mean * rough_mean
+    left = exact - entries * exact_mean**2
+    right = rough - entries * rough_mean**2
+    return float(inner / (exact * rough).sqrt()), float(centred / (left * right).sqrt())
+
+
+@torch.no_grad()
+def likeness(
+    model: NFormer, rows: Tensor, counts: Sequence[int], *, draws: int, seed: int = 0
+) -> dict[int, tuple[float, float]]:
+    """Return for each number of landmarks the two cosines: means over layers, heads and draws.
+
+    rows: [N, d], prepared.   counts: numbers l; as many rows of the set are drawn at random.
+    """
+    sums = {count: torch.zeros(2, dtype=torch.float64) for count in counts}
+    measured = 0
+    with evaluating(model):
+        states, graph = rows.clone(), gallery_graph(model, rows)
+        for depth, layer in enumerate(
+            walk(model, states, graph.edges, pick_landmarks(model, rows, "random", seed))
+        ):
+            attention = layer.block.attention
+            queries, keys = (
+                projected.unflatten(1, (attention.heads, attention.width))
+                for projected in (attention.query(states), attention.key(states))
+            )
+            for draw in range(draws):
+                for head in range(attention.heads):
+                    measured += 1
+                    for count in counts:
+                        generator = torch_generator(seed, "likeness", depth, draw, count)
+                        marks = draw_landmarks(
+                            len(rows), layers=1, count=count, generator=generator
+                        )[0]
+                        found = cosines(queries[:, head], keys[:, head], marks.to(rows.device))
+                        sums[count] += torch.tensor(found, dtype=torch.float64)
+    return {
+        count: (float(total[0]) / measured, float(total[1]) / measured)
+        for count, total in sums.items()
+    }

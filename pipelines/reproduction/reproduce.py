@@ -1,0 +1,128 @@
+"""runs' embeddings -> variants trained on them -> the paper's tables and figures"""
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from ..artifacts.atomic import write_text
+from ..artifacts.exhibits import FOLDER, Exhibit, file_of
+from ..artifacts.manifest import Manifest
+from ..artifacts.plots import save_pictures
+from ..artifacts.run import Run
+from ..errors import BadInput, PipelineError
+from ..progress import Progress, Silent
+from .figure5 import NoTsne, require_tsne
+from .plan import Plan, make_plan
+from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
+from .workshop import Workshop
+
+
+def reproduce(
+    runs: "Run | str | Path | Sequence[Run | str | Path]",
+    names: str | Iterable[str] = "all",
+    *,
+    seeds: int = ReproduceConfig.seeds,
+    draws: int = ReproduceConfig.draws,
+    steps: int = ReproduceConfig.steps,
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> list[Exhibit]:
+    """Make the paper's tables and figures again from runs' embeddings.
+
+    runs:  one or several; tables 2 and 4 have rows of each, all else is of the first.
+    names: table1 to table4, figure4 to figure7, or "all".
+    seeds: trainings of each variant.   draws: of the landmarks.   steps: of each training.
+
+    What was trained and measured before is not made again. Each result lies in the first run's
+    folder `reproduce` as NAME.json, .csv, .svg and .png, and in its report.
+
+    Raises:
+        MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
+        BadInput: an unknown name, no training identities, no query or gallery; figure5 alone
+            without scikit-learn.
+    """
+    wanted = chosen([names] if isinstance(names, str) else list(names))
+    wanted = _without_tsne(wanted, progress)
+    settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps)
+    given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    folders = [one if isinstance(one, Run) else Run(one) for one in given]
+    _require_different(folders)
+    shops = [Workshop(run, settings, device=device, progress=progress) for run in folders]
+    plan = make_plan(shops, wanted, progress)
+    for line in plan.lines():
+        progress.message(line)
+    _train(plan, progress)
+    exhibits = []
+    with progress.task("measure", len(wanted), "tables and figures") as task:
+        for name in wanted:
+            module = import_module(f".{name}", __package__)
+            exhibits.append(_kept(shops, module.make(shops)))
+            task.advance()
+    _report(shops[0].run, progress)
+    return exhibits
+
+
+def _train(plan: Plan, progress: Progress) -> None:
+    if not plan.missing:
+        return
+    with progress.task("train variants", len(plan.missing), "trainings") as task:
+        for one in plan.missing:
+            one.shop.model(one.variant, one.seed)
+            task.advance(latest=f"{one.variant.name}, seed {one.seed}")
+
+
+def _kept(shops: Sequence[Workshop], exhibit: Exhibit) -> Exhibit:
+    """Write an exhibit into the first run, its pictures first and its manifest last."""
+    shop = shops[0]
+    folder = shop.run.path(FOLDER)
+    write_text(folder / f"{exhibit.name}.csv", exhibit.to_csv())
+    save_pictures(folder, exhibit.name, exhibit.plots)
+    others = [str(other.run.folder) for other in shops[1:]] if exhibit.name in SEVERAL_RUNS else []
+    config = {
+        "seeds": shop.settings.seeds,
+        "draws": shop.settings.draws,
+        "steps": shop.settings.steps,
+        "batch": shop.settings.batch,
+        "other_runs": others,
+    }
+    wanted = Manifest(file_of(exhibit.name), "reproduce", config, {"embeddings.h5": shop.digest})
+    with shop.run.writing(wanted) as (path, _):
+        path.write_text(exhibit.to_json() + "\n", encoding="utf-8")
+    return exhibit
+
+
+def _report(run: Run, progress: Progress) -> None:
+    """Make the run's report again, where it has been evaluated."""
+    from ..stages.report import report
+
+    try:
+        run.artifact("metrics.json")
+    except PipelineError:
+        progress.message(
+            f"{run.path(FOLDER)} has the files; nformer evaluate --run {run.folder} makes the "
+            "report, which shows them"
+        )
+        return
+    progress.message(f"{report(run, progress=progress)}; open it in a browser")
+
+
+def _without_tsne(wanted: list[str], progress: Progress) -> list[str]:
+    """Leave figure5 out where t-SNE is not installed, with a word; alone it is an error."""
+    if "figure5" not in wanted:
+        return wanted
+    try:
+        require_tsne()
+    except NoTsne as error:
+        if len(wanted) == 1:
+            raise
+        progress.warn(f"left out: {error}")
+        return [name for name in wanted if name != "figure5"]
+    return wanted
+
+
+def _require_different(runs: Sequence[Run]) -> None:
+    places = [run.folder.resolve() for run in runs]
+    if not runs:
+        raise BadInput("name a run: --run DIR")
+    if len(set(places)) < len(places):
+        raise BadInput("--run names the same folder twice; a second run is another backbone's")

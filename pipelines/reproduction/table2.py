@@ -1,0 +1,57 @@
+"""Table 2: NFormer and k-reciprocal re-ranking together, on one backbone or several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..artifacts.exhibits import Column, Exhibit
+from .paper import backbone_of, paper_note
+from .rows import FIGURES, bars, control_note, control_rows, of_figures, of_summary, own_note
+from .variants import NFORMER
+from .workshop import Workshop
+
+COLUMNS = (
+    Column("run", "run"),
+    Column("backbone", "backbone"),
+    Column("method", "method"),
+    *FIGURES,
+)
+
+
+def make(shops: Sequence[Workshop]) -> Exhibit:
+    """Return the rows of each run."""
+    rows = [row for shop in shops for row in _rows_of(shop)]
+    several = len(shops) > 1
+    for row in rows:
+        row["label"] = f"{row['backbone']}: {row['method']}" if several else row["method"]
+    note = "With one run there is one backbone; another stands beside it with a second --run."
+    return Exhibit(
+        name="table2",
+        title="Table 2: NFormer with k-reciprocal re-ranking",
+        columns=COLUMNS,
+        rows=rows,
+        plots=(bars("mAP, and its deviation over trainings", rows, "label"),),
+        text="mAP: " + ", ".join(f"{row['label']} {100 * row['mAP']:.1f} %" for row in rows) + ".",
+        notes=(
+            "KR is k-reciprocal re-ranking (k1 = 20, k2 = 6, weight 0.3), which mixes the queries.",
+            *([] if several else [note]),
+            "The paper's own figures with KR could not be checked and are left out; its NFormer "
+            "alone stands in Table 4. " + paper_note(shops[0].run, shops[0].dataset, -1)
+            if not shops[0].dataset
+            else "The paper's own figures with KR could not be checked and are left out.",
+            control_note(shops[0]),
+            *own_note(shops[0]),
+        ),
+    )
+
+
+def _rows_of(shop: Workshop) -> list[dict[str, Any]]:
+    about = {"run": str(shop.run.folder), "backbone": backbone_of(shop.run)}
+    own = shop.own(rerank="kr")
+    return [
+        of_figures("none", shop.baseline(), **about),
+        of_figures("KR", shop.baseline(rerank="kr"), **about),
+        of_summary("NFormer", shop.measured(NFORMER), **about),
+        of_summary("NFormer + KR", shop.measured(NFORMER, rerank="kr"), **about),
+        *control_rows(shop, **about),
+        *([of_figures("this run's nformer.pt + KR", own, **about)] if own else []),
+    ]

@@ -1,0 +1,99 @@
+"""Table 4: each run's data set and backbone, without NFormer and with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..artifacts.exhibits import Column, Exhibit
+from ..artifacts.plots import Curve, Plot
+from .paper import backbone_of, paper_note, published_for
+from .rows import control_note, difference, own_note
+from .variants import ALONE, NFORMER
+from .workshop import Workshop
+
+COLUMNS = (
+    Column("run", "run"),
+    Column("dataset", "data set"),
+    Column("backbone", "backbone"),
+    Column("baseline_rank1", "backbone rank-1", "percent"),
+    Column("baseline_mAP", "mAP", "percent"),
+    Column("rank1", "NFormer rank-1", "percent"),
+    Column("mAP", "mAP", "percent"),
+    Column("mAP_over_seeds", "± trainings", "percent"),
+    Column("mAP_over_draws", "± draws", "percent"),
+    Column("gain", "gain", "points"),
+    Column("own_mAP", "nformer.pt mAP", "percent"),
+    Column("alone_mAP", "k = 1 mAP", "percent"),
+    Column("free", "best training-free"),
+    Column("free_mAP", "its mAP", "percent"),
+)
+PAPERS = (
+    Column("paper_baseline_rank1", "paper: backbone rank-1", "percent"),
+    Column("paper_baseline_mAP", "mAP", "percent"),
+    Column("paper_rank1", "NFormer rank-1", "percent"),
+    Column("paper_mAP", "mAP", "percent"),
+)
+
+
+def make(shops: Sequence[Workshop]) -> Exhibit:
+    """Return a row for each run."""
+    rows = [_row_of(shop) for shop in shops]
+    notes = dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops)
+    labels = [f"{row['dataset']}, {row['backbone']}" for row in rows]
+    papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
+    return Exhibit(
+        name="table4",
+        title="Table 4: data sets and backbones",
+        columns=COLUMNS + papers,
+        rows=rows,
+        plots=(_plot(rows, labels),),
+        text=" ".join(
+            f"{label}: mAP {100 * row['baseline_mAP']:.1f} % without NFormer, "
+            f"{100 * row['mAP']:.1f} % with it."
+            for label, row in zip(labels, rows, strict=True)
+        ),
+        notes=(*notes, control_note(shops[0]), *own_note(shops[0])),
+    )
+
+
+def _row_of(shop: Workshop) -> dict[str, Any]:
+    before, after = shop.baseline(), shop.measured(NFORMER)
+    free, free_figures = shop.training_free()
+    own = shop.own()
+    row = {
+        "run": str(shop.run.folder),
+        "dataset": shop.dataset or "embeddings",
+        "backbone": backbone_of(shop.run),
+        "baseline_rank1": before["rank1"],
+        "baseline_mAP": before["mAP"],
+        **after.mean,
+        "mAP_over_seeds": after.over_seeds,
+        "mAP_over_draws": after.over_draws,
+        "gain": difference(after.mean, before),
+        "own_mAP": own["mAP"] if own else None,
+        "alone_mAP": shop.measured(ALONE).mean["mAP"],
+        "free": free,
+        "free_mAP": free_figures["mAP"],
+    }
+    published = published_for(shop.run, shop.dataset, len(shop.query))
+    if published:
+        keys = [column.key for column in PAPERS]
+        row |= dict(zip(keys, published, strict=True))
+    return row
+
+
+def _plot(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Plot:
+    kinds = {
+        "baseline_mAP": "backbone",
+        "mAP": "NFormer",
+        "alone_mAP": "k = 1",
+        "free_mAP": "training-free",
+    }
+    names, values = [], []
+    for row, label in zip(rows, labels, strict=True):
+        for key, kind in kinds.items():
+            names.append(f"{label}: {kind}" if len(rows) > 1 else kind)
+            values.append(100 * row[key])
+    return Plot(
+        title="mAP" if len(rows) > 1 else f"mAP, {labels[0]}",
+        x="mAP in %", y="", curves=(Curve("mAP", names, values),), kind="bars",
+    )  # fmt: skip
