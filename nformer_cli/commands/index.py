@@ -72,7 +72,7 @@ def add(
 
     run, progress = named_run(ctx, run), TerminalProgress()
     count = add_to_index(Run(run), sources, pid=pid, camid=camid, device=device, progress=progress)
-    progress.message(f"added {count:,} items to {run / 'index.h5'}")
+    progress.message(f"{run / 'index.h5'}: {count:,} added")
 
 
 @index_app.command("remove")
@@ -94,7 +94,7 @@ def remove(
 
     run, progress = named_run(ctx, run), TerminalProgress()
     count = remove_from_index(Run(run), pattern, progress=progress)
-    progress.message(f"removed {count:,} items from {run / 'index.h5'}")
+    progress.message(f"{run / 'index.h5'}: {count:,} removed")
 
 
 def named_run(ctx: typer.Context, run: Path) -> Path:

@@ -55,6 +55,10 @@ def command(
     from pipelines.stages.search_images import search_images
 
     corner = parsed_crop(crop)
+    if montage or html:
+        from pipelines.stages.show_search import require_endings
+
+        require_endings(montage=montage, html=html)
     progress = TerminalProgress()
     result = search_images(
         Run(run),

@@ -182,17 +182,24 @@ def _embedded(
     begun = time.perf_counter()
     embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
     seconds["load backbone"] = time.perf_counter() - begun
-    from ..data.images import read_image
-
     begun, found = time.perf_counter(), []
     with progress.task("embed", len(pictures), "pictures") as task:
         for start in range(0, len(pictures), BATCH):
             batch = pictures[start : start + BATCH]
-            found.append(embedder.embed([cropped(read_image(one), crop, one) for one in batch]))
+            found.append(embedder.embed([_picture(one, crop) for one in batch]))
             task.advance(len(batch))
     seconds["embed"] = time.perf_counter() - begun
     unknown = np.full(len(pictures), -1)
     return Embeddings(np.concatenate(found), unknown, unknown, list(map(str, pictures)))
+
+
+def _picture(path: Path, crop: Crop | None) -> "Image.Image":
+    from ..data.images import UnreadableImage, read_image
+
+    try:
+        return cropped(read_image(path), crop, path)
+    except UnreadableImage as error:
+        raise BadInput(f"{path}: {error.reason}; replace it, or leave it out") from error
 
 
 def _read(files: list[Path], prefer: str, progress: Progress) -> Embeddings:

@@ -98,6 +98,7 @@ def add_to_index(
     Raises:
         BadInput: names that the index has already, unreadable pictures, another width.
     """
+    _require_index(run)
     new = gather(
         run,
         [Path(source) for source in sources],
@@ -109,6 +110,11 @@ def add_to_index(
     items = _absolute(new.embeddings, new.pictures)
     with _writing(run, "index add", progress):
         stored = opened(run)
+        if items.dim != stored.index.dim:
+            raise BadInput(
+                f"the new embeddings are {items.dim} wide, those in {run.path(ARTIFACT)} "
+                f"{stored.index.dim}; one network makes one width"
+            )
         _require_new(items.names, stored.index.names)
         index = extended(stored.index, items)
         _replace(run, index, stored.meta, added=len(items))
@@ -140,9 +146,7 @@ def opened(run: Run) -> StoredIndex:
         MissingArtifact: no index.   StaleArtifact: made from other embeddings or another model.
     """
     path = run.path(ARTIFACT)
-    command = f"nformer index --run {run.folder}"
-    if not path.exists():
-        raise MissingArtifact(f"{path} is not there; make it with: {command}")
+    _require_index(run)
     stored = open_index(path)
     changed = []
     for name, digest in stored.meta["inputs"].items():
@@ -152,9 +156,17 @@ def opened(run: Run) -> StoredIndex:
     if changed:
         raise StaleArtifact(
             f"{path} was made from another {' and another '.join(changed)} than the one there "
-            f"now; remake it with: {command} --overwrite"
+            f"now; remake it with: nformer index --run {run.folder} --overwrite"
         )
     return stored
+
+
+def _require_index(run: Run) -> None:
+    path = run.path(ARTIFACT)
+    if not path.exists():
+        raise MissingArtifact(
+            f"{path} is not there; make it with: nformer index --run {run.folder}"
+        )
 
 
 def calibration_of(stored: StoredIndex) -> Calibration | None:
@@ -180,7 +192,7 @@ def _refiner(
 def _is_current(path: Path, inputs: dict[str, str], seed: int, progress: Progress) -> bool:
     meta = read_meta(path)
     if meta["inputs"] == inputs and meta["seed"] == seed:
-        changes = f", with {meta['added']} items added and {meta['removed']} removed"
+        changes = f"; items added since it was built: {meta['added']}, removed: {meta['removed']}"
         progress.message(
             f"{path} is up to date" + (changes if meta["added"] or meta["removed"] else "")
         )
@@ -235,8 +247,8 @@ def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
     if twice:
         listed = ", ".join(twice[:3]) + ("…" if len(twice) > 3 else "")
         raise BadInput(
-            f"{len(twice)} names are in the index already, or given twice ({listed}); take them "
-            "out first with nformer index remove"
+            f"in the index already, or given twice: {len(twice)} of the names ({listed}); take "
+            "them out first with nformer index remove"
         )
 
 

@@ -38,8 +38,7 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    if path.suffix.lower() not in FORMATS:
-        raise BadInput(f"--montage {path}: wanted a name that ends in .png, .jpg or .webp")
+    require_endings(montage=path)
     answers = result.answers[:MOST_ANSWERS]
     columns = 1 + max((len(answer.hits) for answer in answers), default=0)
     width, height = TILE[0] + GAP, TILE[1] + CAPTION
@@ -66,8 +65,7 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
     Raises:
         BadInput: an ending that is not a page's.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise BadInput(f"--html {path}: wanted a name that ends in .html")
+    require_endings(html=path)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width"><title>nformer search</title>',
@@ -79,10 +77,19 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
     return path
 
 
+def require_endings(*, montage: Path | None = None, html: Path | None = None) -> None:
+    """Raise BadInput when a name does not end as a picture's or a page's does."""
+    if montage is not None and montage.suffix.lower() not in FORMATS:
+        raise BadInput(f"--montage {montage}: wanted a name that ends in .png, .jpg or .webp")
+    if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        raise BadInput(f"--html {html}: wanted a name that ends in .html")
+
+
 def summary(result: SearchResult) -> str:
     """Return what was searched, and what the threshold means, in a line."""
     how = "refined by NFormer" if result.refined else "embeddings as they are"
-    text = f"{len(result.answers):,} queries among {result.gallery:,} gallery items, {how}"
+    asked = "1 query" if len(result.answers) == 1 else f"{len(result.answers):,} queries"
+    text = f"{asked} among {result.gallery:,} gallery items, {how}"
     if result.threshold is None:
         return text
     text += f"; nobody below a similarity of {result.threshold:.3f} before refinement"

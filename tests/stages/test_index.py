@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 import pytest
 from gallery_runs import GALLERY, part_of_gallery, people, run_with
+from typer.testing import CliRunner
 
+from nformer_cli.app import app
 from pipelines import train_nformer
 from pipelines.artifacts.index import open_index
 from pipelines.config import NFormerConfig
@@ -89,7 +91,9 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
     np.savez(tmp_path / "one.npz", **people(700, 1, 1, 5, "gallery"))
     add_to_index(run, [tmp_path / "one.npz"])
     index_gallery(run, progress=recorder)
-    assert recorder.messages[-1].endswith("is up to date, with 1 items added and 0 removed")
+    assert recorder.messages[-1].endswith(
+        "is up to date; items added since it was built: 1, removed: 0"
+    )
     with pytest.raises(StaleArtifact, match=r"made from another seed. Add --overwrite to replace"):
         index_gallery(run, seed=1)
     config = NFormerConfig(prior=False, steps=1, layers=1, neighbours=5, batch=128)
@@ -100,6 +104,14 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
         index_gallery(run)
     index_gallery(run, overwrite=True)
     assert len(search_images(run, [tmp_path / "e.npz"]).answers) == 10
+
+
+def test_evaluate_saves_the_index_too(run):
+    asked = ["evaluate", "--index", "--no-report", "--run", str(run.folder)]
+    done = CliRunner().invoke(app, [*asked, "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert "index.h5; next: nformer search IMAGE" in done.stderr.replace("\n", "")
+    assert len(open_index(run.path("index.h5")).index) == 120
 
 
 def test_a_model_of_another_run(tmp_path, run):
@@ -114,7 +126,9 @@ def test_a_model_of_another_run(tmp_path, run):
 def test_refusals(tmp_path, run):
     index_gallery(run)
     np.savez(tmp_path / "again.npz", **part_of_gallery(np.arange(2)))
-    with pytest.raises(BadInput, match=r"2 names are in the index already, or given twice \(gall"):
+    with pytest.raises(
+        BadInput, match=r"in the index already, or given twice: 2 of the names \(gall"
+    ):
         add_to_index(run, [tmp_path / "again.npz"])
     with pytest.raises(
         BadInput, match=r"no name in .* matches 'x\*'; names look like gallery/0500"
@@ -123,7 +137,9 @@ def test_refusals(tmp_path, run):
     with pytest.raises(BadInput, match="all 120 items would be removed; an index needs one"):
         remove_from_index(run, "*")
     np.savez(tmp_path / "wide.npz", gallery_features=np.ones((1, 3)), gallery_pids=[1])
-    with pytest.raises(BadInput, match="wide"):
+    with pytest.raises(
+        BadInput, match=r"the new embeddings are 3 wide, those in .*index.h5 16; on"
+    ):
         add_to_index(run, [tmp_path / "wide.npz"])
     with pytest.raises(BadInput, match=r"holds train, query; a gallery split, or just one, is"):
         np.savez(tmp_path / "two.npz", **people(0, 1, 1, 1, "train"), **people(0, 1, 1, 1, "query"))

@@ -183,7 +183,7 @@ def test_page(tmp_path, shown):
     assert "1. id 7, camera 2, 0.900, lent 25.0%" in text
     assert "somebody is here: before refinement 0.700 ≥ 0.600" in text
     assert summary(shown) == (
-        "1 queries among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600 "
+        "1 query among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600 "
         "before refinement, which 1.0% of the strangers in training reach"
     )
     with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .html"):
@@ -193,7 +193,7 @@ def test_page(tmp_path, shown):
 def test_wrong_width(indexed, tmp_path):
     run, _ = indexed
     np.savez(tmp_path / "w.npz", query_features=np.ones((1, 3)), query_pids=[1])
-    with pytest.raises(BadInput, match="wide"):
+    with pytest.raises(BadInput, match=r"embeddings are 3 wide, the gallery's \d+; one network"):
         search_images(run, [tmp_path / "w.npz"])
     with pytest.raises(BadInput, match="nothing given; name pictures, folders of them, or files"):
         search_images(run, [])
@@ -244,7 +244,7 @@ def test_a_picture_finds_itself(photographed):
     with pytest.raises(BadInput, match=r"--crop 0,0,33,20 lies outside of .*3.png, which is 32×64"):
         search_images(run, [folder / "gallery" / "3.png"], crop=(0, 0, 33, 20), device="cpu")
     (folder / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match=r"broken.png: it is no image of a known kind"):
+    with pytest.raises(BadInput, match=r"broken.png: it is no image of a known kind; replace it"):
         search_images(run, [folder / "broken.png"], device="cpu")
 
 
@@ -288,4 +288,23 @@ def test_command_lines(photographed):
     ):
         done = runner.invoke(app, arguments)
         assert done.exit_code == 0, done.output
-    assert "with 1 items added and 1 removed" in done.stderr.replace("\n", " ")
+    assert "items added since it was built: 1, removed: 1" in done.stderr.replace("\n", " ")
+
+
+def test_pictures_and_pages_from_the_command_line(photographed):
+    run, folder = photographed
+    gallery, sheet, page = (str(folder / name) for name in ("gallery", "found.png", "found.html"))
+    asked = ["search", gallery, "--run", str(run.folder), "--device", "cpu", "--top", "2"]
+    shown = ["--montage", sheet, "--html", page, "--crop", "0,0,32,32", "--threshold", "0.5"]
+    done = CliRunner().invoke(app, [*asked, *shown])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("somebody is here: before refinement") == 6
+    assert Path(sheet).stat().st_size and Path(page).read_text().count("<section>") == 6
+    for wrong, text in (
+        (["--montage", "found.txt"], "--montage found.txt: wanted a name that ends in .png"),
+        (["--html", "found.png"], "--html found.png: wanted a name that ends in .html"),
+        (["--crop", "1,2"], "--crop 1,2: wanted x,y,width,height in pixels"),
+        (["--threshold", "7"], "--threshold 7: wanted auto, or a similarity from -1 to 1"),
+    ):
+        refused = CliRunner().invoke(app, [*asked, *wrong])
+        assert isinstance(refused.exception, BadInput) and text in str(refused.exception)
