@@ -11,6 +11,7 @@ def test_the_small_benchmark_measures_every_way():
     rates = {name: float(rate.replace(",", "")) for name, rate, _ in record.rows}
     assert list(rates) == [
         "bare network, fast precision",
+        "bare network, batch norms folded",
         "bare network, plain float32",
         "extraction from files",
         "extraction from images.h5",
