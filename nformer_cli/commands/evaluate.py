@@ -7,7 +7,7 @@ import typer
 
 from pipelines.config import EvaluateConfig, configure
 
-from ..console import TerminalProgress, out
+from ..console import TerminalProgress, err, out
 from ..options import (
     DEFAULT_RUN,
     DeviceOption,
@@ -96,6 +96,12 @@ def command(
         int,
         typer.Option(min=0, help="Draws of a gallery with one image an identity (CUHK03)."),
     ] = DEFAULT.single_shot,
+    will_it_help: Annotated[
+        bool,
+        typer.Option(
+            "--will-it-help", help="First say what refinement should bring, without test labels."
+        ),
+    ] = False,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = DEFAULT.seed,
@@ -124,6 +130,10 @@ def command(
     for name, names in given(ctx, "rerank", "refine").items():
         options[name] = tuple(part.strip() for part in names.split(",") if part.strip())
     config = configure("evaluate", recipe=recipe, settings=settings or (), options=options)
+    if will_it_help:
+        from pipelines.stages.will_it_help import will_it_help as foreseen
+
+        err.print(foreseen(Run(run)).describe(), highlight=False, soft_wrap=True)
     result = evaluate(
         Run(run),
         config=config,

@@ -113,12 +113,16 @@ def _lines(axes: "Axes", plot: Plot) -> None:
 def _bars(axes: "Axes", plot: Plot) -> None:
     (curve,) = plot.curves
     places = list(range(len(curve.x)))[::-1]  # the first at the top
-    bars = axes.barh(
-        places, curve.y, xerr=curve.error or None, color=COLOURS[0], alpha=0.75, height=0.6,
-        error_kw={"ecolor": INK, "capsize": 3},
-    )  # fmt: skip
+    axes.barh(places, curve.y, color=COLOURS[0], alpha=0.75, height=0.6)
+    errors = curve.error or [0.0] * len(places)
+    for place, value, error in zip(places, curve.y, errors, strict=True):
+        if error:
+            axes.errorbar(value, place, xerr=error, color=INK, capsize=3)
+        end = (value + error, place)
+        axes.annotate(
+            f"{value:.1f}", end, (6, 0), textcoords="offset points", va="center", fontsize=9
+        )
     axes.set_yticks(places, [str(label) for label in curve.x])
-    axes.bar_label(bars, fmt="%.1f", padding=4, color=INK, fontsize=9)
     axes.margins(x=0.14)
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .exhibits import Exhibit
 from .results import Evaluation
 
 if TYPE_CHECKING:
@@ -17,16 +18,34 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
 QUALITY = 80
+LONGEST = 40  # rows of an exhibit that the page shows as a table
 COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: SVG text, and in words what it shows."""
+    """A figure: SVG text, and in words what it shows.
+
+    links: names and anchors of examples that it is about.
+    """
 
     title: str
     svg: str
     text: str
+    links: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A table or figure of the paper made again, and its panels as charts."""
+
+    exhibit: Exhibit
+    charts: Sequence[Chart]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its rows are few enough to be read."""
+        return len(self.exhibit.rows) <= LONGEST
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,13 @@ class Report:
     examples: Sequence[Example] = ()
     chain: Sequence[Link] = ()
     notes: Sequence[str] = field(default=())
+    evidence: Sequence[Evidence] = ()
+
+    @property
+    def backbone(self) -> str:
+        """The network that made the embeddings, where it is known."""
+        found = [link.config.get("arch", "") for link in self.chain if link.name == "backbone.pt"]
+        return str(found[0]) if found else ""
 
     def of_kind(self, kind: str) -> list[Example]:
         """Return the examples of one kind."""

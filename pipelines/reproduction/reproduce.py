@@ -74,9 +74,6 @@ def _train(plan: Plan, progress: Progress) -> None:
 def _kept(shops: Sequence[Workshop], exhibit: Exhibit) -> Exhibit:
     """Write an exhibit into the first run, its pictures first and its manifest last."""
     shop = shops[0]
-    folder = shop.run.path(FOLDER)
-    write_text(folder / f"{exhibit.name}.csv", exhibit.to_csv())
-    save_pictures(folder, exhibit.name, exhibit.plots)
     others = [str(other.run.folder) for other in shops[1:]] if exhibit.name in SEVERAL_RUNS else []
     config = {
         "seeds": shop.settings.seeds,
@@ -86,9 +83,22 @@ def _kept(shops: Sequence[Workshop], exhibit: Exhibit) -> Exhibit:
         "other_runs": others,
     }
     wanted = Manifest(file_of(exhibit.name), "reproduce", config, {"embeddings.h5": shop.digest})
-    with shop.run.writing(wanted) as (path, _):
-        path.write_text(exhibit.to_json() + "\n", encoding="utf-8")
+    text = exhibit.to_json() + "\n"
+    if not _is_there(shop.run, wanted, text):
+        folder = shop.run.path(FOLDER)
+        write_text(folder / f"{exhibit.name}.csv", exhibit.to_csv())
+        save_pictures(folder, exhibit.name, exhibit.plots)
+        with shop.run.writing(wanted) as (path, _):
+            path.write_text(text, encoding="utf-8")
     return exhibit
+
+
+def _is_there(run: Run, wanted: Manifest, text: str) -> bool:
+    """Return whether an exhibit was written before, with its pictures."""
+    path = run.path(wanted.artifact)
+    if not all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png")):
+        return False
+    return run.holds(wanted) and path.read_text(encoding="utf-8") == text
 
 
 def _report(run: Run, progress: Progress) -> None:

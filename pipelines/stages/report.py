@@ -5,15 +5,19 @@ import json
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ..artifacts.atomic import write_text
-from ..artifacts.report import Link, Report, render
+from ..artifacts.exhibits import exhibits_in
+from ..artifacts.plots import svg_of
+from ..artifacts.report import Chart, Evidence, Item, Link, Report, render
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
 from ..progress import Progress, Silent
 from .info import info
 from .report_charts import charts_of
-from .report_examples import Evidence, examples_of
+from .report_examples import Evidence as Queries
+from .report_examples import examples_of
 
 PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones
@@ -46,11 +50,13 @@ def build_report(
 ) -> Report:
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
-    evidence = Evidence.of(run)
-    with progress.task("report", 2, "parts") as task:
-        charts = charts_of(run, evidence)
+    queries = Queries.of(run)
+    with progress.task("report", 3, "parts") as task:
+        shown, notes = examples_of(run, queries, count=examples, seed=seed)
         task.advance()
-        shown, notes = examples_of(run, evidence, count=examples, seed=seed)
+        charts = charts_of(run, queries, shown)
+        task.advance()
+        evidence = evidence_of(run)
         task.advance()
     return Report(
         evaluation=evaluation,
@@ -59,7 +65,22 @@ def build_report(
         examples=shown,
         chain=chain_of(run),
         notes=notes,
+        evidence=evidence,
     )
+
+
+def evidence_of(run: Run) -> list[Evidence]:
+    """Return what `nformer reproduce` made of the run's present embeddings."""
+    return [
+        Evidence(
+            exhibit,
+            [
+                Chart(plot.title, svg_of(f"{exhibit.name}-{number}", [plot]), exhibit.text)
+                for number, plot in enumerate(exhibit.plots)
+            ],
+        )
+        for exhibit in exhibits_in(run)
+    ]
 
 
 def chain_of(run: Run) -> list[Link]:
@@ -108,10 +129,24 @@ def to_json(found: Report) -> str:
                         name: [item.name for item in items if item.rank is not None]
                         for name, items in example.lists.items()
                     },
+                    "items": {
+                        name: [_item(item) for item in items]
+                        for name, items in example.lists.items()
+                    },
+                    "attention_itself": example.own,
+                    "attention": [_item(item) for item in example.heard],
                 }
                 for example in found.examples
             ],
+            "exhibits": [asdict(evidence.exhibit) for evidence in found.evidence],
+            "notes": [*found.evaluation.notes, *found.notes],
             "artifacts": {link.name: link.sha256 for link in found.chain},
+            "manifests": [asdict(link) for link in found.chain],
         },
         ensure_ascii=False,
     )
+
+
+def _item(item: Item) -> dict[str, Any]:
+    """Return a gallery item of a list without its picture; rank null: skipped."""
+    return {key: value for key, value in asdict(item).items() if key != "picture"}

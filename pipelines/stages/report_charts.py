@@ -1,13 +1,13 @@
 """The charts of a report, each with its words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..artifacts import figures
 from ..artifacts.ranking import load_ranking
-from ..artifacts.report import Chart
+from ..artifacts.report import Chart, Example
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
 from ..retrieval.diagnosis import camera_pairs, match_counts, similarities
@@ -21,13 +21,13 @@ CMC_RANKS = 20
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
 
 
-def charts_of(run: Run, evidence: Evidence) -> list[Chart]:
-    """Return every chart that the run has the numbers for."""
+def charts_of(run: Run, evidence: Evidence, examples: Sequence[Example] = ()) -> list[Chart]:
+    """Return every chart that the run has the numbers for; examples are linked where told."""
     return [
         *_training(run),
         _cmc(run, evidence),
         _similarities(evidence),
-        *_gains(evidence),
+        *_gains(evidence, examples),
         *_cameras(evidence),
     ]
 
@@ -79,7 +79,7 @@ def _similarities(evidence: Evidence) -> Chart:
     return Chart("Similarities of pairs", svg, text)
 
 
-def _gains(evidence: Evidence) -> Iterator[Chart]:
+def _gains(evidence: Evidence, examples: Sequence[Example]) -> Iterator[Chart]:
     gain = evidence.gain
     valid = np.isfinite(gain)
     if not valid.any():
@@ -89,7 +89,12 @@ def _gains(evidence: Evidence) -> Iterator[Chart]:
     better, worse = int((gain[valid] > 0).sum()), int((gain[valid] < 0).sum())
     svg = figures.scatter_chart("scatter", before, after, (BASELINE, name))
     text = f"{better} queries gain, {worse} lose, {int(valid.sum()) - better - worse} stay."
-    yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text)
+    links = [
+        (f"{example.kind}: {example.name}", example.anchor)
+        for example in examples
+        if example.kind != "sample"
+    ]
+    yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text, links)
     matches = match_counts(evidence.query, evidence.gallery)[valid]
     svg = figures.gain_chart("gain-chart", matches, gain[valid])
     text = f"Queries have {matches.min()} to {matches.max()} true matches; the mean gain is "

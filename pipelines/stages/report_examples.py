@@ -93,10 +93,28 @@ def examples_of(
                 picture=album.picture(evidence.query.names[row]),
             )
         )
-    tellable = evidence.compared == NFORMER and len(evidence.gallery) <= LARGE
-    if examples and tellable and _same_nformer(run):
+    untold = _untold(run, evidence)
+    if examples and evidence.compared == NFORMER and not untold:
         examples = _with_attention(run, evidence, examples, [row for _, row in chosen], album)
-    return examples, album.notes()
+    return examples, [*album.notes(), *([untold] if untold else [])]
+
+
+def _untold(run: Run, evidence: Evidence) -> str:
+    """Return why the page does not say what NFormer listened to, "" where it does."""
+    if evidence.compared != NFORMER:
+        return ""
+    if len(evidence.gallery) > LARGE:
+        return (
+            f"What NFormer listened to is left out: the gallery has {len(evidence.gallery):,} "
+            f"items, and above {LARGE:,} it is not refined again for the page. nformer search "
+            "tells it for single pictures."
+        )
+    if not _same_nformer(run):
+        return (
+            "What NFormer listened to is left out: nformer.pt is not the one that was evaluated; "
+            f"run nformer evaluate --run {run.folder} again."
+        )
+    return ""
 
 
 class Album:

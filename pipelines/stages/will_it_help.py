@@ -7,7 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.run import Run
 from ..embeddings import Embeddings
+from ..errors import BadInput
 from ..models.images_per_person import ROUNDS, histogram
 from ..retrieval.metrics import score
 from ..retrieval.neighbours import Neighbourhoods
@@ -67,6 +70,21 @@ class Foresight:
         """Return the numbers, those that there are."""
         found = {"estimated": self.images, "foreseen": self.gain}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def will_it_help(run: Run) -> Foresight:
+    """Return what refinement should bring to a run's query and gallery.
+
+    Raises:
+        MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
+    """
+    path = run.artifact("embeddings.h5")
+    with open_embeddings(path) as file:
+        splits = splits_in(file)
+    parts = {name: load_embeddings(path, name).without_junk() for name in splits}
+    if "query" not in parts or "gallery" not in parts:
+        raise BadInput(f"{path} has {', '.join(splits)}; query and gallery are wanted")
+    return foresee(parts.get("train"), parts["query"], parts["gallery"])
 
 
 def foresee(

@@ -1,0 +1,249 @@
+"""`nformer reproduce`: one object everywhere, nothing made twice, refusals, resumption."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nformer_cli.app import app
+from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
+from pipelines.artifacts.embeddings import save_embeddings
+from pipelines.artifacts.exhibits import NAMES, exhibits_in, file_of, load_exhibit
+from pipelines.artifacts.manifest import Manifest
+from pipelines.config import EvaluateConfig
+from pipelines.reproduction import reproduce as module
+from pipelines.reproduction.cells import Cells
+from pipelines.reproduction.variants import NEEDED, Variant, chosen, needed_by
+from pipelines.stages.report import build_report, report, to_json
+
+DIM = 8
+OPTIONS = ["--seeds", "2", "--draws", "2", "--steps", "2"]
+
+
+def people(first, count, each, seed, prefix):
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(size=(60, DIM))
+    pids = np.repeat(np.arange(first, first + count), each)
+    features = centres[pids] + 0.8 * random.normal(size=(len(pids), DIM))
+    names = [f"{prefix}/{pid}_{row}.jpg" for row, pid in enumerate(pids)]
+    return Embeddings(features, pids, np.arange(len(pids)) % 3, names)
+
+
+def made(folder, *, train=True, seed=0):
+    run = Run(folder)
+    splits = {
+        "query": people(30, 12, 2, seed + 1, "query"),
+        "gallery": people(30, 12, 7, seed + 2, "gallery"),
+    }
+    if train:
+        splits["train"] = people(1, 16, 6, seed + 3, "train")
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
+        save_embeddings(path, **splits)
+        facts["dataset"] = "made up"
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a run of which everything was made, and what the command said."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    run, other = made(folder / "one"), made(folder / "two", seed=50)
+    evaluate(run, config=EvaluateConfig(refine=("none",)))
+    runs = ["--run", str(run.folder), "--run", str(other.folder)]
+    arguments = ["reproduce", "all", *runs, *OPTIONS]
+    told = CliRunner().invoke(app, arguments, env={"COLUMNS": "400"})
+    assert told.exit_code == 0, told.output
+    made_then = {file: file.stat().st_mtime_ns for file in (run.folder / "reproduce").rglob("*.*")}
+    again = CliRunner().invoke(app, [*arguments, "--json"])
+    assert again.exit_code == 0, again.output
+    return Whole(run, other, told, again, made_then)
+
+
+class Whole(NamedTuple):
+    """A run of which everything was made, a second one, what the command said, and again."""
+
+    run: Run
+    other: Run
+    told: Any
+    again: Any
+    made: dict
+
+
+def test_the_numbers_are_the_same_everywhere(whole):
+    run, shown = whole.run, whole.told
+    objects = json.loads(whole.again.stdout)["exhibits"]
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    in_report = json.loads(to_json(build_report(run)))["exhibits"]
+    exhibits = exhibits_in(run)
+    assert [exhibit.name for exhibit in exhibits] == [one["name"] for one in objects]
+    for exhibit, as_json, reported in zip(exhibits, objects, in_report, strict=True):
+        text = (run.folder / "reproduce" / f"{exhibit.name}.csv").read_text()
+        for row, line, one in zip(
+            exhibit.rows, csv.DictReader(text.splitlines()), as_json["rows"], strict=True
+        ):
+            assert dict(row) == one
+            for column in exhibit.columns:
+                value = row.get(column.key)
+                if isinstance(value, float):
+                    assert float(line[column.key]) == value
+                    if len(exhibit.rows) <= 40:
+                        assert column.show(value) in shown.stdout
+                        assert f">{column.show(value)}</td>" in page
+        assert json.loads(exhibit.to_json()) == as_json == json.loads(json.dumps(reported))
+        assert exhibit.title in shown.stdout
+        assert exhibit.title in page
+
+
+def test_every_name_has_its_files_and_its_place_in_the_report(whole):
+    run = whole.run
+    names = [exhibit.name for exhibit in exhibits_in(run)]
+    assert names == [name for name in NAMES if name != "figure5" or "figure5" in names]
+    for name in names:
+        for ending in ("csv", "json", "svg", "png"):
+            assert (run.folder / "reproduce" / f"{name}.{ending}").stat().st_size > 100
+        svg = (run.folder / "reproduce" / f"{name}.svg").read_text()
+        assert svg.startswith("<svg") and "currentColor" not in svg
+        assert f'id="{name}"' in (run.folder / "report.html").read_text()
+
+
+def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
+    told, again = whole.told, whole.again
+    trainings = len(needed_by(NEEDED)) * 2 + len(needed_by(["table2", "table4"])) * 2
+    assert told.stderr.index("plan: table1") < told.stderr.index("train variants")
+    assert f"{trainings} trainings of 2 steps, 0 cached; about" in told.stderr
+    assert f"nothing to train: all {trainings} trainings are cached" in again.stderr
+    assert len(whole.made) > 2 * len(needed_by(NEEDED))
+    assert {file: file.stat().st_mtime_ns for file in whole.made} == whole.made
+
+
+def test_controls_stand_in_every_table(whole):
+    run = whole.run
+    tables = {name: load_exhibit(run.path(file_of(name))) for name in NAMES[:4]}
+    for name in ("table1", "table2"):
+        methods = [row["method"] for row in tables[name].rows]
+        assert any(method == "control: NFormer, k = 1" for method in methods)
+        assert any(method.startswith("control: training-free, ") for method in methods)
+    for exhibit in tables.values():
+        keys = {column.key for column in exhibit.columns}
+        assert {"mAP_over_seeds", "mAP_over_draws"} <= keys
+    for name in ("table3", "table4"):
+        assert {"alone_mAP", "free_mAP"} <= {column.key for column in tables[name].columns}
+
+
+def test_means_and_deviations_are_those_of_the_cells(whole):
+    run = whole.run
+    shop_cells = Cells(run.path("reproduce/cells.json"), digest=run.digest("embeddings.h5")).known
+    name = Variant().name
+    each = np.array(
+        [
+            [
+                figures["mAP"]
+                for key, figures in sorted(shop_cells.items())
+                if key.startswith(f"{name} {seed} ") and key.endswith("| 0 | 0 | ")
+            ]
+            for seed in (0, 1)
+        ]
+    )
+    assert each.shape == (2, 2)  # trainings, draws
+    row = load_exhibit(run.path(file_of("table1"))).rows[2]
+    assert row["mAP"] == pytest.approx(each.mean())
+    assert row["mAP_over_seeds"] == pytest.approx(each.mean(axis=1).std())
+    assert row["mAP_over_draws"] == pytest.approx(each.std(axis=1).mean())
+
+
+def test_two_runs_have_rows_of_their_own(whole):
+    run, other = whole.run, whole.other
+    table = load_exhibit(run.path(file_of("table4")))
+    assert [row["run"] for row in table.rows] == [str(run.folder), str(other.folder)]
+    assert {row["run"] for row in load_exhibit(run.path(file_of("table2"))).rows} == {
+        str(run.folder),
+        str(other.folder),
+    }
+    assert not (other.folder / "reproduce" / "table1.json").exists()
+
+
+def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):
+    run = made(tmp_path / "run")
+    reproduce(run, "table4", seeds=1, draws=1, steps=1)
+    assert [exhibit.name for exhibit in exhibits_in(run)] == ["table4"]
+    changed = made(tmp_path / "run", seed=7)
+    evaluate(changed, config=EvaluateConfig(refine=("none",)))
+    assert exhibits_in(changed) == []
+    assert 'id="evidence"' not in report(changed).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["table9"], "table9: no table or figure of the paper; known are table1, table2"),
+        ([], "name what to make: table1"),
+    ],
+)
+def test_unknown_names_are_refused(tmp_path, names, message):
+    with pytest.raises(BadInput, match=message):
+        reproduce(made(tmp_path), names)
+
+
+def test_bad_runs_are_refused_in_one_line(tmp_path):
+    with pytest.raises(MissingArtifact, match="make it with: nformer extract"):
+        reproduce(tmp_path / "nothing", "table1")
+    blind = made(tmp_path / "blind", train=False)
+    with pytest.raises(BadInput, match="no train split.*nformer evaluate --all shows what trains"):
+        reproduce(blind, "all")
+    run = made(tmp_path / "run")
+    with pytest.raises(BadInput, match="names the same folder twice"):
+        reproduce([run, run.folder], "table4")
+    done = subprocess.run(
+        [sys.executable, "-m", "nformer_cli.main", "reproduce", "table9", "--run", str(run.folder)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+
+
+def test_names_come_in_the_papers_order_and_once():
+    assert chosen(["figure7", "table1", "figure7"]) == ["table1", "figure7"]
+    assert chosen(["table2", "all"]) == list(NAMES) == list(NEEDED)
+    assert len(needed_by(NEEDED)) == len(set(needed_by(NEEDED))) == 16
+
+
+def test_without_tsne_the_others_are_made(tmp_path, monkeypatch, recorder):
+    def absent():
+        raise module.NoTsne("figure5 needs scikit-learn")
+
+    monkeypatch.setattr(module, "require_tsne", absent)
+    assert module._without_tsne(["table1", "figure5"], recorder) == ["table1"]
+    assert recorder.warnings == ["left out: figure5 needs scikit-learn"]
+    with pytest.raises(BadInput, match="scikit-learn"):
+        module._without_tsne(["figure5"], recorder)
+
+
+def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
+    run = made(tmp_path / "run")
+    command = [sys.executable, "-m", "nformer_cli.main", "reproduce", "figure7"]
+    process = subprocess.Popen(
+        [*command, "--run", str(run.folder), "--seeds", "3", "--steps", "30"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    variants = run.folder / "reproduce" / "variants"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if variants.exists() and any(variants.glob("*.pt.json")):
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    told = process.communicate()[1]
+    assert process.returncode == 130
+    assert "what was finished is kept" in told
+    kept = [file.name.removesuffix(".json") for file in variants.glob("*.pt.json")]
+    assert kept
+    for name in kept:
+        run.artifact(f"reproduce/variants/{name}")  # whole, or this raises
+    assert not (run.folder / "reproduce" / "figure7.json").exists()
