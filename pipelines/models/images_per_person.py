@@ -9,6 +9,9 @@ BINS = 80  # of similarities from -1 to 1
 ROUNDS = 300  # of expectation and maximisation
 SAMPLED = 2000  # rows whose pairs are looked at
 MORE, FEWER = 3.3, 2.2  # times as many, or as few, images as make another k
+COMPANY = 6.0  # images of a person from which neighbours are read where there were none to choose
+FOREIGN = 1.4  # times as wide, or as narrow, a spread of similarities as makes a set another kind
+LOW = 0.16  # share of pairs below one standard deviation under the median
 
 
 def histogram(similarities: Tensor) -> Tensor:
@@ -25,24 +28,56 @@ def pair_histogram(rows: Tensor) -> Tensor:
     return histogram((rows @ rows.T)[places[0], places[1]])
 
 
-def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float:
+def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float | None:
     """Estimate how many images of each person there are among unit rows [N, d].
 
     within, between: histograms of the similarities of pairs of the same and of different persons.
     The similarities of all pairs are a mixture of the two; its weight says how many pairs are of
-    one person.
+    one person. Most pairs are of two, so their half below the median shows how far pairs of two
+    have moved and spread here. None where they spread quite differently: the set is of another
+    kind, and what one person's pairs look like in it is not known.
     """
     if len(rows) < 2:
         return 1.0
-    pairs, same, other = (
-        (part + 1e-3) / (part + 1e-3).sum()
-        for part in (pair_histogram(rows), within.cpu(), between.cpu())
-    )
+    found = pair_histogram(rows)
+    other, spread = as_spread(between.cpu(), found)
+    if not 1 / FOREIGN < spread < FOREIGN:
+        return None
+    pairs, same, other = (_density(part) for part in (found, within.cpu(), other))
     weight = torch.tensor(0.05)
     for _ in range(ROUNDS):
         share = weight * same / (weight * same + (1 - weight) * other)
         weight = (pairs * share).sum()
     return 1 + float(weight) * (len(rows) - 1)
+
+
+def as_spread(histogram: Tensor, like: Tensor) -> tuple[Tensor, float]:
+    """Return a histogram moved and stretched so that its lower half is that of another.
+
+    The second value is by how much it was stretched.
+    """
+    middle, low = _quantile(histogram, 0.5), _quantile(histogram, LOW)
+    new_middle = _quantile(like, 0.5)
+    stretch = (new_middle - _quantile(like, LOW)) / max(middle - low, 1e-6)
+    edges = (torch.linspace(-1, 1, BINS + 1) - new_middle) / max(stretch, 1e-6) + middle
+    place = ((edges + 1) / 2 * BINS).clamp(0, BINS)
+    total = torch.cat([torch.zeros(1), histogram.cumsum(0)])
+    low_place = place.floor().long().clamp(max=BINS - 1)
+    share = place - low_place
+    return torch.lerp(total[low_place], total[low_place + 1], share).diff(), stretch
+
+
+def _quantile(histogram: Tensor, share: float) -> float:
+    """Return the similarity below which a share of a histogram lies."""
+    total = histogram.cumsum(0) / histogram.sum().clamp(min=1e-9)
+    place = int((total < share).sum().clamp(max=BINS - 1))
+    before = float(total[place - 1]) if place else 0.0
+    inside = (share - before) / max(float(total[place]) - before, 1e-9)
+    return -1 + 2 / BINS * (place + inside)
+
+
+def _density(histogram: Tensor) -> Tensor:
+    return (histogram + 1e-3) / (histogram + 1e-3).sum()
 
 
 def fitting_neighbours(k: int, *, chosen_for: float, found: float) -> int:
@@ -55,5 +90,7 @@ def fitting_neighbours(k: int, *, chosen_for: float, found: float) -> int:
         return k
     if ratio > 1:
         alone = k == 1 and chosen_for < 2  # there was nobody to read when k was chosen
-        return max(k, round(found / 2)) if alone else (round(k * ratio) if k > 1 else 1)
+        if alone:
+            return round(found / 2) if found >= COMPANY else 1
+        return round(k * ratio) if k > 1 else 1
     return 1 if found < 1.7 else max(1, round(k * ratio))

@@ -159,6 +159,8 @@ class Prior(nn.Module):
         if not chosen_for:
             return k
         found = images_per_person(rows, self.within, self.between)
+        if found is None:
+            return k
         fitting = fitting_neighbours(k, chosen_for=chosen_for, found=found)
         if fitting != k:
             LOG.warning(

@@ -13,7 +13,7 @@ from ..models.prior import PriorSettings
 from ..seeding import numpy_generator
 from .metric import Frame, TrainingRows
 
-LARGEST = 800  # rows held out in a fold: similarities are held whole here
+LARGEST = 600  # rows held out in a fold: similarities are held whole here
 PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once
 
 

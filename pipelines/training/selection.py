@@ -24,6 +24,7 @@ SATURATED = 0.88  # held-out mAP above which every choice looks right
 STEP = 1.25  # held-out identities are spread wider by this factor until they are hard enough
 WIDEST = 4.0
 TOLERANCE = 0.003  # mAP that more shrinkage may cost
+NOBODY = 1.2  # images of a person below which a row has no neighbour of its own person
 ABREAST = 2  # folds scored at once, on as many cores
 HOPELESS = 0.03  # mAP, summed over folds, by which a candidate may trail before it is given up
 
@@ -74,7 +75,9 @@ class Search:
             "on": ("camera",),
             "off": ("none", "global"),
         }[camera_aware]
-        self.ks = NEIGHBOURS if neighbours is None else (neighbours,)
+        self.ks: tuple[int, ...] = NEIGHBOURS if neighbours is None else (neighbours,)
+        if neighbours is None and max(fold.images for fold in folds) < NOBODY:
+            self.ks = ()  # whatever neighbours gained, they were other persons
         self.alone = neighbours is None or neighbours == 1
         self.pool = ThreadPoolExecutor(ABREAST)
 
@@ -167,7 +170,7 @@ class Search:
         few = [k for k in self.ks if k in (4, 12)] or list(self.ks)
         sums: list[dict[str, Any]] = [{"neighbours": 1}] if self.alone else []
         sums += [{"neighbours": k} for k in few]
-        sums += [{"neighbours": few[0], "per_camera": True}] if self.cameras else []
+        sums += [{"neighbours": few[0], "per_camera": True}] if self.cameras and few else []
         return [{**one, **other} for one in metrics for other in sums]
 
     def _aggregations(self) -> Iterable[dict[str, Any]]:

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from pipelines.embeddings import Embeddings
-from pipelines.models.images_per_person import fitting_neighbours, images_per_person
+from pipelines.models.images_per_person import (
+    as_spread,
+    fitting_neighbours,
+    histogram,
+    images_per_person,
+)
 from pipelines.models.prior import PriorSettings
 from pipelines.models.prior_nformer import PriorNFormer
 from pipelines.models.refinement import refine
@@ -136,3 +141,20 @@ def test_k_changes_only_for_sets_that_are_unlike():
     assert fitting_neighbours(16, chosen_for=20, found=1.2) == 1
     assert fitting_neighbours(1, chosen_for=1, found=12) == 6
     assert fitting_neighbours(1, chosen_for=6, found=24) == 1
+
+
+def test_a_set_of_another_kind_says_nothing_of_its_images():
+    random = np.random.default_rng(0)
+    histograms = [histogram(torch.from_numpy(random.normal(*at, 4000))) for at in
+                  ((0.6, 0.1), (0.0, 0.05))]  # fmt: skip
+    rows = torch.nn.functional.normalize(torch.randn(300, 400))  # cosines of deviation 1/20
+    assert images_per_person(rows, *histograms) == pytest.approx(1.0, abs=0.5)
+    wide = torch.nn.functional.normalize(torch.randn(300, 40))  # of 1/6: three times as wide
+    assert images_per_person(wide, *histograms) is None
+
+
+def test_a_histogram_follows_anothers_lower_half():
+    cosines = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    moved, stretch = as_spread(histogram(0.1 * cosines), histogram(0.2 * cosines + 0.1))
+    assert stretch == pytest.approx(2.0, rel=0.05)
+    assert torch.allclose(moved / moved.sum(), histogram(0.2 * cosines + 0.1) / 200_000, atol=5e-3)
