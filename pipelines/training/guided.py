@@ -18,7 +18,7 @@ from ..progress import Progress
 from ..retrieval.metrics import score
 from ..seeding import numpy_generator
 from .folds import make_folds
-from .held_out import HeldOut, split_identities
+from .held_out import SMALLEST, HeldOut, split_identities
 from .metric import TrainingRows, fit_prior
 from .nformer import Trainer
 from .selection import CameraAware, Chosen, choose_prior
@@ -134,7 +134,8 @@ def _learned(
     training, apart = split_identities(train, share=config.held_out, seed=config.seed)
     held_out = HeldOut.of(apart, seed=config.seed) if apart is not None else None
     steps = config.steps or affordable_steps(config, len(training), train.dim)
-    if held_out is None or (steps < FEWEST_STEPS and not config.steps):
+    too_few = held_out is not None and held_out.identities < SMALLEST  # to tell a gain from chance
+    if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
     apart_rows = held_out_rows(training, held_out, settings)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.benchmarks.accuracy import CLOSED, Case, measure_case, summary
+from pipelines.benchmarks.accuracy import CLOSED, JOINT, Case, measure_case, summary
 from pipelines.benchmarks.people import SETS, People, draw_people
 from pipelines.benchmarks.registry import measure
 from pipelines.errors import BadInput
@@ -52,19 +52,21 @@ def test_every_set_can_be_scored():
 def test_one_case_has_every_figure(tmp_path):
     figures = measure_case(Case("small", *draw_people(SMALL, seed=0)))
     assert set(figures) >= {*CLOSED, "closed", "kr", "k = 1", "nformer", "joint", "auto", "seconds"}
+    assert {JOINT.format(name) for name in (*CLOSED, "k = 1")} < set(figures)
     assert figures["closed"] == max(figures[name] for name in CLOSED)
     assert all(0 <= value <= 100 for name, value in figures.items() if name != "seconds")
 
 
 def test_the_summary_adds_up():
-    rows = dict.fromkeys((*CLOSED, "closed"), 50.0)
+    rows = dict.fromkeys((*CLOSED, *map(JOINT.format, CLOSED), "closed"), 50.0) | {"draws": 0.1}
     found = {
         "one": [{**rows, "nformer": 53.0, "auto": 53.0}, {**rows, "nformer": 55.0, "auto": 55.0}],
-        "two": [{**rows, "nformer": 49.0, "auto": 50.0}],
+        "two": [{**rows, "nformer": 49.0, "auto": 50.0, "draws": 0.2}],
     }
     lines = summary(found)
     assert "+1.5 mAP on the average, -1.0 at the least, over 2 sets" in lines[0]
     assert "+0.0 on the average, +0.0 at the least" in lines[1]
+    assert "0.20 at the most" in lines[2]
 
 
 def test_sets_belong_to_accuracy(tmp_path):
