@@ -1,5 +1,7 @@
 """A million embeddings refined on an approximate graph, its recall measured on a sample."""
 
+import time
+
 import numpy as np
 import torch
 
@@ -27,7 +29,8 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     ]
     note = (
         f"The graph: {found['said']}. Memory is the process's private memory at its peak, input "
-        f"and result included; it has {found['start'] / 1024:.1f} GB before refining begins."
+        f"and result included; it has {found['start'] / 1024:.1f} GB before refining begins. Its "
+        f"threads computed for {found['cpu']:.0f} s together."
     )
     return Record("A million embeddings", COLUMNS, [table], [note])
 
@@ -45,12 +48,13 @@ class _Heard(Silent):
 def refined(*, rows: int) -> dict[str, float | str]:
     """Refine `rows` embeddings on an approximate graph."""
     features, heard = crowd(rows), _Heard()
-    start = private_memory()
+    start, begun = private_memory(), time.process_time()
     with MemoryWatch() as watch, Timer() as timer:
         found = refine_set(trained_like(), features, method="ivf", progress=heard)
     assert isinstance(found, np.ndarray) and np.isfinite(found).all()
     return {
         "seconds": timer.seconds,
+        "cpu": time.process_time() - begun,
         "private": watch.mib,
         "start": start,
         "said": heard.said,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .edges import Edges, edge_dot, edge_softmax, edge_sum
+from .products import Linear
 
 Affinity = Literal["landmarks", "exact"]
 BLOCK_LOGITS = 1 << 24  # logits of dense attention held at once
@@ -46,9 +47,9 @@ class NeighbourAttention(nn.Module):
         self.heads, self.affinity = heads, affinity
         self.width = -(-dim // heads)  # of a head, rounded up: any dim goes with any heads
         inner = heads * self.width
-        self.query, self.key = nn.Linear(dim, inner), nn.Linear(dim, inner)
-        self.value = nn.Linear(dim, inner)
-        self.output = nn.Linear(inner, dim)
+        self.query, self.key = Linear(dim, inner), Linear(dim, inner)
+        self.value = Linear(dim, inner)
+        self.output = Linear(inner, dim)
 
     def project(self, sets: Tensor, marks: Tensor) -> Projected:
         """Return what attention needs of every row of one set or of a batch of sets.

@@ -1,11 +1,13 @@
 """The three losses of training: identity, batch-hard triplet, and center."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 SMALLEST_SQUARE = 1e-12  # keeps the root's gradient finite for equal embeddings
-BLOCK_DISTANCES = 1 << 21  # distances held at once
+BLOCK_DISTANCES = 1 << 23  # distances held at once: 32 MiB
 
 
 def identity_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -52,18 +54,61 @@ def hardest_distances(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
 def _hardest_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return each row's farthest positive and nearest negative, two [N] int64.
 
-    Distances are compared in blocks of rows: a batch of any size fits in memory.
+    Distances are made once for both of their rows, in blocks, so a batch of any size fits in
+    memory; and in the order of the labels, where a block's positives stand together.
     """
-    squares = features.square().sum(dim=1)
-    farthest, nearest = [], []
-    block = max(1, BLOCK_DISTANCES // max(1, len(features)))
-    for part in torch.arange(len(features), device=features.device).split(block):
-        # [block, N]; a row's own square is the same for all it is compared with, and left out
-        apart = torch.addmm(squares, features[part], features.T, alpha=-2)
-        same = labels[part, None] == labels
-        farthest.append(apart.masked_fill(~same, -torch.inf).argmax(dim=1))
-        nearest.append(apart.masked_fill_(same, torch.inf).argmin(dim=1))
-    return torch.cat(farthest), torch.cat(nearest)
+    order = labels.argsort(stable=True)
+    rows, ranked = features[order], labels[order]
+    squares = rows.square().sum(dim=1)
+    farthest, nearest = Extremes(len(rows), rows, -1.0), Extremes(len(rows), rows, 1.0)
+    for part, reach in _label_blocks(ranked):
+        start, stop = part.start, part.stop
+        apart = torch.addmm(squares[start:], rows[part], rows[start:].T, alpha=-2)
+        apart += squares[part, None]  # [block, N - start] squared distances
+        same = ranked[part, None] == ranked[start:reach]
+        beside = apart[:, : reach - start]
+        farthest.see(beside.masked_fill(~same, -torch.inf), start, stop)
+        beside.masked_fill_(same, torch.inf)
+        nearest.see(apart, start, stop)
+    return farthest.of(order), nearest.of(order)
+
+
+class Extremes:
+    """Each row's least (sign 1) or largest (sign -1) distance so far, and whose it is."""
+
+    def __init__(self, rows: int, like: Tensor, sign: float) -> None:
+        self.sign = sign
+        self.value = like.new_full((rows,), sign * torch.inf)
+        self.index = torch.zeros(rows, dtype=torch.int64, device=like.device)
+
+    def see(self, apart: Tensor, start: int, stop: int) -> None:
+        """Take distances [b, c] of the rows from `start` to `stop` with those from `start` on."""
+        extreme = torch.min if self.sign > 0 else torch.max
+        self._take(start, *extreme(apart, dim=1), first=start)
+        if apart.shape[1] > stop - start:  # the others' side of the same distances
+            self._take(stop, *extreme(apart[:, stop - start :], dim=0), first=start)
+
+    def _take(self, start: int, value: Tensor, index: Tensor, *, first: int) -> None:
+        part = slice(start, start + len(value))
+        better = self.sign * value < self.sign * self.value[part]
+        self.value[part] = torch.where(better, value, self.value[part])
+        self.index[part] = torch.where(better, index + first, self.index[part])
+
+    def of(self, order: Tensor) -> Tensor:
+        """Return whose the distances are, [N], in the order that `order` was sorted from."""
+        return torch.empty_like(order).index_copy(0, order, order[self.index])
+
+
+def _label_blocks(ranked: Tensor) -> Iterator[tuple[slice, int]]:
+    """Yield blocks of sorted labels [N], and the end of the last label that a block has."""
+    rows, start = len(ranked), 0
+    while start < rows:
+        stop = min(start + max(1, BLOCK_DISTANCES // (rows - start)), rows)
+        reach = rows
+        if ranked.device.type == "cpu":  # elsewhere the end would have to wait for the device
+            reach = int(torch.searchsorted(ranked, ranked[stop - 1], right=True))
+        yield slice(start, stop), reach
+        start = stop
 
 
 class CenterLoss(nn.Module):

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from ..retrieval.search import nearest_neighbours
 from ..seeding import torch_generator
 from .attention import Affinity, NeighbourAttention, Projected
 from .edges import Edges
 from .feed_forward import Dropout, FeedForward
-from .graph import nearest, nearest_of, reciprocal
+from .graph import nearest_of, reciprocal
 from .landmarks import draw_landmarks
+from .products import Linear
 
 Graph = Literal["cosine", "affinity"]
 Mask = Literal["reciprocal", "topk", "none"]
@@ -101,6 +103,12 @@ class NFormer(nn.Module):
     def layers(self) -> list[Block]:
         """Return the blocks in order."""
         return [block for block in self.blocks if isinstance(block, Block)]
+
+    def multiply_in_bfloat16(self, half: bool = True) -> None:
+        """Let the blocks' linear layers multiply in bfloat16, forward and backward, or not."""
+        for part in self.blocks.modules():
+            if isinstance(part, Linear):
+                part.rounded = half
 
     @property
     def device(self) -> torch.device:
@@ -198,7 +206,10 @@ class NFormer(nn.Module):
         if self.mask == "none" or self.graph == "affinity":
             return None
         if neighbours is None:
-            found = [nearest(each, each, self.neighbours - 1)[1] for each in sets.detach()]
+            found = [
+                nearest_neighbours(each, self.neighbours, method="exact")[1]
+                for each in sets.detach()
+            ]
             neighbours = torch.stack(found)
         lists = neighbours.reshape(*sets.shape[:2], 1, -1).to(sets.device, torch.int64)
         return self.masked_edges(join_sets(lists))

@@ -17,7 +17,7 @@ from ..seeding import numpy_generator
 from .exact import decide, in_threads, top_k
 from .own_set import Lists, bound_of_rows, native_bfloat16
 
-SHARE = 0.96  # of the sample's true neighbours that the lists looked through must hold
+SHARE = 0.93  # of the sample's true neighbours that the lists looked through must hold
 SAMPLE_ROWS = 500
 PROBED_ROWS = 1 << 16  # rows whose nearest centres are found at once
 TILE = 1 << 22  # products held at once

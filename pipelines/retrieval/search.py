@@ -25,7 +25,7 @@ METHODS = ("auto", "exact", *EXACT, *APPROXIMATE)
 GPU_LONGEST = 2048  # the longest list that FAISS returns on a GPU
 EXACT_PAIRS = {"cpu": 4e10, "cuda": 4e12, "mps": 4e11}  # beyond them `auto` approximates
 RECALL_SAMPLE = 500  # rows searched exactly to measure an approximate list
-LIBRARY = {"ivf": "FAISS", "hnsw": "FAISS", "ivfpq": "FAISS", "cagra": "FAISS", "faiss": "FAISS"}
+LIBRARY = {"hnsw": "FAISS", "ivfpq": "FAISS", "cagra": "FAISS", "faiss": "FAISS"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Searched:
         name = LIBRARY.get(self.method, {"numpy": "NumPy"}.get(self.method, self.method))
         if self.method in EXACT:
             return f"exact search, {name} on {self.device}{self.detail}"
+        library = "" if name == self.method else f"{name} "
         return (
-            f"approximate search, {name} {self.method}{self.detail} on {self.device}: "
+            f"approximate search, {library}{self.method}{self.detail} on {self.device}: "
             f"{self.recall:.3f} of the true neighbours found in a sample"
         )
 

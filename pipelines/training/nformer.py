@@ -18,6 +18,7 @@ from ..seeding import derived_seed, torch_generator
 from .embedding_batches import Batches
 from .held_out import HeldOut
 from .log import TrainLog, require_finite
+from .precision import choose_precision
 from .schedule import learning_rate_factor, make_optimizer, set_learning_rate
 from .state import load_state, save_state
 
@@ -61,6 +62,7 @@ class Trainer:
             seed=config.seed,
         )
         self.model = make_model(config, dim=train.dim, classes=classes).to(device)
+        self.half = choose_precision(config.amp, device) == "bf16"
         self.center = CenterLoss(
             classes, train.dim, generator=torch_generator(config.seed, "centers")
         ).to(device)
@@ -116,6 +118,7 @@ class Trainer:
         features, labels = self.batches.at(number)
         torch.manual_seed(derived_seed(self.config.seed, "dropout", number))
         self.model.train()
+        self.model.multiply_in_bfloat16(self.half)
         logits, refined = self.model(
             features, generator=torch_generator(self.config.seed, "landmarks", number)
         )
@@ -164,6 +167,7 @@ class Trainer:
     def _check(self) -> float:
         """Measure the held-out mAP, and keep the weights where it is the best so far."""
         assert self.held_out is not None
+        self.model.multiply_in_bfloat16(False)
         found = self.held_out.refined(
             self.model, landmarks=self.config.landmark_choice, seed=self.config.seed
         )
@@ -177,6 +181,7 @@ class Trainer:
         return {"held_out_mAP": self.checks[-1]["mAP"]} if self.checks else {}
 
     def _finished(self) -> Trained:
+        self.model.multiply_in_bfloat16(False)
         if self.held_out is None:
             return Trained(self.model.eval(), self.step_done, None)
         return Trained(self.best.eval(), self.best_step, self.best_map, self.checks)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,10 @@ def test_identities_of_one_camera_cannot_be_checked():
     assert HeldOut.of(one_camera, seed=0) is None
     unknown = Embeddings(alone.features, alone.pids, np.full(len(alone), -1))
     assert HeldOut.of(unknown, seed=0) is not None
+
+
+def test_steps_in_bfloat16_are_near_those_in_float32_and_are_not_them():
+    exact = trainer_of().step()
+    rounded = trainer_of(dataclasses.replace(SMALL, amp="bf16")).step()
+    assert float(rounded["loss"]) == pytest.approx(float(exact["loss"]), rel=1e-2)
+    assert float(rounded["loss"]) != float(exact["loss"])
