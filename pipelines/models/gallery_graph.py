@@ -1,7 +1,9 @@
 """A gallery's cosine graph, and where a query or a new item joins it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +18,7 @@ from .nformer import NFormer
 BLOCK_PAIRS = 4096  # pairs of rows compared in float64 at once
 SPARE = 4  # candidates beyond k, whose order rounding may have changed
 FEW = 64  # queries
+Known = Callable[[int], np.ndarray]  # from k to lists [N, k or more] that were searched before
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,24 @@ class GalleryGraph:
 
 
 def gallery_graph(
-    model: NFormer, rows: Tensor, *, method: str = "auto", progress: Progress = Silent()
+    model: NFormer,
+    rows: Tensor,
+    *,
+    known: Known | None = None,
+    method: str = "auto",
+    progress: Progress = Silent(),
 ) -> GalleryGraph:
-    """Return the cosine graph of a prepared set, [N, d]; `method` is that of `search`."""
+    """Return the cosine graph of a prepared set, [N, d].
+
+    known:  gives the lists [N, k] of the nearest, each row first in its own, where these have been
+            searched before.   method: how else they are, as for `search`.
+    """
     if model.mask == "none" or model.graph == "affinity" or not len(model.blocks):
         return GalleryGraph(None, None, None, model.heads)
-    lists = nearest_neighbours(rows, model.neighbours, method=method, progress=progress)[1]
+    if known is not None:
+        lists = torch.from_numpy(known(model.neighbours)[:, : model.neighbours]).to(rows.device)
+    else:
+        lists = nearest_neighbours(rows, model.neighbours, method=method, progress=progress)[1]
     reach = rows.new_full((len(rows),), -torch.inf)
     if lists.shape[1] == model.neighbours:
         reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
@@ -61,16 +76,22 @@ def query_lists(
     gallery: Tensor,
     graph: GalleryGraph,
     *,
+    known: Known | None = None,
     method: str = "auto",
 ) -> tuple[Tensor, Tensor] | None:
     """Return the gallery items near each query and which it reads: none depends on another query.
 
     query: [Q', d], the first `count` rows being queries and the rest filling, which reads nothing.
+    known, method: as for `gallery_graph`, from each query to the gallery.
     returns: [Q', min(k - 1, G)] int64 and bool; None where each layer makes its own graph.
     """
     if graph.reach is None:
         return None
-    lists = _near(query[:count], gallery, model.neighbours - 1 + SPARE, method)
+    k = model.neighbours - 1 + SPARE
+    if known is not None:
+        lists = torch.from_numpy(known(k)[:, :k]).to(query.device)
+    else:
+        lists = _near(query[:count], gallery, k, method)
     lists = functional.pad(lists.sort(dim=1).values, (0, 0, 0, len(query) - count))
     similarity, order = similarity_of(query, gallery, lists).sort(
         dim=1, descending=True, stable=True

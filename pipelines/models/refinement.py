@@ -1,6 +1,7 @@
 """Embeddings -> refined embeddings: one set together, or queries that do not see each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, Literal, get_args
 
@@ -12,8 +13,9 @@ from torch.nn import functional
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
+from ..retrieval.neighbours import Neighbourhoods
 from .edges import Edges
-from .gallery_graph import GalleryGraph, gallery_graph, query_lists
+from .gallery_graph import GalleryGraph, Known, gallery_graph, query_lists
 from .landmarks import choose_landmarks, given_landmarks
 from .nformer import NFormer
 from .prior import camera_ids
@@ -68,10 +70,17 @@ def refine_draws(
     *,
     protocol: Protocol = "isolated",
     landmarks: Any = "random",
+    near: Neighbourhoods | None = None,
     method: str = "auto",
+    record: Callable[[Tensor], None] = lambda chosen: None,
     progress: Progress = Silent(),
 ) -> Iterator[tuple[Embeddings, Embeddings]]:
-    """Yield what `refine` returns for each seed of the landmarks; the graph is built once."""
+    """Yield what `refine` returns for each seed of the landmarks; the graph is built once.
+
+    near:   the graphs of these embeddings, read by a model that looks at embeddings as they are
+            (one with a prior looks at its own rows, and searches them).
+    record: is told the rows [layers, l] that are landmarks in each draw.
+    """
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
     query_rows = prepare(model, query.features, "query embeddings")
@@ -84,18 +93,41 @@ def refine_draws(
             torch.cat([query_camids, camids]),
         )
     require_rows(gallery_rows)
-    asking, gallery_rows = model.before(gallery_rows, camids, query_rows, query_camids)
-    query_rows = query_rows if asking is None else asking
-    graph = gallery_graph(model, gallery_rows, method=method, progress=progress)
+    asking, rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    lists = KnownLists.of(near if rows is gallery_rows else None, protocol)
+    query_rows, gallery_rows = query_rows if asking is None else asking, rows
+    graph = gallery_graph(
+        model, gallery_rows, known=lists.gallery, method=method, progress=progress
+    )
     for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
+        record(chosen)
         if protocol == "joint":
             together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
             refined = together[: len(query)], together[len(query) :]
         else:
-            both = refine_isolated(model, query_rows, gallery_rows, chosen, graph, method=method)
+            both = refine_isolated(
+                model, query_rows, gallery_rows, chosen, graph, known=lists.query, method=method
+            )
             refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
         yield query.with_features(refined[0]), gallery.with_features(refined[1])
+
+
+@dataclass(frozen=True)
+class KnownLists:
+    """Neighbour lists searched before: from k to those of a set [N, k], and of queries [Q, k]."""
+
+    gallery: Known | None = None
+    query: Known | None = None
+
+    @staticmethod
+    def of(near: Neighbourhoods | None, protocol: str) -> "KnownLists":
+        """Return the lists that a protocol reads; none without neighbourhoods."""
+        if near is None:
+            return KnownLists()
+        if protocol == "joint":
+            return KnownLists(lambda k: near.joint(k).index)
+        return KnownLists(lambda k: near.gallery(k).index, lambda k: near.query(k).index)
 
 
 def average_draws(
@@ -211,11 +243,12 @@ def refine_isolated(
     landmarks: Tensor,
     graph: GalleryGraph,
     *,
+    known: Known | None = None,
     method: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
     states, query_states = gallery.clone(), fill_up(query)
-    lists = query_lists(model, query_states, len(query), gallery, graph, method=method)
+    lists = query_lists(model, query_states, len(query), gallery, graph, known=known, method=method)
     edges = None
     if lists is not None:
         near, kept = (part[:, None] for part in lists)

@@ -172,21 +172,28 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
         yield refine_chain(names, bench.near, protocol=config.protocol, train=bench.train)
         return
     from ..models.landmarks import landmark_draws
-    from ..models.refinement import average_draws, refine
+    from ..models.refinement import average_draws, refine_draws
     from .camera_use import relabelled, shown_to, uses_cameras
 
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
     model.neighbours = config.neighbours or model.neighbours
     both = (bench.near.query_items, bench.near.gallery_items)
     bench.camera_aware = uses_cameras(model, both, config.camera_aware)
-    settings = {"protocol": config.protocol, "landmarks": config.landmarks}
-    draws = []
+    draws, rows = [], []
     for seed in landmark_draws(config.seed, config.landmark_draws):
 
         def nformer(pair: Pair, seed: int = seed) -> Pair:
             shown = shown_to(pair, aware=bench.camera_aware)
-            refined = refine(model, *shown, seed=seed, **settings)  # type: ignore[arg-type]
-            return relabelled(pair, refined)
+            found = refine_draws(
+                model,
+                *shown,
+                [seed],
+                protocol=config.protocol,
+                landmarks=config.landmarks,
+                near=bench.near if pair[1] is bench.near.gallery_items else None,
+                record=lambda chosen: rows.append(chosen.tolist()),
+            )
+            return relabelled(pair, next(found))
 
         draws.append(
             refine_chain(
@@ -200,7 +207,7 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
     if config.average_draws:
         draws = [average_draws(draws)]
     if names == (NFORMER,):
-        _keep_refined(run, draws[0], config)
+        _keep_refined(run, draws[0], config, landmark_rows=rows)
     yield from draws
 
 
@@ -256,15 +263,17 @@ def _row(
     return ResultRow(
         name=method.name,
         seconds=seconds,
-        protocol="joint" if method.joint else bench.config.protocol,
+        protocol=method.protocol(bench.config.protocol),
         std=std,
         extra=extra,
         **means,
     )
 
 
-def _keep_refined(run: Run, refined: Pair, config: EvaluateConfig) -> None:
-    """Write refined.h5, the same schema as embeddings.h5."""
+def _keep_refined(
+    run: Run, refined: Pair, config: EvaluateConfig, *, landmark_rows: list[list[list[int]]]
+) -> None:
+    """Write refined.h5, the same schema as embeddings.h5; its facts name each draw's landmarks."""
     inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
     keys = (
         "protocol",
@@ -279,4 +288,5 @@ def _keep_refined(run: Run, refined: Pair, config: EvaluateConfig) -> None:
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(Manifest("refined.h5", "evaluate", settings, inputs)) as (path, facts):
         facts.update(dataset=dataset, query=len(refined[0]), gallery=len(refined[1]))
+        facts["landmark_rows"] = landmark_rows
         save_embeddings(path, query=refined[0], gallery=refined[1], dataset=dataset)

@@ -24,10 +24,12 @@ class Method:
         """`baseline`, `nformer`, `nformer,nfc`, `baseline+kr`…"""
         return (",".join(self.refine) or "baseline") + (f"+{self.rerank}" if self.rerank else "")
 
-    @property
-    def joint(self) -> bool:
-        """Whether queries mix by definition, whatever the protocol."""
-        return bool(self.rerank) and RERANKERS[self.rerank].protocol == "joint"
+    def protocol(self, asked: str) -> str:
+        """Return the protocol of the row: a re-ranking that mixes queries makes it joint."""
+        if not self.rerank:
+            return asked
+        own = RERANKERS[self.rerank].protocol
+        return asked if own == "isolated" and self.refine else own
 
 
 def chain(config: EvaluateConfig) -> tuple[str, ...]:

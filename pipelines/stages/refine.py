@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artifacts.embeddings import load_embeddings, save_embeddings
+from ..artifacts.embeddings import save_embeddings
 from ..artifacts.gallery_states import RefinedGallery, save_gallery
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
@@ -17,6 +17,7 @@ from ..models.incremental import refine_gallery
 from ..models.landmarks import landmark_draws
 from ..models.refinement import average_draws, refine_draws
 from ..progress import Progress, Silent
+from .bench import Bench, keep_graphs
 from .camera_use import relabelled, shown_to, uses_cameras
 
 if TYPE_CHECKING:
@@ -63,36 +64,36 @@ def refine_run(
         return run.path(ARTIFACT)
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
-    query = load_embeddings(run.artifact("embeddings.h5"), "query").without_junk()
-    gallery = load_embeddings(run.artifact("embeddings.h5"), "gallery").without_junk()
+    bench = Bench.of(run, config, device, progress)
+    query, gallery = bench.near.query_items, bench.near.gallery_items
     progress.message(f"refining {len(query)} queries and {len(gallery)} gallery items")
     if ARTIFACT in missing:
-        _write_refined(run, wanted[ARTIFACT], _refined(model, query, gallery, config))
+        _write_refined(run, wanted[ARTIFACT], model, bench)
     if STATES in missing:
         _write_states(run, wanted[STATES], model, gallery, config)
+    keep_graphs(run, bench)
     return run.path(ARTIFACT)
 
 
-def _refined(
-    model: "NFormer", query: Embeddings, gallery: Embeddings, config: EvaluateConfig
-) -> tuple[Embeddings, Embeddings]:
+def _write_refined(run: Run, wanted: Manifest, model: "NFormer", bench: Bench) -> None:
     """Refine with the first draw of the landmarks, or with the mean over all of them."""
+    config, rows = bench.config, []
     draws = config.landmark_draws if config.average_draws else 1
-    pair = (query, gallery)
+    pair = (bench.near.query_items, bench.near.gallery_items)
     found = refine_draws(
         model,
         *shown_to(pair, aware=uses_cameras(model, pair, config.camera_aware)),
         landmark_draws(config.seed, draws),
         protocol=config.protocol,
         landmarks=config.landmarks,
+        near=bench.near,
+        record=lambda chosen: rows.append(chosen.tolist()),
     )
-    return relabelled(pair, average_draws(list(found)) if draws > 1 else next(found))
-
-
-def _write_refined(run: Run, wanted: Manifest, refined: tuple[Embeddings, Embeddings]) -> None:
+    refined = relabelled(pair, average_draws(list(found)) if draws > 1 else next(found))
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(wanted) as (path, facts):
         facts.update(dataset=dataset, query=len(refined[0]), gallery=len(refined[1]))
+        facts["landmark_rows"] = rows
         save_embeddings(path, query=refined[0], gallery=refined[1], dataset=dataset)
 
 

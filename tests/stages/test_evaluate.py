@@ -7,13 +7,26 @@ import sys
 import numpy as np
 import pytest
 
-from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, save_embeddings, score
+from pipelines import (
+    BadInput,
+    Embeddings,
+    MissingArtifact,
+    Run,
+    evaluate,
+    load_embeddings,
+    load_nformer,
+    refine,
+    save_embeddings,
+    score,
+)
 from pipelines.artifacts.graph import load_graphs
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.artifacts.ranking import load_ranking, ranked_results
 from pipelines.config import EvaluateConfig
+from pipelines.models import gallery_graph
 from pipelines.models.nformer import NFormer
+from pipelines.retrieval import neighbours
 from pipelines.stages.methods import Method, asked_for
 
 
@@ -185,7 +198,57 @@ def test_names_of_methods():
     chained = EvaluateConfig(refine=("nformer", "nfc"), rerank=("kr",))
     rows = [method.name for method in asked_for(chained, has_nformer=True)]
     assert rows == ["baseline", "baseline+kr", "nformer,nfc", "nformer,nfc+kr"]
-    assert Method((), "kr").joint and not Method(("nfc",)).joint
+
+
+@pytest.mark.parametrize(
+    "method, asked, protocol",
+    [
+        (Method(), "isolated", "isolated"),
+        (Method(("nfc",)), "joint", "joint"),
+        (Method((), "kr"), "isolated", "joint"),
+        (Method((), "kr-isolated"), "joint", "isolated"),
+        (Method(("nfc",), "kr-isolated"), "joint", "joint"),
+    ],
+)
+def test_a_row_says_whether_queries_mixed_in_it(method, asked, protocol):
+    assert method.protocol(asked) == protocol
+
+
+@pytest.mark.parametrize("protocol", ["isolated", "joint"])
+def test_nformer_reads_the_graph_that_an_evaluation_kept(tmp_path, monkeypatch, protocol):
+    run, config = made(tmp_path, nformer=True), EvaluateConfig(protocol=protocol)
+    first = evaluate(run, config=config)
+    assert set(load_graphs(run.path("graph.h5"))) == (
+        {"joint"} if protocol == "joint" else {"gallery", "query"}
+    )
+    plain = refine(
+        load_nformer(run.path("nformer.pt")),
+        items(0, 30).without_junk(),
+        items(1, 200).without_junk(),
+        protocol=protocol,
+    )
+    for split, expected in zip(("query", "gallery"), plain, strict=True):
+        kept = load_embeddings(run.path("refined.h5"), split).features
+        assert kept == pytest.approx(expected.features, abs=1e-6)
+
+    def nothing_is_searched(*_, **__):
+        raise AssertionError("the graph is there")
+
+    monkeypatch.setattr(gallery_graph, "nearest_neighbours", nothing_is_searched)
+    monkeypatch.setattr(gallery_graph, "search", nothing_is_searched)
+    monkeypatch.setattr(neighbours, "searched", nothing_is_searched)
+    monkeypatch.setattr(neighbours, "own_top_k", nothing_is_searched)
+    again = evaluate(run, config=config, overwrite=True)
+    assert again.row("nformer").mAP == first.row("nformer").mAP
+
+
+def test_the_landmarks_of_every_draw_are_recorded(tmp_path):
+    run = made(tmp_path, nformer=True)
+    evaluate(run, config=EvaluateConfig(landmark_draws=3))
+    rows = np.array(run.facts("refined.h5")["landmark_rows"])
+    assert rows.shape == (3, 1, 5)  # draws, layers, landmarks
+    assert rows.min() >= 0 and rows.max() < 193  # rows of the gallery without junk
+    assert len({tuple(draw.ravel()) for draw in rows}) == 3
 
 
 def test_without_nformer_torch_is_not_loaded(tmp_path):
