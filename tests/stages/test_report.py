@@ -18,6 +18,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.ranking import load_ranking
 from pipelines.artifacts.report import render
 from pipelines.config import EvaluateConfig, NFormerConfig
+from pipelines.stages import report_examples
 from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
 
 COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")
@@ -169,6 +170,35 @@ def test_what_nformer_listened_to_adds_up_to_one(run):
             shares = example.own[layer] + sum(item.shares[layer] for item in example.heard)
             assert 0 < shares <= 1 + 1e-5
         assert len({item.name for item in example.heard}) == len(example.heard)
+
+
+def test_a_large_gallery_is_not_refined_again_and_the_page_says_so(run, monkeypatch):
+    monkeypatch.setattr(report_examples, "LARGE", 50)
+    found = build_report(run, examples=1)
+    assert not any(example.own for example in found.examples)
+    assert any("left out: the gallery has 108 items, and above 50" in note for note in found.notes)
+    assert "What NFormer listened to is left out" in render(found)
+
+
+def test_the_scatter_links_the_largest_gains_and_losses(run):
+    found = build_report(run, examples=2)
+    (chart,) = [chart for chart in found.charts if chart.links]
+    assert chart.title.startswith("Average precision of each query")
+    told = {anchor for _, anchor in chart.links}
+    assert told == {e.anchor for e in found.examples if e.kind in ("gain", "loss")}
+    assert all(f'<a href="#{anchor}">' in render(found) for anchor in told)
+
+
+def test_json_has_all_that_the_page_has_but_pictures(run):
+    found = build_report(run, examples=2)
+    told = json.loads(to_json(found))
+    for example, entry in zip(found.examples, told["examples"], strict=True):
+        items = entry["items"]["nformer"]
+        assert [item["name"] for item in items] == [i.name for i in example.lists["nformer"]]
+        assert [item["rank"] for item in items] == [i.rank for i in example.lists["nformer"]]
+        assert len(entry["attention_itself"]) == 4 and "picture" not in items[0]
+    assert [link["name"] for link in told["manifests"]] == list(told["artifacts"])
+    assert told["notes"] == [*found.evaluation.notes, *found.notes]
 
 
 def test_gains_and_losses_are_what_they_say(run):
