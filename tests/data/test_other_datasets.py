@@ -32,11 +32,12 @@ def test_duke_is_read_with_a_notice(tmp_path):
     "home, folders",
     [
         ("MSMT17_V1", {"train": "train", "test": "test"}),
-        ("MSMT17_V2", {"train": "mask_train_v2", "test": "mask_test_v2"}),
+        ("msmt17/MSMT17_V2", {"train": "mask_train_v2", "test": "mask_test_v2"}),
     ],
 )
 def test_both_versions_of_msmt17_are_read_from_their_lists(tmp_path, home, folders):
-    data = open_dataset("msmt17", write_msmt17(tmp_path / home, **folders).parent)
+    write_msmt17(tmp_path / home, **folders)
+    data = open_dataset("msmt17", tmp_path)
     assert labels(data, "train") == [(0, 1), (1, 14)]
     assert labels(data, "query") == [(0, 2)]
     assert labels(data, "gallery") == [(0, 3), (2, 3)]

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.data.catalog import open_dataset
 from pipelines.data.folders import image_names
+from pipelines.data.market1501 import EXAMPLE, PATTERN, parse_names
 from pipelines.errors import BadInput
 
 from .layouts import write_image, write_images
@@ -118,10 +119,10 @@ def test_an_unreadable_folder_is_named_by_any_user(folder, monkeypatch):
         open_dataset("folder", folder)
 
 
-def test_many_files_are_listed_sorted(tmp_path, monkeypatch):
+def test_a_million_files_are_listed_sorted(tmp_path, monkeypatch):
     class Entry:
         def __init__(self, number):
-            self.name = f"{number:07d}.jpg"
+            self.name = f"{number:07d}_c1s1_000001_00.jpg"
 
         def is_dir(self):
             return False
@@ -133,10 +134,13 @@ def test_many_files_are_listed_sorted(tmp_path, monkeypatch):
         def __exit__(self, *error):
             pass
 
-    entries = Listing(Entry(number) for number in reversed(range(100_000)))
+    million = 1_000_000
+    entries = Listing(Entry(number) for number in reversed(range(million)))
     monkeypatch.setattr(os, "scandir", lambda place: entries)
     names = image_names(tmp_path)
-    assert len(names) == 100_000 and names[0] == "0000000.jpg" and names == sorted(names)
+    assert len(names) == million and names[0].startswith("0000000") and names == sorted(names)
+    samples = parse_names(names, PATTERN, EXAMPLE, tmp_path)
+    assert samples[-1] == (names[-1], million - 1, 1)
 
 
 TABLE = "path,pid,camid,split\nx/a.jpg,p1,0,train\nx/b.jpg,p2,1,train\nx/q.jpg,p3,0,query\n"
