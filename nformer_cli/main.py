@@ -11,6 +11,7 @@ def main() -> None:
     # Threads that wait by spinning make a shared machine five to thirty times slower (measured:
     # ShuffleNet training on two busy cores, 5 to 35 images/s against 160). Set before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
     _require_our_pipelines()
     from pipelines.errors import PipelineError
 
