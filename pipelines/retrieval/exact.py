@@ -15,7 +15,7 @@ import numpy as np
 
 from ..progress import Progress, Silent
 
-BLOCK_BYTES = 32 << 20  # of one block of similarities
+BLOCK_BYTES = 64 << 20  # of one block of similarities
 BLOCK_COLUMNS = 1 << 17  # a longer gallery is searched in pieces, and their lists merged
 GROUPS = 512  # group maxima kept of a row, where k allows
 DECIDED_ROWS = 16  # whose candidates are multiplied while they are in the cache
