@@ -67,6 +67,9 @@ def command(
         return
     for exhibit in exhibits:
         show(exhibit)
+    notes = dict.fromkeys(note for exhibit in exhibits for note in exhibit.notes)
+    for note in notes:  # several have the same: each is said once
+        out.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
 def show(exhibit: "Exhibit") -> None:
@@ -86,8 +89,6 @@ def show(exhibit: "Exhibit") -> None:
             cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
             out.print(f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}", highlight=False)
         out.print(exhibit.text, highlight=False)
-    for note in exhibit.notes:
-        out.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file

@@ -33,6 +33,7 @@ class Plot:
 
     kind:   "lines"; "bars", one for each of the first curve's labels in x; "points", by group.
     levels: horizontal lines by name.   log: the axes that are logarithmic, "", "x", "y" or "xy".
+    within: the least range of y that is shown; (): what the curves need.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Plot:
     kind: Literal["lines", "bars", "points"] = "lines"
     levels: Mapping[str, float] = field(default_factory=dict)
     log: str = ""
+    within: Sequence[float] = ()
 
     @staticmethod
     def from_table(table: dict[str, Any]) -> "Plot":
@@ -106,8 +108,12 @@ def _lines(axes: "Axes", plot: Plot) -> None:
             axes.set_xticks([], minor=True)
     if "y" in plot.log:
         axes.set_yscale("log")
-    if len(plot.curves) + len(plot.levels) > 1:
-        axes.legend(fontsize=8, handlelength=3)
+    if plot.within:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, plot.within[0]), max(high, plot.within[1]))
+    if len(plot.curves) + len(plot.levels) > 1:  # below: it would hide something anywhere else
+        below = (0.5, -0.16)
+        axes.legend(fontsize=8, handlelength=3, loc="upper center", bbox_to_anchor=below, ncols=2)
 
 
 def _bars(axes: "Axes", plot: Plot) -> None:

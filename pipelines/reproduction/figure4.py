@@ -52,6 +52,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     plot = Plot(
         title="Attention on other identities",
         x="embeddings in the set, N", y="share of attention in %", curves=curves,
+        within=(0, 100),
     )  # fmt: skip
     last = rows[-1]
     return Exhibit(

@@ -112,7 +112,7 @@ def _likeness_plot(like: dict[int, tuple[float, float]]) -> Plot:
         Curve("centred", counts, [like[count][1] for count in counts]),
     )
     return Plot(title="Likeness of A and Ã", x="landmarks l", y="cos(vec A, vec Ã)",
-                curves=curves, log="x")  # fmt: skip
+                curves=curves, log="x", within=(0, 1))  # fmt: skip
 
 
 def _map_plot(shop: Workshop, rows: Sequence[dict[str, Any]]) -> Plot:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..artifacts.exhibits import Column, Exhibit
-from .paper import backbone_of, paper_note
+from .paper import backbone_of
 from .rows import FIGURES, bars, control_note, control_rows, of_figures, of_summary, own_note
 from .variants import NFORMER
 from .workshop import Workshop
@@ -34,10 +34,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         notes=(
             "KR is k-reciprocal re-ranking (k1 = 20, k2 = 6, weight 0.3), which mixes the queries.",
             *([] if several else [note]),
-            "The paper's own figures with KR could not be checked and are left out; its NFormer "
-            "alone stands in Table 4. " + paper_note(shops[0].run, shops[0].dataset, -1)
-            if not shops[0].dataset
-            else "The paper's own figures with KR could not be checked and are left out.",
+            "The paper's own figures with KR could not be checked and are left out.",
             control_note(shops[0]),
             *own_note(shops[0]),
         ),

@@ -88,12 +88,13 @@ def _plot(rows: Sequence[dict[str, Any]], labels: Sequence[str]) -> Plot:
         "alone_mAP": "k = 1",
         "free_mAP": "training-free",
     }
-    names, values = [], []
+    names, values, errors = [], [], []
     for row, label in zip(rows, labels, strict=True):
         for key, kind in kinds.items():
             names.append(f"{label}: {kind}" if len(rows) > 1 else kind)
             values.append(100 * row[key])
+            errors.append(100 * (row["mAP_over_seeds"] or 0) if key == "mAP" else 0.0)
     return Plot(
         title="mAP" if len(rows) > 1 else f"mAP, {labels[0]}",
-        x="mAP in %", y="", curves=(Curve("mAP", names, values),), kind="bars",
+        x="mAP in %", y="", curves=(Curve("mAP", names, values, errors),), kind="bars",
     )  # fmt: skip
