@@ -113,6 +113,7 @@ def gain_chart(name: str, matches: np.ndarray, gain: np.ndarray) -> str:
         error = [part.std() / np.sqrt(len(part)) for part in parts]
         chart.axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
         chart.axes.errorbar(counts, means, yerr=error, fmt="o", color=COLOURS[0], capsize=3)
+        chart.axes.set_xlim(counts.min() - 1, counts.max() + 1)
         _whole_numbers(chart.axes)
         _labelled(
             chart.axes, "true matches in the gallery", "mean gain in AP (± standard error)",

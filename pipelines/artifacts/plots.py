@@ -51,12 +51,12 @@ class Plot:
         return Plot(**{**table, "curves": tuple(Curve(**curve) for curve in table["curves"])})
 
 
-def svg_of(name: str, plots: Sequence[Plot]) -> str:
+def svg_of(name: str, plots: Sequence[Plot], *, titled: bool = True) -> str:
     """Return panels side by side as SVG text; `name` goes before every id."""
     import matplotlib
 
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        return inline(_figure(plots), name)
+        return inline(_figure(plots, titled=titled), name)
 
 
 def save_pictures(folder: Path, name: str, plots: Sequence[Plot]) -> None:
@@ -71,7 +71,7 @@ def save_pictures(folder: Path, name: str, plots: Sequence[Plot]) -> None:
         _figure(plots).savefig(path, format="png", dpi=DPI, facecolor="white")
 
 
-def _figure(plots: Sequence[Plot]) -> "Figure":
+def _figure(plots: Sequence[Plot], *, titled: bool = True) -> "Figure":
     from matplotlib.figure import Figure
 
     tall = max(
@@ -81,7 +81,7 @@ def _figure(plots: Sequence[Plot]) -> "Figure":
     for number, plot in enumerate(plots):
         axes = figure.add_subplot(1, len(plots), number + 1)
         {"lines": _lines, "bars": _bars, "points": _points}[plot.kind](axes, plot)
-        axes.set_title(plot.title, fontsize=10)
+        axes.set_title(plot.title if titled else "", fontsize=10)
         axes.set_xlabel(plot.x)
         axes.set_ylabel(plot.y)
     return figure

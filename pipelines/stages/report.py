@@ -75,7 +75,11 @@ def evidence_of(run: Run) -> list[Evidence]:
         Evidence(
             exhibit,
             [
-                Chart(plot.title, svg_of(f"{exhibit.name}-{number}", [plot]), exhibit.text)
+                Chart(
+                    plot.title,
+                    svg_of(f"{exhibit.name}-{number}", [plot], titled=False),
+                    exhibit.text,
+                )
                 for number, plot in enumerate(exhibit.plots)
             ],
         )

@@ -90,7 +90,7 @@ def _gains(evidence: Evidence, examples: Sequence[Example]) -> Iterator[Chart]:
     svg = figures.scatter_chart("scatter", before, after, (BASELINE, name))
     text = f"{better} queries gain, {worse} lose, {int(valid.sum()) - better - worse} stay."
     links = [
-        (f"{example.kind}: {example.name}", example.anchor)
+        (f"{example.kind}: {example.name.rpartition('/')[2]}", example.anchor)
         for example in examples
         if example.kind != "sample"
     ]
