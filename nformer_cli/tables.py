@@ -100,8 +100,10 @@ def data_table(report: "DataReport") -> Table:
             differs = published and published[key] != counts[key]
             cells.append(f"{counts[key]:,}" + (f" [dim]({published[key]:,})[/]" if differs else ""))
         table.add_row(split, *cells)
-    left_out = f"{report.junk:,} junk images left out; " if report.junk else ""
-    table.caption = left_out + "in brackets: the published count, where it differs"
+    notes = [f"{report.junk:,} junk images left out"] if report.junk else []
+    if any(counts["published"] for counts in report.splits.values()):
+        notes.append("in brackets: the published count, where it differs")
+    table.caption = "; ".join(notes)
     table.caption_justify = "left"
     return table
 
