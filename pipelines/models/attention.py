@@ -88,7 +88,8 @@ class NeighbourAttention(nn.Module):
         self_logits = torch.linalg.vecdot(own.asking, own.keys)  # [R]
         logits = edge_dot(own.asking, source.keys, edges)  # [E]
         self_weights, weights = edge_softmax(self_logits, logits, edges)
-        mixed = self_weights[:, None] * own.values + edge_sum(weights, source.values, edges)
+        mixed = edge_sum(weights, source.values, edges)
+        mixed = torch.addcmul(mixed, self_weights[:, None], own.values)
         return self._joined(mixed)
 
     def read_all(self, own: Projected, *, sets: int = 1) -> Tensor:

@@ -32,9 +32,9 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, rows: Tensor, read: Tensor) -> Tensor:
-        """rows: [N, d] states.   read: [N, d], what attention read for them.   returns: [N, d]."""
-        rows = self.attention_norm(rows + self.dropout(read))
-        result: Tensor = self.feed_norm(rows + self.dropout(self.feed(rows)))
+        """rows: [N, d] states.   read: [N, d], what attention read, overwritten.   returns: [N, d]."""
+        rows = self.attention_norm(self.dropout(read).add_(rows))
+        result: Tensor = self.feed_norm(self.dropout(self.feed(rows)).add_(rows))
         return result
 
 
