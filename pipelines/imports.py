@@ -1,17 +1,21 @@
 """Import heavy libraries quickly."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Look for no garbage while libraries load, nor among what they made ever after.
+def importing(library: str) -> Iterator[None]:
+    """Look for no garbage while a library loads for the first time, nor among what is there then.
 
-    They stay to the end: looking through them again and again takes a fifth of what `import torch`
-    does, and as long once more when the process ends.
+    It stays to the end: looking through it takes a fifth of what `import torch` does, as long
+    again in what follows, and once more when the process ends.
     """
+    if library in sys.modules:
+        yield
+        return
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -129,7 +129,7 @@ class PictureEmbedder:
                 f"now; remake it with: nformer extract --run {run.folder} --overwrite, and then "
                 f"the index with: nformer index --run {run.folder} --overwrite"
             )
-        with importing():
+        with importing("torchvision"):
             import_torchvision()
         backbone, facts = load_backbone(run.artifact("backbone.pt"))
         config = manifest.config if manifest is not None else {}

@@ -103,7 +103,7 @@ def search_images(
     if top < 1:
         raise BadInput(f"--top {top}: at least one item must be asked for")
     clock = Clock()
-    with importing():
+    with importing("torch"):
         from ..models import attention_weights, gallery_index
         from .index import calibration_of, opened
 
