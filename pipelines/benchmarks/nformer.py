@@ -176,11 +176,8 @@ def _steps(
     gradients: dict[str, Tensor] = {}
     for _ in range(repeats):
         with Timer() as timer:
-            logits, refined = forward()
-            loss = identity_loss(logits, labels, 0.1) + triplet_loss(refined, labels, 0.3)
-            loss = loss + 5e-4 * center(refined, labels)
             optimizer.zero_grad()
-            loss.backward()
+            _loss(*forward(), labels, center).backward()
             optimizer.step()
         times.append(timer.seconds)
         gradients = gradients or {
@@ -189,6 +186,11 @@ def _steps(
             if part.grad is not None
         }
     return min(times), gradients
+
+
+def _loss(logits: Tensor, refined: Tensor, labels: Tensor, center: CenterLoss) -> Tensor:
+    loss = identity_loss(logits, labels, 0.1) + triplet_loss(refined, labels, 0.3)
+    return loss + 5e-4 * center(refined, labels)
 
 
 def fits(rows: int, *, squares: int) -> bool:

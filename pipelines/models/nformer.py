@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, rows: Tensor, read: Tensor) -> Tensor:
-        """rows: [N, d] states.   read: [N, d], what attention read, overwritten.   returns: [N, d]."""
+        """rows: [N, d] states.   read: [N, d], what they read, overwritten.   returns: [N, d]."""
         rows = self.attention_norm(self.dropout(read).add_(rows))
         result: Tensor = self.feed_norm(self.dropout(self.feed(rows)).add_(rows))
         return result
