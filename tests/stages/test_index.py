@@ -16,7 +16,11 @@ from nformer_cli.app import app
 from pipelines import train_nformer
 from pipelines.artifacts.index import open_index
 from pipelines.config import NFormerConfig
+from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.models.gallery_index import build_index, extended, reduced
+from pipelines.models.prior import Prior
+from pipelines.models.prior_nformer import PriorNFormer
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import search_images
 
@@ -60,6 +64,25 @@ def test_incremental_equals_anew(tmp_path):
     require_same_index(run, anew(tmp_path, np.arange(18, 120)))
     meta = open_index(run.path("index.h5")).meta
     assert (meta["added"], meta["removed"]) == (60, 18)
+
+
+def test_what_train_nformer_makes_by_default_is_incremental_too():
+    """A prior subtracts the means of the gallery, which every item moves."""
+    prior = Prior(dim=16, centre="camera", shrinkage=0.6, neighbours=4, per_camera=True, layers=2)
+    model = PriorNFormer.joined(prior, None, share=0)
+    items = embeddings_of(GALLERY, "gallery")
+    first, rest = (items.select(np.isin(np.arange(120) // 60, half)) for half in (0, 1))
+    whole = build_index(items, model)
+    added = extended(build_index(first, model), rest)
+    np.testing.assert_allclose(added.rows, whole.rows, atol=2e-6)
+    assert not np.allclose(added.rows[:60], build_index(first, model).rows, atol=1e-3)
+    reduced_again = reduced(added, np.arange(120) < 60)
+    np.testing.assert_allclose(reduced_again.rows, build_index(rest, model).rows, atol=2e-6)
+
+
+def embeddings_of(arrays, split):
+    fields = ("features", "pids", "camids", "names")
+    return Embeddings(*(arrays[f"{split}_{field}"] for field in fields))
 
 
 def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
