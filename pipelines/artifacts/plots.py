@@ -63,12 +63,12 @@ def save_pictures(folder: Path, name: str, plots: Sequence[Plot]) -> None:
     """Write NAME.svg and NAME.png, each whole or not at all."""
     import matplotlib
 
-    write_text(folder / f"{name}.svg", svg_of(name, plots).replace("currentColor", "#1a1d21"))
-    with (
-        matplotlib.rc_context(STYLE),
-        replacing(folder / f"{name}.png") as path,
-    ):
-        _figure(plots).savefig(path, format="png", dpi=DPI, facecolor="white")
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = _figure(plots)
+        svg = inline(figure, name).replace("currentColor", "#1a1d21")
+        with replacing(folder / f"{name}.png") as path:
+            figure.savefig(path, format="png", dpi=DPI, facecolor="white")
+    write_text(folder / f"{name}.svg", svg)
 
 
 def _figure(plots: Sequence[Plot], *, titled: bool = True) -> "Figure":
