@@ -106,14 +106,14 @@ def _report(run: Run, progress: Progress) -> None:
     from ..stages.report import report
 
     try:
-        run.artifact("metrics.json")
-    except PipelineError:
+        page = report(run, progress=progress)
+    except PipelineError:  # not evaluated yet, or of other embeddings
         progress.message(
             f"{run.path(FOLDER)} has the files; nformer evaluate --run {run.folder} makes the "
             "report, which shows them"
         )
         return
-    progress.message(f"{report(run, progress=progress)}; open it in a browser")
+    progress.message(f"{page}; open it in a browser")
 
 
 def _without_tsne(wanted: list[str], progress: Progress) -> list[str]:

@@ -170,6 +170,31 @@ def test_two_runs_have_rows_of_their_own(whole):
     assert not (other.folder / "reproduce" / "table1.json").exists()
 
 
+def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
+    random = np.random.default_rng(0)
+    pids = np.repeat(np.arange(1, 701), 2)
+    rows = [random.normal(size=(1400, DIM)) for _ in range(2)]
+    run = Run(tmp_path)
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
+        save_embeddings(
+            path,
+            train=people(1, 6, 4, 3, "train"),
+            query=Embeddings(rows[0], pids, np.ones(1400)),
+            gallery=Embeddings(rows[1], pids, np.full(1400, 2)),
+        )
+        facts["dataset"] = "cuhk03-detected"
+    table1, table4 = reproduce(run, ["table1", "table4"], seeds=1, draws=1, steps=1)
+    (row,) = table4.rows
+    assert (row["paper_baseline_mAP"], row["paper_mAP"], row["paper_rank1"]) == (
+        0.712,
+        0.747,
+        0.773,
+    )
+    assert [line.get("paper_mAP") for line in table1.rows][:3] == [0.712, None, 0.747]
+    assert "They are of ResNet-50; this run's backbone is imported." in table1.notes[0]
+    assert "74.7" in [cell for cells in table1.shown() for cell in cells]
+
+
 def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):
     run = made(tmp_path / "run")
     reproduce(run, "table4", seeds=1, draws=1, steps=1)
