@@ -21,6 +21,7 @@ SHARE = 0.93  # of the sample's true neighbours that the lists looked through mu
 SAMPLE_ROWS = 500
 PROBED_ROWS = 1 << 16  # rows whose nearest centres are found at once
 TILE = 1 << 22  # products held at once
+ROW_MULTIPLE, COLUMN_MULTIPLE = 1024, 32  # of a product's shape
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -32,6 +33,21 @@ def top_k_in_lists(
     centres: [C, d].   returns: similarity and index [Q, k], as `top_k`, and how it was done. Rows
     that find fewer than k are searched in full.
     """
+    candidates, probes = candidates_of(rows, others, k, centres=centres, progress=progress)
+    similarity, index = decide(rows, others, candidates, k)
+    short = np.flatnonzero(candidates[:, k - 1] < 0)
+    if len(short):
+        similarity[short], index[short] = top_k(rows[short], others, k)
+    return similarity, index, f" ({len(centres)} lists, {probes} looked through)"
+
+
+def candidates_of(
+    rows: np.ndarray, others: np.ndarray, k: int, *, centres: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, int]:
+    """Return the best of each row by rounded products, half as many again as k, -1 where fewer.
+
+    returns: [Q, S] int64, best first, and how many lists each row looked through.
+    """
     list_of = nearest_centres(others, centres, 1)[:, 0]  # [G]
     probes = lists_needed(rows, others, k, centres, list_of)
     members = in_lists(list_of[:, None], len(centres))
@@ -39,19 +55,14 @@ def top_k_in_lists(
     homes, askers = in_lists(near[:, :1], len(centres)), in_lists(near, len(centres))
     del near
     product = rounded_product(rows, others)
-    spare = min(k + k // 2 + 12, len(others))
-    found = Lists(spare, len(rows), wanted=k)
+    found = Lists(min(k + k // 2 + 12, len(others)), len(rows), wanted=k)
     for at_home, inside in zip(homes, members, strict=True):
         bound(found, at_home, inside, product)
     with progress.task("neighbours", len(centres), "lists") as task:
         for asking, inside in zip(askers, members, strict=True):
             look_through(found, asking, inside, product)
             task.advance()
-    similarity, index = decide(rows, others, found.best()[1], k)
-    short = np.flatnonzero(found.count < k)
-    if len(short):
-        similarity[short], index[short] = top_k(rows[short], others, k)
-    return similarity, index, f" ({len(centres)} lists, {probes} looked through)"
+    return found.best()[1], probes
 
 
 def nearest_centres(rows: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
@@ -94,12 +105,22 @@ def rounded_product(rows: np.ndarray, others: np.ndarray) -> Product:
     right = left if others is rows else torch.from_numpy(others).bfloat16()
 
     def product(asking: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        near = left.index_select(0, torch.from_numpy(asking))
-        far = right.index_select(0, torch.from_numpy(inside))
-        result: np.ndarray = (near @ far.T).float().numpy()
+        near = left.index_select(0, torch.from_numpy(filled(asking, ROW_MULTIPLE)))
+        far = right.index_select(0, torch.from_numpy(filled(inside, COLUMN_MULTIPLE)))
+        found = (near @ far.T)[: len(asking), : len(inside)]
+        result: np.ndarray = found.float().contiguous().numpy()
         return result
 
     return product
+
+
+def filled(index: np.ndarray, multiple: int) -> np.ndarray:
+    """Return row numbers with the last one repeated up to a multiple.
+
+    oneDNN compiles a program for each shape of a product, and keeps a thousand of them: the shapes
+    must be few.
+    """
+    return np.pad(index, (0, -len(index) % multiple), mode="edge") if len(index) else index
 
 
 def bound(found: Lists, at_home: np.ndarray, inside: np.ndarray, product: Product) -> None:
