@@ -21,12 +21,11 @@ from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .metric import TrainingRows, fit_prior
 from .nformer import Trainer
-from .selection import CameraAware, Chosen, choose_prior
+from .selection import TOO_WELL, CameraAware, Chosen, choose_prior
 
 SHARES = (0.25, 0.5, 1.0)  # of the learned part
 ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
 FEWEST_STEPS = 20  # fewer teach nothing
-TOO_WELL = 0.9  # held-out mAP of embeddings as they are: a backbone was trained on the identities
 LEAST_GAIN = 0.005  # held-out mAP below which what was learned is dropped
 
 

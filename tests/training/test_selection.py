@@ -158,3 +158,10 @@ def test_a_histogram_follows_anothers_lower_half():
     moved, stretch = as_spread(histogram(0.1 * cosines), histogram(0.2 * cosines + 0.1))
     assert stretch == pytest.approx(2.0, rel=0.05)
     assert torch.allclose(moved / moved.sum(), histogram(0.2 * cosines + 0.1) / 200_000, atol=5e-3)
+
+
+def test_camera_means_are_kept_where_they_cost_little_unless_forbidden():
+    folds = make_folds(TrainingRows.of(*people(24, 8, shift=0.5)), seed=0)
+    mean = PriorSettings(centre="global")
+    assert Search(folds, camera_aware="auto").aware(mean).centre == "camera"
+    assert Search(folds, camera_aware="off").aware(mean) == mean
