@@ -15,7 +15,8 @@ import numpy as np
 
 from ..progress import Progress, Silent
 
-BLOCK_BYTES = 64 << 20  # of one block of similarities
+BLOCK_BYTES = 32 << 20  # of one block of similarities
+SEARCHED_BLOCKS = 2  # such blocks are searched at once: fewer calls, and still much in the cache
 BLOCK_COLUMNS = 1 << 17  # a longer gallery is searched in pieces, and their lists merged
 GROUPS = 512  # group maxima kept of a row, where k allows
 DECIDED_ROWS = 16  # whose candidates are multiplied while they are in the cache
@@ -45,7 +46,7 @@ class Room:
     """Memory for one block of similarities, used again for every block: new pages cost time."""
 
     def __init__(self, columns: int, *, rows: int) -> None:
-        self.rows = max(1, min(block_rows(columns), rows))
+        self.rows = max(1, min(SEARCHED_BLOCKS * block_rows(columns), rows))
         self.memory = np.empty(self.rows * columns, np.float32)
 
     def product(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
