@@ -151,4 +151,5 @@ def command(
         if report:
             write_report(Run(run), TerminalProgress())
     if index:
-        write_index(run, model, overwrite=overwrite, progress=TerminalProgress())
+        # a model of another run is this run's by now
+        write_index(run, None, seed=config.seed, overwrite=overwrite, progress=TerminalProgress())

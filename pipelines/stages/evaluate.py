@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +24,6 @@ from ..retrieval.single_shot import single_shot_cmc
 from .bench import Bench, Cost, keep_graphs
 from .methods import AUTO, NFORMER, Method, asked_for, chain, possible, require_known
 from .peak_memory import PeakMemory, peak_rss_mib
-
-if TYPE_CHECKING:
-    pass
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 

@@ -134,7 +134,22 @@ def test_evaluate_saves_the_index_too(run):
     done = CliRunner().invoke(app, [*asked, "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert "index.h5; next: nformer search IMAGE" in done.stderr.replace("\n", "")
-    assert len(open_index(run.path("index.h5")).index) == 120
+    stored = open_index(run.path("index.h5"))
+    assert len(stored.index) == 120
+    assert set(stored.meta["inputs"]) == {"embeddings.h5", "nformer.pt"}
+
+
+def test_evaluate_indexes_with_its_own_seed_and_the_model_that_it_took_over(tmp_path, run):
+    (tmp_path / "other").mkdir()
+    other = run_with(tmp_path / "other", part_of_gallery(np.arange(60)), train=False)
+    asked = ["evaluate", "--index", "--no-report", "--run", str(other.folder), "--seed", "3"]
+    asked += ["--model", str(run.path("nformer.pt")), "--device", "cpu"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    meta = open_index(other.path("index.h5")).meta
+    assert meta["seed"] == 3
+    assert meta["inputs"]["nformer.pt"] == other.digest("nformer.pt")
+    assert index_gallery(other, seed=3)  # up to date: the same index
 
 
 def test_a_model_of_another_run(tmp_path, run):
