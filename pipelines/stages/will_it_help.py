@@ -19,6 +19,7 @@ from ..retrieval.refiners import refine_chain
 from ..retrieval.rows import unit_rows
 from ..seeding import numpy_generator
 from ..training.folds import identity_splits
+from .calibration import some_identities
 from .subsample import drawing_order, kept_rows
 
 PLAN = ((2, 2),)  # halves of the training identities, twice
@@ -45,7 +46,8 @@ class Foresight:
         """Return the line that `--will-it-help` prints."""
         if self.images is None:
             return (
-                "Will it help? Not known: without training identities there is nothing to go by. "
+                "Will it help? Not known: without training identities of several images there is "
+                "nothing to go by. "
                 "Refinement pays where a person has several gallery images, and not with one."
             )
         seen = f"about {self.images:.2g} gallery images of each person (estimated without labels)"
@@ -99,7 +101,10 @@ def foresee(
     """
     if train is None or len(np.unique(train.pids)) < 4 or not len(gallery):
         return Foresight(None)
-    within, between = (histogram(part) for part in _pairs(_some(train, SAMPLED, seed)))
+    same, other = _pairs(_some_people(train, seed))
+    if not len(same) or not len(other):
+        return Foresight(None)
+    within, between = histogram(same), histogram(other)
     images = images_of_a_query(query, gallery, within, between, seed=seed)
     if images < FEW:
         return Foresight(images)
@@ -181,6 +186,12 @@ def _some(items: Embeddings, most: int, seed: int) -> Embeddings:
         return items
     chosen = numpy_generator(seed, "some rows").choice(len(items), most, replace=False)
     return items.select(np.sort(chosen))
+
+
+def _some_people(train: Embeddings, seed: int) -> Embeddings:
+    """Return about SAMPLED rows of whole identities: of rows drawn singly few are of one person."""
+    people = some_identities(train, most=SAMPLED, seed=seed)
+    return people if len(np.unique(people.pids)) > 1 else _some(train, SAMPLED, seed)
 
 
 def _pairs(train: Embeddings) -> tuple[Tensor, Tensor]:

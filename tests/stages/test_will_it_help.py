@@ -7,7 +7,14 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Embeddings, MissingArtifact, Run, save_embeddings
 from pipelines.artifacts.manifest import Manifest
-from pipelines.stages.will_it_help import Foresight, foresee, nearness, spread, will_it_help
+from pipelines.stages.will_it_help import (
+    Foresight,
+    _some_people,
+    foresee,
+    nearness,
+    spread,
+    will_it_help,
+)
 
 
 def people(first, count, each, seed):
@@ -52,6 +59,22 @@ def test_many_noisy_images_gain():
 def test_without_training_identities_nothing_is_claimed():
     assert foresee(None, QUERY, people(100, 40, 8, 3)).images is None
     assert "Not known" in Foresight(None).describe()
+
+
+def test_single_training_images_claim_nothing():
+    assert foresee(people(1, 60, 1, 1), QUERY, people(100, 40, 8, 3)).images is None
+
+
+def test_a_sample_of_many_training_identities_has_pairs_of_one_person():
+    random = np.random.default_rng(0)
+    many = Embeddings(
+        random.normal(size=(60_000, 2)), np.repeat(np.arange(10_000), 6), [0] * 60_000
+    )
+    people_drawn = _some_people(many, 0)
+    assert len(people_drawn) == 1500
+    assert set(np.unique(people_drawn.pids, return_counts=True)[1]) == {6}
+    two = Embeddings(random.normal(size=(4000, 2)), np.arange(4000) % 2, [0] * 4000)
+    assert len(_some_people(two, 0)) == 1500
 
 
 def test_spreading_moves_items_away_from_their_persons_mean():
