@@ -77,18 +77,16 @@ def show(exhibit: "Exhibit") -> None:
     rows = list(exhibit.shown())
     titles = [column.title for column in exhibit.columns]
     widths = [max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)]
-    long = len(rows) > LONGEST
-    if long:
-        out.print(f"\n[bold]{escape(exhibit.title)}[/]\n{exhibit.text}", highlight=False)
+    if len(rows) > LONGEST:
+        out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
     elif sum(widths) <= out.width:
         out.print(_table(exhibit, titles, rows))
-        out.print(exhibit.text, highlight=False)
     else:
         out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
         for first, *others in rows:
             cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
             out.print(f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}", highlight=False)
-        out.print(exhibit.text, highlight=False)
+    out.print(escape(exhibit.text), highlight=False)
 
 
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file

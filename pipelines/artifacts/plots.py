@@ -81,10 +81,15 @@ def _figure(plots: Sequence[Plot], *, titled: bool = True) -> "Figure":
     for number, plot in enumerate(plots):
         axes = figure.add_subplot(1, len(plots), number + 1)
         {"lines": _lines, "bars": _bars, "points": _points}[plot.kind](axes, plot)
-        axes.set_title(plot.title if titled else "", fontsize=10)
+        axes.set_title(_plain(plot.title) if titled else "", fontsize=10)
         axes.set_xlabel(plot.x)
         axes.set_ylabel(plot.y)
     return figure
+
+
+def _plain(text: str) -> str:
+    """Return a user's words as they are to be shown: a $ opens no formula."""
+    return text.replace("$", r"\$")
 
 
 def _lines(axes: "Axes", plot: Plot) -> None:
@@ -128,7 +133,7 @@ def _bars(axes: "Axes", plot: Plot) -> None:
         axes.annotate(
             f"{value:.1f}", end, (6, 0), textcoords="offset points", va="center", fontsize=9
         )
-    axes.set_yticks(places, [str(label) for label in curve.x])
+    axes.set_yticks(places, [_plain(str(label)) for label in curve.x])
     axes.margins(x=0.14)
 
 

@@ -38,7 +38,10 @@ COLUMNS = (
 def make(shops: Sequence[Workshop]) -> Exhibit:
     """Return the figure of the first run."""
     shop = shops[0]
-    rows = [_row_of(shop, items) for items in growing_sets(shop.gallery)]
+    rows = [
+        _row_of(shop, items)
+        for items in growing_sets(shop.gallery.select(shop.of_people(shop.gallery.pids)))
+    ]
     sizes = [row["rows"] for row in rows]
     curves = [
         Curve(
@@ -73,13 +76,11 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
 
 def growing_sets(gallery: Embeddings) -> Iterator[Embeddings]:
     """Yield the images of more and more identities, up to all or to a few thousand images."""
-    people = np.unique(gallery.pids[gallery.pids > 0])
-    order = numpy_generator(0, "figure 4").permutation(people)
+    order = numpy_generator(0, "figure 4").permutation(np.unique(gallery.pids))
     counts = np.array([int((gallery.pids == pid).sum()) for pid in order]).cumsum()
     most = max(2, int(np.searchsorted(counts, LARGEST)))
-    for share in np.geomspace(min(4, most), most, SIZES):
-        chosen = order[: max(2, round(float(share)))]
-        yield gallery.select(np.isin(gallery.pids, chosen))
+    for number in np.unique(np.geomspace(min(4, most), most, SIZES).round().astype(int)):
+        yield gallery.select(np.isin(gallery.pids, order[:number]))
 
 
 def _row_of(shop: Workshop, items: Embeddings) -> dict[str, Any]:

@@ -32,6 +32,10 @@ class NoTsne(BadInput):
     """scikit-learn is not installed."""
 
 
+class TooFew(BadInput):
+    """There are fewer than two identities to show."""
+
+
 def require_tsne() -> None:
     """Raise NoTsne, saying what to install, where t-SNE cannot be had."""
     try:
@@ -46,11 +50,11 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     """Return the figure of the first run.
 
     Raises:
-        NoTsne: scikit-learn is not installed.
+        NoTsne: scikit-learn is not installed.   TooFew: there is hardly anybody to show.
     """
     require_tsne()
     shop = shops[0]
-    chosen = _sampled(shop.gallery, shop.settings.seed)
+    chosen = sampled(shop)
     refined = refine(shop.model(NFORMER, 0), shop.query, shop.gallery)[1].select(chosen)
     before = shop.gallery.select(chosen)
     places = {
@@ -108,17 +112,18 @@ def silhouette(items: Embeddings) -> float:
     return float(silhouette_score(items.features, items.pids, metric="cosine"))
 
 
-def _sampled(gallery: Embeddings, seed: int) -> np.ndarray:
-    random = numpy_generator(seed, "figure 5")
-    people, counts = np.unique(gallery.pids[gallery.pids > 0], return_counts=True)
+def sampled(shop: Workshop) -> np.ndarray:
+    """Return the gallery rows to show, [n] sorted; TooFew where nearly nobody has enough images."""
+    pids, random = shop.gallery.pids, numpy_generator(shop.settings.seed, "figure 5")
+    people, counts = np.unique(pids[shop.of_people(pids)], return_counts=True)
     able = people[counts >= LEAST_IMAGES]
     if len(able) < 2:
-        raise BadInput(
+        raise TooFew(
             f"figure5 samples identities with {LEAST_IMAGES} gallery images or more, and there "
             f"are {len(able)} here"
         )
     chosen = random.choice(able, min(IDENTITIES, len(able)), replace=False)
-    rows = [random.permutation(np.flatnonzero(gallery.pids == pid))[:MOST_IMAGES] for pid in chosen]
+    rows = [random.permutation(np.flatnonzero(pids == pid))[:MOST_IMAGES] for pid in chosen]
     return np.sort(np.concatenate(rows))
 
 

@@ -39,16 +39,13 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     rows = [_row_of(shop, count, like, dim) for count in sorted({*LS, *like})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
         rows.append(of_summary(title, shop.measured(variant), **_cost(dim, 0)))
-    told = {row["landmarks"]: row for row in rows if row.get("landmarks")}
     return Exhibit(
         name="figure6",
         title="Figure 6: landmark agent attention",
         columns=COLUMNS,
         rows=rows,
         plots=(_likeness_plot(like), _map_plot(shop, rows), _cost_plot(dim)),
-        text=f"With l = 5 the cosine of A and Ã is {told[5]['cosine']:.2f}, centred "
-        f"{told[5]['centred']:.2f}; mAP is {100 * told[5]['mAP']:.1f} % with 5 landmarks and "
-        f"{100 * rows[-2]['mAP']:.1f} % with the exact affinity.",
+        text=_told(next(row for row in rows if row.get("landmarks") == 5), rows[-2]),
         notes=(
             "cos(vec A, vec Ã), with A = q kᵀ and Ã = (q k_lᵀ)(k q_lᵀ)ᵀ (Eq. 5), over all pairs of "
             f"query and gallery images: means over layers, heads, {DRAWS} draws of l rows of the "
@@ -56,12 +53,21 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
             "makes matrices look alike; centred, each one's mean entry is taken off first.",
             "mAP: trained and tested with l landmarks each; the horizontal lines are an exact "
             "affinity under RNS and under softmax, and the backbone.",
-            "GFLOPs of one layer's affinity of a whole set, by formula, every pair of it. NFormer "
-            "as built here computes Ã on the edges only: "
+            "GFLOPs of one layer's affinity of a whole set in one head of full width, by formula, "
+            "every pair of it. NFormer as built here computes Ã on the edges only: "
             f"{affinity_flops(100_000, dim=dim, landmarks=5, neighbours=20) / 1e9:.2g} GFLOPs for "
             "100,000 embeddings, k = 20 and l = 5.",
         ),
     )
+
+
+def _told(five: dict[str, Any], exact: dict[str, Any]) -> str:
+    words = f"mAP is {100 * five['mAP']:.1f} % with 5 landmarks and {100 * exact['mAP']:.1f} % "
+    words += "with the exact affinity."
+    if five["cosine"] is None:  # a set of fewer than five
+        return words
+    like = f"the cosine of A and Ã is {five['cosine']:.2f}, centred {five['centred']:.2f}"
+    return f"With l = 5 {like}; {words}"
 
 
 def _likeness(shop: Workshop) -> dict[int, tuple[float, float]]:

@@ -11,10 +11,10 @@ from ..artifacts.plots import save_pictures
 from ..artifacts.run import Run
 from ..errors import BadInput, PipelineError
 from ..progress import Progress, Silent
-from .figure5 import NoTsne, require_tsne
+from .figure5 import NoTsne, TooFew, require_tsne, sampled
 from .plan import Plan, make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
-from .workshop import Workshop
+from .workshop import Workshop, lies_whole
 
 
 def reproduce(
@@ -39,7 +39,7 @@ def reproduce(
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
         BadInput: an unknown name, no training identities, no query or gallery; figure5 alone
-            without scikit-learn.
+            without scikit-learn, or with fewer than two identities to show.
     """
     wanted = chosen([names] if isinstance(names, str) else list(names))
     wanted = _without_tsne(wanted, progress)
@@ -48,6 +48,7 @@ def reproduce(
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
     _require_different(folders)
     shops = [Workshop(run, settings, device=device, progress=progress) for run in folders]
+    wanted = _without_few(wanted, shops[0], progress)
     plan = make_plan(shops, wanted, progress)
     for line in plan.lines():
         progress.message(line)
@@ -98,7 +99,7 @@ def _is_there(run: Run, wanted: Manifest, text: str) -> bool:
     path = run.path(wanted.artifact)
     if not all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png")):
         return False
-    return run.holds(wanted) and path.read_text(encoding="utf-8") == text
+    return lies_whole(run, wanted) and path.read_text(encoding="utf-8") == text
 
 
 def _report(run: Run, progress: Progress) -> None:
@@ -123,6 +124,19 @@ def _without_tsne(wanted: list[str], progress: Progress) -> list[str]:
     try:
         require_tsne()
     except NoTsne as error:
+        if len(wanted) == 1:
+            raise
+        progress.warn(f"left out: {error}")
+        return [name for name in wanted if name != "figure5"]
+    return wanted
+
+
+def _without_few(wanted: list[str], shop: Workshop, progress: Progress) -> list[str]:
+    """Leave figure5 out where it has nobody to show, with a word; alone it is an error."""
+    try:
+        if "figure5" in wanted:
+            sampled(shop)
+    except TooFew as error:
         if len(wanted) == 1:
             raise
         progress.warn(f"left out: {error}")

@@ -1,12 +1,12 @@
 """What tables have in common: the columns of figures, and the three controls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..artifacts.exhibits import Column
 from ..artifacts.plots import Curve, Plot
 from .cells import Figures
-from .variants import ALONE, NFORMER
+from .variants import ALONE
 from .workshop import Summary, Workshop
 
 FIGURES = (
@@ -81,6 +81,12 @@ def difference(after: Mapping[str, float], before: Mapping[str, float]) -> float
     return after["mAP"] - before["mAP"]
 
 
-def nformer(shop: Workshop) -> Summary:
-    """Return the paper's NFormer on the whole test set."""
-    return shop.measured(NFORMER)
+def told_apart(labels: Sequence[str], shops: Sequence[Workshop]) -> list[str]:
+    """Return a label for each run, where two have the same with its folder's name, or a number."""
+    names = [shop.run.folder.resolve().name for shop in shops]
+    if len(set(names)) < len(names):
+        names = [f"run {number + 1}" for number in range(len(shops))]
+    return [
+        f"{label} ({name})" if labels.count(label) > 1 else label
+        for label, name in zip(labels, names, strict=True)
+    ]

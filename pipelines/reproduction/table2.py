@@ -5,7 +5,16 @@ from typing import Any
 
 from ..artifacts.exhibits import Column, Exhibit
 from .paper import backbone_of
-from .rows import FIGURES, bars, control_note, control_rows, of_figures, of_summary, own_note
+from .rows import (
+    FIGURES,
+    bars,
+    control_note,
+    control_rows,
+    of_figures,
+    of_summary,
+    own_note,
+    told_apart,
+)
 from .variants import NFORMER
 from .workshop import Workshop
 
@@ -19,10 +28,12 @@ COLUMNS = (
 
 def make(shops: Sequence[Workshop]) -> Exhibit:
     """Return the rows of each run."""
-    rows = [row for shop in shops for row in _rows_of(shop)]
     several = len(shops) > 1
-    for row in rows:
-        row["label"] = f"{row['backbone']}: {row['method']}" if several else row["method"]
+    labels = told_apart([backbone_of(shop.run) for shop in shops], shops)
+    rows = []
+    for shop, label in zip(shops, labels, strict=True):
+        for row in _rows_of(shop):
+            rows.append({**row, "label": f"{label}: {row['method']}" if several else row["method"]})
     note = "With one run there is one backbone; another stands beside it with a second --run."
     return Exhibit(
         name="table2",

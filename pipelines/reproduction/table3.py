@@ -61,12 +61,13 @@ def _row_of(shop: Workshop, number: int) -> dict[str, Any]:
     free, free_figures = shop.training_free(number=number)
     own = shop.own(number=number)
     gallery = shop.subset((number, 0))
+    people = gallery.pids[shop.of_people(gallery.pids)]
     foreseen = shop.cached(
         lambda: foresee(shop.train, shop.query, gallery).figures(), "foreseen", number
     )
     return {
         "number": number,
-        "images": float(np.mean(np.unique(gallery.pids[gallery.pids > 0], return_counts=True)[1])),
+        "images": float(np.mean(np.unique(people, return_counts=True)[1])),
         "baseline_mAP": before["mAP"],
         **after.mean,
         "mAP_over_seeds": after.over_seeds,

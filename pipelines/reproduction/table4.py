@@ -6,7 +6,7 @@ from typing import Any
 from ..artifacts.exhibits import Column, Exhibit
 from ..artifacts.plots import Curve, Plot
 from .paper import backbone_of, paper_note, published_for
-from .rows import control_note, difference, own_note
+from .rows import control_note, difference, own_note, told_apart
 from .variants import ALONE, NFORMER
 from .workshop import Workshop
 
@@ -38,7 +38,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     """Return a row for each run."""
     rows = [_row_of(shop) for shop in shops]
     notes = dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops)
-    labels = [f"{row['dataset']}, {row['backbone']}" for row in rows]
+    labels = told_apart([f"{row['dataset']}, {row['backbone']}" for row in rows], shops)
     papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
     return Exhibit(
         name="table4",

@@ -25,7 +25,7 @@ from ..retrieval.refiners import REFINERS, Pair, refine_chain
 from ..retrieval.rerank import rank_k_reciprocal
 from ..stages.camera_use import relabelled, shown_to, uses_cameras
 from ..stages.methods import FREE_CHAIN, Method, possible
-from ..stages.subsample import drawing_order, kept_rows
+from ..stages.subsample import drawing_order
 from ..training.nformer import Trainer
 from .cells import Cells, Figures
 from .variants import ReproduceConfig, Variant
@@ -92,7 +92,7 @@ class Workshop:
 
     def is_trained(self, variant: Variant, seed: int) -> bool:
         """Return whether exactly this training lies in the run."""
-        return self.run.holds(self.wanted(variant, seed))
+        return lies_whole(self.run, self.wanted(variant, seed))
 
     def trainer(self, variant: Variant, seed: int) -> Trainer:
         """Return a training to run.
@@ -113,7 +113,7 @@ class Workshop:
     def model(self, variant: Variant, seed: int) -> NFormer:
         """Return a variant, trained now where it was not before."""
         wanted = self.wanted(variant, seed)
-        if not self.run.holds(wanted):
+        if not lies_whole(self.run, wanted):
             scratch = f"reproduce-{variant.name}-seed{seed}"
             folder = self.run.scratch(scratch)
             trained = self.trainer(variant, seed).run(
@@ -130,8 +130,13 @@ class Workshop:
         number, seed = subset
         if not number:
             return self.gallery
-        order = drawing_order(self.gallery.pids, seed)
-        return self.gallery.select(kept_rows(self.gallery.pids, order, number))
+        pids = self.gallery.pids
+        kept = (drawing_order(pids, seed) < number) | ~self.of_people(pids)
+        return self.gallery.select(kept)
+
+    def of_people(self, pids: np.ndarray) -> np.ndarray:
+        """Return which rows show somebody: pid 0 is a distractor unless a query has it."""
+        return (pids > 0) | bool((self.query.pids == 0).any())
 
     def measured(self, variant: Variant, *, number: int = 0, rerank: str = "") -> Summary:
         """Return a variant's figures over its trainings and draws of the landmarks.
@@ -160,7 +165,7 @@ class Workshop:
     @cached_property
     def most_images(self) -> int:
         """The largest number of gallery images of an identity, distractors apart."""
-        people = self.gallery.pids[self.gallery.pids > 0]
+        people = self.gallery.pids[self.of_people(self.gallery.pids)]
         return int(np.unique(people, return_counts=True)[1].max(initial=0))
 
     def _of_training(
@@ -242,6 +247,14 @@ class Workshop:
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
         return self.cells.get(*key) or self.cells.put(measure(), *key)
+
+
+def lies_whole(run: Run, wanted: Manifest) -> bool:
+    """Return whether exactly this artifact lies in a run; a damaged one is made again."""
+    try:
+        return run.holds(wanted)
+    except BadInput:
+        return False
 
 
 def scored(pair: Pair, rerank: str = "") -> Figures:

@@ -6,8 +6,19 @@ import pytest
 from browser import BROWSER, Browser
 from PIL import Image
 
+from pipelines.artifacts.exhibits import Column, Exhibit
 from pipelines.artifacts.figures import line_chart
-from pipelines.artifacts.report import Chart, Example, Item, Link, Report, data_uri, render
+from pipelines.artifacts.plots import Curve, Plot, svg_of
+from pipelines.artifacts.report import (
+    Chart,
+    Evidence,
+    Example,
+    Item,
+    Link,
+    Report,
+    data_uri,
+    render,
+)
 from pipelines.artifacts.results import Evaluation, ResultRow
 
 
@@ -39,6 +50,22 @@ def example(number: int) -> Example:
     )
 
 
+def evidence() -> Evidence:
+    """Return a table wider than a phone, with a plot."""
+    plot = Plot(title="mAP", x="k", y="mAP in %", curves=[Curve("<i>RNS", [1, 5], [50.0, 60.0])])
+    keys = [f"column{number}" for number in range(14)]
+    exhibit = Exhibit(
+        name="table4",
+        title="Table 4: data sets and backbones",
+        columns=[Column(key, f"{key} of the <b>table", "percent") for key in keys],
+        rows=[dict.fromkeys(keys, 0.4375)],
+        plots=[plot],
+        text="mAP is 60.0 % with k = 5.",
+        notes=["How it was made."],
+    )
+    return Evidence(exhibit, [Chart(plot.title, svg_of("table4-0", [plot]), exhibit.text)])
+
+
 def page(queries: int) -> str:
     curve = line_chart("cmc", {"baseline": ([1, 2], [0.5, 1.0])}, x="rank", y="share")
     return render(
@@ -56,6 +83,7 @@ def page(queries: int) -> str:
             folder="runs/toy",
             charts=[Chart("Cumulative matching characteristic", curve, "At rank 1: 50.0 %.")],
             examples=[example(number) for number in range(min(queries, 18))],
+            evidence=[evidence()],
             chain=[Link("embeddings.h5", "nformer extract", "ab" * 32, {}, {"batch": 64}, "whole")],
         )
     )
@@ -72,6 +100,13 @@ def test_attention_is_told_layer_by_layer():
     assert re.search(r"itself</th><td></td><td>75\.0 %</td><td>50\.0 %</td>", text)
     assert "itself 62.5 %, then 1 items" in text
     assert re.search(r"✓ same person.*?<td>25\.0 %</td><td>50\.0 %</td>", text, re.DOTALL)
+
+
+def test_evidence_has_its_table_its_words_and_no_markup_of_its_own():
+    text = page(1)
+    assert '<th scope="row">43.8</th>' in text
+    assert 'aria-label="mAP. mAP is 60.0 % with k = 5."' in text
+    assert "column13 of the &lt;b&gt;table" in text and "<b>" not in text and "<i>" not in text
 
 
 def test_the_best_of_each_column_is_marked():
@@ -101,13 +136,19 @@ def test_a_browser_shows_it_on_a_phone_and_a_desk_without_complaint(tmp_path, qu
             browser.open(file.as_uri(), width=width, height=900)
             assert browser.complaints == []
             assert browser.ask("document.querySelectorAll('ol.items').length") == 2 * 18
-            assert browser.ask("document.querySelectorAll('svg').length") == 1
+            assert browser.ask("document.querySelectorAll('svg').length") == 2
             assert browser.ask(SHOWN_WITHOUT_WORDS) == 0
             assert browser.ask(SIDEWAYS) <= 0
             seen = browser.press_tab(40, FOCUSED)
             assert seen[0] == ("A", "#results", True)  # the way past the header
             assert {tag for tag, _, _ in seen} >= {"A", "OL", "DIV", "SUMMARY"}
             assert all(visible for _, _, visible in seen), seen
+            browser.ask("location.hash = 'evidence'")
+            seen = browser.press_tab(2, FOCUSED)  # the table, which scrolls, and how it was made
+            assert [(tag, visible) for tag, _, visible in seen] == [
+                ("DIV", True),
+                ("SUMMARY", True),
+            ]
 
 
 SHOWN_WITHOUT_WORDS = """

@@ -79,6 +79,14 @@ def test_sets_grow_by_whole_identities():
     assert sizes == sorted(sizes) and sizes[0] == 12 and sizes[-1] == 60
 
 
+@pytest.mark.parametrize("identities", [1, 2, 3])
+def test_few_identities_are_sets_too_and_none_comes_twice(identities):
+    pids = np.repeat(np.arange(identities), 3)
+    gallery = Embeddings(random_rows(len(pids), 4).numpy(), pids, np.zeros(len(pids)))
+    assert [len(items) for items in growing_sets(gallery)][-1] == len(pids)
+    assert len(list(growing_sets(gallery))) == 1
+
+
 def test_cells_are_kept_and_those_of_other_embeddings_are_not(tmp_path):
     path = tmp_path / "cells.json"
     Cells(path, digest="a").put({"mAP": 0.5}, "baseline", 0)

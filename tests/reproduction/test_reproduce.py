@@ -15,13 +15,21 @@ from typer.testing import CliRunner
 
 from nformer_cli.app import app
 from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
-from pipelines.artifacts.embeddings import save_embeddings
+from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.exhibits import NAMES, exhibits_in, file_of, load_exhibit
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import EvaluateConfig
 from pipelines.reproduction import reproduce as module
 from pipelines.reproduction.cells import Cells
-from pipelines.reproduction.variants import NEEDED, Variant, chosen, needed_by
+from pipelines.reproduction.rows import told_apart
+from pipelines.reproduction.variants import (
+    NEEDED,
+    ReproduceConfig,
+    Variant,
+    chosen,
+    needed_by,
+)
+from pipelines.reproduction.workshop import Workshop
 from pipelines.stages.report import build_report, report, to_json
 
 DIM = 8
@@ -37,17 +45,17 @@ def people(first, count, each, seed, prefix):
     return Embeddings(features, pids, np.arange(len(pids)) % 3, names)
 
 
-def made(folder, *, train=True, seed=0):
+def made(folder, *, train=True, seed=0, first=30, each=7, dataset="made up"):
     run = Run(folder)
     splits = {
-        "query": people(30, 12, 2, seed + 1, "query"),
-        "gallery": people(30, 12, 7, seed + 2, "gallery"),
+        "query": people(first, 12, 2, seed + 1, "query"),
+        "gallery": people(first, 12, each, seed + 2, "gallery"),
     }
     if train:
         splits["train"] = people(1, 16, 6, seed + 3, "train")
     with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
         save_embeddings(path, **splits)
-        facts["dataset"] = "made up"
+        facts["dataset"] = dataset
     return run
 
 
@@ -168,6 +176,68 @@ def test_two_runs_have_rows_of_their_own(whole):
         str(other.folder),
     }
     assert not (other.folder / "reproduce" / "table1.json").exists()
+
+
+def test_labels_tell_runs_of_the_same_backbone_apart(whole):
+    labels = [row["label"] for row in load_exhibit(whole.run.path(file_of("table2"))).rows]
+    assert len(set(labels)) == len(labels)
+    assert "imported (two): NFormer" in labels
+    text = load_exhibit(whole.run.path(file_of("table4"))).text
+    assert "made up, imported (two): mAP" in text
+    shops = [Workshop(whole.run, ReproduceConfig()), Workshop(whole.run, ReproduceConfig())]
+    assert told_apart(["a", "a"], shops) == ["a (run 1)", "a (run 2)"]
+    assert told_apart(["a", "b"], shops) == ["a", "b"]
+
+
+def test_a_data_sets_name_is_shown_as_it_is(tmp_path):
+    nasty = r"[/red] $\foo$ <b>"
+    run = made(tmp_path, dataset=nasty)
+    evaluate(run, config=EvaluateConfig(refine=("none",)))
+    arguments = ["reproduce", "table4", "--run", str(tmp_path), "--seeds", "1", "--steps", "1"]
+    told = CliRunner().invoke(app, arguments, env={"COLUMNS": "400"})
+    assert told.exit_code == 0, told.output
+    assert f"{nasty}, imported: mAP" in told.stdout
+    assert r"[/red] $\foo$ &lt;b&gt;" in (tmp_path / "reproduce" / "table4.svg").read_text()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;, imported" in page and "<b>" not in page
+
+
+def test_what_is_damaged_is_made_again(tmp_path):
+    run = made(tmp_path)
+    (before,) = reproduce(run, "table4", seeds=1, draws=1, steps=1)
+    variants = sorted((tmp_path / "reproduce" / "variants").glob("*.pt"))
+    content = variants[0].read_bytes()
+    variants[0].write_bytes(content[:100])
+    run.path(file_of("table4")).write_text("{}")
+    (after,) = reproduce(Run(tmp_path), "table4", seeds=1, draws=1, steps=1)
+    assert variants[0].read_bytes() == content
+    kept = load_exhibit(Run(tmp_path).artifact(file_of("table4")))
+    assert kept.to_json() == before.to_json() == after.to_json()
+
+
+def test_identities_may_start_at_0_and_distractors_are_nobody(tmp_path):
+    names = ["table3", "figure4"]
+    table3, figure4 = reproduce(made(tmp_path / "a", first=0), names, seeds=1, draws=1, steps=1)
+    assert [row["images"] for row in table3.rows] == [7, 7, 7, 5]
+    assert [row["identities"] for row in figure4.rows] == [4, 5, 6, 8, 10, 12]
+    blank = made(tmp_path / "b")
+    query, gallery = (
+        load_embeddings(blank.path("embeddings.h5"), split) for split in ("query", "gallery")
+    )
+    shop = Workshop(blank, ReproduceConfig())
+    pids = np.where(gallery.pids == 30, 0, gallery.pids)
+    assert shop.of_people(pids).sum() == 11 * 7 and 30 in query.pids
+
+
+def test_figure5_is_left_out_where_it_has_nobody_to_show(tmp_path, recorder):
+    run = made(tmp_path, each=3)
+    shop = Workshop(run, ReproduceConfig())
+    assert module._without_few(["table1", "figure5"], shop, recorder) == ["table1"]
+    assert recorder.warnings == [
+        "left out: figure5 samples identities with 4 gallery images or more, and there are 0 here"
+    ]
+    with pytest.raises(BadInput, match="4 gallery images or more"):
+        module._without_few(["figure5"], shop, recorder)
 
 
 def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
