@@ -19,7 +19,7 @@ def command(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...",
+            metavar="NAME",
             help="table1, table2, table3, table4, figure4, figure5, figure6, figure7, or all.",
         ),
     ],
