@@ -1,8 +1,6 @@
 """Nearest neighbours by cosine: NumPy, torch or FAISS, exact or approximate, behind one call."""
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from .exact import threads, top_k
 from .indexes import BUILDERS, list_count
 from .inverted_lists import top_k_in_lists
 from .own_set import own_top_k
+from .place import HostDevice, place
 from .rows import check_widths, checked_k, in_order, like, own_first, unit_rows
 
 if TYPE_CHECKING:
@@ -187,38 +186,6 @@ def choose(method: str, rows: int, columns: int, where: "torch.device | HostDevi
             f"({_FAISS_FAULT[0]}); install faiss-cpu or faiss-gpu, or use exact search"
         )
     return method
-
-
-@dataclass(frozen=True)
-class HostDevice:
-    """A device for rows that lie in host memory; like a torch.device, without loading torch."""
-
-    type: str
-    index: int | None = None
-
-    def __str__(self) -> str:
-        return self.type if self.index is None else f"{self.type}:{self.index}"
-
-
-def place(given: Any, device: str) -> "torch.device | HostDevice":
-    """Return where to search: the tensor's device, or the one asked for."""
-    if hasattr(given, "detach") and device == "auto":
-        return given.device if given.device.type != "cpu" else HostDevice("cpu")
-    if device == "cpu" or (device == "auto" and not gpu_possible()):
-        return HostDevice("cpu")
-    from ..device import choose_device
-
-    chosen = choose_device(device)
-    return HostDevice(
-        "cpu" if chosen.type == "mps" and device == "auto" else chosen.type, chosen.index
-    )
-
-
-def gpu_possible() -> bool:
-    """Return whether a look for CUDA is worth loading torch."""
-    return "torch" in sys.modules or any(
-        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-    )
 
 
 _FAISS_FAULT: list[str] = []

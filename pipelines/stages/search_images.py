@@ -12,9 +12,11 @@ from ..artifacts.run import Run
 from ..errors import BadInput
 from ..imports import importing
 from ..progress import Progress, Silent
-from .gather import Crop, gather
+from .gather import Crop, Gathered, gather
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..models.gallery_index import GalleryIndex
 
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
@@ -104,7 +106,7 @@ def search_images(
         raise BadInput(f"--top {top}: at least one item must be asked for")
     clock = Clock()
     with importing("torch"):
-        from ..models import attention_weights, gallery_index
+        from ..models import gallery_index
         from .index import calibration_of, opened
 
     clock.lap("imports")
@@ -124,6 +126,31 @@ def search_images(
     limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
     refined, weights = gallery_index.refined_queries(index, asked.embeddings)
     clock.lap("refine")
+    answers = _answers(index, asked, refined, weights, top=top, limit=limit, clock=clock)
+    return SearchResult(
+        gallery=len(index),
+        refined=index.state is not None,
+        threshold=limit,
+        false_accepts=rate,
+        answers=answers,
+        root=stored.meta["root"],
+        seconds=clock.laps,
+    )
+
+
+def _answers(
+    index: "GalleryIndex",
+    asked: Gathered,
+    refined: "Tensor",
+    weights: Any,
+    *,
+    top: int,
+    limit: float | None,
+    clock: "Clock",
+) -> list[Answer]:
+    """Return what each query [Q, d] found, with the shares of those that it listened to."""
+    from ..models import attention_weights, gallery_index
+
     similarity, rows = gallery_index.most_similar(index, refined, top)
     plain = gallery_index.plain_queries(index, asked.embeddings)
     nearest = [None] * len(plain)
@@ -147,15 +174,7 @@ def search_images(
         for answer, picture in zip(answers, asked.pictures, strict=True)
     ]
     clock.lap("explain")
-    return SearchResult(
-        gallery=len(index),
-        refined=index.state is not None,
-        threshold=limit,
-        false_accepts=rate,
-        answers=answers,
-        root=stored.meta["root"],
-        seconds=clock.laps,
-    )
+    return answers
 
 
 class Clock:
