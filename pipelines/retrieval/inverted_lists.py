@@ -49,7 +49,7 @@ def candidates_of(
     returns: [Q, S] int64, best first, and how many lists each row looked through.
     """
     list_of = nearest_centres(others, centres, 1)[:, 0]  # [G]
-    probes = lists_needed(rows, others, k, centres, list_of)
+    probes = lists_needed(rows, others, k, centres=centres, list_of=list_of)
     members = in_lists(list_of[:, None], len(centres))
     near = nearest_centres(rows, centres, probes)
     homes, askers = in_lists(near[:, :1], len(centres)), in_lists(near, len(centres))
@@ -74,7 +74,7 @@ def nearest_centres(rows: np.ndarray, centres: np.ndarray, count: int) -> np.nda
 
 
 def lists_needed(
-    rows: np.ndarray, others: np.ndarray, k: int, centres: np.ndarray, list_of: np.ndarray
+    rows: np.ndarray, others: np.ndarray, k: int, *, centres: np.ndarray, list_of: np.ndarray
 ) -> int:
     """Return how many lists a row must look through to find its neighbours, by a sample."""
     count = min(SAMPLE_ROWS, len(rows))
