@@ -7,23 +7,6 @@ BLOCK_SIMILARITIES = 1 << 23  # similarities held at once: 32 MiB
 BLOCK_COMPARISONS = 1 << 24
 
 
-def nearest(asking: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest inner products of each row with others, its own left out.
-
-    asking, keys: [N, c].   returns: values and indices [N, min(k, N - 1)], largest first.
-    Exact, in blocks of rows: no [N, N] is ever held.
-    """
-    rows = len(asking)
-    values, indices = [], []
-    for start in range(0, rows, block_rows(rows)):
-        part = asking[start : start + block_rows(rows)] @ keys.T  # [block, N]
-        part.diagonal(start).fill_(-torch.inf)
-        value, index = part.topk(min(k, rows - 1), dim=1)
-        values.append(value)
-        indices.append(index)
-    return torch.cat(values), torch.cat(indices)
-
-
 def nearest_of(asking: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k largest inner products of each row with the rows of another set.
 

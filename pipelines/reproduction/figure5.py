@@ -28,20 +28,16 @@ COLUMNS = (
 )
 
 
-class NoTsne(BadInput):
-    """scikit-learn is not installed."""
-
-
-class TooFew(BadInput):
-    """There are fewer than two identities to show."""
+class CannotShow(BadInput):
+    """scikit-learn is not installed, or there are fewer than two identities to show."""
 
 
 def require_tsne() -> None:
-    """Raise NoTsne, saying what to install, where t-SNE cannot be had."""
+    """Raise CannotShow, saying what to install, where t-SNE cannot be had."""
     try:
         import sklearn.manifold  # noqa: F401
     except ImportError as error:
-        raise NoTsne(
+        raise CannotShow(
             "figure5 needs scikit-learn for t-SNE; install it with: pip install 'nformer[tsne]'"
         ) from error
 
@@ -50,7 +46,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     """Return the figure of the first run.
 
     Raises:
-        NoTsne: scikit-learn is not installed.   TooFew: there is hardly anybody to show.
+        CannotShow: scikit-learn is not installed, or there is hardly anybody to show.
     """
     require_tsne()
     shop = shops[0]
@@ -113,12 +109,12 @@ def silhouette(items: Embeddings) -> float:
 
 
 def sampled(shop: Workshop) -> np.ndarray:
-    """Return the gallery rows to show, [n] sorted; TooFew where nearly nobody has enough images."""
+    """Return the gallery rows to show, [n] sorted; CannotShow where nearly nobody has enough images."""
     pids, random = shop.gallery.pids, numpy_generator(shop.settings.seed, "figure 5")
     people, counts = np.unique(pids[shop.of_people(pids)], return_counts=True)
     able = people[counts >= LEAST_IMAGES]
     if len(able) < 2:
-        raise TooFew(
+        raise CannotShow(
             f"figure5 samples identities with {LEAST_IMAGES} gallery images or more, and there "
             f"are {len(able)} here"
         )

@@ -1,6 +1,6 @@
 """runs' embeddings -> variants trained on them -> the paper's tables and figures"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..artifacts.plots import save_pictures
 from ..artifacts.run import Run
 from ..errors import BadInput, PipelineError
 from ..progress import Progress, Silent
-from .figure5 import NoTsne, TooFew, require_tsne, sampled
+from .figure5 import CannotShow, require_tsne, sampled
 from .plan import Plan, make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
 from .workshop import Workshop, lies_whole
@@ -42,13 +42,13 @@ def reproduce(
             without scikit-learn, or with fewer than two identities to show.
     """
     wanted = chosen([names] if isinstance(names, str) else list(names))
-    wanted = _without_tsne(wanted, progress)
+    wanted = _without_figure5(wanted, require_tsne, progress)
     settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
     _require_different(folders)
     shops = [Workshop(run, settings, device=device, progress=progress) for run in folders]
-    wanted = _without_few(wanted, shops[0], progress)
+    wanted = _without_figure5(wanted, lambda: sampled(shops[0]), progress)
     plan = make_plan(shops, wanted, progress)
     for line in plan.lines():
         progress.message(line)
@@ -117,26 +117,15 @@ def _report(run: Run, progress: Progress) -> None:
     progress.message(f"{page}; open it in a browser")
 
 
-def _without_tsne(wanted: list[str], progress: Progress) -> list[str]:
-    """Leave figure5 out where t-SNE is not installed, with a word; alone it is an error."""
+def _without_figure5(
+    wanted: list[str], check: Callable[[], object], progress: Progress
+) -> list[str]:
+    """Leave figure5 out where a check says that it cannot be made, with a word; alone it fails."""
     if "figure5" not in wanted:
         return wanted
     try:
-        require_tsne()
-    except NoTsne as error:
-        if len(wanted) == 1:
-            raise
-        progress.warn(f"left out: {error}")
-        return [name for name in wanted if name != "figure5"]
-    return wanted
-
-
-def _without_few(wanted: list[str], shop: Workshop, progress: Progress) -> list[str]:
-    """Leave figure5 out where it has nobody to show, with a word; alone it is an error."""
-    try:
-        if "figure5" in wanted:
-            sampled(shop)
-    except TooFew as error:
+        check()
+    except CannotShow as error:
         if len(wanted) == 1:
             raise
         progress.warn(f"left out: {error}")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipelines.models.edges import Edges, edge_dot, edge_softmax, edge_sum
-from pipelines.models.graph import nearest, nearest_of, reciprocal
+from pipelines.models.graph import nearest_of, reciprocal
 
 # Row 0 reads rows 1 and 2, row 1 reads nothing, row 2 reads row 0.
 NEIGHBOURS = torch.tensor([[1, 2], [0, 2], [0, 1]])[:, None]
@@ -89,14 +89,14 @@ def test_blocks_of_edges_change_nothing(monkeypatch):
     assert torch.allclose(whole.view(50, 7), (rows[:, None] * rows[lists]).sum(2), atol=1e-6)
 
 
-def test_nearest_leaves_a_row_out_of_its_own_list(monkeypatch):
+def test_nearest_of_finds_the_largest_products_in_any_block(monkeypatch):
     rows = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    values, lists = nearest(rows, rows, 2)
-    assert lists.tolist() == [[3, 2], [3, 2], [3, 1], [2, 1]]
-    assert values.tolist() == [[8, 4], [16, 8], [32, 8], [32, 16]]
+    values, lists = nearest_of(rows[:2], rows, 2)
+    assert lists.tolist() == [[3, 2], [3, 2]]
+    assert values.tolist() == [[8, 4], [16, 8]]
     monkeypatch.setattr("pipelines.models.graph.BLOCK_SIMILARITIES", 4)  # a row at a time
-    assert nearest(rows, rows, 2)[0].tolist() == values.tolist()
-    assert nearest(rows, rows, 9)[1].shape == (4, 3)
+    assert nearest_of(rows[:2], rows, 2)[0].tolist() == values.tolist()
+    assert nearest_of(rows, rows, 9)[1].shape == (4, 4)
     assert nearest_of(rows[:0], rows, 2)[1].shape == (0, 2)
 
 

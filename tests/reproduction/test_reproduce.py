@@ -232,12 +232,16 @@ def test_identities_may_start_at_0_and_distractors_are_nobody(tmp_path):
 def test_figure5_is_left_out_where_it_has_nobody_to_show(tmp_path, recorder):
     run = made(tmp_path, each=3)
     shop = Workshop(run, ReproduceConfig())
-    assert module._without_few(["table1", "figure5"], shop, recorder) == ["table1"]
+
+    def check():
+        module.sampled(shop)
+
+    assert module._without_figure5(["table1", "figure5"], check, recorder) == ["table1"]
     assert recorder.warnings == [
         "left out: figure5 samples identities with 4 gallery images or more, and there are 0 here"
     ]
     with pytest.raises(BadInput, match="4 gallery images or more"):
-        module._without_few(["figure5"], shop, recorder)
+        module._without_figure5(["figure5"], check, recorder)
 
 
 def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
@@ -309,15 +313,14 @@ def test_names_come_in_the_papers_order_and_once():
     assert len(needed_by(NEEDED)) == len(set(needed_by(NEEDED))) == 16
 
 
-def test_without_tsne_the_others_are_made(tmp_path, monkeypatch, recorder):
+def test_without_tsne_the_others_are_made(recorder):
     def absent():
-        raise module.NoTsne("figure5 needs scikit-learn")
+        raise module.CannotShow("figure5 needs scikit-learn")
 
-    monkeypatch.setattr(module, "require_tsne", absent)
-    assert module._without_tsne(["table1", "figure5"], recorder) == ["table1"]
+    assert module._without_figure5(["table1", "figure5"], absent, recorder) == ["table1"]
     assert recorder.warnings == ["left out: figure5 needs scikit-learn"]
     with pytest.raises(BadInput, match="scikit-learn"):
-        module._without_tsne(["figure5"], recorder)
+        module._without_figure5(["figure5"], absent, recorder)
 
 
 def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
