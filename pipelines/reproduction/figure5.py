@@ -109,7 +109,7 @@ def silhouette(items: Embeddings) -> float:
 
 
 def sampled(shop: Workshop) -> np.ndarray:
-    """Return the gallery rows to show, [n] sorted; CannotShow where nearly nobody has enough images."""
+    """Return the gallery rows to show, [n] sorted; CannotShow where nearly nobody has enough."""
     pids, random = shop.gallery.pids, numpy_generator(shop.settings.seed, "figure 5")
     people, counts = np.unique(pids[shop.of_people(pids)], return_counts=True)
     able = people[counts >= LEAST_IMAGES]
