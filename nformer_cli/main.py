@@ -12,6 +12,7 @@ def main() -> None:
     # ShuffleNet training on two busy cores, 5 to 35 images/s against 160). Set before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # its default, without a warning of it
     _require_our_pipelines()
     from pipelines.errors import PipelineError
 

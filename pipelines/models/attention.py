@@ -1,37 +1,19 @@
 """Attention over neighbours: landmark agents' affinity, softmax over the edges (Eq. 3 to 8)."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .edges import Edges, edge_dot, edge_softmax, edge_sum
+from .edges import Edges
+from .fused import read_edges
 from .products import Linear
+from .projected import Projected
 
 Affinity = Literal["landmarks", "exact"]
 BLOCK_LOGITS = 1 << 24  # logits of dense attention held at once
-
-
-@dataclass(frozen=True)
-class Projected:
-    """What attention needs of some rows; row i of head h stands at i·heads + h.
-
-    asking, keys: [R, c], whose inner product is the affinity: c is the number of landmarks, or
-                  the head's width where the affinity is exact. The scale is within `asking`.
-    values:       [R, w], w being the head's width.
-    """
-
-    asking: Tensor
-    keys: Tensor
-    values: Tensor
-
-    def block(self, start: int, stop: int) -> "Projected":
-        """Return the rows from `start` up to `stop`."""
-        part = slice(start, stop)
-        return Projected(self.asking[part], self.keys[part], self.values[part])
 
 
 class NeighbourAttention(nn.Module):
@@ -85,12 +67,7 @@ class NeighbourAttention(nn.Module):
 
         own: the reading rows, [R, ·].   source: what can be read, [S, ·].   returns: [N, d].
         """
-        self_logits = torch.linalg.vecdot(own.asking, own.keys)  # [R]
-        logits = edge_dot(own.asking, source.keys, edges)  # [E]
-        self_weights, weights = edge_softmax(self_logits, logits, edges)
-        mixed = edge_sum(weights, source.values, edges)
-        mixed = torch.addcmul(mixed, self_weights[:, None], own.values)
-        return self._joined(mixed)
+        return self._joined(read_edges(own, source, edges))
 
     def read_all(self, own: Projected, *, sets: int = 1) -> Tensor:
         """Return what each row reads from every row of its set: ordinary softmax attention.

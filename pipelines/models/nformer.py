@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from ..retrieval.search import nearest_neighbours
 from ..seeding import torch_generator
-from .attention import Affinity, NeighbourAttention, Projected
+from .attention import Affinity, NeighbourAttention
 from .edges import Edges
 from .feed_forward import Dropout, FeedForward
 from .graph import nearest_of, reciprocal
 from .landmarks import draw_landmarks
 from .products import Linear
+from .projected import Projected
 
 Graph = Literal["cosine", "affinity"]
 Mask = Literal["reciprocal", "topk", "none"]

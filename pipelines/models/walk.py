@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..embeddings import row_blocks
-from .attention import Projected
 from .edges import Edges
 from .graph import nearest_of
 from .nformer import Block, NFormer
+from .projected import Projected
 
 BLOCK_ROWS = 4096  # rows in the feed-forward network at once on a CPU
 DEVICE_ROWS = 131072  # and elsewhere, where a block costs a wait for the device

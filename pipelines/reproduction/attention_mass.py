@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from ..embeddings import Embeddings, row_blocks
-from ..models.attention import Projected
 from ..models.edges import Edges, edge_dot, edge_softmax
 from ..models.gallery_graph import gallery_graph
 from ..models.nformer import NFormer
+from ..models.projected import Projected
 from ..models.refinement import pick_landmarks, prepare
 from ..models.walk import evaluating, walk
 
