@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import BadInput, MissingArtifact, StaleArtifact
 
 if TYPE_CHECKING:
     import h5py
 
     from ..retrieval.neighbours import NeighbourGraph
+    from .run import Run
 
 SCHEMA = 1
 GRAPHS = ("gallery", "query", "joint")
@@ -61,6 +62,14 @@ def load_graphs(path: str | Path) -> "dict[str, NeighbourGraph]":
             return {name: _graph(file[name]) for name in GRAPHS if name in file}
     except (OSError, KeyError) as error:
         raise BadInput(f"{path} cannot be read ({error}); remove it and evaluate again") from error
+
+
+def graphs_of(run: "Run") -> "dict[str, NeighbourGraph]":
+    """Return the graphs of a run's present embeddings by name, none where there are none."""
+    try:
+        return load_graphs(run.artifact("graph.h5"))
+    except (MissingArtifact, StaleArtifact):
+        return {}
 
 
 def _graph(group: "h5py.Group") -> "NeighbourGraph":

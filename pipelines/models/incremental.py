@@ -10,7 +10,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..retrieval.search import search
 from .edges import Edges
-from .gallery_graph import GalleryGraph, gallery_graph, query_lists, similarity_of
+from .gallery_graph import GalleryGraph, Known, gallery_graph, query_lists, similarity_of
 from .graph import reciprocal
 from .nformer import NFormer
 from .prior import PriorGallery, camera_ids
@@ -58,19 +58,22 @@ def refine_gallery(
     landmarks: Any = "random",
     seed: int = 0,
     marks: Tensor | None = None,
+    known: Known | None = None,
 ) -> GalleryState:
     """Refine a gallery and keep its states; the result is that of `refine`'s isolated protocol.
 
     gallery: Embeddings or [G, d], numpy or torch.   landmarks, seed: as for `refine`.
     marks:   landmarks' states [layers, l, d] of another gallery state, instead of landmarks.
+    known:   gives the lists [G, k] of this gallery's nearest where they were searched before; a
+             model with a prior looks at other rows, and searches those.
     """
     rows = prepare(model, _features(gallery), "gallery embeddings")
     require_rows(rows)
     start = _started(model, rows, _camids(gallery, rows))
-    rows = rows if start is None else start.hidden[-1]
-    if marks is not None:
-        return _computed(model, rows, marks, start)
-    return _computed(model, rows, pick_landmarks(model, rows, landmarks, seed), start)
+    rows, known = (rows, known) if start is None else (start.hidden[-1], None)
+    if marks is None:
+        marks = pick_landmarks(model, rows, landmarks, seed)
+    return _computed(model, rows, marks, start, known=known)
 
 
 @torch.no_grad()
@@ -147,10 +150,15 @@ def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryStat
 
 @torch.no_grad()
 def _computed(
-    model: NFormer, rows: Tensor, landmarks: Tensor, start: PriorGallery | None = None
+    model: NFormer,
+    rows: Tensor,
+    landmarks: Tensor,
+    start: PriorGallery | None = None,
+    *,
+    known: Known | None = None,
 ) -> GalleryState:
     """Refine a prepared gallery whole; landmarks as rows, or as states once recorded."""
-    graph, states = gallery_graph(model, rows), rows.clone()
+    graph, states = gallery_graph(model, rows, known=known), rows.clone()
     hidden, marks = [], []
     with evaluating(model):
         for layer in walk(model, states, graph.edges, landmarks):

@@ -40,6 +40,18 @@ class CameraPairs(NamedTuple):
     mean_ap: np.ndarray
 
 
+class Purity(NamedTuple):
+    """The share of each image's k nearest that show its person, for k from 1 on: [k] each.
+
+    listed: of all.   mutual: of those whose own k nearest it is among; NaN where none is.
+    mutuals: how many of those an image has, in the mean.
+    """
+
+    listed: np.ndarray
+    mutual: np.ndarray
+    mutuals: np.ndarray
+
+
 def similarities(query: Embeddings, gallery: Embeddings, *, bins: int = BINS) -> Similarities:
     """Return the distribution of the similarities of all pairs that the metrics count."""
     q, g = unit_rows(query.features, "query"), unit_rows(gallery.features, "gallery")
@@ -74,3 +86,35 @@ def match_counts(query: Embeddings, gallery: Embeddings) -> np.ndarray:
     """Return how many true matches each query has that are not of its own camera: [Q] int64."""
     pairs = Pairs(query, gallery.pids, gallery.camids)
     return np.array([len(pairs.of(number)[0]) for number in range(len(query))], np.int64)
+
+
+def neighbour_purity(index: np.ndarray, pids: np.ndarray) -> Purity:
+    """Return how often the nearest of an image show its person.
+
+    index: [N, 1 + k], the nearest rows of each, itself among them.   pids: [N]; an identity below 1
+           is nobody's: it is never right.
+    """
+    rows = np.arange(len(index))[:, None]
+    others = (index != rows) & (index >= 0)  # -1: an approximate search found no more
+    rank = np.cumsum(others, axis=1)  # of each neighbour in its list, from 1
+    rank_back = _rank_back(index, np.where(others, rank, 0))
+    right = (pids[index] == pids[:, None]) & (pids[:, None] > 0)
+    longest = int(rank[:, -1].min())
+    found: list[list[float]] = [[], [], []]
+    for k in range(1, longest + 1):
+        listed = others & (rank <= k)
+        mutual = listed & (rank_back > 0) & (rank_back <= k)
+        found[0].append(float(right[listed].mean()))
+        found[1].append(float(right[mutual].mean()) if mutual.any() else np.nan)
+        found[2].append(float(mutual.sum() / len(index)))
+    return Purity(*map(np.array, found))
+
+
+def _rank_back(index: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Return the rank [N, k] of each row in the list of its neighbour, 0 where it is not there."""
+    count = len(index)
+    rows = np.repeat(np.arange(count), index.shape[1])
+    there, back = rows * count + index.ravel(), index.ravel() * count + rows
+    order = np.argsort(there)
+    place = order[np.searchsorted(there, back, sorter=order).clip(max=len(order) - 1)]
+    return np.where(there[place] == back, rank.ravel()[place], 0).reshape(index.shape)

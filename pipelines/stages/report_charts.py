@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts import figures
+from ..artifacts.graph import graphs_of
 from ..artifacts.ranking import load_ranking
 from ..artifacts.report import Chart, Example
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
-from ..retrieval.diagnosis import camera_pairs, match_counts, similarities
+from ..retrieval.diagnosis import camera_pairs, match_counts, neighbour_purity, similarities
 from ..training.log import read_log
 from .report_examples import BASELINE, Evidence
 
@@ -18,6 +19,8 @@ STAGES = {"train-backbone": "Training of the backbone", "train-nformer": "Traini
 POINTS = 400  # of a training curve
 CMC_CURVES = 5
 CMC_RANKS = 20
+READ = 20  # neighbours of an image
+PLACES = {"gallery": "gallery", "joint": "queries and gallery together"}
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
 
 
@@ -27,6 +30,7 @@ def charts_of(run: Run, evidence: Evidence, examples: Sequence[Example] = ()) ->
         *_training(run),
         _cmc(run, evidence),
         _similarities(evidence),
+        *_neighbours(run, evidence),
         *_gains(evidence, examples),
         *_cameras(evidence),
     ]
@@ -77,6 +81,31 @@ def _similarities(evidence: Evidence) -> Chart:
     text = f"Share in which same and different pairs overlap (less is better): {told}."
     svg = figures.similarity_chart("similarity", panels)
     return Chart("Similarities of pairs", svg, text)
+
+
+def _neighbours(run: Run, evidence: Evidence) -> Iterator[Chart]:
+    """Tell from graph.h5 whom there is to read, before refinement."""
+    graphs, gallery = graphs_of(run), evidence.gallery.without_junk()
+    name = next((name for name in ("gallery", "joint") if name in graphs), "")
+    if not name:
+        return
+    queries = evidence.query.pids if name == "joint" else gallery.pids[:0]
+    pids = np.concatenate([queries, gallery.pids])
+    found = neighbour_purity(graphs[name].index[:, : 1 + READ], pids)
+    if not len(found.listed):
+        return
+    ks = list(range(1, 1 + len(found.listed)))
+    curves = {
+        "the k nearest": (ks, found.listed.tolist()),
+        "those of them that list it back": (ks, found.mutual.tolist()),
+    }
+    svg = figures.line_chart("neighbours", curves, x="k", y="share of the same person")
+    text = (
+        f"Of the {ks[-1]} nearest of an image in the {PLACES[name]} {100 * found.listed[-1]:.0f} % "
+        f"show the same person, of any camera; of the {found.mutuals[-1]:.1f} that list it back "
+        f"{100 * found.mutual[-1]:.0f} %. These mutual neighbours are what refinement reads."
+    )
+    yield Chart("Neighbours before refinement", svg, text)
 
 
 def _gains(evidence: Evidence, examples: Sequence[Example]) -> Iterator[Chart]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings
+from ..artifacts.graph import graphs_of
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import load_average_precision, load_query_rows, load_ranking
 from ..artifacts.report import Example, Item, data_uri
@@ -22,6 +23,7 @@ from ..seeding import numpy_generator
 
 if TYPE_CHECKING:
     from ..models.attention_weights import LayerWeights
+    from ..models.gallery_graph import Known
 
 BASELINE, NFORMER = "baseline", "nformer"
 SHOWN = 10  # items of a list
@@ -261,6 +263,7 @@ def _with_attention(
         evidence.gallery.select(kept),
         landmarks=config.get("landmarks", "random"),
         seed=config.get("seed", 0),
+        known=_known_lists(run, model.neighbours),
     )
     layers = query_weights(state, evidence.query.select(np.array(rows)))
     told = []
@@ -275,6 +278,14 @@ def _with_attention(
         own = tuple(float(layer.own[number]) for layer in layers)
         told.append(replace(example, own=own, heard=heard))
     return told
+
+
+def _known_lists(run: Run, k: int) -> "Known | None":
+    """Return the gallery's lists as graph.h5 has them, where they are long enough."""
+    graph = graphs_of(run).get("gallery")
+    if graph is None or graph.index.shape[1] < k:
+        return None
+    return lambda _: graph.index
 
 
 def _most_heard(

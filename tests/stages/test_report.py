@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 
 from nformer_cli.app import app
 from pipelines import Embeddings, MissingArtifact, Run, evaluate, save_embeddings, train_nformer
+from pipelines.artifacts.embeddings import load_embeddings
+from pipelines.artifacts.graph import graphs_of
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.ranking import load_ranking
 from pipelines.artifacts.report import render
 from pipelines.config import EvaluateConfig, NFormerConfig
-from pipelines.stages import report_examples
+from pipelines.models import gallery_graph
+from pipelines.stages import report_charts, report_examples
 from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
 
 COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")
@@ -170,6 +173,29 @@ def test_what_nformer_listened_to_adds_up_to_one(run):
             shares = example.own[layer] + sum(item.shares[layer] for item in example.heard)
             assert 0 < shares <= 1 + 1e-5
         assert len({item.name for item in example.heard}) == len(example.heard)
+
+
+def test_the_page_reads_the_neighbour_graph(run, monkeypatch):
+    graph = graphs_of(run)["gallery"]
+    gallery = load_embeddings(run.artifact("embeddings.h5"), "gallery")
+    first = gallery.pids[graph.index[:, 1:6]] == gallery.pids[:, None]
+    found = build_report(run, examples=1)
+    (chart,) = [chart for chart in found.charts if chart.title == "Neighbours before refinement"]
+    share = (gallery.pids[graph.index[:, 1:21]] == gallery.pids[:, None]).mean()
+    assert f"Of the 20 nearest of an image in the gallery {100 * share:.0f} % show" in chart.text
+    assert first.mean() > share  # the nearest are the purest: the set is not a trivial one
+
+    def forbidden(*arguments, **settings):
+        raise AssertionError("searched again what graph.h5 holds")
+
+    monkeypatch.setattr(gallery_graph, "nearest_neighbours", forbidden)
+    assert build_report(run, examples=1).examples == found.examples  # attention told from the file
+
+
+def test_without_a_neighbour_graph_the_page_does_without(run, monkeypatch):
+    monkeypatch.setattr(report_charts, "graphs_of", lambda run: {})
+    titles = [chart.title for chart in build_report(run, examples=1).charts]
+    assert titles and "Neighbours before refinement" not in titles
 
 
 def test_a_large_gallery_is_not_refined_again_and_the_page_says_so(run, monkeypatch):
