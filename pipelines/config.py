@@ -113,7 +113,7 @@ class NFormerConfig:
     clip: float = 0.0
     held_out: float = 0.15  # share of the training identities kept for validation
     eval_every: int = 25  # steps between held-out checks
-    amp: Literal["auto", "off", "bf16"] = "off"  # in which the linear layers multiply in training
+    amp: Literal["auto", "off", "bf16"] = "auto"  # how linear layers multiply in training
     seed: int = 0
 
     def settled(self) -> "NFormerConfig":
