@@ -56,6 +56,8 @@ def launch_settings(columns: int, width: int) -> dict[str, int]:
     return {**sizes, "num_warps": warps}
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def difference_on_a_small_graph(device: torch.device) -> float:
     """Return by how much the kernels' outputs and gradients differ from `read_in_steps`'."""
     generator = torch.Generator().manual_seed(0)

@@ -18,7 +18,8 @@ from pipelines.models.edges import Edges
 from pipelines.models.fused import difference_on_a_small_graph, read_at_once, read_in_steps
 from pipelines.models.projected import Projected
 
-print(difference_on_a_small_graph(torch.device("cpu")))
+with torch.inference_mode():  # as refining asks for it
+    print(difference_on_a_small_graph(torch.device("cpu")))
 
 lists = torch.tensor([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])[:, None]
 for columns, width, kept in ((1, 3, 0.0), (5, 16, 0.5), (40, 40, 1.0), (5, 2100, 0.7)):
