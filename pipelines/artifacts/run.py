@@ -73,10 +73,11 @@ class Run:
         manifest = self.manifest(name)
         if manifest is None:
             return []
-        changed = []
+        changed, beside = [], os.path.dirname(name)  # inputs are named as seen from the artifact
         for source, digest in manifest.inputs.items():
-            now = self.manifest(source)
-            if now is not None and (now.sha256 != digest or self.changed_inputs(source)):
+            place = os.path.join(beside, source)
+            now = self.manifest(place)
+            if now is not None and (now.sha256 != digest or self.changed_inputs(place)):
                 changed.append(source)
         return changed
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from pipelines import Run, load_embeddings, save_embeddings
+from pipelines import Run, evaluate, load_embeddings, save_embeddings, train_nformer
 from pipelines.artifacts.manifest import Manifest
+from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
-from pipelines.errors import BadInput, MissingArtifact
+from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.stages.subsample import drawing_order, kept_rows, subsample
 
 PIDS = np.repeat([0, 3, 5, 9], [6, 4, 1, 7])
@@ -61,6 +62,27 @@ def test_a_subset_goes_stale_with_what_it_was_drawn_from(run):
     with run.writing(Manifest("embeddings.h5", "test", {"other": 1}, {})) as (path, _):
         save_embeddings(path, query=split([3]), gallery=split(PIDS[1:]))
     assert Run(folder).changed_inputs("embeddings.h5") == ["../embeddings.h5"]
+
+
+def test_a_subset_is_evaluated_with_the_whole_runs_nformer(tmp_path):
+    random = np.random.default_rng(0)
+    pids = np.repeat(np.arange(1, 9), 12)
+    people = random.standard_normal((9, 16))
+
+    def seen():
+        rows = people[pids] + 0.5 * random.standard_normal((len(pids), 16))
+        return Embeddings(rows, pids, np.tile(np.arange(1, 4), len(pids) // 3))
+
+    run = Run(tmp_path)
+    with run.writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
+        save_embeddings(path, train=seen(), query=seen(), gallery=seen())
+    train_nformer(run, config=NFormerConfig(prior=False, neighbours=4, steps=2))
+    (folder,) = subsample(run, [3])
+    assert [row.name for row in evaluate(Run(folder)).results] == ["baseline", "nformer"]
+    # the model of the whole run trained anew, the copy is stale
+    train_nformer(run, config=NFormerConfig(prior=False, neighbours=5, steps=2), overwrite=True)
+    with pytest.raises(StaleArtifact, match=r"made from another \.\./nformer\.pt"):
+        evaluate(Run(folder), overwrite=True)
 
 
 def test_wrong_numbers_and_missing_embeddings_are_refused(run, tmp_path):
