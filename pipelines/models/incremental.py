@@ -16,7 +16,7 @@ from .nformer import NFormer
 from .prior import PriorGallery, camera_ids
 from .prior_nformer import PriorNFormer
 from .refinement import as_given, pick_landmarks, prepare, require_rows
-from .walk import Layer, embed, evaluating, fill_up, walk
+from .walk import Layer, embed, evaluating, fill_up, fitting_threads, walk
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
 
@@ -87,11 +87,11 @@ def refine_queries(state: GalleryState, queries: Any) -> Any:
     if state.start is not None and isinstance(model, PriorNFormer):
         rows = model.prior.query(state.start, rows, _camids(queries, rows))
     states = fill_up(rows)
-    lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
-    with evaluating(model):
+    with evaluating(model), fitting_threads(rows):
+        lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
         for number in range(len(model.blocks)):
             states = read_layer(state, number, states, lists)
-    refined = model.after(rows, embed(model, states[: len(rows)]))
+        refined = model.after(rows, embed(model, states[: len(rows)]))
     if isinstance(queries, Embeddings):
         return queries.with_features(refined)
     return as_given(queries, refined)

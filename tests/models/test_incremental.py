@@ -8,6 +8,7 @@ from pipelines.models import incremental
 from pipelines.models.incremental import add_items, refine_gallery, refine_queries, remove_items
 from pipelines.models.nformer import NFormer
 from pipelines.models.refinement import refine
+from pipelines.models.walk import fitting_threads
 
 from .dense import CHOICES, rows_of, sharp
 
@@ -126,3 +127,17 @@ def test_what_cannot_be_removed_is_refused():
         remove_items(state, list(range(20)))
     assert remove_items(state, []) is state
     assert len(remove_items(state, np.arange(20) < 5)) == 15
+
+
+def test_a_few_rows_take_one_thread_and_give_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), fitting_threads(torch.zeros(2, 4)):
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 3
+        with fitting_threads(torch.zeros(1000, 4)):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
