@@ -73,13 +73,19 @@ class Run:
         manifest = self.manifest(name)
         if manifest is None:
             return []
-        changed, beside = [], os.path.dirname(name)  # inputs are named as seen from the artifact
+        changed = []
         for source, digest in manifest.inputs.items():
-            place = os.path.join(beside, source)
-            now = self.manifest(place)
-            if now is not None and (now.sha256 != digest or self.changed_inputs(place)):
+            now = self.manifest(source)
+            if now is not None and (now.sha256 != digest or self._changed_since(source)):
                 changed.append(source)
         return changed
+
+    def _changed_since(self, source: str) -> list[str]:
+        """Return the changed inputs of an input; another run's, ../NAME, are as seen from there."""
+        if not source.startswith(".."):
+            return self.changed_inputs(source)
+        path = self.path(source)
+        return Run(path.parent).changed_inputs(path.name)
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return the facts recorded with an artifact that exists."""

@@ -2,10 +2,15 @@
 
 from typing import NamedTuple
 
+from ..artifacts.exhibits import Column
 from ..artifacts.run import Run
 from ..data.catalog import ENTRIES
 
 SOURCE = "Wang et al., CVPR 2022, Table 4"
+PAPERS = (
+    Column("paper_rank1", "paper rank-1", "percent"),
+    Column("paper_mAP", "paper mAP", "percent"),
+)
 
 
 class Published(NamedTuple):
@@ -15,6 +20,11 @@ class Published(NamedTuple):
     mean_ap: float
     nformer_rank1: float
     nformer_mean_ap: float
+
+    def beside(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the cells beside ours: of the backbone alone, and with NFormer."""
+        alone = {"paper_rank1": self.rank1, "paper_mAP": self.mean_ap}
+        return alone, {"paper_rank1": self.nformer_rank1, "paper_mAP": self.nformer_mean_ap}
 
 
 def _of(*per_cent: float) -> Published:

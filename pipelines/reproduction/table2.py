@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..artifacts.exhibits import Column, Exhibit
-from .paper import backbone_of
+from .paper import PAPERS, backbone_of, paper_note, published_for
 from .rows import (
     FIGURES,
     bars,
@@ -38,13 +38,14 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     return Exhibit(
         name="table2",
         title="Table 2: NFormer with k-reciprocal re-ranking",
-        columns=COLUMNS,
+        columns=COLUMNS + (PAPERS if any("paper_mAP" in row for row in rows) else ()),
         rows=rows,
         plots=(bars("mAP, and its deviation over trainings", rows, "label"),),
         text="mAP: " + ", ".join(f"{row['label']} {100 * row['mAP']:.1f} %" for row in rows) + ".",
         notes=(
             "KR is k-reciprocal re-ranking (k1 = 20, k2 = 6, weight 0.3), which mixes the queries.",
             *([] if several else [note]),
+            *dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops),
             "The paper's own figures with KR could not be checked and are left out.",
             control_note(shops[0]),
             *own_note(shops[0]),
@@ -55,10 +56,12 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
 def _rows_of(shop: Workshop) -> list[dict[str, Any]]:
     about = {"run": str(shop.run.folder), "backbone": backbone_of(shop.run)}
     own = shop.own(rerank="kr")
+    published = published_for(shop.run, shop.dataset, len(shop.query))
+    alone, refined = published.beside() if published else ({}, {})
     return [
-        of_figures("none", shop.baseline(), **about),
+        of_figures("none", shop.baseline(), **about, **alone),
         of_figures("KR", shop.baseline(rerank="kr"), **about),
-        of_summary("NFormer", shop.measured(NFORMER), **about),
+        of_summary("NFormer", shop.measured(NFORMER), **about, **refined),
         of_summary("NFormer + KR", shop.measured(NFORMER, rerank="kr"), **about),
         *control_rows(shop, **about),
         *([of_figures("this run's nformer.pt + KR", own, **about)] if own else []),

@@ -257,7 +257,8 @@ def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(t
             gallery=Embeddings(rows[1], pids, np.full(1400, 2)),
         )
         facts["dataset"] = "cuhk03-detected"
-    table1, table4 = reproduce(run, ["table1", "table4"], seeds=1, draws=1, steps=1)
+    wanted = ["table1", "table2", "table4"]
+    table1, table2, table4 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
     (row,) = table4.rows
     assert (row["paper_baseline_mAP"], row["paper_mAP"], row["paper_rank1"]) == (
         0.712,
@@ -267,6 +268,9 @@ def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(t
     assert [line.get("paper_mAP") for line in table1.rows][:3] == [0.712, None, 0.747]
     assert "They are of ResNet-50; this run's backbone is imported." in table1.notes[0]
     assert "74.7" in [cell for cells in table1.shown() for cell in cells]
+    beside = {line["method"]: line.get("paper_rank1") for line in table2.rows}
+    assert (beside["none"], beside["NFormer"], beside["KR"]) == (0.734, 0.773, None)
+    assert [column.title for column in table2.columns][-2:] == ["paper rank-1", "paper mAP"]
 
 
 def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):
