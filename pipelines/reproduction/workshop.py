@@ -180,7 +180,8 @@ class Workshop:
             model, gallery = self.model(variant, seed), self.subset(subset)
             refined = refine_draws(model, self.query, gallery, missing)
             for draw, pair in zip(missing, refined, strict=True):
-                self.cells.put(scored(pair, rerank), *key, draw, *rest)
+                figures = scored(pair, rerank, device=str(self.device))
+                self.cells.put(figures, *key, draw, *rest)
         return [self.cells.get(*key, draw, *rest) or {} for draw in draws]
 
     def baseline(self, *, number: int = 0, rerank: str = "") -> Figures:
@@ -193,7 +194,7 @@ class Workshop:
         )
 
     def _plain(self, subset: Subset, rerank: str) -> Figures:
-        return scored((self.query, self.subset(subset)), rerank)
+        return scored((self.query, self.subset(subset)), rerank, device=str(self.device))
 
     def training_free(self, *, number: int = 0) -> tuple[str, Figures]:
         """Return the refiner without training that has the best mAP here, and its figures.
@@ -242,7 +243,8 @@ class Workshop:
     def _own(self, model: NFormer, subset: Subset, rerank: str) -> Figures:
         pair = (self.query, self.subset(subset))
         shown = shown_to(pair, aware=uses_cameras(model, pair, "auto"))
-        return scored(relabelled(pair, next(refine_draws(model, *shown, [0]))), rerank)
+        refined = relabelled(pair, next(refine_draws(model, *shown, [0])))
+        return scored(refined, rerank, device=str(self.device))
 
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
@@ -257,9 +259,9 @@ def lies_whole(run: Run, wanted: Manifest) -> bool:
         return False
 
 
-def scored(pair: Pair, rerank: str = "") -> Figures:
+def scored(pair: Pair, rerank: str = "", *, device: str = "auto") -> Figures:
     """Return the figures of a query and a gallery, re-ranked or not."""
-    distances = rank_k_reciprocal(Neighbourhoods(*pair)) if rerank else None
+    distances = rank_k_reciprocal(Neighbourhoods(*pair, device=device)) if rerank else None
     found = score(*pair, distances=distances)
     return {"mAP": float(found.mean_ap), "rank1": float(found.rank(1))}
 
