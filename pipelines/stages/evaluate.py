@@ -22,7 +22,7 @@ from ..retrieval.refiners import REFINERS, Pair, refine_chain
 from ..retrieval.rerankers import RERANKERS, ranked_by
 from ..retrieval.single_shot import single_shot_cmc
 from .bench import Bench, Cost, keep_graphs
-from .methods import AUTO, NFORMER, Method, asked_for, chain, possible, require_known
+from .methods import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
 from .peak_memory import PeakMemory, peak_rss_mib
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
@@ -122,6 +122,7 @@ def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
                 rows.append(row)
                 task.advance()
     rows.sort(key=lambda row: [method.name for method in methods].index(row.name))
+    notes += harm(rows)
     valid = np.isfinite(next(iter(bench.precision.values())))
     return Evaluation(
         dataset=run.facts("embeddings.h5").get("dataset", ""),

@@ -1,7 +1,9 @@
 """Which rows an evaluation shows: chains of refiners, each with and without re-rankings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..artifacts.results import ResultRow
 from ..config import EvaluateConfig
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -9,6 +11,7 @@ from ..retrieval.refiners import REFINERS
 from ..retrieval.rerankers import RERANKERS
 
 NFORMER, AUTO = "nformer", "auto"
+HARM = 0.005  # mAP, the smallest loss worth a word
 FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
 
 
@@ -92,3 +95,16 @@ def possible(
         else:
             kept.append(method)
     return kept, notes
+
+
+def harm(rows: Sequence[ResultRow]) -> list[str]:
+    """Say so where NFormer ranks clearly worse than the embeddings that it refined."""
+    found = {row.name: row.mAP for row in rows}
+    lost = found.get("baseline", 0.0) - found.get(NFORMER, 1.0)
+    if lost < HARM:
+        return []
+    return [
+        f"NFormer lowers mAP by {100 * lost:.1f} here. If a person has fewer images than in "
+        "training, train-nformer --neighbours with a smaller number may help; evaluate --all "
+        "shows what needs no training, and --will-it-help says beforehand what to expect"
+    ]
