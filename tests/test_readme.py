@@ -61,4 +61,19 @@ def snippets() -> list[str]:
 def test_python_snippets_run(code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})  # our own text
-    assert capsys.readouterr().out.strip(), "a snippet prints what it found"
+    printed = capsys.readouterr().out
+    assert printed.strip(), "a snippet prints what it found"
+    promised = re.search(
+        re.escape(code) + r"```\n\nIt prints:\n\n((?: {4}.*\n)+)", README.read_text()
+    )
+    if promised:
+        words, numbers = told(printed)
+        expected_words, expected_numbers = told(promised[1])
+        assert words == expected_words
+        assert numbers == pytest.approx(expected_numbers, abs=0.03)  # cores round differently
+
+
+def told(text: str) -> tuple[str, list[float]]:
+    """Return a text without its figures and spaces, and those figures."""
+    figures = re.findall(r"\d+\.\d+", text)
+    return "".join(re.sub(r"\d+\.\d+", "#", text).split()), [float(one) for one in figures]
