@@ -1,7 +1,7 @@
 """What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from logging import getLogger
 from typing import Any, Literal, get_args
 
@@ -13,9 +13,17 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..errors import BadInput
 from .camera_graph import CameraGraph, camera_graph, read_gallery, read_queries
-from .images_per_person import BINS, fitting_neighbours, images_per_person
+from .images_per_person import (
+    BINS,
+    FOREIGN,
+    as_spread,
+    fitting_neighbours,
+    images_per_person,
+    pair_histogram,
+)
 
 LOG = getLogger("nformer")
+NO = torch.tensor(False)
 Centre = Literal["none", "global", "camera"]
 WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
 BLOCK_ROWS = 16384
@@ -65,14 +73,16 @@ class PriorSettings:
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """What is subtracted from the rows of a set and of those that join it.
+    """What is subtracted from the rows of a set and of those that join it, and what is not done.
 
     centre: [d] float64.   cameras: [C] int64, sorted.   means: [C, d] float64, a camera's each.
+    plain:  [] bool, whether the training's metric is left out: the set is of another kind.
     """
 
     centre: Tensor
     cameras: Tensor
     means: Tensor
+    plain: Tensor = NO
 
     def of(self, camids: Tensor) -> Tensor:
         """Return each row's mean: [N] -> [N, d]; an unknown camera's is that of the set."""
@@ -141,11 +151,12 @@ class Prior(nn.Module):
 
         In float64, so that a row comes out the same alone and among others.
         """
-        metric = self.metric.double()
+        metric = None if means.plain else self.metric.double()
         found = torch.empty_like(rows, dtype=torch.float32)
         for part in row_blocks(len(rows), BLOCK_ROWS):
             centred = rows[part].double() - means.of(camids[part])
-            found[part] = functional.normalize(centred @ metric).float()
+            turned = centred if metric is None else centred @ metric
+            found[part] = functional.normalize(turned).float()
         return found
 
     def graph(self, rows: Tensor, camids: Tensor, neighbours: int) -> CameraGraph:
@@ -169,6 +180,22 @@ class Prior(nn.Module):
             )  # fmt: skip
         return fitting
 
+    def is_foreign(self, rows: Tensor) -> bool:
+        """Return whether standardised rows spread much wider than training's: another kind of data.
+
+        What whitening learned of one kind costs accuracy on another.
+        """
+        if not float(self.images) or len(rows) < 2:
+            return False
+        _, spread = as_spread(self.between.cpu(), pair_histogram(rows))
+        if spread < FOREIGN:
+            return False
+        LOG.warning(
+            "similarities are spread %.1f times as wide here as among training identities: data of "
+            "another kind, so the whitening learned there is left out", spread,
+        )  # fmt: skip
+        return True
+
     def layers(self, neighbours: int) -> int:
         """Return how many times rows read their neighbours."""
         return self.settings.layers if neighbours > 1 else 0
@@ -181,6 +208,9 @@ class Prior(nn.Module):
         means = self.means(rows, camids)
         hidden, graphs = [self.standardise(rows, camids, means)], []
         k = self.fitting_neighbours(hidden[0]) if neighbours is None else neighbours
+        if self.is_foreign(hidden[0]):
+            means = replace(means, plain=~NO)
+            hidden = [self.standardise(rows, camids, means)]
         for _ in range(self.layers(k)):
             graphs.append(self.graph(hidden[-1], camids, k))
             hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))
@@ -235,13 +265,16 @@ class PriorGallery:
         return PriorGallery(
             tensors["rows"],
             tensors["camids"],
-            Means(*(tensors[f"means/{name}"] for name in MEANS)),
+            Means(
+                **{name: tensors[f"means/{name}"] for name in MEANS if name != "plain"},
+                plain=tensors.get("means/plain", NO),
+            ),
             tuple(tensors[f"hidden/{number}"] for number in range(layers + 1)),
             tuple(graphs),
         )
 
 
-MEANS = ("centre", "cameras", "means")
+MEANS = ("centre", "cameras", "means", "plain")
 GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 

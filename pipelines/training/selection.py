@@ -22,10 +22,10 @@ SWEEPS = 2
 CameraAware = Literal["auto", "on", "off"]
 SATURATED = 0.88  # held-out mAP above which every choice looks right
 TOO_WELL = 0.9  # held-out mAP of embeddings as they are: a backbone was trained on the identities
-UNLEARNED = 0.01  # mAP that camera means may cost there
+UNLEARNED = 0.01  # mAP that camera means may cost there: it has unlearned these persons' cameras
 STEP = 1.25  # held-out identities are spread wider by this factor until they are hard enough
 WIDEST = 4.0
-TOLERANCE = 0.003  # mAP that more shrinkage may cost
+TOLERANCE = 0.003  # mAP that more shrinkage, or camera means, may cost
 NOBODY = 1.2  # images of a person below which a row has no neighbour of its own person
 ABREAST = 2  # folds scored at once, on as many cores
 HOPELESS = 0.03  # mAP, summed over folds, by which a candidate may trail before it is given up
@@ -145,17 +145,17 @@ class Search:
                 return replace(settings, shrinkage=shrinkage)
         return settings
 
-    def aware(self, settings: PriorSettings) -> PriorSettings:
+    def aware(self, settings: PriorSettings, *, bound: float) -> PriorSettings:
         """Return the settings with camera means where held-out identities lose little by them.
 
-        For identities that a backbone was trained on: it has unlearned the cameras for these, and
-        for these only.
+        Whitening makes up for the cameras of training; means make up for those of any gallery.
+        bound: mAP that they may cost.
         """
         if settings.centre == "camera" or "camera" not in self.centres:
             return settings
         aware = replace(settings, centre="camera")
         lost = self.scores(settings) - self.scores(aware)
-        return aware if lost.mean() <= UNLEARNED else settings
+        return aware if lost.mean() <= bound else settings
 
     def simplest(self, settings: PriorSettings) -> PriorSettings:
         """Return the settings without neighbours where these gain no more than their error."""
@@ -239,8 +239,8 @@ def choose_prior(
     found = search.shrunk(search.simplest(found))
     plain = search.levels[0]
     baseline = np.array([fold.mean_ap(PriorSettings()) for fold in plain])
-    if baseline.mean() > TOO_WELL:
-        found = search.aware(found)
+    known = baseline.mean() > TOO_WELL
+    found = search.aware(found, bound=UNLEARNED if known else TOLERANCE)
     scores = np.array([fold.mean_ap(found) for fold in plain])
     images = float(np.mean([fold.images for fold in plain]))
     pairs = [fold.pair_similarities(found) for fold in plain]

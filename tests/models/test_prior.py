@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.models.camera_graph import camera_graph, query_edges, read_gallery
+from pipelines.models.images_per_person import histogram, pair_histogram
 from pipelines.models.incremental import add_items, refine_gallery, refine_queries, remove_items
 from pipelines.models.nformer import NFormer
 from pipelines.models.prior import Prior, PriorGallery, PriorSettings
@@ -182,3 +183,26 @@ def test_bad_settings(wrong):
 def test_camera_ids_of_another_length():
     with pytest.raises(BadInput, match=r"5 embeddings, but camera ids of the shape \[3\]"):
         refine_set(model_of(), rows_of(5, 0), camids=[0, 1, 2])
+
+
+def test_whitening_is_left_out_for_data_of_another_kind(caplog):
+    model = model_of()
+    model.prior.images.fill_(2.0)  # k was chosen for galleries like those of `between`
+    cosines = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.02
+    model.prior.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
+    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(80, 4))  # cosines of ±1/4
+    with caplog.at_level("WARNING", logger="nformer"):
+        expected, items = refine(model, query, gallery)
+    assert "data of another kind" in caplog.text
+    assert np.allclose(items.features, gallery.features, atol=1e-6)
+    assert np.allclose(expected.features, query.features, atol=1e-6)
+    state = refine_gallery(model, gallery)
+    kept = PriorGallery.of(state.start.tensors())
+    assert bool(kept.means.plain)
+    standard = model.prior.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
+    assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
+
+    rows, unknown = torch.from_numpy(gallery.features), torch.full((80,), -1)
+    whitened = model.prior.standardise(rows, unknown, model.prior.means(rows, unknown))
+    model.prior.between.copy_(pair_histogram(whitened))  # training's were like these
+    assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)

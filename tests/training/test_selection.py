@@ -163,5 +163,6 @@ def test_a_histogram_follows_anothers_lower_half():
 def test_camera_means_are_kept_where_they_cost_little_unless_forbidden():
     folds = make_folds(TrainingRows.of(*people(24, 8, shift=0.5)), seed=0)
     mean = PriorSettings(centre="global")
-    assert Search(folds, camera_aware="auto").aware(mean).centre == "camera"
-    assert Search(folds, camera_aware="off").aware(mean) == mean
+    assert Search(folds, camera_aware="auto").aware(mean, bound=0.01).centre == "camera"
+    assert Search(folds, camera_aware="auto").aware(mean, bound=-1.0) == mean
+    assert Search(folds, camera_aware="off").aware(mean, bound=1.0) == mean
