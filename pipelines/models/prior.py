@@ -15,7 +15,6 @@ from ..errors import BadInput
 from .camera_graph import CameraGraph, camera_graph, read_gallery, read_queries
 from .images_per_person import (
     BINS,
-    FOREIGN,
     as_spread,
     fitting_neighbours,
     images_per_person,
@@ -24,6 +23,8 @@ from .images_per_person import (
 
 LOG = getLogger("nformer")
 NO = torch.tensor(False)
+TOLD = 100  # rows whose similarities tell what kind of data they are
+ANOTHER_KIND = 1.8  # times as wide a spread; three persons' many images alone make 1.4
 Centre = Literal["none", "global", "camera"]
 WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
 BLOCK_ROWS = 16384
@@ -185,10 +186,10 @@ class Prior(nn.Module):
 
         What whitening learned of one kind costs accuracy on another.
         """
-        if not float(self.images) or len(rows) < 2:
+        if not float(self.images) or len(rows) < TOLD:
             return False
         _, spread = as_spread(self.between.cpu(), pair_histogram(rows))
-        if spread < FOREIGN:
+        if spread < ANOTHER_KIND:
             return False
         LOG.warning(
             "similarities are spread %.1f times as wide here as among training identities: data of "

@@ -190,7 +190,7 @@ def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     model.prior.images.fill_(2.0)  # k was chosen for galleries like those of `between`
     cosines = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.02
     model.prior.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
-    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(80, 4))  # cosines of ±1/4
+    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(120, 4))  # cosines of ±1/4
     with caplog.at_level("WARNING", logger="nformer"):
         expected, items = refine(model, query, gallery)
     assert "data of another kind" in caplog.text
@@ -199,10 +199,12 @@ def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     state = refine_gallery(model, gallery)
     kept = PriorGallery.of(state.start.tensors())
     assert bool(kept.means.plain)
+    few = refine(model, query, gallery.select(np.arange(90)))[1]  # too few to tell: whitened
+    assert not np.allclose(few.features, gallery.features[:90], atol=1e-2)
     standard = model.prior.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
     assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
 
-    rows, unknown = torch.from_numpy(gallery.features), torch.full((80,), -1)
+    rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)
     whitened = model.prior.standardise(rows, unknown, model.prior.means(rows, unknown))
     model.prior.between.copy_(pair_histogram(whitened))  # training's were like these
     assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)
