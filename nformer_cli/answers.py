@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def answer_table(answer: "Answer", result: "SearchResult") -> Table:
     """Show what a search found for one query, and which items lent it weight."""
-    from pipelines.stages.show_search import listened, verdict
+    from pipelines.reporting.found import listened, verdict
 
     table = Table(
         box=box.SIMPLE_HEAD,

@@ -20,8 +20,8 @@ _HOMES = {
     "evaluate": "stages.evaluate",
     "import_embeddings": "stages.import_embeddings",
     "export_embeddings": "stages.export_embeddings",
-    "NeighbourRefiner": "stages.neighbour_refiner",
-    "refine_training_free": "retrieval.training_free",
+    "NeighbourRefiner": "training.neighbour_refiner",
+    "refine_training_free": "refiners.training_free",
     "index_gallery": "stages.index",
     "add_to_index": "stages.index",
     "remove_from_index": "stages.index",
@@ -30,16 +30,16 @@ _HOMES = {
     "Embeddings": "embeddings",
     "load_embeddings": "artifacts.embeddings",
     "save_embeddings": "artifacts.embeddings",
-    "NFormer": "models.nformer",
-    "nformer_from_released": "models.released",
+    "NFormer": "nformer.model",
+    "nformer_from_released": "nformer.released",
     "load_nformer": "artifacts.nformer",
-    "refine": "models.refinement",
-    "refine_set": "models.refinement",
-    "search": "retrieval.search",
-    "nearest_neighbours": "retrieval.search",
-    "rerank_k_reciprocal": "retrieval.rerank",
-    "score": "retrieval.metrics",
-    "Metrics": "retrieval.metrics",
+    "refine": "gallery.refinement",
+    "refine_set": "gallery.refinement",
+    "search": "search.nearest",
+    "nearest_neighbours": "search.nearest",
+    "rerank_k_reciprocal": "ranking.rerankers.k_reciprocal",
+    "score": "ranking.metrics",
+    "Metrics": "ranking.metrics",
     "PipelineError": "errors",
     "BadInput": "errors",
     "MissingArtifact": "errors",
@@ -54,23 +54,23 @@ if TYPE_CHECKING:
     from .artifacts.run import Run
     from .embeddings import Embeddings
     from .errors import BadInput, MissingArtifact, PipelineError, StaleArtifact
-    from .models.nformer import NFormer
-    from .models.refinement import refine, refine_set
-    from .models.released import nformer_from_released
+    from .gallery.refinement import refine, refine_set
+    from .nformer.model import NFormer
+    from .nformer.released import nformer_from_released
+    from .ranking.metrics import Metrics, score
+    from .ranking.rerankers.k_reciprocal import rerank_k_reciprocal
+    from .refiners.training_free import refine_training_free
     from .reproduction.reproduce import reproduce
-    from .retrieval.metrics import Metrics, score
-    from .retrieval.rerank import rerank_k_reciprocal
-    from .retrieval.search import nearest_neighbours, search
-    from .retrieval.training_free import refine_training_free
+    from .search.nearest import nearest_neighbours, search
     from .stages.evaluate import evaluate
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract
     from .stages.import_embeddings import import_embeddings
     from .stages.index import add_to_index, index_gallery, remove_from_index
-    from .stages.neighbour_refiner import NeighbourRefiner
     from .stages.search_images import search_images
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer
+    from .training.neighbour_refiner import NeighbourRefiner
 
 
 def __getattr__(name: str) -> Any:

@@ -29,8 +29,8 @@ def command(
 
     Example: nformer benchmark nformer
     """
-    from pipelines.artifacts.atomic import write_text
     from pipelines.benchmarks.registry import BENCHMARKS, measure, record_path
+    from pipelines.files import write_text
 
     if not name:
         for known, about in BENCHMARKS.items():

@@ -18,7 +18,7 @@ def command(json: JsonOption = False) -> None:
 
     Example: nformer datasets
     """
-    from pipelines.data.catalog import listing
+    from pipelines.data.catalogue import listing
 
     rows = listing()
     if json:

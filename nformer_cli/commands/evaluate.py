@@ -131,7 +131,7 @@ def command(
         options[name] = tuple(part.strip() for part in names.split(",") if part.strip())
     config = configure("evaluate", recipe=recipe, settings=settings or (), options=options)
     if will_it_help:
-        from pipelines.stages.will_it_help import will_it_help as foreseen
+        from pipelines.evaluation.foresee import will_it_help as foreseen
 
         err.print(foreseen(Run(run)).describe(), highlight=False, soft_wrap=True)
     result = evaluate(

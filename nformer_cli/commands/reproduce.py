@@ -12,7 +12,7 @@ from ..console import TerminalProgress, out
 from ..options import DEFAULT_RUN, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from pipelines.artifacts.exhibits import Exhibit
+    from pipelines.reporting.tables_and_figures import Exhibit
 
 
 def command(

@@ -1,1 +1,1 @@
-"""Files between stages: the run folder, manifests, and what each kind of file holds."""
+"""Files between stages: the run folder, manifests, checkpoints, and other programs' formats."""

@@ -7,7 +7,7 @@ from ..errors import BadInput
 from .checkpoints import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from ..models.backbone import Backbone
+    from ..backbones.backbone import Backbone
 
 KIND = "backbone"
 
@@ -26,8 +26,8 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
     Raises:
         BadInput: not a backbone's checkpoint.
     """
-    from ..models.backbone import build_backbone
-    from ..models.undrawn import Undrawn
+    from ..backbones.backbone import build_backbone
+    from ..backbones.uninitialised import Undrawn
 
     tensors, facts = load_checkpoint(Path(path))
     if facts.get("kind") != KIND:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
-from .atomic import replacing
+from ..files import replacing
 
 if TYPE_CHECKING:
     import h5py

@@ -12,7 +12,7 @@ from .checkpoints import load_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     import torch
 
-    from ..models.incremental import GalleryState
+    from ..gallery.states import GalleryState
 
 KIND = "gallery states"
 
@@ -53,10 +53,10 @@ def load_gallery(path: str | Path, *, device: "str | torch.device" = "cpu") -> R
     Raises:
         BadInput: no such file, truncated, or not a refined gallery of ours.
     """
-    from ..models.gallery_graph import GalleryGraph
-    from ..models.incremental import GalleryState
-    from ..models.prior import PriorGallery
-    from ..models.prior_nformer import build_model
+    from ..gallery.graph import GalleryGraph
+    from ..gallery.states import GalleryState
+    from ..nformer.on_closed_form import build_model
+    from ..refiners.closed_form import PriorGallery
 
     tensors, meta = load_checkpoint(Path(path))
     if meta.get("kind") != KIND:

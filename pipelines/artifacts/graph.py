@@ -10,7 +10,7 @@ from ..errors import BadInput, MissingArtifact, StaleArtifact
 if TYPE_CHECKING:
     import h5py
 
-    from ..retrieval.neighbours import NeighbourGraph
+    from ..search.graph import NeighbourGraph
     from .run import Run
 
 SCHEMA = 1
@@ -73,8 +73,8 @@ def graphs_of(run: "Run") -> "dict[str, NeighbourGraph]":
 
 
 def _graph(group: "h5py.Group") -> "NeighbourGraph":
-    from ..retrieval.neighbours import NeighbourGraph
-    from ..retrieval.search import Searched
+    from ..search.graph import NeighbourGraph
+    from ..search.nearest import Searched
 
     how = group.attrs
     return NeighbourGraph(

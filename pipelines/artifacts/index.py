@@ -10,14 +10,14 @@ from typing import IO, TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..errors import BadInput
-from .atomic import replacing
+from ..files import replacing
 from .gallery_states import state_start
 
 if TYPE_CHECKING:
     import h5py
     from torch import Tensor
 
-    from ..models.gallery_index import GalleryIndex
+    from ..gallery.index import GalleryIndex
 
 SCHEMA = 1
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
@@ -123,11 +123,11 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
 def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) -> "GalleryIndex":
     import torch
 
-    from ..models.gallery_graph import GalleryGraph
-    from ..models.gallery_index import GalleryIndex
-    from ..models.incremental import GalleryState
-    from ..models.prior import PriorGallery
-    from ..models.prior_nformer import build_model
+    from ..gallery.graph import GalleryGraph
+    from ..gallery.index import GalleryIndex
+    from ..gallery.states import GalleryState
+    from ..nformer.on_closed_form import build_model
+    from ..refiners.closed_form import PriorGallery
 
     def tensor(name: str) -> "Tensor":
         return torch.from_numpy(arrays[name])

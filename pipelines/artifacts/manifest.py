@@ -1,6 +1,5 @@
 """What an artifact was made from: NAME.json beside NAME."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,17 +57,3 @@ class Manifest:
                 f"{path} is not a manifest of ours ({error}); remove it and the file beside it, "
                 "then run the stage again"
             ) from error
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def text_digest(*lines: str) -> str:
-    """Return the SHA-256 of some lines."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ from .checkpoints import load_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     import torch
 
-    from ..models.nformer import NFormer
+    from ..nformer.model import NFormer
 
 KIND = "nformer"
 
@@ -26,7 +26,7 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
     Raises:
         BadInput: no such file, truncated, or not an NFormer of ours.
     """
-    from ..models.prior_nformer import build_model
+    from ..nformer.on_closed_form import build_model
 
     tensors, meta = load_checkpoint(Path(path))
     if meta.get("kind") != KIND:

@@ -10,7 +10,7 @@ from ..errors import BadInput
 if TYPE_CHECKING:
     import h5py
 
-    from ..retrieval.metrics import Ranking
+    from ..ranking.metrics import Ranking
 
 SCHEMA = 1
 
@@ -58,7 +58,7 @@ def load_ranking(path: str | Path, name: str) -> "Ranking":
     Raises:
         BadInput: no such file, not ours, or no such result in it (with those there are).
     """
-    from ..retrieval.metrics import Ranking
+    from ..ranking.metrics import Ranking
 
     with _opened(path) as file:
         results = [str(result) for result in file.attrs["results"]]

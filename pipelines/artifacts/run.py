@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..files import file_digest, replacing, write_text
 from ..flow import remake_command
-from .atomic import replacing, write_text
-from .manifest import Manifest, file_digest
+from .manifest import Manifest
 
 
 class Run:

@@ -15,19 +15,19 @@ from ..artifacts.run import Run
 from ..config import NFormerConfig
 from ..embeddings import SPLITS, Embeddings
 from ..errors import BadInput
-from ..models.prior import PriorSettings
-from ..models.prior_nformer import PriorNFormer
-from ..models.refinement import Protocol, refine
+from ..evaluation.recommend import recommend
+from ..gallery.refinement import Protocol, refine
+from ..nformer.on_closed_form import PriorNFormer
 from ..progress import Progress, Silent
-from ..retrieval.metrics import score
-from ..retrieval.neighbours import Neighbourhoods
-from ..retrieval.refiners import Pair, refine_chain
-from ..retrieval.refiners.expansion import expand_queries
-from ..retrieval.rerank import rerank_k_reciprocal
+from ..ranking.metrics import score
+from ..ranking.rerankers.k_reciprocal import rerank_k_reciprocal
+from ..refiners.chain import Pair, refine_chain
+from ..refiners.closed_form import PriorSettings
+from ..refiners.expansion import expand_queries
+from ..refiners.metric import TrainingRows, fit_prior
+from ..search.graph import Neighbourhoods
 from ..stages.import_embeddings import import_embeddings
-from ..stages.recommend import recommend
 from ..stages.train_nformer import train_nformer
-from ..training.metric import TrainingRows, fit_prior
 from .people import SETS, draw_people
 from .record import Record
 

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..backbones.backbone import Backbone, BackboneOutput, build_backbone
+from ..backbones.embedder import Embedder
 from ..config import BackboneConfig
 from ..data.augment import normalise
 from ..data.batches import BatchLoader
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile, write_packed
 from ..device import choose_device
-from ..models.backbone import Backbone, BackboneOutput, build_backbone
-from ..models.embedder import Embedder
-from ..models.losses import identity_loss, triplet_loss
 from ..progress import Progress, Silent
 from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
+from ..training.losses import identity_loss, triplet_loss
 from ..training.overlap import one_behind
 from ..training.precision import DTYPES, choose_precision
 from .record import Record

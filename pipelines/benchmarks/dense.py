@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..models.nformer import NFormer
-from ..models.walk import embed
+from ..nformer.layerwise import embed
+from ..nformer.model import NFormer
 
 MASKED = -1e9
 

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..config import NFormerConfig
-from ..models.incremental import refine_gallery, refine_queries
-from ..models.landmarks import choose_landmarks
-from ..models.losses import CenterLoss, identity_loss, triplet_loss
-from ..models.nformer import NFormer
-from ..models.refinement import refine_set
+from ..gallery.refinement import refine_set
+from ..gallery.states import refine_gallery, refine_queries
+from ..nformer.landmarks import choose_landmarks
+from ..nformer.model import NFormer
 from ..progress import Progress
 from ..seeding import numpy_generator, torch_generator
+from ..training.losses import CenterLoss, identity_loss, triplet_loss
 from ..training.precision import choose_precision
 from .child import MemoryWatch, Timer, measured, private_memory
 from .dense import dense_forward, dense_refine

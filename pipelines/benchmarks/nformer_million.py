@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from ..models.refinement import refine_set
+from ..gallery.refinement import refine_set
 from ..progress import Progress, Silent
 from .child import MemoryWatch, Timer, measured, private_memory
 from .nformer import crowd, trained_like

@@ -11,11 +11,11 @@ from ..artifacts.run import Run
 from ..config import EvaluateConfig
 from ..embeddings import Embeddings
 from ..progress import Progress
-from ..retrieval.metrics import score
-from ..retrieval.neighbours import Neighbourhoods
-from ..retrieval.rerank import rank_k_reciprocal, rerank_k_reciprocal
-from ..retrieval.rows import unit_rows
-from ..retrieval.search import nearest_neighbours, search
+from ..ranking.metrics import score
+from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
+from ..search.checked import unit_rows
+from ..search.graph import Neighbourhoods
+from ..search.nearest import nearest_neighbours, search
 from ..seeding import numpy_generator
 from .child import Timer, measured, peak_rss
 from .dense_retrieval import dense_rerank, dense_score
@@ -191,7 +191,7 @@ def neighbours_reference(rows: int) -> dict[str, float]:
 def evaluation(queries: int, gallery: int) -> dict[str, float]:
     """Evaluate with `kr` from cached embeddings and an NFormer that is not trained."""
     from ..artifacts.nformer import save_nformer
-    from ..models.nformer import NFormer
+    from ..nformer.model import NFormer
     from ..stages.evaluate import evaluate
 
     query, seen = people(queries, gallery)

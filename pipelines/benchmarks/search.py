@@ -18,20 +18,20 @@ from ..artifacts.index import open_index, save_index
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
+from ..backbones.backbone import build_backbone
 from ..embeddings import Embeddings
-from ..models.backbone import build_backbone
-from ..models.gallery_graph import GalleryGraph
-from ..models.gallery_index import (
+from ..gallery.graph import GalleryGraph
+from ..gallery.index import (
     GalleryIndex,
     build_index,
     extended,
     most_similar,
     refined_queries,
 )
-from ..models.incremental import GalleryState
-from ..models.prior import Prior
-from ..models.prior_nformer import PriorNFormer
+from ..gallery.states import GalleryState
+from ..nformer.on_closed_form import PriorNFormer
 from ..progress import Progress
+from ..refiners.closed_form import Prior
 from ..seeding import numpy_generator, torch_generator
 from ..stages.index import add_to_index, index_gallery
 from .child import Timer, measured, private_memory
@@ -137,7 +137,7 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     from PIL import Image
 
     from ..data.images import read_image
-    from ..stages.gather import PictureEmbedder
+    from ..extraction.pictures import PictureEmbedder
 
     run = Run(folder)
     index = open_index(run.path("index.h5")).index

@@ -1,1 +1,1 @@
-"""dataset -> images -> batches."""
+"""dataset -> images -> batches: a reader for each layout."""

@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from .cuhk03_archive import unpack_archive
-from .dataset import Dataset, Sample
 from .folders import child, find_home, require_folder, shortened
 from .market1501 import FOLDERS, read_layout
+from .samples import Dataset, Sample
 
 Boxes = Literal["labelled", "detected"]
 NAMES = ("cuhk03", "cuhk03-np", "cuhk03_release", "cuhk03_np", "cuhk-03")

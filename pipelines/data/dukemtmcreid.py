@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from .dataset import Dataset
 from .folders import find_home
 from .market1501 import FOLDERS, read_layout
+from .samples import Dataset
 
 NAMES = ("DukeMTMC-reID", "dukemtmcreid", "dukemtmc-reid", "dukemtmc", "duke")
 PATTERN = re.compile(r"(-?\d{1,9})_c(\d{1,3})(?!\d)")

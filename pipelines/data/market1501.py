@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
-from .dataset import NO_CAMERA, Dataset, Sample
 from .folders import child, find_home, image_names, shortened
+from .samples import NO_CAMERA, Dataset, Sample
 
 NAMES = ("Market-1501-v15.09.15", "market1501", "market-1501", "market")
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BadInput
-from .dataset import Dataset, Sample
 from .folders import child, find_home, shortened
 from .paths import inside
+from .samples import Dataset, Sample
 
 NAMES = ("MSMT17", "MSMT17_V1", "MSMT17_V2", "MSMT17-V1", "MSMT17-V2", "MSMT17_combine")
 VERSIONS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ..embeddings import SPLITS
 from ..errors import BadInput
-from .dataset import NO_CAMERA, Dataset, Sample
 from .folders import child, image_names, require_folder, shortened
 from .paths import inside
+from .samples import NO_CAMERA, Dataset, Sample
 
 COLUMNS = ("path", "pid", "split")
 

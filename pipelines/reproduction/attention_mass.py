@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from ..embeddings import Embeddings, row_blocks
-from ..models.edges import Edges, edge_dot, edge_softmax
-from ..models.gallery_graph import gallery_graph
-from ..models.nformer import NFormer
-from ..models.projected import Projected
-from ..models.refinement import pick_landmarks, prepare
-from ..models.walk import evaluating, walk
+from ..gallery.graph import gallery_graph
+from ..gallery.refinement import pick_landmarks, prepare
+from ..nformer.layerwise import evaluating, walk
+from ..nformer.model import NFormer
+from ..nformer.projections import Projected
+from ..search.edges import Edges, edge_dot, edge_softmax
 
 BLOCK = 512  # rows whose weights on all others are held at once
 

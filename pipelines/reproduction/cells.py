@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ..artifacts.atomic import write_text
+from ..files import write_text
 
 SCHEMA = 1  # raised when a figure's meaning changes: older ones are then measured again
 Figures = dict[str, float]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
 from ..embeddings import Embeddings
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
 from ..seeding import numpy_generator
 from .attention_mass import irrelevant_mass
 from .variants import NFORMER, SOFTMAX, Variant

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..models.refinement import refine
-from ..retrieval.rows import unit_rows
+from ..gallery.refinement import refine
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
+from ..search.checked import unit_rows
 from ..seeding import numpy_generator
 from .variants import NFORMER
 from .workshop import Workshop

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
-from ..models.refinement import prepare
+from ..gallery.refinement import prepare
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
 from .flops import affinity_flops
 from .likeness import likeness
 from .rows import of_summary

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
 from .rows import FIGURES, of_figures, of_summary
 from .variants import ALONE, KS, SOFTMAX, Variant
 from .workshop import Workshop

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..models.gallery_graph import gallery_graph
-from ..models.landmarks import draw_landmarks
-from ..models.nformer import NFormer
-from ..models.refinement import pick_landmarks
-from ..models.walk import evaluating, walk
+from ..gallery.graph import gallery_graph
+from ..gallery.refinement import pick_landmarks
+from ..nformer.landmarks import draw_landmarks
+from ..nformer.layerwise import evaluating, walk
+from ..nformer.model import NFormer
 from ..seeding import torch_generator
 
 

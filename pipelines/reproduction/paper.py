@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from ..artifacts.exhibits import Column
 from ..artifacts.run import Run
-from ..data.catalog import ENTRIES
+from ..data.catalogue import ENTRIES
+from ..reporting.tables_and_figures import Column
 
 SOURCE = "Wang et al., CVPR 2022, Table 4"
 PAPERS = (

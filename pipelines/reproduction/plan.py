@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..models.refinement import refine
+from ..gallery.refinement import refine
 from ..progress import Progress
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..artifacts.atomic import write_text
-from ..artifacts.exhibits import FOLDER, Exhibit, file_of
 from ..artifacts.manifest import Manifest
-from ..artifacts.plots import save_pictures
 from ..artifacts.run import Run
 from ..errors import BadInput, PipelineError
+from ..files import write_text
 from ..progress import Progress, Silent
+from ..reporting.plots import save_pictures
+from ..reporting.tables_and_figures import FOLDER, Exhibit, file_of
 from .figure5 import CannotShow, require_tsne, sampled
 from .plan import Plan, make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..artifacts.exhibits import Column
-from ..artifacts.plots import Curve, Plot
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column
 from .cells import Figures
 from .variants import ALONE
 from .workshop import Summary, Workshop

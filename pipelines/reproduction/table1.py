@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..artifacts.exhibits import Column, Exhibit
+from ..reporting.tables_and_figures import Column, Exhibit
 from .flops import counted_flops_a_person, flops_a_person, search_flops_a_person
 from .paper import (
     MARKET,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..artifacts.exhibits import Column, Exhibit
+from ..reporting.tables_and_figures import Column, Exhibit
 from .paper import PAPERS, backbone_of, paper_note, published_for
 from .rows import (
     FIGURES,

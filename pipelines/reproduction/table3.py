@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
-from ..stages.will_it_help import foresee
+from ..evaluation.foresee import foresee
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
 from .rows import control_note, difference, own_note
 from .variants import ALONE, NFORMER
 from .workshop import Workshop

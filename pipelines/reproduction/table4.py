@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..artifacts.exhibits import Column, Exhibit
-from ..artifacts.plots import Curve, Plot
+from ..reporting.plots import Curve, Plot
+from ..reporting.tables_and_figures import Column, Exhibit
 from .paper import backbone_of, paper_note, published_for
 from .rows import control_note, difference, own_note, told_apart
 from .variants import ALONE, NFORMER

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ..config import NFormerConfig
 from ..errors import BadInput
-from ..models.attention import Affinity
-from ..models.nformer import Mask
+from ..nformer.attention import Affinity
+from ..nformer.model import Mask
 
 CHECKPOINTS = 50  # steps between the checkpoints of a training
 

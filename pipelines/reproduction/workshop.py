@@ -7,24 +7,25 @@ from functools import cached_property, partial
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
-from ..artifacts.exhibits import FOLDER
-from ..artifacts.manifest import Manifest, text_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import as_table
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..models.landmarks import landmark_draws
-from ..models.nformer import NFormer
-from ..models.refinement import refine_draws
+from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
+from ..evaluation.plan import FREE_CHAIN, Method, possible
+from ..files import text_digest
+from ..gallery.refinement import refine_draws
+from ..nformer.landmarks import landmark_draws
+from ..nformer.model import NFormer
 from ..progress import Progress, Silent
-from ..retrieval.metrics import score
-from ..retrieval.neighbours import Neighbourhoods
-from ..retrieval.refiners import REFINERS, Pair, refine_chain
-from ..retrieval.rerank import rank_k_reciprocal
-from ..stages.camera_use import relabelled, shown_to, uses_cameras
-from ..stages.methods import FREE_CHAIN, Method, possible
+from ..ranking.metrics import score
+from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal
+from ..refiners.chain import REFINERS, Pair, refine_chain
+from ..reporting.tables_and_figures import FOLDER
+from ..search.graph import Neighbourhoods
 from ..stages.subsample import drawing_order
 from ..training.nformer import Trainer
 from .cells import Cells, Figures

@@ -1,1 +1,1 @@
-"""One file for each arrow of the data's way: artifacts in, artifacts out."""
+"""One file for each verb: artifacts in, artifacts out."""

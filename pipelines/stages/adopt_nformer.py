@@ -4,10 +4,11 @@ from pathlib import Path
 
 from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
-from ..artifacts.manifest import Manifest, file_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..errors import BadInput
+from ..files import file_digest
 from ..progress import Progress, Silent
 from .import_nformer import ARTIFACT, STAGE, import_nformer
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.batches import default_workers
-from ..data.catalog import count_differences, entry, open_dataset
-from ..data.dataset import Dataset, Sample, file_size
+from ..data.catalogue import count_differences, entry, open_dataset
 from ..data.images import UnreadableImage, read_image
+from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..progress import Progress, Silent

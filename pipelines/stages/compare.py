@@ -11,7 +11,7 @@ from ..artifacts.ranking import load_average_precision, load_query_rows
 from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..errors import BadInput
-from ..retrieval.bootstrap import Difference, paired_difference
+from ..ranking.bootstrap import Difference, paired_difference
 from ..seeding import numpy_generator
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
 from ..config import configure
-from ..data.synthetic import remove_drawn, write_synthetic
+from ..data.synthetic.dataset import remove_drawn, write_synthetic
 from ..progress import Progress, Silent
 from .evaluate import evaluate
 from .extract import extract

@@ -15,15 +15,15 @@ from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
+from ..evaluation.bench import Bench, Cost, keep_graphs
+from ..evaluation.peak_memory import PeakMemory, peak_rss_mib
+from ..evaluation.plan import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
 from ..progress import Progress, Silent
-from ..retrieval.metrics import Metrics, score
-from ..retrieval.neighbours import Neighbourhoods
-from ..retrieval.refiners import REFINERS, Pair, refine_chain
-from ..retrieval.rerankers import RERANKERS, ranked_by
-from ..retrieval.single_shot import single_shot_cmc
-from .bench import Bench, Cost, keep_graphs
-from .methods import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
-from .peak_memory import PeakMemory, peak_rss_mib
+from ..ranking.metrics import Metrics, score
+from ..ranking.rerankers.registry import RERANKERS, ranked_by
+from ..ranking.single_shot import single_shot_cmc
+from ..refiners.chain import REFINERS, Pair, refine_chain
+from ..search.graph import Neighbourhoods
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
@@ -67,7 +67,7 @@ def evaluate(
         return Evaluation.read(run.path("metrics.json"))
     advice = None
     if chain(config) == (AUTO,):
-        from .recommend import recommend
+        from ..evaluation.recommend import recommend
 
         advice = recommend(run, seed=config.seed)
         progress.message(advice.describe())
@@ -168,9 +168,9 @@ def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
     if NFORMER not in names:
         yield refine_chain(names, bench.near, protocol=config.protocol, train=bench.train)
         return
-    from ..models.landmarks import landmark_draws
-    from ..models.refinement import average_draws, refine_draws
-    from .camera_use import relabelled, shown_to, uses_cameras
+    from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
+    from ..gallery.refinement import average_draws, refine_draws
+    from ..nformer.landmarks import landmark_draws
 
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
     model.neighbours = config.neighbours or model.neighbours

@@ -12,8 +12,8 @@ import torch
 from ..artifacts.backbone import load_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
+from ..backbones.exported import EmbeddingNetwork, example_images
 from ..errors import BadInput, PipelineError
-from ..models.exported import EmbeddingNetwork, example_images
 from ..progress import Progress, Silent
 
 Format = Literal["onnx", "torchscript"]
@@ -103,7 +103,7 @@ def _difference(
     with torch.no_grad():
         expected = network(images).numpy()
     if format == "onnx":
-        from ..data.onnx_network import OnnxNetwork
+        from ..backbones.onnx_network import OnnxNetwork
 
         found = OnnxNetwork(path)(images.numpy())
     else:

@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..artifacts.foreign.reading import read_h5
-from ..artifacts.foreign.writing import write_foreign
+from ..artifacts.formats.reading import read_h5
+from ..artifacts.formats.writing import write_foreign
 from ..artifacts.run import Run
 from ..embeddings import SPLITS
 from ..errors import BadInput

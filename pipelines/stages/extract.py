@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..artifacts.atomic import replacing, write_text
 from ..artifacts.embeddings import create_embeddings, create_split
-from ..artifacts.manifest import Manifest, file_digest, text_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import ExtractConfig, as_table
 from ..data.augment import normalise
 from ..data.batches import BatchLoader, ordered_batches
-from ..data.dataset import Dataset, Sample
+from ..data.samples import Dataset, Sample
 from ..device import choose_device
 from ..errors import BadInput
+from ..extraction.networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
+from ..extraction.sources import Sources, dataset_facts, find_dataset, image_sources, skipped_text
+from ..files import file_digest, replacing, text_digest, write_text
 from ..progress import Progress, Silent
 from ..training.overlap import one_behind
-from .images import Sources, dataset_facts, find_dataset, image_sources, skipped_text
-from .networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
 
 ARTIFACT = "embeddings.h5"
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from

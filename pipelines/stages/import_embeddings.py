@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
-from ..artifacts.foreign.reading import kind_of, read_foreign
-from ..artifacts.foreign.split import ForeignSplit
-from ..artifacts.manifest import Manifest, file_digest
+from ..artifacts.formats.reading import kind_of, read_foreign
+from ..artifacts.formats.split import ForeignSplit
+from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput
+from ..files import file_digest
 from ..progress import Progress, Silent
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from typing import Any
 
 from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
-from ..artifacts.manifest import Manifest, file_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..errors import BadInput
-from ..models.released import nformer_from_released
+from ..files import file_digest
+from ..nformer.released import nformer_from_released
 from ..progress import Progress, Silent
 
 ARTIFACT, STAGE = "nformer.pt", "import-nformer"

@@ -12,19 +12,19 @@ import numpy as np
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.index import StoredIndex, open_index, read_meta, save_index
 from ..artifacts.lock import only_writer
-from ..artifacts.manifest import file_digest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
 from ..errors import BadInput, MissingArtifact, StaleArtifact
-from ..models.gallery_index import GalleryIndex, build_index, extended, reduced
-from ..models.incremental import refine_gallery
+from ..extraction.pictures import gather
+from ..files import file_digest
+from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
+from ..gallery.index import GalleryIndex, build_index, extended, reduced
+from ..gallery.states import refine_gallery
 from ..progress import Progress, Silent
-from .calibration import MOST, Calibration, calibrate, some_identities
-from .gather import gather
 
 if TYPE_CHECKING:
-    from ..models.nformer import NFormer
+    from ..nformer.model import NFormer
 
 ARTIFACT = "index.h5"
 

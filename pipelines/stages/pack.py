@@ -7,12 +7,12 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import PackConfig, as_table
 from ..data.batches import BatchLoader
-from ..data.catalog import open_dataset
-from ..data.dataset import Dataset
+from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
+from ..data.samples import Dataset
+from ..extraction.sources import PACKED, dataset_facts, skipped_text
 from ..progress import Progress, Silent
-from .images import PACKED, dataset_facts, skipped_text
 
 EXECUTION_ONLY = ("workers",)
 

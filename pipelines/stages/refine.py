@@ -13,15 +13,15 @@ from ..config import EvaluateConfig, as_table
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..models.incremental import refine_gallery
-from ..models.landmarks import landmark_draws
-from ..models.refinement import average_draws, refine_draws
+from ..evaluation.bench import Bench, keep_graphs
+from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
+from ..gallery.refinement import average_draws, refine_draws
+from ..gallery.states import refine_gallery
+from ..nformer.landmarks import landmark_draws
 from ..progress import Progress, Silent
-from .bench import Bench, keep_graphs
-from .camera_use import relabelled, shown_to, uses_cameras
 
 if TYPE_CHECKING:
-    from ..models.nformer import NFormer
+    from ..nformer.model import NFormer
 
 ARTIFACT, STATES, STAGE = "refined.h5", "gallery.pt", "refine"
 SETTINGS = (

@@ -7,17 +7,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.atomic import write_text
-from ..artifacts.exhibits import exhibits_in
-from ..artifacts.plots import svg_of
-from ..artifacts.report import Chart, Evidence, Item, Link, Report, render
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
+from ..files import write_text
 from ..progress import Progress, Silent
+from ..reporting.charts import charts_of
+from ..reporting.page import Chart, Evidence, Item, Link, Report, render
+from ..reporting.plots import svg_of
+from ..reporting.ranked_lists import Evidence as Queries
+from ..reporting.ranked_lists import examples_of
+from ..reporting.tables_and_figures import exhibits_in
 from .info import info
-from .report_charts import charts_of
-from .report_examples import Evidence as Queries
-from .report_examples import examples_of
 
 PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.run import Run
 from ..errors import BadInput
+from ..extraction.pictures import Crop, Gathered, gather
 from ..imports import importing
 from ..progress import Progress, Silent
-from .gather import Crop, Gathered, gather
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..models.gallery_index import GalleryIndex
+    from ..gallery.index import GalleryIndex
 
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
 LISTENED = 5  # neighbours named for each query
@@ -106,7 +106,7 @@ def search_images(
         raise BadInput(f"--top {top}: at least one item must be asked for")
     clock = Clock()
     with importing("torch"):
-        from ..models import gallery_index
+        from ..gallery import index as gallery_index
         from .index import calibration_of, opened
 
     clock.lap("imports")
@@ -149,7 +149,8 @@ def _answers(
     clock: "Clock",
 ) -> list[Answer]:
     """Return what each query [Q, d] found, with the shares of those that it listened to."""
-    from ..models import attention_weights, gallery_index
+    from ..gallery import explanation as attention_weights
+    from ..gallery import index as gallery_index
 
     similarity, rows = gallery_index.most_similar(index, refined, top)
     plain = gallery_index.plain_queries(index, asked.embeddings)

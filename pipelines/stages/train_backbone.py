@@ -8,27 +8,28 @@ import numpy as np
 import torch
 
 from ..artifacts.backbone import save_backbone
-from ..artifacts.manifest import Manifest, text_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
+from ..backbones.backbone import build_backbone, require_image_size
+from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
 from ..data.batches import BatchLoader
-from ..data.catalog import count_differences, open_dataset
-from ..data.dataset import Dataset, contiguous_labels
+from ..data.catalogue import count_differences, open_dataset
 from ..data.sampler import require_identities
+from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
 from ..embeddings import Embeddings
-from ..models.backbone import build_backbone, require_image_size
-from ..models.embedder import Embedder
+from ..extraction.sources import dataset_facts, image_sources, skipped_text
+from ..files import text_digest
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
+from ..training.initial_weights import start_from, weights_digest
 from ..training.log import TrainLog, require_finite
 from ..training.overlap import one_behind
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
-from ..training.weights import start_from, weights_digest
 from .extract import embed_rows
-from .images import dataset_facts, image_sources, skipped_text
 
 ARTIFACT = "backbone.pt"
 STAGE = "train-backbone"
@@ -168,7 +169,7 @@ class Training:
             self._evaluate(epoch + 1, log)
 
     def _evaluate(self, epoch: int, log: TrainLog) -> None:
-        from ..retrieval.metrics import score
+        from ..ranking.metrics import score
 
         query, gallery = (self._embed(split) for split in ("query", "gallery"))
         metrics = score(query, gallery)

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings
-from ..artifacts.manifest import Manifest, text_digest
+from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..config import NFormerConfig, as_table
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..files import text_digest
 from ..progress import Progress, Silent
-from ..training.guided import train_guided
+from ..training.default_model import train_guided
 from ..training.held_out import HeldOut, split_identities
 from ..training.nformer import Trained, Trainer
 

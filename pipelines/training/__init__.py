@@ -1,1 +1,1 @@
-"""What both training stages share: the loop, schedules, and resumable state."""
+"""Losses, loops, schedules, samplers, resumable state, and choosing by cross-validation."""

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import SGD, Optimizer
 
+from ..backbones.abdnet import ABDNet
+from ..backbones.backbone import Backbone, BackboneOutput
 from ..config import BackboneConfig
 from ..data.augment import augment
 from ..data.batches import Batch
 from ..data.sampler import identity_batches
-from ..models.abdnet import ABDNet
-from ..models.backbone import Backbone, BackboneOutput
-from ..models.losses import CenterLoss, identity_loss, triplet_loss
 from ..seeding import numpy_generator, torch_generator
+from .losses import CenterLoss, identity_loss, triplet_loss
 from .precision import autocast, channels_last, choose_precision
 from .schedule import learning_rate_factor, make_optimizer, set_learning_rate
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..models.prior import PriorSettings
+from ..refiners.closed_form import PriorSettings
+from ..refiners.metric import Frame, TrainingRows
 from ..seeding import numpy_generator
-from .metric import Frame, TrainingRows
 
 LARGEST = 600  # rows held out in a fold: similarities are held whole here
 PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once

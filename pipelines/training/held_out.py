@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..models.nformer import NFormer
-from ..models.refinement import refine
-from ..retrieval.metrics import score
+from ..gallery.refinement import refine
+from ..nformer.model import NFormer
+from ..ranking.metrics import score
 from ..seeding import numpy_generator
 
 ENOUGH = 32  # identities from which on at least SMALLEST are held out

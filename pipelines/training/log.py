@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..artifacts.atomic import write_text
 from ..errors import PipelineError
+from ..files import write_text
 
 
 class TrainLog:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
-from ..models.losses import CenterLoss, identity_loss, triplet_loss
-from ..models.nformer import NFormer
+from ..nformer.model import NFormer
 from ..progress import Progress
 from ..seeding import derived_seed, torch_generator
 from .embedding_batches import Batches
 from .held_out import HeldOut
 from .log import TrainLog, require_finite
+from .losses import CenterLoss, identity_loss, triplet_loss
 from .precision import choose_precision
 from .schedule import learning_rate_factor, make_optimizer, set_learning_rate
 from .state import load_state, save_state

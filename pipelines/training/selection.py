@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.images_per_person import histogram
-from ..models.prior import PriorSettings
 from ..progress import Task
+from ..refiners.closed_form import PriorSettings
+from ..refiners.images_per_person import histogram
 from .folds import Fold
 
 NEIGHBOURS = (2, 3, 4, 6, 8, 12, 16, 24, 32)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..artifacts.atomic import replacing
 from ..artifacts.checkpoints import load_checkpoint, save_checkpoint
+from ..files import replacing
 
 Modules = Mapping[str, nn.Module]
 Optimizers = Mapping[str, Optimizer]

@@ -4,7 +4,7 @@ import torch
 from pipelines.artifacts.checkpoints import save_checkpoint
 from pipelines.artifacts.nformer import load_nformer, save_nformer
 from pipelines.errors import BadInput
-from pipelines.models.nformer import NFormer
+from pipelines.nformer.model import NFormer
 
 
 def test_what_is_saved_is_loaded(tmp_path):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts.atomic import replacing, write_text
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.run import Run
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.files import replacing, write_text
 
 
 def make(run: Run, name: str, content: str, *, config=None, inputs=None) -> Manifest:

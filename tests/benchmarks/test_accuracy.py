@@ -9,7 +9,7 @@ from pipelines.benchmarks.accuracy import CLOSED, JOINT, Case, measure_case, sum
 from pipelines.benchmarks.people import SETS, People, draw_people
 from pipelines.benchmarks.registry import measure
 from pipelines.errors import BadInput
-from pipelines.retrieval.metrics import score
+from pipelines.ranking.metrics import score
 
 SMALL = People(train=12, test=10, images=6, test_images=4, width=24, cameras=3, seen_by=2)
 

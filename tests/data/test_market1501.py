@@ -3,12 +3,11 @@
 import shutil
 
 import pytest
+from helpers.layouts import write_image, write_images, write_market1501
 
-from pipelines.data.catalog import count_differences, open_dataset
-from pipelines.data.dataset import SplitCounts, contiguous_labels
+from pipelines.data.catalogue import count_differences, open_dataset
+from pipelines.data.samples import SplitCounts, contiguous_labels
 from pipelines.errors import BadInput
-
-from .layouts import write_image, write_images, write_market1501
 
 
 @pytest.fixture

@@ -2,12 +2,7 @@
 
 import numpy as np
 import pytest
-
-from pipelines.data.catalog import ENTRIES, open_dataset
-from pipelines.data.images import read_image
-from pipelines.errors import BadInput
-
-from .layouts import (
+from helpers.layouts import (
     CUHK03_NAMES,
     write_cuhk03_archive,
     write_cuhk03_protocol,
@@ -15,6 +10,10 @@ from .layouts import (
     write_images,
     write_msmt17,
 )
+
+from pipelines.data.catalogue import ENTRIES, open_dataset
+from pipelines.data.images import read_image
+from pipelines.errors import BadInput
 
 
 def labels(data, split):

@@ -3,13 +3,12 @@
 import os
 
 import pytest
+from helpers.layouts import write_image, write_images
 
-from pipelines.data.catalog import open_dataset
+from pipelines.data.catalogue import open_dataset
 from pipelines.data.folders import image_names
 from pipelines.data.market1501 import EXAMPLE, PATTERN, parse_names
 from pipelines.errors import BadInput
-
-from .layouts import write_image, write_images
 
 
 @pytest.fixture

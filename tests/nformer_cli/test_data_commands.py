@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Run, save_embeddings
 from pipelines.artifacts.manifest import Manifest
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.models.nformer import NFormer
-from pipelines.models.refinement import refine_set
+from pipelines.gallery.refinement import refine_set
+from pipelines.nformer.model import NFormer
 from pipelines.reproduction.flops import affinity_flops, counted_flops_a_person, flops_a_person
 from pipelines.reproduction.paper import MARKET, NFORMER_GFLOPS, TRANSFORMER_GFLOPS
 from pipelines.reproduction.variants import (

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from pipelines import Embeddings
-from pipelines.models.graph import reciprocal
-from pipelines.models.nformer import NFormer
-from pipelines.models.refinement import prepare
+from pipelines.gallery.refinement import prepare
+from pipelines.nformer.model import NFormer
 from pipelines.reproduction.attention_mass import irrelevant_mass
 from pipelines.reproduction.cells import Cells
 from pipelines.reproduction.figure4 import growing_sets
 from pipelines.reproduction.likeness import cosines, likeness
 from pipelines.reproduction.paper import TABLE4, is_the_papers
-from pipelines.retrieval.search import nearest_neighbours
+from pipelines.search.nearest import nearest_neighbours
+from pipelines.search.reciprocity import reciprocal
 
 
 def random_rows(*shape, seed=0):

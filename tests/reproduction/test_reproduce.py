@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
-from pipelines.artifacts.exhibits import NAMES, exhibits_in, file_of, load_exhibit
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import EvaluateConfig
+from pipelines.reporting.tables_and_figures import NAMES, exhibits_in, file_of, load_exhibit
 from pipelines.reproduction import reproduce as module
 from pipelines.reproduction.cells import Cells
 from pipelines.reproduction.rows import told_apart

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
 from pipelines.stages.check_data import check_data
 

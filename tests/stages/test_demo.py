@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Run
 from pipelines.config import SECTIONS, configure, read_recipe
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
 from pipelines.stages import demo as stage
 

@@ -25,11 +25,11 @@ from pipelines.artifacts.nformer import save_nformer
 from pipelines.artifacts.ranking import load_ranking, ranked_results
 from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig
-from pipelines.models import gallery_graph
-from pipelines.models.nformer import NFormer
-from pipelines.retrieval import neighbours
-from pipelines.stages import methods
-from pipelines.stages.methods import Method, asked_for, harm
+from pipelines.evaluation import plan as methods
+from pipelines.evaluation.plan import Method, asked_for, harm
+from pipelines.gallery import graph as gallery_graph
+from pipelines.nformer.model import NFormer
+from pipelines.search import graph as neighbours
 
 
 def items(seed, rows, *, cameras=True):
@@ -179,7 +179,7 @@ def test_graphs_are_kept_and_read_again(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr("pipelines.retrieval.neighbours.own_top_k", refuse)
+    monkeypatch.setattr("pipelines.search.graph.own_top_k", refuse)
     again = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=(), top=7))
     assert again.row("nfc").mAP == first.row("nfc").mAP
 

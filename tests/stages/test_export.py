@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
+from pipelines.backbones.exported import example_images
 from pipelines.config import BackboneConfig, ExtractConfig
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, PipelineError
-from pipelines.models.exported import example_images
 from pipelines.stages import export as stage
 from pipelines.stages.export import export
 
@@ -51,7 +51,7 @@ def test_torchscript_embeds_as_torch_does(run, recorder):
 
 def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):
     pytest.importorskip("onnxruntime")
-    from pipelines.data.onnx_network import OnnxNetwork
+    from pipelines.backbones.onnx_network import OnnxNetwork
 
     path = export(run, format="onnx", progress=recorder)
     network = OnnxNetwork(path)
@@ -92,7 +92,7 @@ def test_onnx_needs_to_be_told_the_images(run, images, tmp_path):
 
 def test_a_file_that_is_no_onnx_network_says_so(tmp_path):
     pytest.importorskip("onnxruntime")
-    from pipelines.data.onnx_network import OnnxNetwork
+    from pipelines.backbones.onnx_network import OnnxNetwork
 
     path = tmp_path / "network.onnx"
     path.write_bytes(b"no network")
@@ -119,7 +119,7 @@ def made_network(path, shape, axes):
 
 
 def test_networks_of_a_fixed_batch_are_fed_in_such_batches(tmp_path):
-    from pipelines.data.onnx_network import OnnxNetwork
+    from pipelines.backbones.onnx_network import OnnxNetwork
 
     network = OnnxNetwork(made_network(tmp_path / "n.onnx", [2, 3, 4, 4], [2, 3]))
     images = np.random.default_rng(0).random((5, 3, 4, 4), np.float32)
@@ -127,7 +127,7 @@ def test_networks_of_a_fixed_batch_are_fed_in_such_batches(tmp_path):
 
 
 def test_networks_that_give_no_embeddings_or_take_no_images_say_so(tmp_path):
-    from pipelines.data.onnx_network import OnnxNetwork
+    from pipelines.backbones.onnx_network import OnnxNetwork
 
     network = OnnxNetwork(made_network(tmp_path / "a.onnx", ["b", 3, 4, 4], [0, 3]))
     with pytest.raises(BadInput, match="wanted an embedding of each of 2 images"):

@@ -9,13 +9,13 @@ import torch
 
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
-from pipelines.artifacts.manifest import file_digest
 from pipelines.config import BackboneConfig, ExtractConfig
 from pipelines.data.augment import normalise
-from pipelines.data.catalog import open_dataset
+from pipelines.data.catalogue import open_dataset
 from pipelines.data.images import ImageFiles
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.files import file_digest
 from pipelines.stages import extract as stage
 
 PLAIN = ExtractConfig(amp="off", batch=16, workers=1)

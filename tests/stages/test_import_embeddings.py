@@ -282,7 +282,7 @@ def test_export_of_refined_embeddings_and_its_refusals(tmp_path):
 def test_a_mat_of_two_gibibytes_is_refused(tmp_path, monkeypatch):
     run = Run(tmp_path / "run")
     import_embeddings(run, saved(tmp_path))
-    monkeypatch.setattr("pipelines.artifacts.foreign.writing.MAT_BYTES", 90)
+    monkeypatch.setattr("pipelines.artifacts.formats.writing.MAT_BYTES", 90)
     with pytest.raises(BadInput, match=r"train takes 0.0 GiB and a .mat holds less than 2; write"):
         export_embeddings(run, tmp_path / "o.mat")
     assert not (tmp_path / "o.mat").exists()

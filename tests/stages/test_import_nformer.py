@@ -8,7 +8,7 @@ from pipelines.artifacts.nformer import load_nformer
 from pipelines.artifacts.run import Run
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, StaleArtifact
-from pipelines.models.refinement import refine_set
+from pipelines.gallery.refinement import refine_set
 from pipelines.stages.import_nformer import import_nformer
 
 

@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from gallery_runs import GALLERY, people, run_with
+from helpers.gallery_runs import GALLERY, people, run_with
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
 from pipelines import evaluate, import_embeddings, load_nformer
 from pipelines.artifacts.run import Run
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
-from pipelines.retrieval.refiners import REFINERS
+from pipelines.refiners.chain import REFINERS
 
 
 def test_train_and_evaluate(tmp_path):

@@ -9,7 +9,7 @@ import time
 import h5py
 import numpy as np
 import pytest
-from gallery_runs import GALLERY, part_of_gallery, people, run_with
+from helpers.gallery_runs import GALLERY, part_of_gallery, people, run_with
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -18,9 +18,9 @@ from pipelines.artifacts.index import open_index
 from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
-from pipelines.models.gallery_index import build_index, extended, reduced
-from pipelines.models.prior import Prior
-from pipelines.models.prior_nformer import PriorNFormer
+from pipelines.gallery.index import build_index, extended, reduced
+from pipelines.nformer.on_closed_form import PriorNFormer
+from pipelines.refiners.closed_form import Prior
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import search_images
 
@@ -273,7 +273,7 @@ def test_killed_while_writing_the_old_index_stays(tmp_path, run, monkeypatch):
     def killed(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.artifacts.atomic.os.replace", killed)
+    monkeypatch.setattr("pipelines.files.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         add_to_index(run, [tmp_path / "more.npz"])
     assert path.read_bytes() == before

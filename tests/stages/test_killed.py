@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.artifacts.manifest import file_digest
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
+from pipelines.files import file_digest
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3  # a stage

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from pipelines import Run, extract, load_embeddings, train_backbone
-from pipelines.artifacts.manifest import file_digest
 from pipelines.config import BackboneConfig, ExtractConfig, PackConfig
-from pipelines.data.catalog import open_dataset
+from pipelines.data.catalogue import open_dataset
 from pipelines.data.images import ImageFiles, UnreadableImage
 from pipelines.data.packed import PackedFile
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
+from pipelines.files import file_digest
 from pipelines.stages.pack import all_names, pack
 
 SIZE = PackConfig(height=32, width=16, workers=1)

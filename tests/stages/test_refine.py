@@ -9,9 +9,9 @@ from pipelines.artifacts.run import Run
 from pipelines.config import EvaluateConfig
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact
-from pipelines.models.incremental import refine_queries
-from pipelines.models.nformer import NFormer
-from pipelines.models.refinement import refine
+from pipelines.gallery.refinement import refine
+from pipelines.gallery.states import refine_queries
+from pipelines.nformer.model import NFormer
 from pipelines.stages.refine import refine_run
 
 

@@ -18,10 +18,11 @@ from pipelines.artifacts.embeddings import load_embeddings
 from pipelines.artifacts.graph import graphs_of
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.ranking import load_ranking
-from pipelines.artifacts.report import render
 from pipelines.config import EvaluateConfig, NFormerConfig
-from pipelines.models import gallery_graph
-from pipelines.stages import report_charts, report_examples
+from pipelines.gallery import graph as gallery_graph
+from pipelines.reporting import charts as report_charts
+from pipelines.reporting import ranked_lists as report_examples
+from pipelines.reporting.page import render
 from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
 
 COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gallery_runs import GALLERY, people, run_with
+from helpers.gallery_runs import GALLERY, people, run_with
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,15 +17,15 @@ from pipelines.artifacts.backbone import save_backbone
 from pipelines.artifacts.embeddings import save_embeddings
 from pipelines.artifacts.index import open_index
 from pipelines.artifacts.manifest import Manifest
+from pipelines.backbones.backbone import build_backbone
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput, StaleArtifact
-from pipelines.models.backbone import build_backbone
-from pipelines.models.incremental import refine_queries
-from pipelines.stages.calibration import Calibration, calibrate, some_identities
-from pipelines.stages.gather import PictureEmbedder, cropped
+from pipelines.extraction.pictures import PictureEmbedder, cropped
+from pipelines.gallery.calibration import Calibration, calibrate, some_identities
+from pipelines.gallery.states import refine_queries
+from pipelines.reporting.found import summary, verdict, write_montage, write_page
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
-from pipelines.stages.show_search import summary, verdict, write_montage, write_page
 
 
 @pytest.fixture(scope="module")

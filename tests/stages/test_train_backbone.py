@@ -9,10 +9,10 @@ import torch
 
 from pipelines import Run, train_backbone
 from pipelines.artifacts.backbone import load_backbone
-from pipelines.artifacts.manifest import file_digest
 from pipelines.config import BackboneConfig
-from pipelines.data.synthetic import write_synthetic
+from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, PipelineError, StaleArtifact
+from pipelines.files import file_digest
 from pipelines.stages import train_backbone as stage
 from pipelines.training.log import read_log
 

@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from pipelines.embeddings import Embeddings
-from pipelines.models.images_per_person import (
+from pipelines.gallery.refinement import refine
+from pipelines.nformer.on_closed_form import PriorNFormer
+from pipelines.ranking.metrics import score
+from pipelines.refiners.closed_form import PriorSettings
+from pipelines.refiners.images_per_person import (
     as_spread,
     fitting_neighbours,
     histogram,
     images_per_person,
 )
-from pipelines.models.prior import PriorSettings
-from pipelines.models.prior_nformer import PriorNFormer
-from pipelines.models.refinement import refine
-from pipelines.retrieval.metrics import score
+from pipelines.refiners.metric import TrainingRows, fit_prior
 from pipelines.training.folds import choose_queries, identity_splits, make_folds
-from pipelines.training.metric import TrainingRows, fit_prior
 from pipelines.training.selection import Search, choose_prior
 
 FORMS = [

@@ -1,0 +1,167 @@
+"""Splits of embeddings -> .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
+
+import csv
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ...errors import BadInput
+from ...files import replacing
+from .parquet_files import require_pyarrow
+from .split import ForeignSplit
+
+MAT_BYTES = 1 << 31  # the largest variable of a version 5 .mat
+LABELS_AT_A_TIME = 65_536
+DAWN = (1980, 1, 1, 0, 0, 0)  # of zip: the same content makes the same file
+
+Advance = Callable[[int], None]
+
+
+def write_foreign(
+    path: Path, splits: Sequence[ForeignSplit], *, dtype: str, advance: Advance
+) -> list[Path]:
+    """Write the splits in the format that the name says; returns the files written.
+
+    Raises:
+        BadInput: an ending that is not written, a .mat of 2 GiB or more, no pyarrow, no space.
+    """
+    writers = {".npz": _npz, ".npy": _npy_and_csv, ".parquet": _parquet, ".mat": _mat}
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise BadInput(
+            f"{path}: {path.suffix or 'a name without an ending'} is no kind of file that is "
+            f"written; wanted {', '.join(writers)}"
+        )
+    names = [path, path.with_suffix(".csv")] if write is _npy_and_csv else [path]
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(replacing(name)) for name in names]
+        write(temporaries, splits, np.dtype(dtype), advance)
+    return names
+
+
+def _blocks(split: ForeignSplit, dtype: np.dtype, advance: Advance) -> Iterator[np.ndarray]:
+    for block in split.blocks():
+        yield block.astype(dtype)
+        advance(len(block))
+
+
+def _texts(split: ForeignSplit) -> Iterator[str]:
+    assert split.names is not None  # our own files always have names
+    return split.names()
+
+
+def _has_cameras(splits: Sequence[ForeignSplit]) -> bool:
+    return any(bool((split.camids >= 0).any()) for split in splits if split.camids is not None)
+
+
+def _npz(
+    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+) -> None:
+    cameras = _has_cameras(splits)
+    with zipfile.ZipFile(paths[0], "w") as archive:
+        for split in splits:
+            shape = (len(split), split.dim)
+            with _entry(archive, f"{split.split}_features") as stream:
+                _header(stream, dtype, shape)
+                for block in _blocks(split, dtype, advance):
+                    stream.write(block.tobytes())
+            for what, labels in (("pids", split.pids), ("camids", split.camids)):
+                if what == "pids" or cameras:
+                    with _entry(archive, f"{split.split}_{what}") as stream:
+                        np.lib.format.write_array(stream, np.asarray(labels))
+            with _entry(archive, f"{split.split}_names") as stream:
+                _write_names(stream, split)
+
+
+def _write_names(stream: IO[bytes], split: ForeignSplit) -> None:
+    text = np.dtype(f"<U{max(map(len, _texts(split)))}")
+    _header(stream, text, (len(split),))
+    left = _texts(split)
+    while names := list(islice(left, LABELS_AT_A_TIME)):
+        stream.write(np.array(names, text).tobytes())
+
+
+def _entry(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
+    return archive.open(zipfile.ZipInfo(f"{key}.npy", DAWN), "w", force_zip64=True)
+
+
+def _header(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    np.lib.format.write_array_header_1_0(
+        stream,
+        {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": shape,
+        },
+    )
+
+
+def _npy_and_csv(
+    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+) -> None:
+    with paths[0].open("wb") as stream:
+        _header(stream, dtype, (sum(map(len, splits)), splits[0].dim))
+        for split in splits:
+            for block in _blocks(split, dtype, advance):
+                stream.write(block.tobytes())
+    cameras = _has_cameras(splits)
+    with paths[1].open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "pid", *(["camid"] if cameras else []), "split"])
+        for split in splits:
+            for name, pid, camid in zip(_texts(split), split.pids, _cameras(split), strict=True):
+                table.writerow([name, pid, *([camid] if cameras else []), split.split])
+
+
+def _cameras(split: ForeignSplit) -> np.ndarray:
+    return np.full(len(split), -1) if split.camids is None else split.camids
+
+
+def _parquet(
+    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+) -> None:
+    parquet = require_pyarrow()
+    import pyarrow as pa
+
+    number, cameras = pa.from_numpy_dtype(dtype), _has_cameras(splits)
+    fields = [("path", pa.string()), ("pid", pa.int64())]
+    fields += [("camid", pa.int64())] if cameras else []
+    fields += [("split", pa.string()), ("features", pa.list_(number, splits[0].dim))]
+    schema = pa.schema(fields)
+    with parquet.ParquetWriter(paths[0], schema) as table:
+        for split in splits:
+            start, names = 0, _texts(split)
+            for block in _blocks(split, dtype, advance):
+                rows = slice(start, start + len(block))
+                start += len(block)
+                columns = [list(islice(names, len(block))), split.pids[rows]]
+                columns += [_cameras(split)[rows]] if cameras else []
+                columns += [[split.split] * len(block)]
+                lists = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), split.dim)
+                table.write_batch(pa.record_batch([*map(pa.array, columns), lists], schema=schema))
+
+
+def _mat(
+    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+) -> None:
+    from scipy.io import savemat
+
+    cameras, content = _has_cameras(splits), {}
+    for split in splits:
+        size = len(split) * split.dim * dtype.itemsize
+        if size >= MAT_BYTES:
+            raise BadInput(
+                f"{split.split} takes {size / 2**30:.1f} GiB and a .mat holds less than 2; write "
+                ".npz or .parquet"
+            )
+        content[f"{split.split}_f"] = np.concatenate(list(_blocks(split, dtype, advance)))
+        content[f"{split.split}_label"] = split.pids
+        if cameras:
+            content[f"{split.split}_cam"] = _cameras(split)
+        content[f"{split.split}_name"] = np.array(list(_texts(split)), object)
+    savemat(str(paths[0]), content, oned_as="row", appendmat=False)

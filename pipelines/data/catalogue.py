@@ -1,0 +1,189 @@
+"""The data sets that have a reader: what each is, where to get it, and its published counts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..embeddings import SPLITS
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
+from .dukemtmcreid import read_dukemtmcreid
+from .market1501 import read_market1501
+from .msmt17 import read_msmt17
+from .own import read_csv_again, read_folder
+from .samples import Dataset, SplitCounts
+from .synthetic.dataset import read_synthetic
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set of the catalogue. `read` takes the root and the entry's own options."""
+
+    name: str
+    title: str
+    read: Callable[..., Dataset]
+    url: str = ""
+    licence: str = ""
+    state: str = ""
+    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
+    source: str = ""  # where the counts are published
+    options: tuple[str, ...] = ()
+    unpacks: bool = False  # reading may take images out of an archive, which takes a while
+
+
+def _counts(*splits: tuple[int, int, int]) -> dict[str, SplitCounts]:
+    return {name: SplitCounts(*counts) for name, counts in zip(SPLITS, splits, strict=True)}
+
+
+ENTRIES = (
+    Entry(
+        name="market1501",
+        title="Market-1501",
+        read=read_market1501,
+        url="https://zheng-lab-anu.github.io/Project/project_reid.html",
+        licence="research only, no redistribution, no commercial use (its readme.txt)",
+        state="available",
+        counts=_counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
+        source="Zheng et al., ICCV 2015; without junk, as in torchreid's market1501.py",
+        options=("distractors",),
+    ),
+    Entry(
+        name="dukemtmcreid",
+        title="DukeMTMC-reID",
+        read=read_dukemtmcreid,
+        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
+        state="withdrawn by its authors in 2019",
+        counts=_counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
+        source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
+    ),
+    Entry(
+        name="msmt17",
+        title="MSMT17",
+        read=read_msmt17,
+        url="https://www.pkuvmc.com/dataset.html",
+        licence="research use, by request to its authors",
+        state="by request",
+        counts=_counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
+        source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
+        options=("combine_all",),
+    ),
+    Entry(
+        name="cuhk03-labelled",
+        title="CUHK03 (labelled boxes)",
+        read=read_cuhk03_labelled,
+        url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
+        licence="research use, by request to its authors",
+        state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
+        counts=_counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
+        source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
+        unpacks=True,
+    ),
+    Entry(
+        name="cuhk03-detected",
+        title="CUHK03 (detected boxes)",
+        read=read_cuhk03_detected,
+        url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
+        licence="research use, by request to its authors",
+        state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
+        counts=_counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
+        source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
+        unpacks=True,
+    ),
+    Entry(
+        name="folder",
+        title="Your images: train, query, gallery with a folder an identity",
+        read=read_folder,
+        licence="yours",
+        state="yours",
+        options=("camera_pattern",),
+    ),
+    Entry(
+        name="csv",
+        title="Your images: a table of path, pid, split and camid",
+        read=read_csv_again,
+        licence="yours",
+        state="yours",
+        options=("table",),
+    ),
+    Entry(
+        name="synthetic",
+        title="Drawn people",
+        read=read_synthetic,
+        licence="MIT, as this program",
+        state="drawn by nformer demo",
+    ),
+)
+
+
+def entry(name: str) -> Entry:
+    """Return the catalogue's entry for a data set, whatever the case of its name.
+
+    Raises:
+        BadInput: the catalogue has no such data set; lists those it has.
+    """
+    wanted = name.lower().replace("_", "-")
+    for known in ENTRIES:
+        if wanted == known.name:
+            return known
+    raise BadInput(
+        f"{name!r} is no data set known here; known are {', '.join(e.name for e in ENTRIES)}"
+    )
+
+
+def open_dataset(
+    name: str,
+    root: str | Path,
+    options: Mapping[str, Any] | None = None,
+    *,
+    progress: Progress = Silent(),
+) -> Dataset:
+    """Read the data set `name` below `root`; no image is opened.
+
+    progress: told of images being taken out of an archive, the first time.
+
+    Raises:
+        BadInput: an unknown name or option, or files that are not as they should be.
+    """
+    known = entry(name)
+    given = {key: value for key, value in (options or {}).items() if value not in (None, False)}
+    strange = sorted(set(given) - set(known.options))
+    if strange:
+        raise BadInput(f"{known.name} has no option --{strange[0].replace('_', '-')}")
+    if known.unpacks:
+        given["progress"] = progress
+    return known.read(Path(root).expanduser(), **given)
+
+
+def count_differences(dataset: Dataset) -> list[str]:
+    """Return a sentence for each split whose counts are not the published ones."""
+    known = entry(dataset.name)
+    found = []
+    for split in SPLITS:
+        published = known.counts.get(split)
+        counts = dataset.counts(split)
+        if published is None or counts == published or (dataset.options and split != "query"):
+            continue
+        found.append(
+            f"{known.title}, {split}: {counts.images} images of {counts.identities} identities in "
+            f"{counts.cameras} cameras; published are {published.images}, {published.identities} "
+            f"and {published.cameras} ({known.source})"
+        )
+    return found
+
+
+def listing() -> list[dict[str, Any]]:
+    """Return the catalogue as JSON-able rows: what `nformer datasets` shows."""
+    return [
+        {
+            "name": known.name,
+            "title": known.title,
+            "url": known.url,
+            "licence": known.licence,
+            "state": known.state,
+            "counts": {split: list(counts) for split, counts in known.counts.items()},
+            "source": known.source,
+        }
+        for known in ENTRIES
+    ]

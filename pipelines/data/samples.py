@@ -1,0 +1,115 @@
+"""What a data set is to everything after its reader: named splits of samples below one root."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..embeddings import SPLITS
+from ..errors import BadInput
+from ..files import text_digest
+
+NO_CAMERA = -1
+
+
+class Sample(NamedTuple):
+    """One image: its path below the data set's root, with "/", its person and its camera."""
+
+    name: str
+    pid: int
+    camid: int = NO_CAMERA
+
+
+class SplitCounts(NamedTuple):
+    """How many images, identities (distractors not among them) and cameras a split has."""
+
+    images: int
+    identities: int
+    cameras: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as it lies on disk; each split's samples are sorted by name.
+
+    name:    as the catalogue knows it.
+    root:    the folder that every sample's name is below.
+    options: what the reader was told, to read it again in the same way.
+    junk:    images left out because their identity is negative.
+    distractor: the pid that stands for nobody, where the data set has one.
+    train_apart: whether training and test number their people apart, so that equal pids there mean
+        different people.
+    notices: what a user of these files should know.
+    """
+
+    name: str
+    root: Path
+    splits: Mapping[str, Sequence[Sample]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    junk: int = 0
+    distractor: int | None = None
+    train_apart: bool = False
+    notices: tuple[str, ...] = ()
+
+    @property
+    def has_cameras(self) -> bool:
+        """Whether any sample's camera is known."""
+        return any(sample.camid >= 0 for split in self.splits.values() for sample in split)
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return a split's samples.
+
+        Raises:
+            BadInput: there is no such split, or it is empty.
+        """
+        samples = self.splits.get(name, ())
+        if not samples:
+            filled = [split for split in SPLITS if self.splits.get(split)]
+            raise BadInput(
+                f"{self.name} at {self.root} has no {name} images; it has {', '.join(filled)}"
+            )
+        return samples
+
+    def filled_splits(self) -> list[str]:
+        """Return the names of the splits that hold images, train first."""
+        return [name for name in SPLITS if self.splits.get(name)]
+
+    def counts(self, split: str) -> SplitCounts:
+        """Return a split's images, identities and cameras."""
+        samples = self.splits.get(split, ())
+        pids = {sample.pid for sample in samples} - {self.distractor}
+        cameras = {sample.camid for sample in samples if sample.camid >= 0}
+        return SplitCounts(len(samples), len(pids), len(cameras))
+
+    def table(self) -> str:
+        """Return images, identities and cameras of each split as text, a line each."""
+        lines = [f"{self.name:<12}{'images':>10}{'identities':>12}{'cameras':>9}"]
+        for split in self.filled_splits():
+            images, identities, cameras = self.counts(split)
+            lines.append(f"{split:<12}{images:>10,}{identities:>12,}{cameras:>9,}")
+        return "\n".join(lines)
+
+    def digest(self, *splits: str) -> str:
+        """Return the SHA-256 of the sorted list of files (name, labels, bytes) of some splits."""
+        return text_digest(*self._listing(splits or SPLITS))
+
+    def _listing(self, splits: Sequence[str]) -> Iterator[str]:
+        for split in splits:
+            for name, pid, camid in self.splits.get(split, ()):
+                yield f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / name)}"
+
+
+def file_size(path: Path) -> int:
+    """Return a file's bytes; -1 when it is not there, which decoding it will report."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def contiguous_labels(pids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's class, [N] int64 in 0 … C-1, and the sorted pids [C] the classes mean."""
+    known, labels = np.unique(np.asarray(pids, dtype=np.int64), return_inverse=True)
+    return labels.astype(np.int64), known

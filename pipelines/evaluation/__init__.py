@@ -1,0 +1,1 @@
+"""What an evaluation does: plan, refine, rank, score; and recommending before it."""

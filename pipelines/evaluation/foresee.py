@@ -1,0 +1,202 @@
+"""embeddings -> what refinement should bring, foreseen without any label of the test set"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.run import Run
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..gallery.calibration import some_identities
+from ..ranking.matches import Pairs
+from ..ranking.metrics import score
+from ..refiners.chain import refine_chain
+from ..refiners.images_per_person import ROUNDS, histogram
+from ..search.checked import unit_rows
+from ..search.graph import Neighbourhoods
+from ..seeding import numpy_generator
+from ..stages.subsample import drawing_order, kept_rows
+from ..training.folds import identity_splits
+
+PLAN = ((2, 2),)  # halves of the training identities, twice
+SAMPLED = 1500  # training rows whose pairs are looked at
+LARGEST = 2000  # rows of a set that are compared with all others
+FEW, ENOUGH = 2.0, 4.0  # estimated images of a person: nobody to read below, safe above
+SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+LEAST = 0.005  # mAP, the smallest gain worth the name
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What to expect of refinement.
+
+    images: of each person in the gallery, estimated; None without training identities.
+    gain:   in mAP, with its standard error; None where it could not be tried.
+    """
+
+    images: float | None
+    gain: float | None = None
+    error: float = 0.0
+
+    def describe(self) -> str:
+        """Return the line that `--will-it-help` prints."""
+        if self.images is None:
+            return (
+                "Will it help? Not known: without training identities of several images there is "
+                "nothing to go by. "
+                "Refinement pays where a person has several gallery images, and not with one."
+            )
+        seen = f"about {self.images:.2g} gallery images of each person (estimated without labels)"
+        if self.images < FEW:
+            return f"Will it help? Expect nothing: {seen}, so there is nobody to read."
+        if self.gain is None:
+            return f"Will it help? It may: {seen}; no held-out identity has a match to try it on."
+        tried = (
+            "mutual neighbours averaged, tried on training identities with as many images and "
+            f"made as hard: {100 * self.gain:+.1f} ± {100 * self.error:.1f} mAP"
+        )
+        if self.gain < max(LEAST, self.error):
+            return f"Will it help? Expect nothing: {seen}; {tried}."
+        if self.images < ENOUGH:
+            return (
+                f"Will it help? Uncertain: {seen}, and the estimate may be off by a factor of two, "
+                f"so there may be hardly anybody to read; {tried}."
+            )
+        return f"Will it help? Expect a gain: {seen}; {tried}."
+
+    def figures(self) -> dict[str, float]:
+        """Return the numbers, those that there are."""
+        found = {"estimated": self.images, "foreseen": self.gain}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def will_it_help(run: Run) -> Foresight:
+    """Return what refinement should bring to a run's query and gallery.
+
+    Raises:
+        MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
+    """
+    path = run.artifact("embeddings.h5")
+    with open_embeddings(path) as file:
+        splits = splits_in(file)
+    parts = {name: load_embeddings(path, name).without_junk() for name in splits}
+    if "query" not in parts or "gallery" not in parts:
+        raise BadInput(f"{path} has {', '.join(splits)}; query and gallery are wanted")
+    return foresee(parts.get("train"), parts["query"], parts["gallery"])
+
+
+def foresee(
+    train: Embeddings | None, query: Embeddings, gallery: Embeddings, *, seed: int = 0
+) -> Foresight:
+    """Say what refinement should bring to a query and a gallery, from training identities.
+
+    The number of images of a person comes from the similarities of queries and gallery items, a
+    mixture of those of one person and of two. Then neighbours are averaged on held-out training
+    identities that have as many images each, spread about their means until queries are as near
+    to their nearest gallery item as the test set's are.
+    """
+    if train is None or len(np.unique(train.pids)) < 4 or not len(gallery):
+        return Foresight(None)
+    same, other = _pairs(_some_people(train, seed))
+    if not len(same) or not len(other):
+        return Foresight(None)
+    within, between = histogram(same), histogram(other)
+    images = images_of_a_query(query, gallery, within, between, seed=seed)
+    if images < FEW:
+        return Foresight(images)
+    wanted = nearness(query, gallery, seed)
+    gains = []
+    for trial in _trials(train, max(2, round(images)), seed):
+        as_hard = _as_hard(*trial, wanted, seed)
+        gains.append(_gain(*as_hard))
+    if not gains:
+        return Foresight(images)
+    return Foresight(images, float(np.mean(gains)), float(np.std(gains) / len(gains) ** 0.5))
+
+
+def images_of_a_query(
+    query: Embeddings, gallery: Embeddings, within: Tensor, between: Tensor, *, seed: int = 0
+) -> float:
+    """Estimate how many gallery items show a query's person, without labels.
+
+    within, between: histograms of the similarities of pairs of one person, and of two. Those of
+    queries and gallery items are a mixture; its weight says how many pairs are of one person.
+    """
+    asking, items = _some(query, LARGEST, seed), _some(gallery, LARGEST, seed)
+    similarity = unit_rows(asking.features, "query") @ unit_rows(items.features, "gallery").T
+    pairs, same, other = (
+        (part + 1e-3) / (part + 1e-3).sum()
+        for part in (histogram(torch.from_numpy(similarity)), within, between)
+    )
+    weight = torch.tensor(0.05)
+    for _ in range(ROUNDS):
+        share = weight * same / (weight * same + (1 - weight) * other)
+        weight = (pairs * share).sum()
+    return float(weight) * len(gallery)
+
+
+def nearness(query: Embeddings, gallery: Embeddings, seed: int = 0) -> float:
+    """Return the mean cosine of a query, or of a sample of them, and its nearest gallery item."""
+    asking = unit_rows(_some(query, LARGEST, seed).features, "query")
+    items = unit_rows(_some(gallery, LARGEST, seed).features, "gallery")
+    return float((asking @ items.T).max(axis=1).mean())
+
+
+def spread(items: Embeddings, means: dict[int, np.ndarray], factor: float) -> Embeddings:
+    """Return items `factor` times as far from their identities' means."""
+    rows = unit_rows(items.features, "embeddings")
+    middle = np.stack([means[int(pid)] for pid in items.pids])
+    return items.with_features(middle + factor * (rows - middle))
+
+
+def _trials(train: Embeddings, images: int, seed: int) -> Iterator[tuple[Embeddings, Embeddings]]:
+    """Yield queries and galleries of held-out identities with so many gallery images each."""
+    for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
+        query, gallery = train.select(split.query), train.select(split.gallery)
+        order = drawing_order(gallery.pids, seed)
+        gallery = gallery.select(np.sort(kept_rows(gallery.pids, order, images)))
+        if Pairs(query, gallery.pids, gallery.camids).any_valid():
+            yield query, gallery
+
+
+def _as_hard(
+    query: Embeddings, gallery: Embeddings, wanted: float, seed: int
+) -> tuple[Embeddings, Embeddings]:
+    """Return a query and a gallery spread until queries are as near to the gallery as wanted."""
+    rows = unit_rows(np.concatenate([query.features, gallery.features]), "embeddings")
+    pids = np.concatenate([query.pids, gallery.pids])
+    means = {int(pid): rows[pids == pid].mean(axis=0) for pid in np.unique(pids)}
+    tries = [(spread(query, means, by), spread(gallery, means, by)) for by in SPREADS]
+    apart = [abs(nearness(*pair, seed) - wanted) for pair in tries]
+    return tries[int(np.argmin(apart))]
+
+
+def _gain(query: Embeddings, gallery: Embeddings) -> float:
+    near = Neighbourhoods(query, gallery, device="cpu")
+    refined = refine_chain(("nfc",), near)
+    return score(*refined).mean_ap - score(query, gallery).mean_ap
+
+
+def _some(items: Embeddings, most: int, seed: int) -> Embeddings:
+    if len(items) <= most:
+        return items
+    chosen = numpy_generator(seed, "some rows").choice(len(items), most, replace=False)
+    return items.select(np.sort(chosen))
+
+
+def _some_people(train: Embeddings, seed: int) -> Embeddings:
+    """Return about SAMPLED rows of whole identities: of rows drawn singly few are of one person."""
+    people = some_identities(train, most=SAMPLED, seed=seed)
+    return people if len(np.unique(people.pids)) > 1 else _some(train, SAMPLED, seed)
+
+
+def _pairs(train: Embeddings) -> tuple[Tensor, Tensor]:
+    """Return the similarities of pairs of one person, and of two."""
+    rows, pids = torch.from_numpy(unit_rows(train.features, "train")), torch.from_numpy(train.pids)
+    first, second = torch.triu_indices(len(rows), len(rows), 1)
+    similarity, same = (rows @ rows.T)[first, second], pids[first] == pids[second]
+    return similarity[same], similarity[~same]

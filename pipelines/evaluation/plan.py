@@ -1,0 +1,110 @@
+"""Which rows an evaluation shows: chains of refiners, each with and without re-rankings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..artifacts.results import ResultRow
+from ..config import EvaluateConfig
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..ranking.rerankers.registry import RERANKERS
+from ..refiners.chain import REFINERS
+
+NFORMER, AUTO = "nformer", "auto"
+HARM = 0.005  # mAP, the smallest loss worth a word
+FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: refiners left to right, then a re-ranking or the cosine."""
+
+    refine: tuple[str, ...] = ()
+    rerank: str = ""
+
+    @property
+    def name(self) -> str:
+        """`baseline`, `nformer`, `nformer,nfc`, `baseline+kr`…"""
+        return (",".join(self.refine) or "baseline") + (f"+{self.rerank}" if self.rerank else "")
+
+    def protocol(self, asked: str) -> str:
+        """Return the protocol of the row: a re-ranking that mixes queries makes it joint."""
+        if not self.rerank:
+            return asked
+        own = RERANKERS[self.rerank].protocol
+        return asked if own == "isolated" and self.refine else own
+
+
+def chain(config: EvaluateConfig) -> tuple[str, ...]:
+    """Return the refiners asked for, none for `none`."""
+    return tuple(name for name in config.refine if name != "none")
+
+
+def require_known(config: EvaluateConfig) -> None:
+    """Raise BadInput for a refiner or re-ranking that does not exist, with those that do."""
+    for name in chain(config):
+        if name == AUTO and (len(chain(config)) > 1 or config.every):
+            raise BadInput("--refine auto stands alone: it names the refiner to use by itself")
+        if name not in (NFORMER, AUTO) and name not in REFINERS:
+            known = ", ".join((NFORMER, *REFINERS, AUTO, "none"))
+            raise BadInput(f"--refine {name}: unknown; known are {known}")
+    for name in config.rerank:
+        if name not in RERANKERS:
+            raise BadInput(f"--rerank {name}: unknown; known are {', '.join(RERANKERS)}")
+    if config.neighbours < 0 or config.landmark_draws < 1:
+        raise BadInput("neighbours must be 0 or more, and landmark draws at least 1")
+
+
+def asked_for(config: EvaluateConfig, *, has_nformer: bool) -> list[Method]:
+    """Return the rows that the settings ask for, the baseline first.
+
+    With `every`, all refiners and all re-rankings, NFormer where there is one, and the chain and
+    the re-rankings asked for besides.
+    """
+    chains: list[tuple[str, ...]] = [()]
+    reranked = config.rerank
+    if config.every:
+        chains += [(name,) for name in REFINERS] + [FREE_CHAIN]
+        chains += [(NFORMER,)] if has_nformer else []
+        reranked = (*RERANKERS,)
+    wanted = chain(config)
+    if wanted and wanted not in chains and (has_nformer or NFORMER not in wanted):
+        chains.append(wanted)
+    full = chains if not config.every else [(), *(c for c in chains if NFORMER in c)]
+    rows = [Method(names) for names in chains] if config.every else []
+    for names in full:
+        rows += [] if config.every else [Method(names)]
+        rows += [Method(names, name) for name in reranked]
+    return rows
+
+
+def possible(
+    methods: list[Method], query: Embeddings, gallery: Embeddings, train: Embeddings | None
+) -> tuple[list[Method], list[str]]:
+    """Return the methods whose needs these embeddings meet, and why others are left out."""
+    blind = bool((query.camids < 0).any() or (gallery.camids < 0).any())
+    kept, notes = [], []
+    for method in methods:
+        needs = [REFINERS[name] for name in method.refine if name in REFINERS]
+        cameras = any(refiner.needs_cameras for refiner in needs)
+        cameras |= bool(method.rerank) and RERANKERS[method.rerank].needs_cameras
+        if cameras and blind:
+            notes.append(f"{method.name} left out: it needs the camera of every item")
+        elif train is None and any(refiner.needs_train for refiner in needs):
+            notes.append(f"{method.name} left out: it is fitted on a train split; there is none")
+        else:
+            kept.append(method)
+    return kept, notes
+
+
+def harm(rows: Sequence[ResultRow]) -> list[str]:
+    """Say so where NFormer ranks clearly worse than the embeddings that it refined."""
+    found = {row.name: row.mAP for row in rows}
+    lost = found.get("baseline", 0.0) - found.get(NFORMER, 1.0)
+    if lost < HARM:
+        return []
+    return [
+        f"NFormer lowers mAP by {100 * lost:.1f} here. If a person has fewer images than in "
+        "training, train-nformer --neighbours with a smaller number may help; evaluate --all "
+        "shows what needs no training, and --will-it-help says beforehand what to expect"
+    ]

@@ -1,0 +1,128 @@
+"""Which refiner to use: compared on held-out training identities, never on the test set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..artifacts.embeddings import load_embeddings
+from ..artifacts.manifest import Manifest
+from ..artifacts.nformer import load_nformer
+from ..artifacts.run import Run
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..gallery.refinement import refine
+from ..nformer.model import NFormer
+from ..nformer.on_closed_form import PriorNFormer
+from ..ranking.metrics import score
+from ..refiners.chain import refine_chain
+from ..search.graph import Neighbourhoods
+from ..training.default_model import prior_rows
+from ..training.folds import identity_splits
+from ..training.held_out import HeldOut, split_identities
+from .plan import NFORMER, Method, possible
+
+AUTO = "auto"
+CHAINS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("aqe",),
+    ("nfc",),
+    ("camera",),
+    ("camera", "nfc"),
+    ("camera", "whiten"),
+    ("camera", "whiten", "nfc"),
+    ("whiten",),
+    ("whiten", "nfc"),
+    ("gcr",),
+)
+TIE = 0.003  # mAP by which another must beat NFormer, whose choice was made on the same identities
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The refiners recommended, and every chain's mAP on held-out identities, best first."""
+
+    refine: tuple[str, ...]
+    held_out: dict[str, float]
+    folds: int
+
+    def describe(self) -> str:
+        """Return one line: what is recommended, and what it was compared with."""
+        name = ",".join(self.refine) or "baseline"
+        figures = ", ".join(f"{other} {100 * value:.1f}" for other, value in self.held_out.items())
+        return f"auto: {name} is recommended; mAP on held-out training identities: {figures}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Identities to fit on, and others to try refiners on."""
+
+    fit: Embeddings
+    query: Embeddings
+    gallery: Embeddings
+
+
+def recommend(run: Run, *, seed: int = 0) -> Recommendation:
+    """Compare the baseline, the training-free refiners and NFormer, and recommend one.
+
+    Raises:
+        BadInput: no train split with two identities, or none of them with a match.
+    """
+    train = load_embeddings(run.artifact("embeddings.h5"), "train").without_junk()
+    model, manifest = None, run.manifest("nformer.pt")
+    if manifest is not None:
+        model = load_nformer(run.artifact("nformer.pt"))
+    trials = list(_trials(train, model, manifest, seed))
+    if not trials:
+        raise BadInput(
+            "--refine auto compares refiners on held-out training identities, and none has a match "
+            "in another camera; name a refiner instead"
+        )
+    methods = [Method(chain) for chain in CHAINS]
+    methods = possible(methods, trials[0].query, trials[0].gallery, train)[0]
+    found = {
+        method.name: float(np.mean([_tried(trial, method.refine) for trial in trials]))
+        for method in methods
+    }
+    if model is not None:
+        found[NFORMER] = float(np.mean([_nformer(trial, model) for trial in trials]))
+    best = max(found, key=lambda name: found[name])
+    if found.get(NFORMER, -1.0) >= found[best] - TIE:
+        best = NFORMER
+    ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
+    chain = () if best == "baseline" else tuple(best.split(","))
+    return Recommendation(chain, ordered, len(trials))
+
+
+def _trials(
+    train: Embeddings, model: NFormer | None, manifest: Manifest | None, seed: int
+) -> Iterator[Trial]:
+    """Yield the folds; of an NFormer without a prior, the identities kept out of its training."""
+    if len(np.unique(train.pids)) < 2:
+        return
+    if model is None or isinstance(model, PriorNFormer):
+        for split in identity_splits(train.pids, train.camids, seed=seed):
+            yield Trial(*map(train.select, (split.fit, split.query, split.gallery)))
+        return
+    assert manifest is not None
+    share, chosen = manifest.config.get("held_out", 0.0), manifest.config.get("seed", 0)
+    fit, apart = split_identities(train, share=share, seed=chosen)
+    held_out = HeldOut.of(apart, seed=chosen) if apart is not None else None
+    if held_out is not None:
+        yield Trial(fit, held_out.query, held_out.gallery)
+
+
+def _tried(trial: Trial, chain: tuple[str, ...]) -> float:
+    near = Neighbourhoods(trial.query, trial.gallery, device="cpu")
+    pair = refine_chain(chain, near, train=trial.fit) if chain else (trial.query, trial.gallery)
+    return score(*pair).mean_ap
+
+
+def _nformer(trial: Trial, model: NFormer) -> float:
+    """Return the mAP of NFormer; of one with a prior, of that prior fitted on the others."""
+    if not isinstance(model, PriorNFormer):
+        return score(*refine(model, trial.query, trial.gallery)).mean_ap
+    settings = model.prior.settings
+    query, gallery = prior_rows(trial.fit, trial.query, trial.gallery, settings)
+    assert query is not None
+    return score(trial.query.with_features(query), trial.gallery.with_features(gallery)).mean_ap

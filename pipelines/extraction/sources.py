@@ -1,0 +1,94 @@
+"""What the stages that read images share: where they come from, and what is recorded of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..data.catalogue import open_dataset
+from ..data.images import ImageFiles, ImageSource
+from ..data.packed import PackedFile
+from ..data.samples import Dataset
+from ..errors import BadInput
+from ..progress import Progress, Silent
+
+PACKED = "images.h5"
+
+
+Sources = Callable[[Sequence[str]], ImageSource]
+
+
+def image_sources(
+    run: Run, dataset: Dataset, progress: Progress = Silent(), *, height: int, width: int
+) -> Sources:
+    """Return what gives a reader of some of a data set's images: images.h5 where it serves.
+
+    Raises:
+        BadInput: images.h5 is damaged.
+    """
+    manifest = run.manifest(PACKED)
+    if manifest is not None:
+        problem = _mismatch(manifest, dataset, height, width)
+        if not problem:
+            progress.message(f"images from {run.path(PACKED)}")
+            return PackedFile(run.artifact(PACKED)).images
+        progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
+    return lambda names: ImageFiles(dataset.root, names, height=height, width=width)
+
+
+def _mismatch(manifest: Manifest, dataset: Dataset, height: int, width: int) -> str:
+    """Return why packed images do not serve, or nothing."""
+    size = (manifest.config["height"], manifest.config["width"])
+    if size != (height, width):
+        return f"its images are {size[0]}×{size[1]}, wanted are {height}×{width}"
+    if manifest.inputs["image list"] != dataset.digest():
+        return "it was packed from another list of files"
+    return ""
+
+
+def find_dataset(
+    run: Run,
+    dataset: str | None,
+    root: str | Path | None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = Silent(),
+) -> Dataset:
+    """Return the data set asked for, or else the one that the run's backbone was trained on.
+
+    options: of its reader; those that the backbone was trained with stay unless given anew.
+
+    Raises:
+        BadInput: another data set without a root, or files that are not as they should be.
+    """
+    facts = run.facts("backbone.pt")
+    name = dataset or facts["dataset"]
+    same = name == facts["dataset"]
+    if root is None and not same:
+        raise BadInput(f"--root is needed: the backbone was trained on {facts['dataset']}")
+    kept = facts.get("options", {}) if same else {}
+    where = root or facts["root"]
+    if root is None and not Path(where).exists():
+        raise BadInput(
+            f"the images of {name} were at {where} and are not there now; say where they are: "
+            "--root DIR"
+        )
+    return open_dataset(name, where, {**kept, **(options or {})}, progress=progress)
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what a manifest records of a data set, to find it again."""
+    return {
+        "dataset": dataset.name,
+        "root": str(dataset.root.resolve()),
+        "options": dict(dataset.options),
+        "images": {split: len(dataset.split(split)) for split in dataset.filled_splits()},
+        "cameras_known": dataset.has_cameras,
+    }
+
+
+def skipped_text(skipped: dict[str, str]) -> str:
+    """Return a warning that counts and lists images that were left out."""
+    listed = "; ".join(f"{name} ({reason})" for name, reason in list(skipped.items())[:5])
+    rest = f"; and {len(skipped) - 5} more, in the manifest" if len(skipped) > 5 else ""
+    return f"{len(skipped)} images could not be read and were left out: {listed}{rest}"

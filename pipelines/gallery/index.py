@@ -1,0 +1,127 @@
+"""A gallery to search with new pictures: built, added to, removed from, and asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..nformer.model import NFormer
+from ..search.checked import check_widths, unit_rows
+from ..search.reciprocity import nearest_of
+from .explanation import LayerWeights, refine_and_tell
+from .states import GalleryState, add_items, refine_gallery, remove_items
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryIndex:
+    """A gallery's rows, labels and, where there is an NFormer, its refined states.
+
+    rows:  [G, d] float32 of length 1, refined where there is a state: what is ranked.
+    state: None without an NFormer: the embeddings are searched as they are.
+    """
+
+    rows: Tensor
+    state: GalleryState | None
+    pids: np.ndarray
+    camids: np.ndarray
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """The width of the embeddings."""
+        return int(self.rows.shape[1])
+
+    @property
+    def plain(self) -> Tensor:
+        """The rows before refinement, [G, d] of length 1."""
+        if self.state is None:
+            return self.rows
+        return self.state.hidden[0] if self.state.start is None else self.state.start.rows
+
+
+def build_index(
+    gallery: Embeddings, model: NFormer | None, *, marks: Tensor | None = None, seed: int = 0
+) -> GalleryIndex:
+    """Return the index of a gallery.
+
+    marks: the landmarks' states [layers, l, d] that every later change keeps; without them they
+           are drawn from the gallery with `seed`.
+    """
+    labels = (gallery.pids, gallery.camids, gallery.names)
+    if model is None:
+        return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
+    state = refine_gallery(model, gallery, seed=seed, marks=marks)
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def extended(index: GalleryIndex, items: Embeddings) -> GalleryIndex:
+    """Return the index with items after those there, equal to building it with them."""
+    labels = (
+        np.concatenate([index.pids, items.pids]),
+        np.concatenate([index.camids, items.camids]),
+        [*index.names, *items.names],
+    )
+    check_widths(items.features, index.rows)
+    if index.state is None:
+        new = torch.from_numpy(unit_rows(items.features, "new embeddings"))
+        return GalleryIndex(torch.cat([index.rows, new]), None, *labels)
+    state = add_items(index.state, items)
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
+    """Return the index without the rows marked, [G] bool, equal to building it without them.
+
+    Raises:
+        BadInput: nothing would remain.
+    """
+    keep = ~gone
+    if not keep.any():
+        raise BadInput(f"all {len(gone)} items would be removed; an index needs one at least")
+    names = [name for name, stays in zip(index.names, keep, strict=True) if stays]
+    labels = (index.pids[keep], index.camids[keep], names)
+    if index.state is None:
+        return GalleryIndex(index.rows[torch.from_numpy(keep)], None, *labels)
+    state = remove_items(index.state, torch.from_numpy(gone))
+    return GalleryIndex(_ranked(state), state, *labels)
+
+
+def plain_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
+    """Return queries [Q, d] of length 1 before refinement."""
+    check_widths(queries.features, index.rows)
+    return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
+
+
+def refined_queries(index: GalleryIndex, queries: Embeddings) -> tuple[Tensor, list[LayerWeights]]:
+    """Return queries [Q, d] of length 1, each refined on its own, and what they listened to."""
+    plain = plain_queries(index, queries)
+    if index.state is None:
+        return plain, []
+    refined, weights = refine_and_tell(index.state, queries)
+    return functional.normalize(refined), weights
+
+
+def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Return the `top` most similar items of refined queries: cosine and rows, [Q, top]."""
+    return nearest_of(queries, index.rows, top)
+
+
+def nearest_plain(index: GalleryIndex, plain: Tensor) -> Tensor:
+    """Return the largest similarity of each query with any item, both before refinement: [Q].
+
+    Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
+    that it comes nearest to, and nearly all reach a similarity of 1 there.
+    """
+    return nearest_of(plain, index.plain, 1)[0][:, 0]
+
+
+def _ranked(state: GalleryState) -> Tensor:
+    return functional.normalize(state.refined)

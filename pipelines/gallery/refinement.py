@@ -1,0 +1,269 @@
+"""Embeddings -> refined embeddings: one set together, or queries that do not see each other."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..nformer.landmarks import choose_landmarks, given_landmarks
+from ..nformer.layerwise import embed, evaluating, fill_up, walk
+from ..nformer.model import NFormer
+from ..progress import Progress, Silent
+from ..refiners.closed_form import camera_ids
+from ..search.edges import Edges
+from ..search.graph import Neighbourhoods
+from .graph import GalleryGraph, Known, gallery_graph, query_lists
+
+Protocol = Literal["isolated", "joint"]
+SHORTEST, LONGEST = 1e-6, 1e15  # lengths that float32 can square with all their digits
+LOG = getLogger("nformer")
+
+
+def refine(
+    model: NFormer,
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    protocol: Protocol = "isolated",
+    landmarks: Any = "random",
+    seed: int = 0,
+    method: str = "auto",
+    progress: Progress = Silent(),
+) -> tuple[Embeddings, Embeddings]:
+    """Refine a query and a gallery.
+
+    protocol:  "isolated": the gallery reads the gallery; each query reads itself and the gallery,
+               as if it were the only one. "joint": all in one set, as the released code does.
+    landmarks: "random", "kmeans" or "farthest", chosen with `seed`, or rows [layers, l]: of the
+               gallery where isolated, of the query and then the gallery where joint.
+    method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
+
+    Raises:
+        BadInput: an unknown protocol, widths that differ from the model's, NaN or zero rows.
+    """
+    return next(
+        refine_draws(
+            model,
+            query,
+            gallery,
+            [seed],
+            protocol=protocol,
+            landmarks=landmarks,
+            method=method,
+            progress=progress,
+        )
+    )
+
+
+def refine_draws(
+    model: NFormer,
+    query: Embeddings,
+    gallery: Embeddings,
+    seeds: Sequence[int],
+    *,
+    protocol: Protocol = "isolated",
+    landmarks: Any = "random",
+    near: Neighbourhoods | None = None,
+    method: str = "auto",
+    record: Callable[[Tensor], None] = lambda chosen: None,
+    progress: Progress = Silent(),
+) -> Iterator[tuple[Embeddings, Embeddings]]:
+    """Yield what `refine` returns for each seed of the landmarks; the graph is built once.
+
+    near:   the graphs of these embeddings, read by a model that looks at embeddings as they are
+            (one with a prior looks at its own rows, and searches them).
+    record: is told the rows [layers, l] that are landmarks in each draw.
+    """
+    if protocol not in get_args(Protocol):
+        raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
+    query_rows = prepare(model, query.features, "query embeddings")
+    gallery_rows = prepare(model, gallery.features, "gallery embeddings")
+    query_camids = camera_ids(query.camids, len(query), model.device)
+    camids = camera_ids(gallery.camids, len(gallery), model.device)
+    if protocol == "joint":
+        gallery_rows, camids = (
+            torch.cat([query_rows, gallery_rows]),
+            torch.cat([query_camids, camids]),
+        )
+    require_rows(gallery_rows)
+    asking, rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    lists = KnownLists.of(near if rows is gallery_rows else None, protocol)
+    query_rows, gallery_rows = query_rows if asking is None else asking, rows
+    graph = gallery_graph(
+        model, gallery_rows, known=lists.gallery, method=method, progress=progress
+    )
+    for seed in seeds:
+        chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
+        record(chosen)
+        if protocol == "joint":
+            together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
+            refined = together[: len(query)], together[len(query) :]
+        else:
+            both = refine_isolated(
+                model, query_rows, gallery_rows, chosen, graph, known=lists.query, method=method
+            )
+            refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
+        yield query.with_features(refined[0]), gallery.with_features(refined[1])
+
+
+@dataclass(frozen=True)
+class KnownLists:
+    """Neighbour lists searched before: from k to those of a set [N, k], and of queries [Q, k]."""
+
+    gallery: Known | None = None
+    query: Known | None = None
+
+    @staticmethod
+    def of(near: Neighbourhoods | None, protocol: str) -> "KnownLists":
+        """Return the lists that a protocol reads; none without neighbourhoods."""
+        if near is None:
+            return KnownLists()
+        if protocol == "joint":
+            return KnownLists(lambda k: near.joint(k).index)
+        return KnownLists(lambda k: near.gallery(k).index, lambda k: near.query(k).index)
+
+
+def average_draws(
+    draws: Sequence[tuple[Embeddings, Embeddings]],
+) -> tuple[Embeddings, Embeddings]:
+    """Return the mean of refined embeddings over draws of the landmarks, query and gallery."""
+
+    def mean(side: int) -> Embeddings:
+        total = sum(np.asarray(draw[side].features, np.float64) for draw in draws)
+        return draws[0][side].with_features(total / len(draws))
+
+    return mean(0), mean(1)
+
+
+def refine_set(
+    model: NFormer,
+    features: Any,
+    *,
+    landmarks: Any = None,
+    seed: int = 0,
+    camids: Any = None,
+    method: str = "auto",
+    progress: Progress = Silent(),
+) -> Any:
+    """Refine one set in which everything sees everything, as the released code does.
+
+    features:  [N, d], numpy or torch, of any length of rows: they are L2-normalised here.
+    landmarks: [layers, l] row numbers; or "random" (the default), "kmeans", "farthest".
+    camids:    [N] camera ids, for models that make use of them; None: unknown.
+    method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
+    returns:   [N, d] float32, after the BNNeck; numpy or torch as given, on the same device.
+
+    Raises:
+        BadInput: another width than the model's; NaN, infinite or zero rows (named).
+    """
+    rows = prepare(model, features, "embeddings")
+    require_rows(rows)
+    rows = model.before(rows, camera_ids(camids, len(rows), model.device))[1]
+    chosen = pick_landmarks(model, rows, "random" if landmarks is None else landmarks, seed)
+    graph = gallery_graph(model, rows, method=method, progress=progress)
+    refined = model.after(rows, refine_rows(model, rows, chosen, graph))
+    return as_given(features, refined)
+
+
+def as_given(features: Any, refined: Tensor) -> Any:
+    """Return `refined` as what `features` is: numpy, or a tensor on the same device."""
+    return refined.to(features.device) if isinstance(features, Tensor) else refined.cpu().numpy()
+
+
+def prepare(model: NFormer, features: Any, what: str) -> Tensor:
+    """Return embeddings checked and L2-normalised, [N, d] float32 on the model's device."""
+    if not isinstance(features, Tensor):
+        features = torch.from_numpy(np.array(features, dtype=np.float32, order="C"))
+    rows = features.detach().to(model.device, torch.float32)
+    if rows.ndim != 2 or rows.shape[1] != model.dim:
+        raise BadInput(
+            f"the {what} have the shape {list(rows.shape)}; this NFormer refines "
+            f"[N, {model.dim}]: it was trained on embeddings of that width"
+        )
+    length = torch.linalg.vector_norm(rows, dim=1)
+    odd = (~((length > SHORTEST) & (length < LONGEST))).nonzero()[:, 0]  # NaN is neither
+    if len(odd):
+        _refuse(
+            odd[~rows[odd].isfinite().all(dim=1)], len(rows), f"{what} hold NaN or infinite values"
+        )
+        largest = rows[odd].abs().amax(dim=1, keepdim=True)
+        _refuse(odd[largest[:, 0] == 0], len(rows), f"{what} are zero: they have no direction")
+        rows = rows.index_copy(0, odd, rows[odd] / largest)  # squares lose digits
+    return functional.normalize(rows)
+
+
+def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> Tensor:
+    """Return the landmarks of a set as [layers, l] int64: chosen by name and seed, or as given."""
+    layers = len(model.blocks)
+    require_rows(rows)
+    if not layers:
+        return torch.zeros(0, 1, dtype=torch.int64)  # a closed form has none
+    if not isinstance(landmarks, str):
+        return given_landmarks(landmarks, layers=layers, rows=len(rows))
+    for name, wanted in (("landmarks", model.landmarks), ("neighbours", model.neighbours)):
+        if wanted > len(rows):
+            LOG.warning("%d %s, but the set has %d rows: all are used", wanted, name, len(rows))
+    return choose_landmarks(
+        rows,
+        layers=layers,
+        count=model.landmarks,
+        choice=landmarks,  # type: ignore[arg-type]  # checked there
+        seed=seed,
+    )
+
+
+def require_rows(rows: Tensor) -> None:
+    """Raise BadInput where a set is empty."""
+    if not len(rows):
+        raise BadInput("there is nothing to refine against: the set has no embeddings")
+
+
+@torch.no_grad()
+def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
+    """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
+    states = rows.clone()
+    with evaluating(model):
+        for _ in walk(model, states, graph.edges, landmarks):
+            pass
+    return embed(model, states)
+
+
+@torch.no_grad()
+def refine_isolated(
+    model: NFormer,
+    query: Tensor,
+    gallery: Tensor,
+    landmarks: Tensor,
+    graph: GalleryGraph,
+    *,
+    known: Known | None = None,
+    method: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
+    states, query_states = gallery.clone(), fill_up(query)
+    lists = query_lists(model, query_states, len(query), gallery, graph, known=known, method=method)
+    edges = None
+    if lists is not None:
+        near, kept = (part[:, None] for part in lists)
+        edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
+    with evaluating(model):
+        for layer in walk(model, states, graph.edges, landmarks):
+            query_states = layer.read_by(model, query_states, edges)
+    return embed(model, query_states[: len(query)]), embed(model, states)
+
+
+def _refuse(bad: Tensor, rows: int, what: str) -> None:
+    """Raise BadInput naming the first of the rows that are bad, [M] int64."""
+    if len(bad):
+        listed = ", ".join(map(str, bad[:5].tolist())) + ("…" if len(bad) > 5 else "")
+        raise BadInput(
+            f"{len(bad)} of {rows} {what} (rows {listed}); remove them, or look at the network "
+            "that made them"
+        )

@@ -1,0 +1,307 @@
+"""A refined gallery with its states: new queries in milliseconds, items added and removed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, walk
+from ..nformer.model import NFormer
+from ..nformer.on_closed_form import PriorNFormer
+from ..refiners.closed_form import PriorGallery, camera_ids
+from ..search.edges import Edges
+from ..search.nearest import search
+from ..search.reciprocity import reciprocal
+from .graph import GalleryGraph, Known, gallery_graph, query_lists, similarity_of
+from .refinement import as_given, pick_landmarks, prepare, require_rows
+
+ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryState:
+    """A gallery, refined, with all that refining one more query or item needs.
+
+    model:  the NFormer that refined it.
+    hidden: [layers + 1] tensors [G, d]: the gallery's states before each layer and after the last;
+            the first are the embeddings, L2-normalised.
+    marks:  [layers, l, d], the landmarks' states. They are recorded once and stay, whatever is
+            added or removed: that is what leaves everything far from a change as it was.
+    graph:  the cosine graph's lists and reach; without lists where each layer makes its own.
+    start:  of a model with a prior, the gallery as the prior refines it; hidden[0] is its last.
+    """
+
+    model: NFormer
+    hidden: tuple[Tensor, ...]
+    marks: Tensor
+    graph: GalleryGraph
+    start: PriorGallery | None = None
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.hidden[0])
+
+    @property
+    def refined(self) -> Tensor:
+        """The refined gallery, [G, d] float32."""
+        with torch.no_grad():
+            return self.model.after(self.hidden[0], embed(self.model, self.hidden[-1]))
+
+
+def refine_gallery(
+    model: NFormer,
+    gallery: Any,
+    *,
+    landmarks: Any = "random",
+    seed: int = 0,
+    marks: Tensor | None = None,
+    known: Known | None = None,
+) -> GalleryState:
+    """Refine a gallery and keep its states; the result is that of `refine`'s isolated protocol.
+
+    gallery: Embeddings or [G, d], numpy or torch.   landmarks, seed: as for `refine`.
+    marks:   landmarks' states [layers, l, d] of another gallery state, instead of landmarks.
+    known:   gives the lists [G, k] of this gallery's nearest where they were searched before; a
+             model with a prior looks at other rows, and searches those.
+    """
+    rows = prepare(model, _features(gallery), "gallery embeddings")
+    require_rows(rows)
+    start = _started(model, rows, _camids(gallery, rows))
+    rows, known = (rows, known) if start is None else (start.hidden[-1], None)
+    if marks is None:
+        marks = pick_landmarks(model, rows, landmarks, seed)
+    return _computed(model, rows, marks, start, known=known)
+
+
+@torch.no_grad()
+def refine_queries(state: GalleryState, queries: Any) -> Any:
+    """Refine queries against a refined gallery, each on its own, touching only what they read.
+
+    queries: Embeddings or [Q, d], numpy or torch.   returns: the same kind; equal to `refine`'s.
+    """
+    model = state.model
+    rows = prepare(model, _features(queries), "query embeddings")
+    if state.start is not None and isinstance(model, PriorNFormer):
+        rows = model.prior.query(state.start, rows, _camids(queries, rows))
+    states = fill_up(rows)
+    with evaluating(model), fitting_threads(rows):
+        lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
+        for number in range(len(model.blocks)):
+            states = read_layer(state, number, states, lists)
+        refined = model.after(rows, embed(model, states[: len(rows)]))
+    if isinstance(queries, Embeddings):
+        return queries.with_features(refined)
+    return as_given(queries, refined)
+
+
+@torch.no_grad()
+def add_items(state: GalleryState, gallery: Any) -> GalleryState:
+    """Return the state with items added after those there, recomputing only what they touch.
+
+    Equal to refining the larger gallery with the landmarks' states of this one.
+    """
+    new = prepare(state.model, _features(gallery), "gallery embeddings")
+    if not len(new):
+        return state
+    if state.start is not None:
+        camids = torch.cat([state.start.camids, _camids(gallery, new)])
+        return _restarted(state, torch.cat([state.start.rows, new]), camids)
+    rows = torch.cat([state.hidden[0], new])
+    before = torch.arange(len(state), device=rows.device)
+    return _changed(state, rows, origin=torch.cat([before, before.new_full((len(new),), -1)]))
+
+
+@torch.no_grad()
+def remove_items(state: GalleryState, rows: Any) -> GalleryState:
+    """Return the state without the items at `rows` (an index or a mask), the others in order.
+
+    Raises:
+        BadInput: rows outside of the gallery, or none would remain.
+    """
+    chosen = torch.as_tensor(rows, device=state.marks.device).flatten()
+    keep = torch.ones(len(state), dtype=torch.bool, device=state.marks.device)
+    if chosen.dtype == torch.bool and len(chosen) == len(state):
+        keep = ~chosen
+    elif len(chosen):
+        if chosen.is_floating_point() or chosen.min() < 0 or chosen.max() >= len(state):
+            raise BadInput(f"rows to remove must be row numbers from 0 to {len(state) - 1}")
+        keep[chosen.long()] = False
+    if not keep.any():
+        raise BadInput(f"all {len(state)} items would be removed; a gallery needs one at least")
+    origin = keep.nonzero()[:, 0]
+    if state.start is not None and not keep.all():
+        return _restarted(state, state.start.rows[origin], state.start.camids[origin])
+    return state if keep.all() else _changed(state, state.hidden[0][origin], origin=origin)
+
+
+def _started(model: NFormer, rows: Tensor, camids: Tensor) -> PriorGallery | None:
+    return model.start(rows, camids) if isinstance(model, PriorNFormer) else None
+
+
+def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryState:
+    """Refine another gallery whole: the means that a prior subtracts are those of all rows."""
+    start = _started(state.model, rows, camids)
+    assert start is not None
+    return _computed(state.model, start.hidden[-1], state.marks, start)
+
+
+@torch.no_grad()
+def _computed(
+    model: NFormer,
+    rows: Tensor,
+    landmarks: Tensor,
+    start: PriorGallery | None = None,
+    *,
+    known: Known | None = None,
+) -> GalleryState:
+    """Refine a prepared gallery whole; landmarks as rows, or as states once recorded."""
+    graph, states = gallery_graph(model, rows, known=known), rows.clone()
+    hidden, marks = [], []
+    with evaluating(model):
+        for layer in walk(model, states, graph.edges, landmarks):
+            hidden.append(states.clone())
+            marks.append(layer.marks)
+    kept = torch.stack(marks) if marks else rows.new_zeros(0, 1, rows.shape[1])
+    return GalleryState(model, (*hidden, states), kept, graph, start)
+
+
+def _changed(state: GalleryState, rows: Tensor, *, origin: Tensor) -> GalleryState:
+    """Return the state of another gallery, `origin` [G'] giving the old row of each, or -1.
+
+    A list is searched anew where it lost an item or a new one comes near enough; a row is
+    recomputed at the first layer where its edges differ, and then where it reads one that is.
+    """
+    model, lists = state.model, state.graph.lists
+    if lists is None or lists.shape[1] != model.neighbours or len(rows) < model.neighbours:
+        return _computed(model, rows, state.marks)  # every row may read every other
+    assert state.graph.reach is not None
+    renumbered = _renumbered(lists, len(state), origin)  # [G', k], -1 for what is not there
+    changed = (renumbered < 0).any(dim=1)
+    changed |= _overtaken(rows, origin, state.graph.reach)
+    number = changed.nonzero()[:, 0]
+    fresh = renumbered.clone()
+    fresh[number] = search(rows[number], rows, model.neighbours)[1]
+    fresh[number] = _own_first(fresh[number], number)
+    reach = state.graph.reach[origin]
+    reach[number] = similarity_of(rows[number], rows, fresh[number, -1:])[:, 0]
+    kept, stale = _kept(model, fresh, renumbered, number, state.graph, origin)
+    graph = GalleryGraph(fresh, kept, reach, model.heads)
+    return _recomputed(state, rows, origin, graph, stale)
+
+
+def _recomputed(
+    state: GalleryState, rows: Tensor, origin: Tensor, graph: GalleryGraph, stale: Tensor
+) -> GalleryState:
+    """Carry a change through the layers: each spreads it by one hop."""
+    assert graph.lists is not None and graph.kept is not None
+    hidden = [rows]
+    with evaluating(state.model):
+        for number, before in enumerate(state.hidden[1:]):
+            if number:
+                stale = stale | (stale[graph.lists] & graph.kept).any(dim=1)
+            touched = stale.nonzero()[:, 0]
+            states = before[origin]  # new rows get the last row's, and are stale
+            lists = (graph.lists[touched], graph.kept[touched])
+            partial = GalleryState(state.model, tuple(hidden), state.marks, graph)
+            read = read_layer(partial, number, fill_up(hidden[-1][touched]), lists)
+            states[touched] = read[: len(touched)]
+            hidden.append(states)
+    return GalleryState(state.model, tuple(hidden), state.marks, graph)
+
+
+def read_layer(
+    state: GalleryState, number: int, states: Tensor, lists: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    """Take rows [M, d] through layer `number`, projecting only the items that they read.
+
+    lists: [M', K] items and whether each is read, M' <= M, the rest being filling.
+    """
+    model, block = state.model, state.model.layers()[number]
+    items, edges = state.hidden[number], None
+    if lists is not None:
+        near, kept = (_filled(part, len(states)) for part in lists)
+        used, place = near[kept].unique(return_inverse=True)
+        compact = torch.zeros_like(near)
+        compact[kept] = place
+        items = fill_up(items[used])
+        edges = Edges.of(compact[:, None], kept[:, None], heads=model.heads, sources=len(items))
+    source = block.attention.project(items, state.marks[number])
+    reach = None
+    if lists is None and model.mask != "none":
+        values = model.affinity_lists(source)[0]
+        reach = model.affinity_reach(values)
+    return Layer(block, state.marks[number], source, reach).read_by(model, states, edges)
+
+
+def _filled(part: Tensor, rows: int) -> Tensor:
+    return torch.cat([part, part.new_zeros(rows - len(part), part.shape[1])])
+
+
+def _renumbered(lists: Tensor, rows: int, origin: Tensor) -> Tensor:
+    """Return lists of another gallery: items by their new numbers, -1 where they are gone."""
+    numbers = lists.new_full((rows + 1,), -1)  # the last stands for new rows' origin, -1
+    old = (origin >= 0).nonzero()[:, 0]
+    numbers[origin[old]] = old
+    renumbered = lists.new_full((len(origin), lists.shape[1]), -1)
+    renumbered[old] = numbers[lists[origin[old]]]
+    return renumbered
+
+
+def _overtaken(rows: Tensor, origin: Tensor, reach: Tensor) -> Tensor:
+    """Return which old rows a new one comes nearer to than their k-th neighbour: [G'] bool."""
+    new = rows[origin < 0]
+    overtaken = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    old = origin >= 0
+    for part in new.split(256) if len(new) else ():
+        nearest = (rows[old] @ part.T).amax(dim=1)
+        overtaken[old] |= nearest > reach[origin[old]] - ROUNDING
+    return overtaken
+
+
+def _own_first(lists: Tensor, rows: Tensor) -> Tensor:
+    """Return lists [M, k] with each row at the head of its own; crowded out, it takes a place."""
+    own = rows[:, None]
+    others = torch.where(
+        lists == own, lists.shape[1], torch.arange(lists.shape[1], device=lists.device)
+    )
+    order = others.argsort(dim=1, stable=True)  # the own entry, if there, comes last
+    return torch.cat([own, lists.gather(1, order)[:, :-1]], dim=1)
+
+
+def _kept(
+    model: NFormer,
+    fresh: Tensor,
+    renumbered: Tensor,
+    number: Tensor,
+    graph: GalleryGraph,
+    origin: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return the edges kept, [G', k], and which rows' edges differ from before, [G'] bool."""
+    assert graph.kept is not None
+    kept = graph.kept[origin]
+    before = renumbered[number][renumbered[number] >= 0]
+    asked = torch.cat([number, fresh[number].flatten(), before]).unique()
+    keep = fresh[asked] != asked[:, None]
+    if model.mask == "reciprocal":
+        keep &= reciprocal(fresh[:, None], asked)[:, 0]
+    old = torch.where(kept[asked], renumbered[asked], -1).sort(dim=1).values
+    new = torch.where(keep, fresh[asked], -1).sort(dim=1).values
+    stale = torch.zeros(len(fresh), dtype=torch.bool, device=fresh.device)
+    stale[asked] = (old != new).any(dim=1) | (origin[asked] < 0)
+    # An edge to an item that is gone is -1 before and after sorting: such rows are searched anew.
+    lost = (kept[number] & (renumbered[number] < 0)).any(dim=1)
+    stale[number[lost]] = True
+    kept[asked] = keep
+    return kept, stale
+
+
+def _camids(items: Any, rows: Tensor) -> Tensor:
+    known = items.camids if isinstance(items, Embeddings) else None
+    return camera_ids(known, len(rows), rows.device)
+
+
+def _features(rows: Any) -> Any:
+    return rows.features if isinstance(rows, Embeddings) else rows

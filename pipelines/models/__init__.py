@@ -1,1 +1,0 @@
-"""Tensors in, tensors out: the backbone, NFormer, and their losses. No file is opened here."""

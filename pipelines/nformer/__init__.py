@@ -1,0 +1,1 @@
+"""The Neighbor Transformer of Wang et al., CVPR 2022: tensors in, tensors out."""

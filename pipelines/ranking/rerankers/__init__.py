@@ -1,0 +1,1 @@
+"""Re-rankings: distances other than the cosine of two embeddings, by name."""

@@ -1,0 +1,63 @@
+"""CMC with a single gallery image an identity, drawn again and again (CUHK03's older protocol)."""
+
+import numpy as np
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..seeding import numpy_generator
+from .matches import Pairs, no_valid_query
+from .metrics import nearness_blocks, require_rankable
+
+
+def single_shot_cmc(
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    repeats: int = 10,
+    max_rank: int = 50,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the CMC [max_rank], rank 1 first, of galleries with one image of each identity.
+
+    For every query the gallery without what the protocol skips is drawn down to one image of each
+    identity, `repeats` times over; the rank is that of the right person among them.
+
+    Raises:
+        BadInput: as `score`; repeats below 1.
+    """
+    if repeats < 1:
+        raise BadInput(f"single_shot is {repeats}; at least one draw of the gallery is wanted")
+    require_rankable(query, gallery, None)
+    kept = np.flatnonzero(gallery.pids >= 0)
+    pairs = Pairs(query, gallery.pids[kept], gallery.camids[kept])
+    if not pairs.any_valid():
+        raise BadInput(no_valid_query(pairs))
+    generator = numpy_generator(seed, "single shot")
+    ranks: list[np.ndarray] = []
+    for block, nearness in nearness_blocks(query, gallery, None, kept):
+        for number, row in zip(range(block.start, block.stop), nearness, strict=True):
+            ranks.append(drawn_ranks(pairs, number, row, repeats, generator))
+    found = np.concatenate(ranks)
+    length = min(max_rank, len(np.unique(pairs.pids)))
+    hits = np.bincount(found, minlength=length + 1)[1 : length + 1]
+    return np.cumsum(hits) / len(found)
+
+
+def drawn_ranks(
+    pairs: Pairs, number: int, nearness: np.ndarray, repeats: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Return the rank of the right person in each drawn gallery: [repeats], or [0] if not valid."""
+    matches, skipped = pairs.of(number)
+    if not len(matches):
+        return np.empty(0, np.int64)
+    order = pairs.order[~np.isin(pairs.order, skipped)]  # gallery rows, by identity
+    pids = pairs.pids[order]
+    starts = np.flatnonzero(np.diff(pids, prepend=pids[0] - 1))
+    counts = np.diff(starts, append=len(order))
+    chosen = starts + (generator.random((repeats, len(starts))) * counts).astype(np.int64)
+    drawn = nearness[order[chosen]]  # [repeats, identities]
+    right = np.flatnonzero(pids[starts] == pairs.query_pids[number])[0]
+    own = drawn[:, right : right + 1]
+    earlier = order[chosen] < order[chosen[:, right : right + 1]]
+    before = (drawn > own) | ((drawn == own) & earlier)
+    return before.sum(axis=1) + 1

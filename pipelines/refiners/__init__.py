@@ -1,0 +1,1 @@
+"""Embeddings in, embeddings out, nothing learned by gradient. Arrays only."""

@@ -1,0 +1,297 @@
+"""What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from logging import getLogger
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..embeddings import row_blocks
+from ..errors import BadInput
+from .images_per_person import (
+    BINS,
+    as_spread,
+    fitting_neighbours,
+    images_per_person,
+    pair_histogram,
+)
+from .mutual_neighbours import CameraGraph, camera_graph, read_gallery, read_queries
+
+LOG = getLogger("nformer")
+NO = torch.tensor(False)
+TOLD = 100  # rows whose similarities tell what kind of data they are
+ANOTHER_KIND = 1.8  # times as wide a spread; three persons' many images alone make 1.4
+Centre = Literal["none", "global", "camera"]
+WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
+BLOCK_ROWS = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSettings:
+    """The closed form. The defaults change nothing: they are the baseline.
+
+    centre:     what is subtracted first: nothing, the set's mean, or each camera's.
+    shrinkage:  of the within-identity covariance towards a sphere; 1: no whitening.
+    between:    how far directions in which identities do not differ are kept; 0: all as they are.
+    neighbours: k of the mutual-neighbour sums, the row itself being one of them; 1: none.
+    per_camera: whether the k nearest are taken of every camera, or of all.
+    sharpness:  weights of neighbours are exp(sharpness·(cosine - 1)): attention with affinity
+                cosine and temperature 1/sharpness; 0: plain sums.
+    layers:     how often rows read their neighbours.
+    """
+
+    centre: Centre = "none"
+    shrinkage: float = 1.0
+    between: float = 0.0
+    neighbours: int = 1
+    per_camera: bool = False
+    sharpness: float = 0.0
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.centre not in get_args(Centre):
+            raise BadInput(
+                f"prior: centre {self.centre!r} is none of {', '.join(get_args(Centre))}"
+            )
+        if not 0 < self.shrinkage <= 1 or self.between < 0 or self.sharpness < 0:
+            raise BadInput("prior: shrinkage must be in (0, 1], between and sharpness at least 0")
+        if self.neighbours < 1 or self.layers < 1:
+            raise BadInput("prior: neighbours and layers must be at least 1")
+
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether camera ids matter to it."""
+        return self.centre == "camera" or (self.per_camera and self.neighbours > 1)
+
+    def as_table(self) -> dict[str, Any]:
+        """Return the settings as a JSON-able table."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What is subtracted from the rows of a set and of those that join it, and what is not done.
+
+    centre: [d] float64.   cameras: [C] int64, sorted.   means: [C, d] float64, a camera's each.
+    plain:  [] bool, whether the training's metric is left out: the set is of another kind.
+    """
+
+    centre: Tensor
+    cameras: Tensor
+    means: Tensor
+    plain: Tensor = NO
+
+    def of(self, camids: Tensor) -> Tensor:
+        """Return each row's mean: [N] -> [N, d]; an unknown camera's is that of the set."""
+        if not len(self.cameras):
+            return self.centre.expand(len(camids), -1)
+        place = torch.searchsorted(self.cameras, camids).clamp(max=len(self.cameras) - 1)
+        known = self.cameras[place] == camids
+        return torch.where(known[:, None], self.means[place], self.centre)
+
+
+class Prior(nn.Module):
+    """The closed form with what it learned of the training identities.
+
+    mean:    [d], of the training rows.   cameras: [C] int64, sorted.   camera_means: [C, d].
+    metric:  [d, d], multiplies centred rows from the right: whitening and shaping.
+    images:  of a person, in the galleries that k was chosen for; 0: k fits every set.
+    within, between: [BINS] similarities of pairs of the same and of different held-out persons.
+    """
+
+    mean: Tensor
+    cameras: Tensor
+    camera_means: Tensor
+    metric: Tensor
+    within: Tensor
+    between: Tensor
+    images: Tensor
+
+    def __init__(self, *, dim: int, cameras: int = 0, **settings: Any) -> None:
+        super().__init__()
+        self.settings = PriorSettings(**settings)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("cameras", torch.zeros(cameras, dtype=torch.int64))
+        self.register_buffer("camera_means", torch.zeros(cameras, dim))
+        self.register_buffer("metric", torch.eye(dim))
+        self.register_buffer("within", torch.zeros(BINS))
+        self.register_buffer("between", torch.zeros(BINS))
+        self.register_buffer("images", torch.zeros(()))
+
+    def means(self, rows: Tensor, camids: Tensor) -> Means:
+        """Return the means of a set, its own and the training's for cameras not in it.
+
+        rows: [N, d], unit.   camids: [N] int64, -1 where unknown.
+        A camera that is not in the set has its training mean, moved as far as the cameras in both
+        have moved since.
+        """
+        centre = _blend(rows, self.mean.double())
+        none = Means(centre, self.cameras[:0], self.camera_means[:0].double())
+        if self.settings.centre == "none":
+            return Means(torch.zeros_like(centre), none.cameras, none.means)
+        here = camids[camids >= 0].unique()  # sorted
+        if self.settings.centre == "global" or not len(here):
+            return none
+        found = torch.stack([_blend(rows[camids == camera], centre) for camera in here.tolist()])
+        shared = torch.isin(self.cameras, here)
+        moved = torch.zeros_like(centre)
+        if shared.any():
+            before = self.camera_means[shared].double()
+            moved = (found[torch.isin(here, self.cameras)] - before).mean(dim=0)
+        cameras = torch.cat([here, self.cameras[~shared]])
+        means = torch.cat([found, self.camera_means[~shared].double() + moved])
+        cameras, order = cameras.sort()
+        return Means(centre, cameras, means[order])
+
+    def standardise(self, rows: Tensor, camids: Tensor, means: Means) -> Tensor:
+        """Centre, whiten and normalise: [N, d] -> [N, d] float32 unit rows.
+
+        In float64, so that a row comes out the same alone and among others.
+        """
+        metric = None if means.plain else self.metric.double()
+        found = torch.empty_like(rows, dtype=torch.float32)
+        for part in row_blocks(len(rows), BLOCK_ROWS):
+            centred = rows[part].double() - means.of(camids[part])
+            turned = centred if metric is None else centred @ metric
+            found[part] = functional.normalize(turned).float()
+        return found
+
+    def graph(self, rows: Tensor, camids: Tensor, neighbours: int) -> CameraGraph:
+        """Return who reads whom among standardised rows."""
+        groups = camids if self.settings.per_camera else torch.zeros_like(camids)
+        return camera_graph(rows, groups, neighbours)
+
+    def fitting_neighbours(self, rows: Tensor) -> int:
+        """Return k for a set of standardised rows: another where it is unlike those of training."""
+        k, chosen_for = self.settings.neighbours, float(self.images)
+        if not chosen_for:
+            return k
+        found = images_per_person(rows, self.within, self.between)
+        if found is None:
+            return k
+        fitting = fitting_neighbours(k, chosen_for=chosen_for, found=found)
+        if fitting != k:
+            LOG.warning(
+                "about %.1f images of each person here, %.1f where k = %d was chosen: k is %d",
+                found, chosen_for, k, fitting,
+            )  # fmt: skip
+        return fitting
+
+    def is_foreign(self, rows: Tensor) -> bool:
+        """Return whether standardised rows spread much wider than training's: another kind of data.
+
+        What whitening learned of one kind costs accuracy on another.
+        """
+        if not float(self.images) or len(rows) < TOLD:
+            return False
+        _, spread = as_spread(self.between.cpu(), pair_histogram(rows))
+        if spread < ANOTHER_KIND:
+            return False
+        LOG.warning(
+            "similarities are spread %.1f times as wide here as among training identities: data of "
+            "another kind, so the whitening learned there is left out", spread,
+        )  # fmt: skip
+        return True
+
+    def layers(self, neighbours: int) -> int:
+        """Return how many times rows read their neighbours."""
+        return self.settings.layers if neighbours > 1 else 0
+
+    @torch.no_grad()
+    def gallery(
+        self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
+    ) -> "PriorGallery":
+        """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
+        means = self.means(rows, camids)
+        hidden, graphs = [self.standardise(rows, camids, means)], []
+        k = self.fitting_neighbours(hidden[0]) if neighbours is None else neighbours
+        if self.is_foreign(hidden[0]):
+            means = replace(means, plain=~NO)
+            hidden = [self.standardise(rows, camids, means)]
+        for _ in range(self.layers(k)):
+            graphs.append(self.graph(hidden[-1], camids, k))
+            hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))
+        return PriorGallery(rows, camids, means, tuple(hidden), tuple(graphs))
+
+    @torch.no_grad()
+    def query(self, gallery: "PriorGallery", rows: Tensor, camids: Tensor) -> Tensor:
+        """Refine queries [Q, d] against a refined set, each as if it were the only one."""
+        states = self.standardise(rows, camids, gallery.means)
+        for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
+            states = read_queries(states, camids, items, graph, sharpness=self.settings.sharpness)
+        return states
+
+
+@dataclass(frozen=True, eq=False)
+class PriorGallery:
+    """A set that a prior has refined.
+
+    rows:   [G, d] unit rows as they came, and camids [G] their cameras.
+    means:  what was subtracted.
+    hidden: [layers + 1] tensors [G, d]: before each layer and after the last.
+    graphs: one for each layer.
+    """
+
+    rows: Tensor
+    camids: Tensor
+    means: Means
+    hidden: tuple[Tensor, ...]
+    graphs: tuple[CameraGraph, ...]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all of it by name, for a file."""
+        found = {"rows": self.rows, "camids": self.camids}
+        found |= {f"means/{name}": getattr(self.means, name) for name in MEANS}
+        found |= {f"hidden/{number}": states for number, states in enumerate(self.hidden)}
+        for number, graph in enumerate(self.graphs):
+            found |= {f"graph/{number}/{name}": getattr(graph, name) for name in GRAPH}
+            found[f"graph/{number}/neighbours"] = torch.tensor(graph.neighbours)
+        return found
+
+    @staticmethod
+    def of(tensors: Mapping[str, Tensor]) -> "PriorGallery":
+        """Return what `tensors` named."""
+        layers = sum(name.startswith("hidden/") for name in tensors) - 1
+        graphs = [
+            CameraGraph(
+                **{name: tensors[f"graph/{number}/{name}"] for name in GRAPH},
+                neighbours=int(tensors[f"graph/{number}/neighbours"]),
+            )
+            for number in range(layers)
+        ]
+        return PriorGallery(
+            tensors["rows"],
+            tensors["camids"],
+            Means(
+                **{name: tensors[f"means/{name}"] for name in MEANS if name != "plain"},
+                plain=tensors.get("means/plain", NO),
+            ),
+            tuple(tensors[f"hidden/{number}"] for number in range(layers + 1)),
+            tuple(graphs),
+        )
+
+
+MEANS = ("centre", "cameras", "means", "plain")
+GRAPH = ("lists", "kept", "reach", "groups", "cameras")
+
+
+def camera_ids(camids: Any, rows: int, device: torch.device) -> Tensor:
+    """Return camera ids as [N] int64 on a device, -1 everywhere where there are none."""
+    if camids is None:
+        return torch.full((rows,), -1, dtype=torch.int64, device=device)
+    found = torch.as_tensor(np.array(camids)).to(device, torch.int64)
+    if found.shape != (rows,):
+        raise BadInput(f"{rows} embeddings, but camera ids of the shape {list(found.shape)}")
+    return found
+
+
+def _blend(rows: Tensor, expected: Tensor) -> Tensor:
+    """Return the mean of rows, with `expected` counting as one more: [N, d], [d] -> [d] float64."""
+    total = torch.zeros_like(expected)
+    for part in row_blocks(len(rows), BLOCK_ROWS):
+        total += rows[part].double().sum(dim=0)
+    return (total + WEIGHT_OF_TRAINING * expected) / (len(rows) + WEIGHT_OF_TRAINING)

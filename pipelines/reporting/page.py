@@ -1,0 +1,162 @@
+"""report.html: what a run measured, as one page that needs nothing else."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts.results import Evaluation
+from .tables_and_figures import Exhibit
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from PIL.Image import Image
+
+TEMPLATES = Path(__file__).parent / "templates"
+CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
+QUALITY = 80
+LONGEST = 40  # rows of an exhibit that the page shows as a table
+COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: SVG text, and in words what it shows.
+
+    links: names and anchors of examples that it is about.
+    """
+
+    title: str
+    svg: str
+    text: str
+    links: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A table or figure of the paper made again, and its panels as charts."""
+
+    exhibit: Exhibit
+    charts: Sequence[Chart]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its rows are few enough to be read."""
+        return len(self.exhibit.rows) <= LONGEST
+
+
+@dataclass(frozen=True)
+class Item:
+    """One gallery item in a list. `rank` is None for one that the metrics skip.
+
+    picture: a data URI, or "" where there is no image.   shares: attention, layer by layer.
+    """
+
+    name: str
+    pid: int
+    camid: int
+    right: bool
+    picture: str = ""
+    rank: int | None = None
+    nearness: float | None = None
+    shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One query with its ranked lists, by result, and what NFormer listened to."""
+
+    anchor: str
+    name: str
+    pid: int
+    camid: int
+    kind: str  # "gain", "loss" or "sample"
+    precision: dict[str, float]
+    lists: dict[str, Sequence[Item]]
+    picture: str = ""
+    own: tuple[float, ...] = ()
+    heard: Sequence[Item] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """One artifact of the chain: its manifest in words."""
+
+    name: str
+    made_by: str
+    sha256: str
+    inputs: dict[str, str]
+    config: dict[str, Any]
+    state: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page tells."""
+
+    evaluation: Evaluation
+    folder: str
+    charts: Sequence[Chart] = ()
+    examples: Sequence[Example] = ()
+    chain: Sequence[Link] = ()
+    notes: Sequence[str] = field(default=())
+    evidence: Sequence[Evidence] = ()
+
+    @property
+    def backbone(self) -> str:
+        """The network that made the embeddings, where it is known."""
+        found = [link.config.get("arch", "") for link in self.chain if link.name == "backbone.pt"]
+        return str(found[0]) if found else ""
+
+    def of_kind(self, kind: str) -> list[Example]:
+        """Return the examples of one kind."""
+        return [example for example in self.examples if example.kind == kind]
+
+
+def render(report: Report) -> str:
+    """Return the page's HTML."""
+    return _template().render(
+        report=report,
+        columns=COLUMNS,
+        best=best_of(report.evaluation),
+        percent=percent,
+        kinds=(
+            ("gain", "Largest gains"),
+            ("loss", "Largest losses"),
+            ("sample", "A random sample"),
+        ),
+    )
+
+
+def percent(value: float) -> str:
+    """Return a fraction in per cent with one decimal, as every table shows it."""
+    return f"{100 * value:.1f}"
+
+
+def best_of(evaluation: Evaluation) -> dict[str, float]:
+    """Return the best value of each column."""
+    return {key: max(getattr(row, key) for row in evaluation.results) for key in COLUMNS}
+
+
+def data_uri(image: "Image") -> str:
+    """Return a picture, made small, as a JPEG inside a URI."""
+    small = image.copy()
+    small.thumbnail(CROP)
+    content = BytesIO()
+    small.save(content, format="JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+@cache
+def _template() -> "Template":
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.undefined = jinja2.StrictUndefined
+    return environment.get_template("report.html.j2")

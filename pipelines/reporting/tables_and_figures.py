@@ -1,0 +1,116 @@
+"""A table or figure of the paper made again: its numbers, in one object that everything shows."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..artifacts.run import Run
+from ..errors import BadInput, PipelineError
+
+if TYPE_CHECKING:
+    from .plots import Plot
+
+FOLDER = "reproduce"
+NAMES = (
+    *("table1", "table2", "table3", "table4"),
+    *("figure4", "figure5", "figure6", "figure7"),
+)
+Kind = Literal["text", "percent", "points", "count", "number"]
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the rows' key, its title, and how its values are shown.
+
+    kind: "percent" and "points" are fractions of 1, shown in per cent and as a signed difference.
+    """
+
+    key: str
+    title: str
+    kind: Kind = "text"
+
+    def show(self, value: Any) -> str:
+        """Return a value as terminal and report show it."""
+        if value is None or value == "":
+            return NOTHING
+        if self.kind == "text":
+            return str(value)
+        if self.kind == "count":
+            return f"{int(value):,}"
+        if self.kind == "number":
+            return f"{value:.3g}"
+        return f"{100 * value:{'+' if self.kind == 'points' else ''}.1f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """What `nformer reproduce NAME` found.
+
+    rows:  a dictionary each, by the columns' keys; None where there is nothing to say.
+    text:  in a sentence, what the plots show.   notes: how it was made, and what to think of it.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    plots: "Sequence[Plot]" = ()
+    text: str = ""
+    notes: Sequence[str] = field(default=())
+
+    def shown(self) -> Iterator[list[str]]:
+        """Yield the cells of each row as text."""
+        for row in self.rows:
+            yield [column.show(row.get(column.key)) for column in self.columns]
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV: fractions of 1, every digit; empty where there is nothing."""
+        text = StringIO()
+        keys = [column.key for column in self.columns]
+        writer = csv.DictWriter(text, keys, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> "Exhibit":
+        """Read what `to_json` wrote."""
+        from .plots import Plot
+
+        table = json.loads(text)
+        table["columns"] = tuple(Column(**column) for column in table["columns"])
+        table["plots"] = tuple(Plot.from_table(plot) for plot in table["plots"])
+        return Exhibit(**table)
+
+
+def file_of(name: str) -> str:
+    """Return the artifact of an exhibit, by its name in the run's folder."""
+    return f"{FOLDER}/{name}.json"
+
+
+def load_exhibit(path: Path) -> Exhibit:
+    """Read an exhibit; BadInput when it is not ours."""
+    try:
+        return Exhibit.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"{path} holds no exhibit of ours ({error})") from error
+
+
+def exhibits_in(run: Run) -> list[Exhibit]:
+    """Return the exhibits of the run's present embeddings, in the paper's order."""
+    found = []
+    for name in NAMES:
+        try:
+            found.append(load_exhibit(run.artifact(file_of(name))))
+        except PipelineError:  # not made, stale or damaged: a report goes without
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Who is near whom: exact and approximate nearest neighbours, the neighbour graph. Arrays only."""

@@ -1,0 +1,138 @@
+"""The neighbour graphs that refiners and re-rankers share, each built once."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..progress import Progress, Silent
+from .checked import checked_k, own_first, unit_rows
+from .exact import blocks
+from .nearest import Searched, choose, place, searched
+from .self_join import own_top_k
+
+LISTED = 32  # neighbours kept of each item unless more are asked for
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourGraph:
+    """The k nearest of every item, most similar first.
+
+    similarity: [N, k] float32 cosine. index: [N, k] int64. searched: how it was made.
+    least: [N] float32, each item's smallest similarity to any; None where not asked for.
+    seconds: what it took to make.
+    """
+
+    similarity: np.ndarray
+    index: np.ndarray
+    searched: Searched
+    least: np.ndarray | None = None
+    seconds: float = 0.0
+
+
+def neighbour_graph(
+    features: np.ndarray,
+    k: int,
+    *,
+    least: bool = False,
+    device: str = "auto",
+    method: str = "auto",
+    progress: Progress | None = None,
+) -> NeighbourGraph:
+    """Return the graph of one set of features [N, d], each item its own first neighbour."""
+    where = place(features, device)
+    if choose(method, len(features), len(features), where, k) != "numpy":
+        found = searched(features, None, k, device=device, method=method, progress=progress)
+        farthest = least_similarity(features, device=str(where)) if least else None
+        return NeighbourGraph(*found, least=farthest)
+    k = checked_k(k, len(features))
+    own = own_top_k(unit_rows(features, "embeddings"), k, least=least, progress=progress)
+    own_first(own.similarity, own.index)
+    return NeighbourGraph(own.similarity, own.index, Searched("numpy", "cpu"), own.least)
+
+
+def least_similarity(features: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+    """Return each row's smallest cosine with any row of its set: [N]."""
+    if device != "cpu":
+        from .on_device import least_on_device
+
+        return least_on_device(features, device)
+    rows = unit_rows(features, "embeddings")
+    parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
+    return np.concatenate(parts)
+
+
+class Neighbourhoods:
+    """A query and a gallery set, and the graphs between them, built when first asked for.
+
+    The graphs: `gallery` over the gallery alone, `query` from each query into the gallery, and
+    `joint` over both sets together, the queries first. `asked` has the names of those used.
+    """
+
+    def __init__(
+        self,
+        query: Embeddings,
+        gallery: Embeddings,
+        *,
+        device: str = "auto",
+        method: str = "auto",
+        progress: Progress | None = None,
+    ) -> None:
+        if not len(gallery) or not len(query):
+            raise BadInput(
+                f"{len(query)} queries and {len(gallery)} gallery items: both are needed"
+            )
+        if query.dim != gallery.dim:
+            raise BadInput(
+                f"the query's embeddings are {query.dim} wide, the gallery's {gallery.dim}; "
+                "one network makes one width"
+            )
+        self.query_items, self.gallery_items = query, gallery
+        self.device, self.method, self.progress = device, method, progress or Silent()
+        self.graphs: dict[str, NeighbourGraph] = {}
+        self.asked: set[str] = set()
+
+    def like(self, query: Embeddings, gallery: Embeddings) -> "Neighbourhoods":
+        """Return the neighbourhoods of other sets, searched in the same way."""
+        return Neighbourhoods(
+            query, gallery, device=self.device, method=self.method, progress=self.progress
+        )
+
+    def gallery(self, k: int) -> NeighbourGraph:
+        """Return the gallery's graph with at least min(k, G) neighbours of each item."""
+        return self._graph("gallery", k)
+
+    def joint(self, k: int) -> NeighbourGraph:
+        """Return the graph over queries and gallery, with each item's least similarity."""
+        return self._graph("joint", k)
+
+    def query(self, k: int) -> NeighbourGraph:
+        """Return each query's nearest gallery items."""
+        return self._graph("query", k)
+
+    def joint_rows(self) -> np.ndarray:
+        """Return the unit rows of queries and gallery as one array [Q + G, d]."""
+        return unit_rows(
+            np.concatenate([self.query_items.features, self.gallery_items.features]), "embeddings"
+        )
+
+    def _graph(self, name: str, k: int) -> NeighbourGraph:
+        self.asked.add(name)
+        held = self.graphs.get(name)
+        size = len(self.gallery_items) + (len(self.query_items) if name == "joint" else 0)
+        if held is None or held.index.shape[1] < min(k, size):
+            begun = time.perf_counter()
+            held = self._build(name, max(k, LISTED))
+            held = replace(held, seconds=time.perf_counter() - begun)
+            self.graphs[name] = held
+        return held
+
+    def _build(self, name: str, k: int) -> NeighbourGraph:
+        settings = {"device": self.device, "method": self.method, "progress": self.progress}
+        query, gallery = self.query_items.features, self.gallery_items.features
+        if name == "query":
+            return NeighbourGraph(*searched(query, gallery, k, **settings))  # type: ignore[arg-type]
+        rows = gallery if name == "gallery" else self.joint_rows()
+        return neighbour_graph(rows, k, least=name == "joint", **settings)  # type: ignore[arg-type]

@@ -1,0 +1,243 @@
+"""Exact neighbours within one set, each pair of rows multiplied once.
+
+A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
+of the columns gives beforehand; a row whose bound proves too strict is searched again in full.
+Large sets take their candidates from bfloat16 products (`half_products`), where cores have them.
+"""
+
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..progress import Progress, Silent
+from .exact import blocks, in_threads, lower_bound, pack, top_k, unpack
+
+SMALL = 4096  # a smaller set is searched as any gallery
+SAMPLE = 16  # one column in so many gives the bounds
+TILE_ROWS, TILE_COLUMNS = 512, 8192
+STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
+HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
+NONE = np.iinfo(np.uint64).max
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNeighbours:
+    """The nearest rows of each row, itself among them, and its least similarity to any.
+
+    similarity: [N, k] float32, largest first. index: [N, k] int64.
+    least: [N] float32, the smallest product of each row, where it was asked for.
+    """
+
+    similarity: np.ndarray
+    index: np.ndarray
+    least: np.ndarray | None
+
+
+def own_top_k(
+    rows: np.ndarray, k: int, *, least: bool = False, progress: Progress | None = None
+) -> OwnNeighbours:
+    """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
+    progress = progress or Silent()
+    if len(rows) <= SMALL:
+        return _in_full(rows, k)
+    if not least and half_pays(len(rows)):
+        from .self_join_bf16 import halved_top_k
+
+        found = halved_top_k(rows, k, progress=progress)
+        if found is not None:
+            return OwnNeighbours(*found, None)
+    lists, lowest = collect(FullProducts(rows), Lists(k, len(rows)), least=least, progress=progress)
+    similarity, index = lists.best()
+    short = np.flatnonzero(lists.count < k)
+    if len(short):
+        similarity[short], index[short] = top_k(rows[short], rows, k)
+    return OwnNeighbours(similarity, index, lowest)
+
+
+def half_pays(count: int) -> bool:
+    """Return whether to look for candidates in bfloat16: by size and core alone."""
+    return count >= HALF_FROM and native_bfloat16()
+
+
+@cache
+def native_bfloat16() -> bool:
+    """Return whether this machine's cores multiply bfloat16 (Linux tells)."""
+    facts = Path("/proc/cpuinfo")
+    flags = facts.read_text() if facts.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+class Products(Protocol):
+    """Inner products of a set's rows with each other, a tile at a time."""
+
+    count: int
+
+    def tile(self, across: slice, down: slice) -> np.ndarray:
+        """Return the products [b, c] float32 of two ranges of rows; good until the next."""
+
+    def with_sample(self, block: slice) -> np.ndarray:
+        """Return the products of some rows with every SAMPLE-th row."""
+
+
+class FullProducts:
+    """Products in float32."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.count = rows, len(rows)
+        self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
+
+    def tile(self, across: slice, down: slice) -> np.ndarray:
+        """Return the products [b, c] of two ranges of rows; good until the next."""
+        b, c = across.stop - across.start, down.stop - down.start
+        return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
+
+    def with_sample(self, block: slice) -> np.ndarray:
+        """Return the products of some rows with every SAMPLE-th row."""
+        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
+
+
+def collect(
+    products: Products, lists: "Lists", *, least: bool, progress: Progress
+) -> tuple["Lists", np.ndarray | None]:
+    """Fill the lists from every tile on and above the diagonal; and find the least products."""
+    N = products.count
+    lists.bound = bounds(products, lists.wanted)
+    lowest = np.full(N, np.inf, np.float32) if least else None
+    tiles = [
+        (slice(i, min(i + TILE_ROWS, N)), slice(j, min(j + TILE_COLUMNS, N)))
+        for i in range(0, N, TILE_ROWS)
+        for j in range(i, N, TILE_COLUMNS)
+    ]
+    with progress.task("neighbours", len(tiles), "tiles") as task:
+        for across, down in tiles:
+            tile = products.tile(across, down)
+            if lowest is not None:
+                lower(lowest, tile, across, down)
+            lists.offer(tile, across, down)
+            task.advance()
+    return lists, lowest
+
+
+def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
+    similarity, index = top_k(rows, rows, k)
+    least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
+    return OwnNeighbours(similarity, index, np.concatenate(least))
+
+
+def bounds(products: Products, k: int) -> np.ndarray:
+    """Return [N] values below which a row's k-th best seldom lies, from a sample of the columns.
+
+    Of the k best, k / SAMPLE are expected in the sample; three deviations more leave less than
+    one row in a hundred with too strict a bound.
+    """
+    width = -(-products.count // SAMPLE)
+    expected = k / SAMPLE
+    place = min(width, int(expected + 3 * np.sqrt(expected) + 1))
+    bound = np.empty(products.count, np.float32)
+    for block in blocks(products.count, width):
+        found = products.with_sample(block)
+        parts = in_threads(partial(bound_of_rows, found, place), len(found))
+        bound[block] = np.concatenate(parts)
+    return bound
+
+
+def bound_of_rows(products: np.ndarray, place: int, part: slice) -> np.ndarray:
+    """Return a lower bound of the `place`-th largest product of each row of a part."""
+    return lower_bound(products[part], place)
+
+
+def lower(lowest: np.ndarray, products: np.ndarray, across: slice, down: slice) -> None:
+    """Lower each row's least product by what one tile holds, in place."""
+
+    def minima(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        return products[part].min(axis=1), products[part].min(axis=0)
+
+    by_row, by_column = zip(*in_threads(minima, len(products)), strict=True)
+    lowest[across] = np.minimum(lowest[across], np.concatenate(by_row))
+    for column in by_column:
+        np.minimum(lowest[down], column, out=lowest[down])
+
+
+class Lists:
+    """The best entries seen so far of every row, as packed keys in bounded space."""
+
+    def __init__(self, k: int, rows: int, *, wanted: int = 0) -> None:
+        """Make room for the k best of each row, of which `wanted` (or all) are needed."""
+        self.k, self.wanted = k, wanted or k
+        self.room = 6 * self.wanted + 32
+        self.bound = np.full(rows, -np.inf, np.float32)
+        self.keys = np.full((rows, self.room), NONE, np.uint64)
+        self.count = np.zeros(rows, np.int64)
+
+    def offer(self, products: np.ndarray, across: slice, down: slice) -> None:
+        """Take from a tile [b, c] what reaches the bound of its row or of its column."""
+        of_row, of_column = self.bound[across], self.bound[down]
+        columns = products.shape[1]
+
+        def passing(part: slice) -> np.ndarray:
+            found = []
+            for start in range(part.start, part.stop, STRIP_ROWS):
+                strip = slice(start, min(start + STRIP_ROWS, part.stop))
+                mask = products[strip] >= of_row[strip, None]
+                mask |= products[strip] >= of_column
+                found.append(np.flatnonzero(mask) + start * columns)
+            return np.concatenate(found)
+
+        flat = np.concatenate(in_threads(passing, len(products)))
+        value = products.ravel()[flat]
+        i, j = np.divmod(flat, columns)
+        own = np.flatnonzero(value >= of_row[i])
+        self.add(across.start + i[own], down.start + j[own], value[own])
+        # A pair inside the diagonal square comes twice, and counts as its row's each time.
+        other = np.flatnonzero((value >= of_column[j]) & (j >= across.stop - down.start))
+        other = other[np.argsort(j[other], kind="stable")]
+        self.add(down.start + j[other], across.start + i[other], value[other])
+
+    def add(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+        """Append entries, given in ascending order of their rows, to those rows' lists."""
+        keys = pack(value, column)
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        rows, counts = row[starts], np.diff(starts, append=len(row))
+        full = self.count[rows] + counts > self.room
+        if full.any():
+            self._keep_best(rows[full])
+        crowded = self.count[rows] + counts > self.room
+        for at in np.flatnonzero(crowded):  # many equal rows: seldom, so one by one
+            self._merge(rows[at], keys[starts[at] : starts[at] + counts[at]])
+        counts[crowded] = 0
+        fits = (
+            np.repeat(~crowded, np.diff(starts, append=len(row))) if crowded.any() else slice(None)
+        )
+        row, keys = row[fits], keys[fits]
+        first = np.cumsum(counts) - counts
+        place = np.arange(len(row)) + np.repeat(self.count[rows] - first, counts)
+        self.keys[row, place] = keys
+        self.count[rows] += counts
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the k best of every row, values and columns [N, k]; columns of -1 where fewer."""
+        index = np.empty((len(self.keys), self.k), np.int64)
+        similarity = np.empty((len(self.keys), self.k), np.float32)
+        for block in blocks(len(self.keys), 2 * self.room):
+            keys = np.sort(self.keys[block], axis=1)[:, : self.k]
+            similarity[block], index[block] = unpack(keys)
+        index[np.arange(self.k) >= self.count[:, None]] = -1
+        return similarity, index
+
+    def _keep_best(self, rows: np.ndarray) -> None:
+        keys = np.sort(self.keys[rows], axis=1)
+        keys[:, self.k :] = NONE
+        self.keys[rows] = keys
+        enough = self.count[rows] >= self.k
+        self.bound[rows[enough]] = unpack(keys[enough, self.k - 1])[0]
+        self.count[rows] = np.minimum(self.count[rows], self.k)
+
+    def _merge(self, row: int, keys: np.ndarray) -> None:
+        every = np.concatenate([self.keys[row, : self.count[row]], keys])
+        every.sort()
+        self.keys[row, : self.k] = every[: self.k]
+        self.count[row] = self.k
+        self.bound[row] = unpack(every[self.k - 1 : self.k])[0][0]

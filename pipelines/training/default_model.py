@@ -1,0 +1,240 @@
+"""Train the default model: a prior chosen by cross-validation, and what NFormer adds to it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..config import NFormerConfig
+from ..embeddings import Embeddings
+from ..gallery.refinement import refine
+from ..nformer.model import NFormer
+from ..nformer.on_closed_form import PriorNFormer
+from ..progress import Progress
+from ..ranking.metrics import score
+from ..refiners.closed_form import Prior, PriorSettings
+from ..refiners.metric import TrainingRows, fit_prior
+from ..seeding import numpy_generator
+from .folds import make_folds
+from .held_out import SMALLEST, HeldOut, split_identities
+from .nformer import Trainer
+from .selection import TOO_WELL, CameraAware, Chosen, choose_prior
+
+SHARES = (0.25, 0.5, 1.0)  # of the learned part
+ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
+FEWEST_STEPS = 20  # fewer teach nothing
+LEAST_GAIN = 0.005  # held-out mAP below which what was learned is dropped
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The model, and facts about its making for the manifest."""
+
+    model: PriorNFormer
+    chosen: Chosen | None
+    facts: dict[str, Any]
+
+
+def train_guided(
+    train: Embeddings,
+    config: NFormerConfig,
+    *,
+    device: torch.device,
+    folder: Path,
+    log: Path,
+    key: str,
+    progress: Progress,
+) -> Guided:
+    """Choose and fit the prior, then let NFormer learn on its rows, kept where it helps.
+
+    folder, log, key: of the resumable training, as for `Trainer.run`.
+    """
+    chosen = select(train, config, progress)
+    settings = chosen.settings if chosen else PriorSettings()
+    progress.message(describe(chosen, train))
+    learned, share, facts = _learned(
+        train, settings, config, device=device, folder=folder, log=log, key=key, progress=progress
+    )
+    prior = fit_prior(TrainingRows.of(train.features, train.pids, train.camids), settings)
+    if chosen is not None and not config.neighbours:
+        note_images(prior, chosen)
+    return Guided(
+        PriorNFormer.joined(prior, learned, share=share),
+        chosen,
+        {"prior": settings.as_table(), "share": share, **_certainty(chosen), **facts},
+    )
+
+
+def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chosen | None:
+    """Choose the prior by cross-validation; None where no held-out query would have a match."""
+    rows = TrainingRows.of(train.features, train.pids, train.camids)
+    folds = make_folds(rows, seed=config.seed)
+    if not folds:
+        progress.warn(
+            "no held-out identity has a match in another camera: nothing can be chosen, and "
+            "embeddings stay as they are"
+        )
+        return None
+    aware: CameraAware = config.camera_aware if train.has_cameras else "off"
+    with progress.task("choose by cross-validation", None, "candidates") as task:
+        return choose_prior(
+            folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
+        )
+
+
+def note_images(prior: Prior, chosen: Chosen) -> None:
+    """Note for how many images of a person k was chosen, so that it can fit sets that are unlike.
+
+    Not where held-out identities are drawn together as test identities never will be.
+    """
+    if chosen.baseline.mean() > TOO_WELL:
+        return
+    prior.images.fill_(chosen.images)
+    prior.within.copy_(chosen.within)
+    prior.between.copy_(chosen.between)
+
+
+def describe(chosen: Chosen | None, train: Embeddings) -> str:
+    """Return in one line what was chosen, from what, and how sure it is."""
+    if chosen is None:
+        return "chosen: the embeddings as they are"
+    settings, (gain, error) = chosen.settings, chosen.gain
+    parts = [f"k = {settings.neighbours}" + (" of each camera" if settings.per_camera else "")]
+    if settings.neighbours == 1:
+        parts = ["no neighbours (k = 1)"]
+    elif settings.layers > 1:
+        parts.append(f"read {settings.layers} times")
+    parts.append({"none": "not centred", "global": "mean subtracted",
+                  "camera": "camera means subtracted"}[settings.centre])  # fmt: skip
+    parts.append(f"shrinkage {settings.shrinkage:g}" if settings.shrinkage < 1 else "not whitened")
+    per_person = len(train) / len(np.unique(train.pids))
+    return (
+        f"chosen on held-out identities ({len(chosen.scores)} folds, {per_person:.3g} images an "
+        f"identity): {', '.join(parts)}; held-out mAP {chosen.baseline.mean():.3f} before, "
+        f"{chosen.mean_ap:.3f} after (gain {gain:.3f} ± {error:.3f})"
+    )
+
+
+def _learned(
+    train: Embeddings,
+    settings: PriorSettings,
+    config: NFormerConfig,
+    *,
+    device: torch.device,
+    folder: Path,
+    log: Path,
+    key: str,
+    progress: Progress,
+) -> tuple[NFormer | None, float, dict[str, Any]]:
+    """Train NFormer on the prior's rows of some identities; return it where others gain by it."""
+    training, apart = split_identities(train, share=config.held_out, seed=config.seed)
+    held_out = HeldOut.of(apart, seed=config.seed) if apart is not None else None
+    steps = config.steps or affordable_steps(config, len(training), train.dim)
+    too_few = held_out is not None and held_out.identities < SMALLEST  # to tell a gain from chance
+    if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
+        return None, 0.0, {"learned_steps": 0}
+    config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
+    apart_rows = held_out_rows(training, held_out, settings)
+    trainer = Trainer(
+        crossed_rows(training, settings, config.seed), apart_rows, config, device=device
+    )
+    trained = trainer.run(folder, log, key=key, progress=progress)
+    share, before, after = best_share(trained.model.cpu(), apart_rows)
+    facts = {
+        "learned_steps": trained.best_step if share else 0,
+        "held_out_identities": held_out.identities,
+        "held_out_mAP_before": before,
+        "held_out_mAP": after,
+        "held_out_checks": trained.checks,
+    }
+    if share:
+        progress.message(
+            f"learned: {before:.3f} to {after:.3f} held-out mAP at step {trained.best_step}; kept "
+            f"with share {share:g}"
+        )
+    else:
+        progress.message(
+            f"learned: nothing that held-out identities gain by (mAP {before:.3f}); the chosen "
+            "closed form stands"
+        )
+    return (trained.model if share else None), share, facts
+
+
+def affordable_steps(config: NFormerConfig, rows: int, dim: int) -> int:
+    """Return how many steps fit into a fixed amount of arithmetic, 400 at the most."""
+    a_step = 6 * 12 * config.layers * dim**2 * min(rows, config.batch)
+    return min(400, int(ARITHMETIC / max(1, a_step)))
+
+
+def crossed_rows(train: Embeddings, settings: PriorSettings, seed: int) -> Embeddings:
+    """Return the prior's rows of all, each half of the identities by a prior fitted on the other.
+
+    A prior draws the identities that it was fitted on together as it never will others.
+    """
+    identities = numpy_generator(seed, "crossed").permutation(np.unique(train.pids))
+    first = np.isin(train.pids, identities[: len(identities) // 2])
+    features = np.empty_like(train.features)
+    for part in (first, ~first):
+        features[part] = prior_rows(train.select(~part), None, train.select(part), settings)[1]
+    return train.with_features(features)
+
+
+def held_out_rows(train: Embeddings, held_out: HeldOut, settings: PriorSettings) -> HeldOut:
+    """Return held-out identities after a prior fitted on the others, each query on its own."""
+    query, gallery = prior_rows(train, held_out.query, held_out.gallery, settings)
+    assert query is not None
+    return HeldOut(held_out.query.with_features(query), held_out.gallery.with_features(gallery))
+
+
+def prior_rows(
+    fit: Embeddings, query: Embeddings | None, gallery: Embeddings, settings: PriorSettings
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return queries, if any, and a gallery after a prior fitted on other identities."""
+    prior = fit_prior(TrainingRows.of(fit.features, fit.pids, fit.camids), settings)
+    model = PriorNFormer.joined(prior, None, share=0.0)
+    if query is None:
+        query = gallery.select(np.zeros(len(gallery), bool))
+    refined = refine(model, query, gallery)
+    return refined[0].features, refined[1].features
+
+
+def best_share(model: NFormer, held_out: HeldOut) -> tuple[float, float, float]:
+    """Return the share of the learned part that ranks best, and the mAP without and with it.
+
+    The share is 0 unless the mAP gains more than its standard error over queries.
+    """
+    before = score(held_out.query, held_out.gallery)
+    found = (0.0, before.mean_ap, before.mean_ap)
+    refined = refine(model, held_out.query, held_out.gallery)
+    for share in SHARES:
+        pair = [
+            rows.with_features(_unit(rows.features) + share * _unit(learned.features))
+            for rows, learned in zip((held_out.query, held_out.gallery), refined, strict=True)
+        ]
+        after = score(*pair)
+        gains = np.nan_to_num(after.average_precision - before.average_precision)
+        error = gains.std() / max(1, before.valid_queries) ** 0.5
+        if after.mean_ap > found[2] and after.mean_ap - before.mean_ap > max(LEAST_GAIN, error):
+            found = (share, before.mean_ap, after.mean_ap)
+    return found
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return functional.normalize(torch.from_numpy(features)).numpy()
+
+
+def _certainty(chosen: Chosen | None) -> dict[str, Any]:
+    if chosen is None:
+        return {}
+    gain, error = chosen.gain
+    return {
+        "folds": len(chosen.scores),
+        "folds_mAP_before": float(chosen.baseline.mean()),
+        "folds_mAP": chosen.mean_ap,
+        "folds_gain": gain,
+        "folds_gain_error": error,
+        "inflation": chosen.inflation,
+    }

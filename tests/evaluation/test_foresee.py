@@ -1,0 +1,98 @@
+"""What refinement should bring, foreseen without test labels."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from nformer_cli.app import app
+from pipelines import Embeddings, MissingArtifact, Run, save_embeddings
+from pipelines.artifacts.manifest import Manifest
+from pipelines.evaluation.foresee import (
+    Foresight,
+    _some_people,
+    foresee,
+    nearness,
+    spread,
+    will_it_help,
+)
+
+
+def people(first, count, each, seed):
+    centres = np.random.default_rng(3).normal(size=(200, 24))
+    pids = np.repeat(np.arange(first, first + count), each)
+    noise = np.random.default_rng(seed).normal(size=(len(pids), 24))
+    return Embeddings(centres[pids] + 0.9 * noise, pids, np.arange(len(pids)) % 4)
+
+
+TRAIN, QUERY = people(1, 60, 8, 1), people(100, 40, 2, 2)
+
+
+@pytest.mark.parametrize("each", [2, 8, 16])
+def test_images_of_a_person_are_estimated_within_a_factor_of_two(each):
+    found = foresee(TRAIN, QUERY, people(100, 40, each, 3))
+    assert each / 2 <= found.images <= 2 * each
+
+
+def test_labels_of_the_test_set_change_nothing():
+    gallery = people(100, 40, 8, 3)
+    blind = Embeddings(gallery.features, np.zeros(len(gallery)), gallery.camids)
+    asking = Embeddings(QUERY.features, np.zeros(len(QUERY)), QUERY.camids)
+    assert foresee(TRAIN, asking, blind) == foresee(TRAIN, QUERY, gallery)
+
+
+def test_it_says_when_to_expect_nothing():
+    strangers = people(150, 40, 1, 4)  # nobody of the queries, nobody twice
+    told = foresee(TRAIN, QUERY, strangers).describe()
+    assert told.startswith("Will it help? Expect nothing: about ")
+    assert "Expect nothing" in Foresight(8.0, -0.01, 0.002).describe()
+    assert "Uncertain" in Foresight(3.0, 0.05, 0.002).describe()
+    assert "Expect a gain" in Foresight(8.0, 0.05, 0.002).describe()
+    assert "+5.0 ± 0.2 mAP" in Foresight(8.0, 0.05, 0.002).describe()
+
+
+def test_many_noisy_images_gain():
+    found = foresee(TRAIN, QUERY, people(100, 40, 8, 3))
+    assert found.gain > 2 * found.error
+    assert found.figures() == {"estimated": found.images, "foreseen": found.gain}
+
+
+def test_without_training_identities_nothing_is_claimed():
+    assert foresee(None, QUERY, people(100, 40, 8, 3)).images is None
+    assert "Not known" in Foresight(None).describe()
+
+
+def test_single_training_images_claim_nothing():
+    assert foresee(people(1, 60, 1, 1), QUERY, people(100, 40, 8, 3)).images is None
+
+
+def test_a_sample_of_many_training_identities_has_pairs_of_one_person():
+    random = np.random.default_rng(0)
+    many = Embeddings(
+        random.normal(size=(60_000, 2)), np.repeat(np.arange(10_000), 6), [0] * 60_000
+    )
+    people_drawn = _some_people(many, 0)
+    assert len(people_drawn) == 1500
+    assert set(np.unique(people_drawn.pids, return_counts=True)[1]) == {6}
+    two = Embeddings(random.normal(size=(4000, 2)), np.arange(4000) % 2, [0] * 4000)
+    assert len(_some_people(two, 0)) == 1500
+
+
+def test_spreading_moves_items_away_from_their_persons_mean():
+    rows = np.array([[1.0, 0.0], [0.8, 0.6]])
+    items = Embeddings(rows, np.array([1, 1]), np.array([0, 0]))
+    wider = spread(items, {1: rows.mean(axis=0)}, 2.0)
+    assert wider.features == pytest.approx(np.array([[1.1, -0.3], [0.7, 0.9]]), abs=1e-6)
+    assert nearness(items, items) == pytest.approx(1.0)
+
+
+def test_evaluate_says_it_on_stderr(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(MissingArtifact):
+        will_it_help(run)
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
+        save_embeddings(path, train=TRAIN, query=QUERY, gallery=people(100, 40, 8, 3))
+    options = ["--refine", "none", "--no-report", "--will-it-help"]
+    told = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), *options])
+    assert told.exit_code == 0
+    assert "Will it help? Expect a gain: about" in told.stderr
+    assert "Will it help?" not in told.stdout

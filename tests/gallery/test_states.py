@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from helpers.dense import CHOICES, rows_of, sharp
+
+from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput
+from pipelines.gallery import states as incremental
+from pipelines.gallery.refinement import refine
+from pipelines.gallery.states import add_items, refine_gallery, refine_queries, remove_items
+from pipelines.nformer.layerwise import fitting_threads
+from pipelines.nformer.model import NFormer
+
+
+def model_of(dim=16, **choices):
+    given = {"classes": 2, "layers": 3, "neighbours": 6, "landmarks": 3, **choices}
+    return sharp(NFormer(dim=dim, **given)).eval()
+
+
+def embeddings(rows):
+    return Embeddings(rows, np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64))
+
+
+def whole(state, rows):
+    """Refine `rows` in full with the landmarks' states of `state`."""
+    return incremental._computed(state.model, torch.nn.functional.normalize(rows), state.marks)
+
+
+@pytest.mark.parametrize("graph,mask,affinity", CHOICES)
+def test_kept_states_give_what_refine_gives(graph, mask, affinity):
+    model = model_of(graph=graph, mask=mask, affinity=affinity)
+    gallery, query = rows_of(120, 16), rows_of(9, 16, seed=1)
+    expected_query, expected_gallery = refine(model, embeddings(query), embeddings(gallery), seed=2)
+    state = refine_gallery(model, gallery, seed=2)
+    assert np.array_equal(state.refined.numpy(), expected_gallery.features)
+    refined = refine_queries(state, query)
+    assert np.abs(refined.numpy() - expected_query.features).max() < 1e-5
+    one = refine_queries(state, query[4:5].numpy())
+    assert isinstance(one, np.ndarray) and np.abs(one - refined[4:5].numpy()).max() < 1e-6
+    kind = refine_queries(state, embeddings(query))
+    assert isinstance(kind, Embeddings) and np.array_equal(kind.features, refined.numpy())
+
+
+def same(state, expected):
+    assert len(state) == len(expected)
+    for ours, theirs in zip(state.hidden, expected.hidden, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    if expected.graph.lists is not None:
+        assert torch.equal(state.graph.lists, expected.graph.lists)
+        assert torch.equal(state.graph.kept, expected.graph.kept)
+        assert torch.equal(state.graph.reach, expected.graph.reach)
+
+
+@pytest.mark.parametrize("graph,mask,affinity", CHOICES)
+def test_adding_items_equals_refining_the_larger_gallery(graph, mask, affinity):
+    rows = rows_of(130, 16)
+    state = refine_gallery(model_of(graph=graph, mask=mask, affinity=affinity), rows[:120])
+    for count in (1, 10):
+        larger = add_items(state, rows[120 : 120 + count])
+        same(larger, whole(state, rows[: 120 + count]))
+
+
+@pytest.mark.parametrize("graph,mask,affinity", CHOICES)
+def test_removing_items_equals_refining_the_smaller_gallery(graph, mask, affinity):
+    rows = rows_of(120, 16)
+    state = refine_gallery(model_of(graph=graph, mask=mask, affinity=affinity), rows)
+    for gone in ([3], [0, 119, 50, 51]):
+        kept = [row for row in range(120) if row not in gone]
+        same(remove_items(state, gone), whole(state, rows[kept]))
+
+
+def test_adding_and_removing_again_and_again():
+    random, rows = np.random.default_rng(0), rows_of(200, 16)
+    model = model_of()
+    state, here = refine_gallery(model, rows[:60]), list(range(60))
+    first = state
+    for turn in range(8):
+        new = list(range(60 + 10 * turn, 70 + 10 * turn))
+        state, here = add_items(state, rows[new]), here + new
+        gone = random.choice(len(here), 5, replace=False)
+        state = remove_items(state, gone)
+        here = [row for place, row in enumerate(here) if place not in set(gone.tolist())]
+    same(state, whole(first, rows[here]))
+
+
+def test_only_what_a_change_touches_is_recomputed(monkeypatch):
+    """One new item in a gallery of 1,200 in 200 bundles: its bundle and what that reaches."""
+    rows = rows_of(1201, 16)
+    model = model_of(layers=2)
+    state = refine_gallery(model, rows[:1200])
+    recomputed = []
+    plain = incremental.read_layer
+
+    def counting(state, number, states, lists):
+        recomputed.append(len(lists[0]))
+        return plain(state, number, states, lists)
+
+    monkeypatch.setattr(incremental, "read_layer", counting)
+    larger = add_items(state, rows[1200:])
+    assert len(recomputed) == 2 and recomputed[0] <= recomputed[1] < 300
+    same(larger, whole(state, rows))
+    untouched = (larger.hidden[-1][:1200] == state.hidden[-1]).all(dim=1)
+    assert untouched.sum() >= 900
+
+
+def test_a_small_gallery_grows_past_k():
+    rows = rows_of(12, 16)
+    state = first = refine_gallery(model_of(), rows[:2])
+    for count in range(3, 13):
+        state = add_items(state, rows[count - 1 : count])
+        same(state, whole(first, rows[:count]))
+
+
+def test_duplicates_are_added():
+    rows = rows_of(40, 16)
+    state = refine_gallery(model_of(), rows)
+    twice = add_items(state, rows[:3])
+    assert len(twice) == 43 and twice.refined.isfinite().all()
+
+
+def test_what_cannot_be_removed_is_refused():
+    state = refine_gallery(model_of(), rows_of(20, 16))
+    with pytest.raises(BadInput, match="from 0 to 19"):
+        remove_items(state, [20])
+    with pytest.raises(BadInput, match="all 20 items would be removed"):
+        remove_items(state, list(range(20)))
+    assert remove_items(state, []) is state
+    assert len(remove_items(state, np.arange(20) < 5)) == 15
+
+
+def test_a_few_rows_take_one_thread_and_give_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), fitting_threads(torch.zeros(2, 4)):
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 3
+        with fitting_threads(torch.zeros(1000, 4)):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,210 @@
+"""The closed form: what it computes by hand, and that a query never depends on another."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput
+from pipelines.gallery.refinement import refine, refine_set
+from pipelines.gallery.states import add_items, refine_gallery, refine_queries, remove_items
+from pipelines.nformer.model import NFormer
+from pipelines.nformer.on_closed_form import PriorNFormer, build_model
+from pipelines.refiners.closed_form import Prior, PriorGallery, PriorSettings
+from pipelines.refiners.images_per_person import histogram, pair_histogram
+from pipelines.refiners.mutual_neighbours import camera_graph, query_edges, read_gallery
+
+SETTINGS = [
+    {},
+    {"centre": "global", "neighbours": 4},
+    {"centre": "camera", "neighbours": 5, "sharpness": 2.5, "layers": 2},
+    {"centre": "camera", "neighbours": 3, "per_camera": True, "layers": 3},
+]
+
+
+def rows_of(count, seed, width=16):
+    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+
+
+def embeddings(rows, seed=0, cameras=3):
+    camids = np.random.default_rng(seed).integers(0, cameras, len(rows))
+    return Embeddings(rows, np.full(len(rows), -1), camids)
+
+
+def model_of(*, share=0.0, cameras=2, width=16, **settings):
+    torch.manual_seed(3)
+    prior = Prior(dim=width, cameras=cameras, **settings)
+    prior.cameras.copy_(torch.arange(cameras))
+    prior.camera_means.normal_(std=0.1)
+    prior.metric.normal_().add_(3 * torch.eye(width))
+    learned = NFormer(dim=width, classes=4, layers=2, neighbours=4, landmarks=3) if share else None
+    return PriorNFormer.joined(prior, learned, share=share)
+
+
+def test_without_settings_it_changes_nothing():
+    rows = rows_of(20, 0)
+    gallery = Prior(dim=16).gallery(rows, torch.zeros(20, dtype=torch.int64))
+    assert torch.allclose(gallery.hidden[-1], rows, atol=1e-6)
+
+
+def test_mutual_sums_by_hand():
+    angles = torch.tensor([0.0, 0.1, 0.3, 1.5])  # the last is nobody's nearest
+    rows = torch.stack([angles.cos(), angles.sin()], dim=1)
+    graph = camera_graph(rows, torch.zeros(4, dtype=torch.int64), 2)
+    assert graph.kept.tolist() == [[False, True], [False, True], [False, False], [False, False]]
+    read = read_gallery(rows, graph, sharpness=0.0)
+    assert torch.allclose(read[0], normalize(rows[:2].sum(dim=0), dim=0))
+    assert torch.allclose(read[2:], rows[2:])
+    sharp = read_gallery(rows, graph, sharpness=10.0)
+    weight = torch.exp(10 * (rows[0] @ rows[1] - 1))
+    assert torch.allclose(sharp[0], normalize(rows[0] + weight * rows[1], dim=0))
+
+
+def test_neighbours_of_each_camera_are_mutual_in_each_others_camera():
+    rows, groups = rows_of(40, 1), torch.arange(40) % 3
+    graph, k = camera_graph(rows, groups, 4), 4
+    similarity = rows @ rows.T
+    similarity.fill_diagonal_(2.0)
+    listed = torch.zeros(40, 40, dtype=torch.bool)
+    for camera in range(3):
+        members = (groups == camera).nonzero()[:, 0]
+        near = similarity[:, members].topk(k, dim=1).indices
+        listed[torch.arange(40)[:, None], members[near]] = True
+    wanted = listed & listed.T & ~torch.eye(40, dtype=torch.bool)
+    found = torch.zeros(40, 40, dtype=torch.bool)
+    found[torch.arange(40)[:, None].expand_as(graph.lists)[graph.kept], graph.lists[graph.kept]] = 1
+    assert torch.equal(found, wanted)
+
+
+def test_a_query_reads_what_it_would_read_inside_the_set():
+    rows, groups, k = rows_of(30, 2), torch.arange(30) % 2, 3
+    asking = torch.tensor([0, 1, 0])
+    for number, query in enumerate(rows_of(3, 5)):
+        inside = camera_graph(
+            torch.cat([rows, query[None]]), torch.cat([groups, asking[number : number + 1]]), k
+        )
+        wanted = set(inside.lists[-1][inside.kept[-1]].tolist())
+        near, kept = query_edges(
+            query[None], asking[number : number + 1], rows, camera_graph(rows, groups, k)
+        )
+        assert set(near[kept].tolist()) == wanted
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_queries_are_refined_as_if_each_were_alone(settings, share):
+    model = model_of(share=share, **settings)
+    query, gallery = embeddings(rows_of(7, 3), cameras=4), embeddings(rows_of(60, 4))
+    refined, items = refine(model, query, gallery)
+    for row in range(7):
+        alone, same = refine(model, query.select(np.array([row])), gallery)
+        assert np.array_equal(same.features, items.features)
+        assert np.allclose(alone.features[0], refined.features[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_joint_is_one_set(share):
+    model = model_of(share=share, **SETTINGS[3])
+    query, gallery = embeddings(rows_of(5, 3)), embeddings(rows_of(40, 4))
+    refined = refine(model, query, gallery, protocol="joint")
+    together = refine_set(
+        model,
+        np.concatenate([query.features, gallery.features]),
+        camids=np.concatenate([query.camids, gallery.camids]),
+    )
+    assert np.array_equal(np.concatenate([part.features for part in refined]), together)
+
+
+def test_an_unseen_camera_has_its_training_mean_moved_with_the_others():
+    prior = Prior(dim=2, cameras=2, centre="camera")
+    prior.cameras.copy_(torch.tensor([4, 7]))
+    prior.camera_means.copy_(torch.tensor([[0.1, 0.0], [0.0, 0.2]]))
+    rows = torch.tensor([[0.5, 0.5]]).repeat(1000, 1)
+    means = prior.means(rows, torch.full((1000,), 4))
+    assert torch.allclose(means.of(torch.tensor([4]))[0].float(), rows[0], atol=1e-3)
+    moved = torch.tensor([0.4, 0.7])  # (0, 0.2) + (0.5, 0.5) - (0.1, 0)
+    assert torch.allclose(means.of(torch.tensor([7]))[0].float(), moved, atol=1e-3)
+    assert torch.allclose(means.of(torch.tensor([9]))[0].float(), rows[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_kept_gallery_is_that_of_refine(settings, share):
+    model = model_of(share=share, **settings)
+    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(50, 4))
+    expected, items = refine(model, query, gallery)
+    state = refine_gallery(model, gallery)
+    assert np.allclose(state.refined, items.features, atol=1e-6)
+    assert np.allclose(refine_queries(state, query).features, expected.features, atol=1e-6)
+    part = refine_gallery(model, gallery.select(np.arange(30)), marks=state.marks)
+    whole = add_items(part, gallery.select(np.arange(30, 50)))
+    assert torch.equal(whole.refined, state.refined)
+    assert torch.equal(remove_items(whole, np.arange(30, 50)).refined, part.refined)
+
+
+def test_a_kept_gallery_survives_a_file():
+    gallery = model_of(**SETTINGS[3]).start(rows_of(30, 1), torch.arange(30) % 3)
+    again = PriorGallery.of(gallery.tensors())
+    assert all(
+        torch.equal(again.tensors()[name], tensor) for name, tensor in gallery.tensors().items()
+    )
+    assert len(again.graphs) == 3
+
+
+def test_one_gallery_item_and_unknown_cameras():
+    for settings in SETTINGS:
+        model = model_of(**settings)
+        alone = refine_set(model, rows_of(1, 0).numpy())
+        assert np.isfinite(alone).all() and np.linalg.norm(alone) == pytest.approx(1, abs=1e-5)
+        assert np.isfinite(refine_set(model, rows_of(9, 0).numpy())).all()
+
+
+def test_it_is_built_again_from_its_settings():
+    for share in (0.0, 0.5):
+        model = model_of(share=share, **SETTINGS[2])
+        again = build_model(model.settings)
+        again.load_state_dict(model.state_dict())
+        rows = rows_of(30, 0)
+        assert torch.equal(refine_set(again.eval(), rows), refine_set(model, rows))
+        assert again.uses_cameras and again.neighbours == 5
+    assert type(build_model({"dim": 4, "classes": 2})) is NFormer
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"centre": "median"}, {"shrinkage": 0.0}, {"between": -1.0}, {"neighbours": 0}, {"layers": 0}],
+)
+def test_bad_settings(wrong):
+    with pytest.raises(BadInput, match="prior: "):
+        PriorSettings(**wrong)
+
+
+def test_camera_ids_of_another_length():
+    with pytest.raises(BadInput, match=r"5 embeddings, but camera ids of the shape \[3\]"):
+        refine_set(model_of(), rows_of(5, 0), camids=[0, 1, 2])
+
+
+def test_whitening_is_left_out_for_data_of_another_kind(caplog):
+    model = model_of()
+    model.prior.images.fill_(2.0)  # k was chosen for galleries like those of `between`
+    cosines = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.02
+    model.prior.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
+    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(120, 4))  # cosines of ±1/4
+    with caplog.at_level("WARNING", logger="nformer"):
+        expected, items = refine(model, query, gallery)
+    assert "data of another kind" in caplog.text
+    assert np.allclose(items.features, gallery.features, atol=1e-6)
+    assert np.allclose(expected.features, query.features, atol=1e-6)
+    state = refine_gallery(model, gallery)
+    kept = PriorGallery.of(state.start.tensors())
+    assert bool(kept.means.plain)
+    few = refine(model, query, gallery.select(np.arange(90)))[1]  # too few to tell: whitened
+    assert not np.allclose(few.features, gallery.features[:90], atol=1e-2)
+    standard = model.prior.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
+    assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
+
+    rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)
+    whitened = model.prior.standardise(rows, unknown, model.prior.means(rows, unknown))
+    model.prior.between.copy_(pair_histogram(whitened))  # training's were like these
+    assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)

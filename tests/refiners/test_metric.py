@@ -1,0 +1,55 @@
+"""The prior's metric against its definition written out."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.refiners.closed_form import PriorSettings
+from pipelines.refiners.metric import Scatter, TrainingRows, fit_prior, metric
+
+
+def people(persons, each, width, seed=0):
+    random = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(persons), each)
+    features = random.normal(size=(persons, width))[pids] + random.normal(size=(len(pids), width))
+    return features.astype(np.float32), pids, np.tile(np.arange(each) % 2, persons)
+
+
+@pytest.mark.parametrize("width", [6, 60])  # fewer and more numbers than rows
+def test_whitening_is_the_inverse_root_of_the_shrunk_covariance(width):
+    train = TrainingRows.of(*people(8, 4, width))
+    rows = train.centred(by_camera=False)
+    rest = rows - torch.stack([rows[train.labels == p].mean(dim=0) for p in range(8)])[train.labels]
+    within = rest.T @ rest / (32 - 8)
+    shrunk = 0.7 * within + 0.3 * torch.trace(within) / width * torch.eye(width).double()
+    found = metric(Scatter.of(rows, train.labels), shrinkage=0.3, between=0.0)
+    assert torch.allclose(found @ shrunk @ found.T, torch.eye(width).double(), atol=1e-6)
+
+
+def test_directions_without_persons_count_less():
+    torch.manual_seed(0)
+    labels = torch.arange(50).repeat_interleave(20)
+    rows = torch.randn(1000, 2).double()
+    rows[:, 0] += 5 * torch.randn(50).double()[labels]  # persons differ along the first only
+    found = metric(Scatter.of(rows, labels), shrinkage=0.5, between=0.01)
+    first, second = found.T @ torch.tensor([[1.0, 0.0], [0.0, 1.0]]).double()
+    plain = metric(Scatter.of(rows, labels), shrinkage=0.5, between=0.0)
+    assert first.norm() / second.norm() > 1.5 * plain[0].norm() / plain[1].norm()
+
+
+def test_a_camera_shift_is_centred_away():
+    features, pids, camids = people(10, 6, 12)
+    features[camids == 1] += 3
+    train = TrainingRows.of(features, pids, camids)
+    rows = train.centred(by_camera=True)
+    for camera in (0, 1):
+        assert rows[train.camids == camera].mean(dim=0).abs().max() < 1e-6
+    prior = fit_prior(train, PriorSettings(centre="camera", shrinkage=0.5))
+    assert prior.cameras.tolist() == [0, 1]
+    assert torch.allclose(prior.camera_means.double(), train.camera_means, atol=1e-6)
+
+
+def test_one_row_a_person_leaves_nothing_to_whiten():
+    features, pids, camids = people(9, 1, 5)
+    prior = fit_prior(TrainingRows.of(features, pids, camids), PriorSettings(shrinkage=0.5))
+    assert torch.equal(prior.metric, torch.eye(5))
