@@ -35,8 +35,8 @@ _HOMES = {
     "load_nformer": "artifacts.nformer",
     "refine": "gallery.refinement",
     "refine_set": "gallery.refinement",
-    "search": "search.nearest",
-    "nearest_neighbours": "search.nearest",
+    "search": "neighbours.nearest",
+    "nearest_neighbours": "neighbours.nearest",
     "rerank_k_reciprocal": "ranking.rerankers.k_reciprocal",
     "score": "ranking.metrics",
     "Metrics": "ranking.metrics",
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
     from .embeddings import Embeddings
     from .errors import BadInput, MissingArtifact, PipelineError, StaleArtifact
     from .gallery.refinement import refine, refine_set
+    from .neighbours.nearest import nearest_neighbours, search
     from .nformer.model import NFormer
     from .nformer.released import nformer_from_released
     from .ranking.metrics import Metrics, score
     from .ranking.rerankers.k_reciprocal import rerank_k_reciprocal
     from .refiners.training_free import refine_training_free
     from .reproduction.reproduce import reproduce
-    from .search.nearest import nearest_neighbours, search
     from .stages.evaluate import evaluate
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract

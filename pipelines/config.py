@@ -13,6 +13,7 @@ from .errors import BadInput
 
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
+RENAMED = {"prior": "closed_form"}  # settings of earlier versions, still taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +82,15 @@ class PackConfig:
 class NFormerConfig:
     """`nformer train-nformer` (paper, sections 3.2 to 3.4)."""
 
-    prior: bool = True  # start from a closed form chosen on held-out identities
-    camera_aware: Literal["auto", "on", "off"] = "auto"  # whether the prior may use camera ids
+    closed_form: bool = True  # start from a closed form chosen on held-out identities
+    camera_aware: Literal["auto", "on", "off"] = (
+        "auto"  # whether the closed form may use camera ids
+    )
     layers: int = 4
     heads: int = 2
-    neighbours: int = 0  # k of the reciprocal neighbour softmax; 0: chosen, 20 without a prior
+    neighbours: int = (
+        0  # k of the reciprocal neighbour softmax; 0: chosen, 20 without a closed form
+    )
     landmarks: int = 5  # l of the landmark agent attention
     landmark_choice: Literal["random", "kmeans", "farthest"] = "random"
     graph: Literal["cosine", "affinity"] = "cosine"
@@ -95,7 +100,7 @@ class NFormerConfig:
     batch: int = 2048  # embeddings a step
     sampler: Literal["neighbourhood", "identity"] = "identity"
     instances: int = 16  # K embeddings of each identity in an identity batch
-    steps: int = 0  # 0: 400, or on a prior as many as are soon done
+    steps: int = 0  # 0: 400, or on a closed form as many as are soon done
     optimizer: Literal["sgd", "adam"] = "adam"
     lr: float = 3.5e-4
     momentum: float = 0.9
@@ -215,6 +220,7 @@ def parse_setting(setting: str, section: str) -> tuple[str, str, Any]:
 def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
     """Build a config dataclass from a table, checking every key and the type of every value."""
     hints = typing.get_type_hints(kind)
+    table = {RENAMED.get(key, key): value for key, value in table.items()}
     for key in table:
         if key not in hints:
             raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")

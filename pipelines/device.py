@@ -1,5 +1,7 @@
-"""`auto | cpu | cuda[:i] | mps` -> a torch device that exists here."""
+"""`auto | cpu | cuda[:i] | mps` -> a torch device that exists here; what its cores can do."""
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import BadInput
@@ -34,3 +36,16 @@ def choose_device(name: str = "auto") -> "torch.device":
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput(f"--device {name}: PyTorch sees no Metal device here; use --device cpu")
     return device
+
+
+@cache
+def native_bfloat16() -> bool:
+    """Return whether this machine's cores multiply bfloat16 (Linux tells)."""
+    facts = Path("/proc/cpuinfo")
+    flags = facts.read_text() if facts.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def has_gpu_driver() -> bool:
+    """Return whether the driver of a GPU shows in this machine's files; torch is not loaded."""
+    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))

@@ -26,19 +26,13 @@ STAGES = (
 OTHER_WAYS = (
     Stage("import-embeddings", ("embeddings of any network",), ("embeddings.h5",)),
     Stage("import-nformer", ("a checkpoint of the released code",), ("nformer.pt",)),
-    Stage("refine", ("embeddings.h5", "nformer.pt"), ("refined.h5", "gallery.pt")),
+    Stage("refine", ("embeddings.h5", "nformer.pt"), ("refined.h5",)),
 )
 ARGUMENTS = {
     "train-backbone": " DATASET",
     "import-embeddings": " FILE",
     "import-nformer": " FILE",
-    "refine": " --keep-states",
 }
-
-
-def writer_of(artifact: str) -> Stage | None:
-    """Return the stage that writes `artifact`, or None."""
-    return next((stage for stage in STAGES if artifact in stage.writes), None)
 
 
 def remake_command(artifact: str, *, stage: str = "") -> str:

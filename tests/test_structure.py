@@ -8,50 +8,118 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"config", "progress", "flow", "errors", "seeding", "device", "embeddings", "imports"}
-MAY_IMPORT = {
-    "data": BASE | {"data", "artifacts"},
-    "retrieval": BASE | {"retrieval"},
-    "models": BASE | {"models", "retrieval"},
-    "artifacts": BASE | {"artifacts", "models", "retrieval"},
-    "training": BASE | {"training", "artifacts", "models", "retrieval", "data"},
-    "stages": BASE | {"stages", "training", "artifacts", "models", "retrieval", "data"},
-    "reproduction": BASE
-    | {"reproduction", "stages", "training", "artifacts", "models", "retrieval", "data"},
-}
+# Each floor may import the floors after it; rooms of one floor only as PEERS says.
+FLOORS = (
+    {"nformer_cli"},
+    {"reproduction", "benchmarks"},
+    {"stages"},
+    {"evaluation", "reporting", "extraction"},
+    {"training"},
+    {"gallery"},
+    {"artifacts"},
+    {"nformer", "backbones", "data"},
+    {"ranking", "refiners"},
+    {"neighbours"},
+    {"embeddings", "config", "progress", "flow", "errors", "seeding", "device", "imports", "files"},
+)
+ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file
+FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}
 HEAVY = ("torch", "torchvision", "h5py", "faiss", "scipy", "matplotlib", "PIL", "numpy")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Return the rooms of `pipelines` that a file imports relatively, outside type checking."""
-    tree = ast.parse(path.read_text())
-    package = path.relative_to(ROOT / "pipelines").parent.parts
-    rooms = set()
-    for node in runtime_nodes(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - (node.level - 1)]
-            target = (*base, *(node.module or "").split(".")) if node.module else base
-            names = [alias.name for alias in node.names] if not target else [target[0]]
-            rooms.update(names)
-    return rooms
+def module_of(path: Path) -> str:
+    """Return a file's dotted name from the root: pipelines.neighbours.graph, nformer_cli.main."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def runtime_nodes(tree: ast.AST):
+SOURCES = {
+    module_of(path): path
+    for top in ("pipelines", "nformer_cli")
+    for path in sorted((ROOT / top).rglob("*.py"))
+}
+
+
+def room_of(module: str) -> str:
+    """Return the room, or the file at the foot of the tree, that a module belongs to."""
+    parts = module.split(".")
+    return parts[0] if parts[0] == "nformer_cli" or len(parts) == 1 else parts[1]
+
+
+def imported_modules(module: str, *, when_loaded: bool = False) -> set[str]:
+    """Return the modules of this tree that a file imports, those of type checking left out.
+
+    when_loaded: only the imports that run as the file is loaded, not those inside functions.
+    """
+    path = SOURCES[module]
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    found = set()
+    for node in runtime_nodes(ast.parse(path.read_text()), into_functions=not when_loaded):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = package[: len(package) - node.level + 1] if node.level else []
+        target = ".".join([*base, *([node.module] if node.module else [])])
+        if target.split(".")[0] not in ("pipelines", "nformer_cli"):
+            continue
+        for alias in node.names:
+            full = f"{target}.{alias.name}"
+            found.add(full if full in SOURCES else target)
+    return found
+
+
+def runtime_nodes(tree: ast.AST, *, into_functions: bool = True):
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             continue
+        if not into_functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         yield node
-        yield from runtime_nodes(node)
+        yield from runtime_nodes(node, into_functions=into_functions)
 
 
 def test_imports_point_one_way():
-    for room, allowed in MAY_IMPORT.items():
-        for path in (ROOT / "pipelines" / room).rglob("*.py"):
-            wrong = imported_rooms(path) - allowed
-            assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
-    for name in BASE:
-        path = ROOT / "pipelines" / f"{name}.py"
-        assert imported_rooms(path) <= BASE, path
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for module in SOURCES:
+        room = room_of(module)
+        if room == "pipelines":
+            continue  # the public names
+        for target in imported_modules(module):
+            other = room_of(target)
+            at_the_foot = other == room or floor[room] == floor.get(other) == len(FLOORS) - 1
+            if not at_the_foot and other != "pipelines":
+                assert floor[room] < floor[other], f"{module} imports {target}"
+
+
+def test_no_file_imports_in_a_circle():
+    graph = {module: imported_modules(module) & set(SOURCES) for module in SOURCES}
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module in done:
+            return
+        for target in graph[module]:
+            visit(target, (*trail, module))
+        done.add(module)
+
+    for module in SOURCES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("room", ARRAYS_ONLY)
+def test_rooms_of_arrays_never_see_a_file(room):
+    for module, path in SOURCES.items():
+        if room_of(module) != room:
+            continue
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names.append(node.module or "")
+            opened = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open"
+            assert not opened, f"{module} opens a file"
+            assert not {name.split(".")[0] for name in names} & FILES, module
+        assert not {room_of(target) for target in imported_modules(module)} & FILES, module
 
 
 def test_only_relative_imports_inside_pipelines():
@@ -61,9 +129,9 @@ def test_only_relative_imports_inside_pipelines():
                 assert (node.module or "").split(".")[0] not in ("pipelines", "nformer_cli"), path
 
 
-def test_only_search_imports_faiss():
+def test_only_the_search_room_imports_faiss():
     for path in (ROOT / "pipelines").rglob("*.py"):
-        if path.name == "search.py" and path.parent.name == "retrieval":
+        if path.parent.name == "neighbours":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             names = [

@@ -39,10 +39,6 @@ def command(
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of all draws.")
     ] = False,
-    keep_states: Annotated[
-        bool,
-        typer.Option("--keep-states", help="Keep the gallery's states: gallery.pt."),
-    ] = False,
     settings: SetOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = DEFAULT.seed,
@@ -52,10 +48,9 @@ def command(
 
     Reads: embeddings.h5 and nformer.pt.
 
-    Writes: refined.h5 in the run's folder; with --keep-states also gallery.pt, against which the
-    library refines new queries in milliseconds.
+    Writes: refined.h5 in the run's folder.
 
-    Example: nformer refine --run runs/market --keep-states
+    Example: nformer refine --run runs/market
     """
     from pipelines.artifacts.run import Run
     from pipelines.stages.refine import refine_run
@@ -66,7 +61,6 @@ def command(
     path = refine_run(
         Run(run),
         config=config,
-        keep_states=keep_states,
         device=device,
         overwrite=overwrite,
         progress=progress,

@@ -12,7 +12,7 @@ from ..console import TerminalProgress, out
 from ..options import DEFAULT_RUN, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from pipelines.reporting.tables_and_figures import Exhibit
+    from pipelines.reporting.tables_and_figures import TableOrFigure
 
 
 def command(
@@ -72,7 +72,7 @@ def command(
         out.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-def show(exhibit: "Exhibit") -> None:
+def show(exhibit: "TableOrFigure") -> None:
     """Print a table, or as a list of its columns where the terminal is too narrow."""
     rows = list(exhibit.shown())
     titles = [column.title for column in exhibit.columns]
@@ -92,7 +92,7 @@ def show(exhibit: "Exhibit") -> None:
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
-def _table(exhibit: "Exhibit", titles: list[str], rows: list[list[str]]) -> Table:
+def _table(exhibit: "TableOrFigure", titles: list[str], rows: list[list[str]]) -> Table:
     table = Table(title=escape(exhibit.title), title_justify="left", box=box.SIMPLE_HEAD)
     for title, column in zip(titles, exhibit.columns, strict=True):
         table.add_column(

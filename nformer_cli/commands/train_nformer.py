@@ -36,16 +36,19 @@ def command(
     run: RunOption = DEFAULT_RUN,
     recipe: RecipeOption = None,
     batch: Annotated[int, typer.Option(min=2, help="Embeddings a step.")] = DEFAULT.batch,
-    prior: Annotated[
+    closed_form: Annotated[
         bool,
         typer.Option(
-            help="Start from a closed form chosen on held-out identities, or train NFormer alone."
+            "--closed-form/--no-closed-form",
+            "--prior/--no-prior",
+            help="Start from a closed form chosen on held-out identities, or train NFormer alone.",
         ),
-    ] = DEFAULT.prior,
+    ] = DEFAULT.closed_form,
     camera_aware: Annotated[
         str,
         typer.Option(
-            metavar="auto|on|off", help="Whether the prior may, must or must not use camera ids."
+            metavar="auto|on|off",
+            help="Whether the closed form may, must or must not use camera ids.",
         ),
     ] = DEFAULT.camera_aware,
     neighbours: Annotated[
@@ -54,7 +57,7 @@ def command(
             parser=number_or_auto,
             metavar="K|auto",
             show_default="auto",
-            help="Nearest neighbours k of each embedding; auto: chosen (20 without a prior).",
+            help="Nearest neighbours k of each embedding; auto: chosen (20 without a closed form).",
         ),
     ] = DEFAULT.neighbours,
     landmarks: Annotated[int, typer.Option(min=1, help="Landmark agents l.")] = DEFAULT.landmarks,
@@ -70,7 +73,7 @@ def command(
             parser=number_or_auto,
             metavar="N|auto",
             show_default="auto",
-            help="Steps of training; auto: what soon is done (400 without a prior).",
+            help="Steps of training; auto: what soon is done (400 without a closed form).",
         ),
     ] = DEFAULT.steps,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = DEFAULT.lr,
@@ -96,8 +99,8 @@ def command(
     from pipelines import Run, train_nformer
 
     names = (
-        "prior camera_aware batch neighbours landmarks layers heads graph mask affinity sampler "
-        "steps lr held_out seed"
+        "closed_form camera_aware batch neighbours landmarks layers heads graph mask affinity "
+        "sampler steps lr held_out seed"
     )
     config = configure(
         "nformer",

@@ -27,12 +27,12 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
         BadInput: not a backbone's checkpoint.
     """
     from ..backbones.backbone import build_backbone
-    from ..backbones.uninitialised import Undrawn
+    from ..backbones.uninitialised import SkipInitialisation
 
     tensors, facts = load_checkpoint(Path(path))
     if facts.get("kind") != KIND:
         raise BadInput(f"{path} is a checkpoint of another kind; a backbone.pt is wanted")
-    with Undrawn():
+    with SkipInitialisation():
         backbone = build_backbone(
             facts["arch"],
             classes=facts["classes"],

@@ -10,7 +10,7 @@ from ..errors import BadInput, MissingArtifact, StaleArtifact
 if TYPE_CHECKING:
     import h5py
 
-    from ..search.graph import NeighbourGraph
+    from ..neighbours.graph import NeighbourGraph
     from .run import Run
 
 SCHEMA = 1
@@ -73,8 +73,8 @@ def graphs_of(run: "Run") -> "dict[str, NeighbourGraph]":
 
 
 def _graph(group: "h5py.Group") -> "NeighbourGraph":
-    from ..search.graph import NeighbourGraph
-    from ..search.nearest import Searched
+    from ..neighbours.graph import NeighbourGraph
+    from ..neighbours.nearest import Searched
 
     how = group.attrs
     return NeighbourGraph(

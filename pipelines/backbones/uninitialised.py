@@ -16,8 +16,8 @@ DRAWS = {  # a tensor's methods, and those of torch.nn.init that are asked as a 
 }
 
 
-class Undrawn(TorchFunctionMode):
-    """`with Undrawn(): …`: random initial weights are left as the memory was, constants are set.
+class SkipInitialisation(TorchFunctionMode):
+    """`with SkipInitialisation(): …`: random initial weights are not drawn, constants are set.
 
     Drawing a ResNet-50's takes 0.3 seconds of a start, a Swin-T's one.
     """

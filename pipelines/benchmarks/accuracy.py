@@ -17,15 +17,15 @@ from ..embeddings import SPLITS, Embeddings
 from ..errors import BadInput
 from ..evaluation.recommend import recommend
 from ..gallery.refinement import Protocol, refine
-from ..nformer.on_closed_form import PriorNFormer
+from ..neighbours.graph import Neighbourhoods
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
 from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rerank_k_reciprocal
 from ..refiners.chain import Pair, refine_chain
-from ..refiners.closed_form import PriorSettings
+from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.expansion import expand_queries
-from ..refiners.metric import TrainingRows, fit_prior
-from ..search.graph import Neighbourhoods
+from ..refiners.metric import TrainingRows, fit_closed_form
 from ..stages.import_embeddings import import_embeddings
 from ..stages.train_nformer import train_nformer
 from .people import SETS, draw_people
@@ -35,11 +35,11 @@ SEEDS = (0, 1)
 QUICK = ("eight images, width 128",)
 WHITE = {"centre": "camera", "shrinkage": 0.6}
 CONTROLS = {
-    "baseline": PriorSettings(),
-    "camera means": PriorSettings(centre="camera"),
-    "nfc 16": PriorSettings(neighbours=16),
-    "mean, nfc 16": PriorSettings(centre="global", neighbours=16),
-    "camera, white, nfc 16": PriorSettings(**WHITE, neighbours=16),  # type: ignore[arg-type]
+    "baseline": ClosedFormSettings(),
+    "camera means": ClosedFormSettings(centre="camera"),
+    "nfc 16": ClosedFormSettings(neighbours=16),
+    "mean, nfc 16": ClosedFormSettings(centre="global", neighbours=16),
+    "camera, white, nfc 16": ClosedFormSettings(**WHITE, neighbours=16),  # type: ignore[arg-type]
 }
 EXPANSION = 16  # neighbours of the α-weighted query expansion, α = 3
 CLOSED = (*CONTROLS, "αQE")
@@ -98,14 +98,14 @@ def measure_case(case: Case) -> dict[str, float]:
         model = load_nformer(train_nformer(run, config=config))
         figures["seconds"] = time.perf_counter() - begun
         advice = recommend(run, seed=case.seed).refine
-    assert isinstance(model, PriorNFormer)
+    assert isinstance(model, NFormerOnClosedForm)
     draws = [refine(model, case.query, case.gallery, seed=case.seed)]
     if model.share:
         draws += [refine(model, case.query, case.gallery, seed=100 + n) for n in range(1, DRAWS)]
     figures["nformer"], figures["nformer+kr"] = _map(*draws[0]), _reranked(draws[0])
     figures["draws"] = float(np.std([_map(*pair) for pair in draws]))
     figures["joint"] = _map(*refine(model, case.query, case.gallery, protocol="joint"))
-    alone = PriorSettings(**{**model.prior.settings.as_table(), "neighbours": 1})
+    alone = ClosedFormSettings(**{**model.closed_form.settings.as_table(), "neighbours": 1})
     figures["k = 1"] = _map(*_prior(case, alone, "isolated"))
     figures[JOINT.format("k = 1")] = _map(*_prior(case, alone, "joint"))
     figures["auto"] = figures["nformer"]
@@ -175,9 +175,9 @@ def _case_of(path: Path) -> Case:
     return Case(path.stem, train, query, gallery)
 
 
-def _prior(case: Case, settings: PriorSettings, protocol: Protocol) -> Pair:
+def _prior(case: Case, settings: ClosedFormSettings, protocol: Protocol) -> Pair:
     train = TrainingRows.of(case.train.features, case.train.pids, case.train.camids)
-    model = PriorNFormer.joined(fit_prior(train, settings), None, share=0.0)
+    model = NFormerOnClosedForm.joined(fit_closed_form(train, settings), None, share=0.0)
     return refine(model, case.query, case.gallery, protocol=protocol)
 
 

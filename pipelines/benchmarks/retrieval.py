@@ -10,12 +10,12 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import EvaluateConfig
 from ..embeddings import Embeddings
+from ..neighbours.checked import unit_rows
+from ..neighbours.graph import Neighbourhoods
+from ..neighbours.nearest import nearest_neighbours, search
 from ..progress import Progress
 from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
-from ..search.checked import unit_rows
-from ..search.graph import Neighbourhoods
-from ..search.nearest import nearest_neighbours, search
 from ..seeding import numpy_generator
 from .child import Timer, measured, peak_rss
 from .dense_retrieval import dense_rerank, dense_score

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from ..artifacts.backbone import save_backbone
 from ..artifacts.embeddings import save_embeddings
-from ..artifacts.index import open_index, save_index
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
@@ -28,10 +27,11 @@ from ..gallery.index import (
     most_similar,
     refined_queries,
 )
+from ..gallery.index_file import open_index, save_index
 from ..gallery.states import GalleryState
-from ..nformer.on_closed_form import PriorNFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
-from ..refiners.closed_form import Prior
+from ..refiners.closed_form import ClosedForm
 from ..seeding import numpy_generator, torch_generator
 from ..stages.index import add_to_index, index_gallery
 from .child import Timer, measured, private_memory
@@ -154,8 +154,10 @@ def one_by_one(*, folder: str) -> dict[str, float]:
 def closed_form(*, rows: int) -> dict[str, float]:
     """Answer queries against, and add to, a gallery refined by what `train-nformer` starts from."""
     choice: dict[str, Any] = {"centre": "camera", "shrinkage": 0.6, "neighbours": 8}
-    prior = Prior(dim=DIM, **choice, per_camera=True, layers=2)
-    index = build_index(_people(rows, "gallery"), PriorNFormer.joined(prior, None, share=0))
+    closed_form = ClosedForm(dim=DIM, **choice, per_camera=True, layers=2)
+    index = build_index(
+        _people(rows, "gallery"), NFormerOnClosedForm.joined(closed_form, None, share=0)
+    )
     with Timer() as adding:
         index = extended(index, _asking(crowd(64)[:1]))
     return {"add": adding.seconds, "seconds": float(np.median(_answers(index, camid=0)))}

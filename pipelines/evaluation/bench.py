@@ -11,9 +11,9 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import EvaluateConfig
 from ..embeddings import Embeddings
+from ..neighbours.graph import Neighbourhoods
 from ..progress import Progress
 from ..ranking.metrics import Ranking
-from ..search.graph import Neighbourhoods
 
 if TYPE_CHECKING:
     from .recommend import Recommendation

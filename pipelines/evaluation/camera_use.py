@@ -5,7 +5,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..nformer.model import NFormer
-from ..nformer.on_closed_form import PriorNFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.chain import Pair
 
 
@@ -18,7 +18,7 @@ def uses_cameras(model: NFormer, pair: Pair, wanted: str) -> bool:
         BadInput: it must and cannot.
     """
     known = all(items.has_cameras for items in pair)
-    able = isinstance(model, PriorNFormer) and model.uses_cameras
+    able = isinstance(model, NFormerOnClosedForm) and model.uses_cameras
     if wanted == "on" and not known:
         raise BadInput("--camera-aware on: no camera ids are known for query and gallery")
     if wanted == "on" and not able:

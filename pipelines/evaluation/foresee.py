@@ -12,12 +12,12 @@ from ..artifacts.run import Run
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.calibration import some_identities
+from ..neighbours.checked import unit_rows
+from ..neighbours.graph import Neighbourhoods
 from ..ranking.matches import Pairs
 from ..ranking.metrics import score
 from ..refiners.chain import refine_chain
 from ..refiners.images_per_person import ROUNDS, histogram
-from ..search.checked import unit_rows
-from ..search.graph import Neighbourhoods
 from ..seeding import numpy_generator
 from ..stages.subsample import drawing_order, kept_rows
 from ..training.folds import identity_splits

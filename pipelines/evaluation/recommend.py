@@ -12,12 +12,12 @@ from ..artifacts.run import Run
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.refinement import refine
+from ..neighbours.graph import Neighbourhoods
 from ..nformer.model import NFormer
-from ..nformer.on_closed_form import PriorNFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..ranking.metrics import score
 from ..refiners.chain import refine_chain
-from ..search.graph import Neighbourhoods
-from ..training.default_model import prior_rows
+from ..training.default_model import closed_form_rows
 from ..training.folds import identity_splits
 from ..training.held_out import HeldOut, split_identities
 from .plan import NFORMER, Method, possible
@@ -97,10 +97,10 @@ def recommend(run: Run, *, seed: int = 0) -> Recommendation:
 def _trials(
     train: Embeddings, model: NFormer | None, manifest: Manifest | None, seed: int
 ) -> Iterator[Trial]:
-    """Yield the folds; of an NFormer without a prior, the identities kept out of its training."""
+    """Yield the folds; of a plain NFormer, the identities kept out of its training."""
     if len(np.unique(train.pids)) < 2:
         return
-    if model is None or isinstance(model, PriorNFormer):
+    if model is None or isinstance(model, NFormerOnClosedForm):
         for split in identity_splits(train.pids, train.camids, seed=seed):
             yield Trial(*map(train.select, (split.fit, split.query, split.gallery)))
         return
@@ -119,10 +119,10 @@ def _tried(trial: Trial, chain: tuple[str, ...]) -> float:
 
 
 def _nformer(trial: Trial, model: NFormer) -> float:
-    """Return the mAP of NFormer; of one with a prior, of that prior fitted on the others."""
-    if not isinstance(model, PriorNFormer):
+    """Return the mAP of NFormer; of one on a closed form, that form fitted on the others."""
+    if not isinstance(model, NFormerOnClosedForm):
         return score(*refine(model, trial.query, trial.gallery)).mean_ap
-    settings = model.prior.settings
-    query, gallery = prior_rows(trial.fit, trial.query, trial.gallery, settings)
+    settings = model.closed_form.settings
+    query, gallery = closed_form_rows(trial.fit, trial.query, trial.gallery, settings)
     assert query is not None
     return score(trial.query.with_features(query), trial.gallery.with_features(gallery)).mean_ap

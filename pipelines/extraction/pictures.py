@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.formats.reading import FORMATS, read_foreign
-from ..artifacts.formats.split import ForeignSplit
+from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
 from ..embeddings import Embeddings
@@ -212,7 +212,7 @@ def _read(files: list[Path], prefer: str, progress: Progress) -> Embeddings:
     return _joined([_whole(part) for part in chosen])
 
 
-def _whole(part: ForeignSplit) -> Embeddings:
+def _whole(part: FileSplit) -> Embeddings:
     camids = np.full(len(part), -1) if part.camids is None else part.camids
     numbered = (f"{part.path.name}/{row:07d}" for row in range(len(part)))
     names = list(numbered if part.names is None else part.names())

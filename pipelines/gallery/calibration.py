@@ -6,7 +6,7 @@ import numpy as np
 
 from ..embeddings import Embeddings, row_blocks
 from ..errors import BadInput
-from ..search.checked import unit_rows
+from ..neighbours.checked import unit_rows
 from ..seeding import numpy_generator
 
 MOST = 20_000  # training rows used: whole identities, drawn with the seed

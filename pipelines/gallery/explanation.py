@@ -1,4 +1,4 @@
-"""Which gallery items a query listens to, layer by layer: the prior's sums, then attention."""
+"""Which gallery items a query listens to, by layer: the closed form's sums, then attention."""
 
 from typing import Any, NamedTuple
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..embeddings import Embeddings
+from ..neighbours.edges import Edges, edge_dot, edge_softmax
 from ..nformer.layerwise import embed, evaluating, fill_up
-from ..nformer.on_closed_form import PriorNFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import camera_ids
 from ..refiners.mutual_neighbours import query_edges, read_listed
-from ..search.edges import Edges, edge_dot, edge_softmax
 from .graph import query_lists, similarity_of
 from .refinement import prepare
 from .states import GalleryState, read_layer
@@ -55,9 +55,9 @@ def refine_and_tell(state: GalleryState, queries: Any) -> tuple[Tensor, list[Lay
     model, known = state.model, isinstance(queries, Embeddings)
     rows = prepare(model, queries.features if known else queries, "query embeddings")
     found: list[LayerWeights] = []
-    if state.start is not None and isinstance(model, PriorNFormer):
+    if state.start is not None and isinstance(model, NFormerOnClosedForm):
         camids = camera_ids(queries.camids if known else None, len(rows), rows.device)
-        found, rows = _prior_weights(state, rows, camids)
+        found, rows = _closed_form_weights(state, rows, camids)
     states = fill_up(rows)
     lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
     with evaluating(model):
@@ -69,14 +69,14 @@ def refine_and_tell(state: GalleryState, queries: Any) -> tuple[Tensor, list[Lay
     return model.after(rows, embed(model, states[: len(rows)])), found
 
 
-def _prior_weights(
+def _closed_form_weights(
     state: GalleryState, rows: Tensor, camids: Tensor
 ) -> tuple[list[LayerWeights], Tensor]:
-    """Return the shares of the prior's sums, and the rows that it hands on."""
+    """Return the shares of the closed form's sums, and the rows that it hands on."""
     start, model = state.start, state.model
-    assert start is not None and isinstance(model, PriorNFormer)
-    sharpness, found = model.prior.settings.sharpness, []
-    states = model.prior.standardise(rows, camids, start.means)
+    assert start is not None and isinstance(model, NFormerOnClosedForm)
+    sharpness, found = model.closed_form.settings.sharpness, []
+    states = model.closed_form.standardise(rows, camids, start.means)
     for items, graph in zip(start.hidden, start.graphs, strict=False):
         near, kept = query_edges(states, camids, items, graph)
         weights = torch.exp(sharpness * (similarity_of(states, items, near) - 1)) * kept

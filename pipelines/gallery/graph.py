@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..embeddings import row_blocks
+from ..neighbours.edges import Edges
+from ..neighbours.nearest import nearest_neighbours, search
+from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
-from ..search.edges import Edges
-from ..search.nearest import nearest_neighbours, search
-from ..search.reciprocity import nearest_of
 
 BLOCK_PAIRS = 4096  # pairs of rows compared in float64 at once
 SPARE = 4  # candidates beyond k, whose order rounding may have changed

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..neighbours.checked import check_widths, unit_rows
+from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
-from ..search.checked import check_widths, unit_rows
-from ..search.reciprocity import nearest_of
 from .explanation import LayerWeights, refine_and_tell
 from .states import GalleryState, add_items, refine_gallery, remove_items
 

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..neighbours.edges import Edges
+from ..neighbours.graph import Neighbourhoods
 from ..nformer.landmarks import choose_landmarks, given_landmarks
-from ..nformer.layerwise import embed, evaluating, fill_up, walk
+from ..nformer.layerwise import embed, evaluating, fill_up, layer_by_layer
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
 from ..refiners.closed_form import camera_ids
-from ..search.edges import Edges
-from ..search.graph import Neighbourhoods
 from .graph import GalleryGraph, Known, gallery_graph, query_lists
 
 Protocol = Literal["isolated", "joint"]
@@ -78,7 +78,7 @@ def refine_draws(
     """Yield what `refine` returns for each seed of the landmarks; the graph is built once.
 
     near:   the graphs of these embeddings, read by a model that looks at embeddings as they are
-            (one with a prior looks at its own rows, and searches them).
+            (one with a closed form looks at its own rows, and searches them).
     record: is told the rows [layers, l] that are landmarks in each draw.
     """
     if protocol not in get_args(Protocol):
@@ -230,7 +230,7 @@ def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryG
     """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
     states = rows.clone()
     with evaluating(model):
-        for _ in walk(model, states, graph.edges, landmarks):
+        for _ in layer_by_layer(model, states, graph.edges, landmarks):
             pass
     return embed(model, states)
 
@@ -254,7 +254,7 @@ def refine_isolated(
         near, kept = (part[:, None] for part in lists)
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
     with evaluating(model):
-        for layer in walk(model, states, graph.edges, landmarks):
+        for layer in layer_by_layer(model, states, graph.edges, landmarks):
             query_states = layer.read_by(model, query_states, edges)
     return embed(model, query_states[: len(query)]), embed(model, states)
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, walk
+from ..neighbours.edges import Edges
+from ..neighbours.nearest import search
+from ..neighbours.reciprocity import reciprocal
+from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, layer_by_layer
 from ..nformer.model import NFormer
-from ..nformer.on_closed_form import PriorNFormer
-from ..refiners.closed_form import PriorGallery, camera_ids
-from ..search.edges import Edges
-from ..search.nearest import search
-from ..search.reciprocity import reciprocal
+from ..nformer.on_closed_form import NFormerOnClosedForm
+from ..refiners.closed_form import ClosedFormGallery, camera_ids
 from .graph import GalleryGraph, Known, gallery_graph, query_lists, similarity_of
 from .refinement import as_given, pick_landmarks, prepare, require_rows
 
@@ -31,14 +31,14 @@ class GalleryState:
     marks:  [layers, l, d], the landmarks' states. They are recorded once and stay, whatever is
             added or removed: that is what leaves everything far from a change as it was.
     graph:  the cosine graph's lists and reach; without lists where each layer makes its own.
-    start:  of a model with a prior, the gallery as the prior refines it; hidden[0] is its last.
+    start:  of a model on a closed form, the gallery as that refines it; hidden[0] is its last.
     """
 
     model: NFormer
     hidden: tuple[Tensor, ...]
     marks: Tensor
     graph: GalleryGraph
-    start: PriorGallery | None = None
+    start: ClosedFormGallery | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -65,7 +65,7 @@ def refine_gallery(
     gallery: Embeddings or [G, d], numpy or torch.   landmarks, seed: as for `refine`.
     marks:   landmarks' states [layers, l, d] of another gallery state, instead of landmarks.
     known:   gives the lists [G, k] of this gallery's nearest where they were searched before; a
-             model with a prior looks at other rows, and searches those.
+             model with a closed form looks at other rows, and searches those.
     """
     rows = prepare(model, _features(gallery), "gallery embeddings")
     require_rows(rows)
@@ -84,8 +84,8 @@ def refine_queries(state: GalleryState, queries: Any) -> Any:
     """
     model = state.model
     rows = prepare(model, _features(queries), "query embeddings")
-    if state.start is not None and isinstance(model, PriorNFormer):
-        rows = model.prior.query(state.start, rows, _camids(queries, rows))
+    if state.start is not None and isinstance(model, NFormerOnClosedForm):
+        rows = model.closed_form.query(state.start, rows, _camids(queries, rows))
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
         lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
@@ -137,12 +137,12 @@ def remove_items(state: GalleryState, rows: Any) -> GalleryState:
     return state if keep.all() else _changed(state, state.hidden[0][origin], origin=origin)
 
 
-def _started(model: NFormer, rows: Tensor, camids: Tensor) -> PriorGallery | None:
-    return model.start(rows, camids) if isinstance(model, PriorNFormer) else None
+def _started(model: NFormer, rows: Tensor, camids: Tensor) -> ClosedFormGallery | None:
+    return model.start(rows, camids) if isinstance(model, NFormerOnClosedForm) else None
 
 
 def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryState:
-    """Refine another gallery whole: the means that a prior subtracts are those of all rows."""
+    """Refine another gallery whole: a closed form subtracts the means of all rows."""
     start = _started(state.model, rows, camids)
     assert start is not None
     return _computed(state.model, start.hidden[-1], state.marks, start)
@@ -153,7 +153,7 @@ def _computed(
     model: NFormer,
     rows: Tensor,
     landmarks: Tensor,
-    start: PriorGallery | None = None,
+    start: ClosedFormGallery | None = None,
     *,
     known: Known | None = None,
 ) -> GalleryState:
@@ -161,7 +161,7 @@ def _computed(
     graph, states = gallery_graph(model, rows, known=known), rows.clone()
     hidden, marks = [], []
     with evaluating(model):
-        for layer in walk(model, states, graph.edges, landmarks):
+        for layer in layer_by_layer(model, states, graph.edges, landmarks):
             hidden.append(states.clone())
             marks.append(layer.marks)
     kept = torch.stack(marks) if marks else rows.new_zeros(0, 1, rows.shape[1])

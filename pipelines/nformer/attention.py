@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..search.edges import Edges
+from ..neighbours.edges import Edges
 from .fused import read_edges
 from .linear import Linear
 from .projections import Projected

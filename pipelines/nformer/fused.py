@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..search.edges import Edges, edge_dot, edge_softmax, edge_sum
+from ..neighbours.edges import Edges, edge_dot, edge_softmax, edge_sum
 from .projections import Projected
 
 ELEMENTS = 4096  # of keys or values that a program gathers at once: they stay in registers

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput
-from ..search.nearest import cluster_centres
+from ..neighbours.nearest import cluster_centres
 from ..seeding import torch_generator
 
 LandmarkChoice = Literal["random", "kmeans", "farthest"]

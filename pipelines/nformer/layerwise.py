@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..embeddings import row_blocks
-from ..search.edges import Edges
-from ..search.reciprocity import nearest_of
+from ..neighbours.edges import Edges
+from ..neighbours.reciprocity import nearest_of
 from .model import Block, NFormer
 from .projections import Projected
 
@@ -67,7 +67,9 @@ class Layer:
         )
 
 
-def walk(model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor) -> Iterator[Layer]:
+def layer_by_layer(
+    model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor
+) -> Iterator[Layer]:
     """Take a set through all layers, in place, showing each layer before its rows move on.
 
     states:    [N, d], overwritten block by block: what others read was projected before.

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from ..search.edges import Edges
-from ..search.nearest import nearest_neighbours
-from ..search.reciprocity import nearest_of, reciprocal
+from ..neighbours.edges import Edges
+from ..neighbours.nearest import nearest_neighbours
+from ..neighbours.reciprocity import nearest_of, reciprocal
 from ..seeding import torch_generator
 from .attention import Affinity, NeighbourAttention
 from .feed_forward import Dropout, FeedForward

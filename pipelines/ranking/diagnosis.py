@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..search.checked import unit_rows
-from ..search.exact import blocks
+from ..neighbours.checked import unit_rows
+from ..neighbours.exact import blocks
 from .matches import Pairs
 from .metrics import score
 

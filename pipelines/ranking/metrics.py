@@ -14,9 +14,9 @@ import numpy as np
 
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
+from ..neighbours.checked import unit_rows
+from ..neighbours.exact import Room, blocks, in_threads, largest_keys, unpack
 from ..progress import Progress, Silent
-from ..search.checked import unit_rows
-from ..search.exact import Room, blocks, in_threads, largest_keys, unpack
 from .matches import Pairs, no_valid_query
 from .open_set import Verification
 

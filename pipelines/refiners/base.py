@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..search.checked import unit_rows
-from ..search.graph import Neighbourhoods
+from ..neighbours.checked import unit_rows
+from ..neighbours.graph import Neighbourhoods
 
 RefineProtocol = Literal["isolated", "joint"]
 Pair = tuple[Embeddings, Embeddings]  # query, gallery

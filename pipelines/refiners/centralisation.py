@@ -11,7 +11,7 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..search.graph import NeighbourGraph, Neighbourhoods
+from ..neighbours.graph import NeighbourGraph, Neighbourhoods
 from .base import Pair, RefineProtocol, both_rows, mutual, split_rows, weighted_sum, with_rows
 
 

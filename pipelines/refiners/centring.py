@@ -10,8 +10,8 @@ Cost: O((Q + G) d).
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..search.camera_lists import require_cameras
-from ..search.graph import Neighbourhoods
+from ..neighbours.camera_lists import require_cameras
+from ..neighbours.graph import Neighbourhoods
 from .base import Pair, RefineProtocol, both_rows, with_rows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..search.graph import Neighbourhoods
+from ..neighbours.graph import Neighbourhoods
 from .base import Pair, RefineProtocol, Refiner
 from .centralisation import centralise
 from .centring import centre_cameras

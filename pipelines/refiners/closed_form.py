@@ -31,7 +31,7 @@ BLOCK_ROWS = 16384
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorSettings:
+class ClosedFormSettings:
     """The closed form. The defaults change nothing: they are the baseline.
 
     centre:     what is subtracted first: nothing, the set's mean, or each camera's.
@@ -55,12 +55,14 @@ class PriorSettings:
     def __post_init__(self) -> None:
         if self.centre not in get_args(Centre):
             raise BadInput(
-                f"prior: centre {self.centre!r} is none of {', '.join(get_args(Centre))}"
+                f"closed form: centre {self.centre!r} is none of {', '.join(get_args(Centre))}"
             )
         if not 0 < self.shrinkage <= 1 or self.between < 0 or self.sharpness < 0:
-            raise BadInput("prior: shrinkage must be in (0, 1], between and sharpness at least 0")
+            raise BadInput(
+                "closed form: shrinkage must be in (0, 1], between and sharpness at least 0"
+            )
         if self.neighbours < 1 or self.layers < 1:
-            raise BadInput("prior: neighbours and layers must be at least 1")
+            raise BadInput("closed form: neighbours and layers must be at least 1")
 
     @property
     def uses_cameras(self) -> bool:
@@ -94,7 +96,7 @@ class Means:
         return torch.where(known[:, None], self.means[place], self.centre)
 
 
-class Prior(nn.Module):
+class ClosedForm(nn.Module):
     """The closed form with what it learned of the training identities.
 
     mean:    [d], of the training rows.   cameras: [C] int64, sorted.   camera_means: [C, d].
@@ -113,7 +115,7 @@ class Prior(nn.Module):
 
     def __init__(self, *, dim: int, cameras: int = 0, **settings: Any) -> None:
         super().__init__()
-        self.settings = PriorSettings(**settings)
+        self.settings = ClosedFormSettings(**settings)
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("cameras", torch.zeros(cameras, dtype=torch.int64))
         self.register_buffer("camera_means", torch.zeros(cameras, dim))
@@ -204,7 +206,7 @@ class Prior(nn.Module):
     @torch.no_grad()
     def gallery(
         self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
-    ) -> "PriorGallery":
+    ) -> "ClosedFormGallery":
         """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
         means = self.means(rows, camids)
         hidden, graphs = [self.standardise(rows, camids, means)], []
@@ -215,10 +217,10 @@ class Prior(nn.Module):
         for _ in range(self.layers(k)):
             graphs.append(self.graph(hidden[-1], camids, k))
             hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))
-        return PriorGallery(rows, camids, means, tuple(hidden), tuple(graphs))
+        return ClosedFormGallery(rows, camids, means, tuple(hidden), tuple(graphs))
 
     @torch.no_grad()
-    def query(self, gallery: "PriorGallery", rows: Tensor, camids: Tensor) -> Tensor:
+    def query(self, gallery: "ClosedFormGallery", rows: Tensor, camids: Tensor) -> Tensor:
         """Refine queries [Q, d] against a refined set, each as if it were the only one."""
         states = self.standardise(rows, camids, gallery.means)
         for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
@@ -227,8 +229,8 @@ class Prior(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class PriorGallery:
-    """A set that a prior has refined.
+class ClosedFormGallery:
+    """A set that a closed form has refined.
 
     rows:   [G, d] unit rows as they came, and camids [G] their cameras.
     means:  what was subtracted.
@@ -253,7 +255,7 @@ class PriorGallery:
         return found
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor]) -> "PriorGallery":
+    def of(tensors: Mapping[str, Tensor]) -> "ClosedFormGallery":
         """Return what `tensors` named."""
         layers = sum(name.startswith("hidden/") for name in tensors) - 1
         graphs = [
@@ -263,7 +265,7 @@ class PriorGallery:
             )
             for number in range(layers)
         ]
-        return PriorGallery(
+        return ClosedFormGallery(
             tensors["rows"],
             tensors["camids"],
             Means(

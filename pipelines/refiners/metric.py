@@ -1,4 +1,4 @@
-"""The prior's metric, in closed form: whitening by the within-identity covariance, and shaping."""
+"""The closed form's metric: whitening by the within-identity covariance, and shaping."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .closed_form import Prior, PriorSettings
+from .closed_form import ClosedForm, ClosedFormSettings
 
 NEGLIGIBLE = 1e-7  # of the largest eigenvalue
 
@@ -182,7 +182,7 @@ class Frame:
         basis = torch.linalg.qr(scatter.directions, mode="complete")[0]
         return Frame(scatter, basis, width, scatter.persons @ basis)
 
-    def apply(self, rows: Tensor, settings: PriorSettings) -> Tensor:
+    def apply(self, rows: Tensor, settings: ClosedFormSettings) -> Tensor:
         """Whiten and shape turned rows [N, d] float32."""
         white = Whitening.of(self.scatter, shrinkage=settings.shrinkage, width=self.width)
         if white is None:
@@ -202,16 +202,18 @@ class Frame:
         return rest * found + ((found @ shapes.T) * (scale - rest).float()) @ shapes
 
 
-def fit_prior(train: TrainingRows, settings: PriorSettings) -> Prior:
-    """Return the prior with these settings, its means and metric those of the training rows."""
-    prior = Prior(dim=train.rows.shape[1], cameras=len(train.cameras), **settings.as_table())
-    prior.mean.copy_(train.mean)
-    prior.cameras.copy_(train.cameras)
-    prior.camera_means.copy_(train.camera_means)
+def fit_closed_form(train: TrainingRows, settings: ClosedFormSettings) -> ClosedForm:
+    """Return the closed form with these settings, fitted on training rows."""
+    closed_form = ClosedForm(
+        dim=train.rows.shape[1], cameras=len(train.cameras), **settings.as_table()
+    )
+    closed_form.mean.copy_(train.mean)
+    closed_form.cameras.copy_(train.cameras)
+    closed_form.camera_means.copy_(train.camera_means)
     if settings.shrinkage < 1 or settings.between:
         rows = train.centred(by_camera=settings.centre == "camera")
         found = metric(
             Scatter.of(rows, train.labels), shrinkage=settings.shrinkage, between=settings.between
         )
-        prior.metric.copy_(found)
-    return prior.eval()
+        closed_form.metric.copy_(found)
+    return closed_form.eval()

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..gallery.graph import SPARE, similarity_of
-from ..search.edges import Edges, edge_dot, edge_sum
-from ..search.nearest import nearest_neighbours, search
-from ..search.reciprocity import nearest_of, reciprocal
+from ..neighbours.edges import Edges, edge_dot, edge_sum
+from ..neighbours.nearest import nearest_neighbours, search
+from ..neighbours.reciprocity import nearest_of, reciprocal
 
 FEW = 64  # queries that are not worth the large search
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..search.camera_lists import other_camera_lists
-from ..search.checked import own_first, unit_rows
-from ..search.exact import top_k
-from ..search.graph import Neighbourhoods
-from ..search.self_join import own_top_k
+from ..neighbours.camera_lists import other_camera_lists
+from ..neighbours.checked import own_first, unit_rows
+from ..neighbours.exact import top_k
+from ..neighbours.graph import Neighbourhoods
+from ..neighbours.self_join import self_join
 from .base import Pair, RefineProtocol, both_rows, split_rows, weighted_sum, with_rows
 
 
@@ -120,7 +120,7 @@ class Step:
     ) -> tuple[np.ndarray, np.ndarray]:
         k = min(self.k - (not own), len(others))
         if own:
-            found = own_top_k(rows, k)
+            found = self_join(rows, k)
             own_first(found.similarity, found.index)
             return found.index, np.exp(found.similarity / self.beta)
         similarity, index = top_k(rows, others, max(k, 1))

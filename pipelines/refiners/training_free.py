@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..search.checked import like
-from ..search.graph import Neighbourhoods
+from ..neighbours.checked import like
+from ..neighbours.graph import Neighbourhoods
 from .chain import RefineProtocol, refine_chain
 
 

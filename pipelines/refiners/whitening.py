@@ -12,8 +12,8 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..search.checked import unit_rows
-from ..search.graph import Neighbourhoods
+from ..neighbours.checked import unit_rows
+from ..neighbours.graph import Neighbourhoods
 from .base import Pair, RefineProtocol, both_rows, with_rows
 
 SAME = 1e-12  # variance of unit rows below which they are the same but for rounding

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
-from .tables_and_figures import Exhibit
+from .tables_and_figures import TableOrFigure
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -39,7 +39,7 @@ class Chart:
 class Evidence:
     """A table or figure of the paper made again, and its panels as charts."""
 
-    exhibit: Exhibit
+    exhibit: TableOrFigure
     charts: Sequence[Chart]
 
     @property

@@ -15,9 +15,9 @@ from ..artifacts.run import Run
 from ..data.images import UnreadableImage, read_image
 from ..embeddings import Embeddings
 from ..errors import PipelineError
+from ..neighbours.checked import unit_rows
 from ..ranking.matches import Pairs
 from ..ranking.metrics import Ranking
-from ..search.checked import unit_rows
 from ..seeding import numpy_generator
 from .page import Example, Item, data_uri
 

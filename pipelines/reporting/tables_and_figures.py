@@ -48,7 +48,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
+class TableOrFigure:
     """What `nformer reproduce NAME` found.
 
     rows:  a dictionary each, by the columns' keys; None where there is nothing to say.
@@ -82,14 +82,14 @@ class Exhibit:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @staticmethod
-    def from_json(text: str) -> "Exhibit":
+    def from_json(text: str) -> "TableOrFigure":
         """Read what `to_json` wrote."""
         from .plots import Plot
 
         table = json.loads(text)
         table["columns"] = tuple(Column(**column) for column in table["columns"])
         table["plots"] = tuple(Plot.from_table(plot) for plot in table["plots"])
-        return Exhibit(**table)
+        return TableOrFigure(**table)
 
 
 def file_of(name: str) -> str:
@@ -97,15 +97,15 @@ def file_of(name: str) -> str:
     return f"{FOLDER}/{name}.json"
 
 
-def load_exhibit(path: Path) -> Exhibit:
+def load_exhibit(path: Path) -> TableOrFigure:
     """Read an exhibit; BadInput when it is not ours."""
     try:
-        return Exhibit.from_json(path.read_text(encoding="utf-8"))
+        return TableOrFigure.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{path} holds no exhibit of ours ({error})") from error
 
 
-def exhibits_in(run: Run) -> list[Exhibit]:
+def exhibits_in(run: Run) -> list[TableOrFigure]:
     """Return the exhibits of the run's present embeddings, in the paper's order."""
     found = []
     for name in NAMES:

@@ -6,10 +6,10 @@ from torch import Tensor
 from ..embeddings import Embeddings, row_blocks
 from ..gallery.graph import gallery_graph
 from ..gallery.refinement import pick_landmarks, prepare
-from ..nformer.layerwise import evaluating, walk
+from ..neighbours.edges import Edges, edge_dot, edge_softmax
+from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
 from ..nformer.projections import Projected
-from ..search.edges import Edges, edge_dot, edge_softmax
 
 BLOCK = 512  # rows whose weights on all others are held at once
 
@@ -26,7 +26,7 @@ def irrelevant_mass(model: NFormer, items: Embeddings, *, seed: int = 0) -> floa
     graph = gallery_graph(model, rows)
     shares = []
     with evaluating(model):
-        for layer in walk(model, rows.clone(), graph.edges, marks):
+        for layer in layer_by_layer(model, rows.clone(), graph.edges, marks):
             if graph.edges is None:
                 shares.append(_of_all(layer.source, pids, model.heads))
             else:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
 from .attention_mass import irrelevant_mass
 from .variants import NFORMER, SOFTMAX, Variant
@@ -35,7 +35,7 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the figure of the first run."""
     shop = shops[0]
     rows = [
@@ -58,7 +58,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         within=(0, 100),
     )  # fmt: skip
     last = rows[-1]
-    return Exhibit(
+    return TableOrFigure(
         name="figure4",
         title="Figure 4: attention on irrelevant rows",
         columns=COLUMNS,

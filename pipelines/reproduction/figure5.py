@@ -7,9 +7,9 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.refinement import refine
+from ..neighbours.checked import unit_rows
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
-from ..search.checked import unit_rows
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
 from .variants import NFORMER
 from .workshop import Workshop
@@ -42,7 +42,7 @@ def require_tsne() -> None:
         ) from error
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the figure of the first run.
 
     Raises:
@@ -71,7 +71,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         for row in range(len(before))
     ]
     people = len(np.unique(before.pids))
-    return Exhibit(
+    return TableOrFigure(
         name="figure5",
         title="Figure 5: t-SNE before and after",
         columns=COLUMNS,

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..gallery.refinement import prepare
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .flops import affinity_flops
 from .likeness import likeness
 from .rows import of_summary
@@ -31,7 +31,7 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the figure of the first run."""
     shop = shops[0]
     like = _likeness(shop)
@@ -39,7 +39,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
     rows = [_row_of(shop, count, like, dim) for count in sorted({*LS, *like})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
         rows.append(of_summary(title, shop.measured(variant), **_cost(dim, 0)))
-    return Exhibit(
+    return TableOrFigure(
         name="figure6",
         title="Figure 6: landmark agent attention",
         columns=COLUMNS,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .rows import FIGURES, of_figures, of_summary
 from .variants import ALONE, KS, SOFTMAX, Variant
 from .workshop import Workshop
@@ -13,7 +13,7 @@ TITLES = {"reciprocal": "RNS", "topk": "RNS-Mk (top-k, not reciprocal)"}
 COLUMNS = (Column("method", "softmax over"), Column("k", "k", "count"), *FIGURES)
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the figure of the first run."""
     shop = shops[0]
     alone = shop.measured(ALONE)
@@ -32,7 +32,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         curves=curves, log="x",
         levels={row["method"]: 100 * row["mAP"] for row in (softmax, backbone)},
     )  # fmt: skip
-    return Exhibit(
+    return TableOrFigure(
         name="figure7",
         title="Figure 7: neighbours k",
         columns=COLUMNS,

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..gallery.graph import gallery_graph
 from ..gallery.refinement import pick_landmarks
 from ..nformer.landmarks import draw_landmarks
-from ..nformer.layerwise import evaluating, walk
+from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
 from ..seeding import torch_generator
 
@@ -48,7 +48,7 @@ def likeness(
     with evaluating(model):
         states, graph = rows.clone(), gallery_graph(model, rows)
         for depth, layer in enumerate(
-            walk(model, states, graph.edges, pick_landmarks(model, rows, "random", seed))
+            layer_by_layer(model, states, graph.edges, pick_landmarks(model, rows, "random", seed))
         ):
             attention = layer.block.attention
             queries, keys = (

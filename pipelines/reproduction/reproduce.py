@@ -10,7 +10,7 @@ from ..errors import BadInput, PipelineError
 from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
-from ..reporting.tables_and_figures import FOLDER, Exhibit, file_of
+from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
 from .figure5 import CannotShow, require_tsne, sampled
 from .plan import Plan, make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
@@ -26,7 +26,7 @@ def reproduce(
     steps: int = ReproduceConfig.steps,
     device: str = "auto",
     progress: Progress = Silent(),
-) -> list[Exhibit]:
+) -> list[TableOrFigure]:
     """Make the paper's tables and figures again from runs' embeddings.
 
     runs:  one or several; tables 2 and 4 have rows of each, all else is of the first.
@@ -72,7 +72,7 @@ def _train(plan: Plan, progress: Progress) -> None:
             task.advance(latest=f"{one.variant.name}, seed {one.seed}")
 
 
-def _kept(shops: Sequence[Workshop], exhibit: Exhibit) -> Exhibit:
+def _kept(shops: Sequence[Workshop], exhibit: TableOrFigure) -> TableOrFigure:
     """Write an exhibit into the first run, its pictures first and its manifest last."""
     shop = shops[0]
     others = [str(other.run.folder) for other in shops[1:]] if exhibit.name in SEVERAL_RUNS else []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .flops import counted_flops_a_person, flops_a_person, search_flops_a_person
 from .paper import (
     MARKET,
@@ -27,7 +27,7 @@ COLUMNS = (
 PAPERS_COST = Column("paper_gflops", "paper GFLOPs", "number")
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the table of the first run."""
     shop = shops[0]
     queries = len(shop.query)
@@ -47,7 +47,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         of_summary("+ NFormer", shop.measured(NFORMER), **costs[NFORMER], **beside[2]),
         *control_rows(shop),
     ]
-    return Exhibit(
+    return TableOrFigure(
         name="table1",
         title="Table 1: backbone, ordinary transformer, NFormer",
         columns=COLUMNS + ((*PAPERS, PAPERS_COST) if published else ()),

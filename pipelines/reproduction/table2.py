@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .paper import PAPERS, backbone_of, paper_note, published_for
 from .rows import (
     FIGURES,
@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the rows of each run."""
     several = len(shops) > 1
     labels = told_apart([backbone_of(shop.run) for shop in shops], shops)
@@ -35,7 +35,7 @@ def make(shops: Sequence[Workshop]) -> Exhibit:
         for row in _rows_of(shop):
             rows.append({**row, "label": f"{label}: {row['method']}" if several else row["method"]})
     note = "With one run there is one backbone; another stands beside it with a second --run."
-    return Exhibit(
+    return TableOrFigure(
         name="table2",
         title="Table 2: NFormer with k-reciprocal re-ranking",
         columns=COLUMNS + (PAPERS if any("paper_mAP" in row for row in rows) else ()),

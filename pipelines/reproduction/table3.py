@@ -7,7 +7,7 @@ import numpy as np
 
 from ..evaluation.foresee import foresee
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .rows import control_note, difference, own_note
 from .variants import ALONE, NFORMER
 from .workshop import Workshop
@@ -30,12 +30,12 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the table of the first run."""
     shop = shops[0]
     rows = [_row_of(shop, number) for number in NUMBERS]
     gains = {f"{row['images']:.3g}": row["gain"] for row in rows}
-    return Exhibit(
+    return TableOrFigure(
         name="table3",
         title="Table 3: images of each identity",
         columns=COLUMNS,

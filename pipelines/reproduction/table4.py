@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..reporting.plots import Curve, Plot
-from ..reporting.tables_and_figures import Column, Exhibit
+from ..reporting.tables_and_figures import Column, TableOrFigure
 from .paper import backbone_of, paper_note, published_for
 from .rows import control_note, difference, own_note, told_apart
 from .variants import ALONE, NFORMER
@@ -34,13 +34,13 @@ PAPERS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> Exhibit:
+def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return a row for each run."""
     rows = [_row_of(shop) for shop in shops]
     notes = dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops)
     labels = told_apart([f"{row['dataset']}, {row['backbone']}" for row in rows], shops)
     papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
-    return Exhibit(
+    return TableOrFigure(
         name="table4",
         title="Table 4: data sets and backbones",
         columns=COLUMNS + papers,

@@ -56,7 +56,7 @@ class Variant:
     def config(self, settings: ReproduceConfig, seed: int) -> NFormerConfig:
         """Return what one training of it is, as `train-nformer --no-prior` would have it."""
         return NFormerConfig(
-            prior=False,
+            closed_form=False,
             mask=self.mask,
             affinity=self.affinity,
             neighbours=self.neighbours,

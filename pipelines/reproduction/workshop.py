@@ -18,6 +18,7 @@ from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
 from ..evaluation.plan import FREE_CHAIN, Method, possible
 from ..files import text_digest
 from ..gallery.refinement import refine_draws
+from ..neighbours.graph import Neighbourhoods
 from ..nformer.landmarks import landmark_draws
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
@@ -25,7 +26,6 @@ from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal
 from ..refiners.chain import REFINERS, Pair, refine_chain
 from ..reporting.tables_and_figures import FOLDER
-from ..search.graph import Neighbourhoods
 from ..stages.subsample import drawing_order
 from ..training.nformer import Trainer
 from .cells import Cells, Figures

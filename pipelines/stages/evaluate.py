@@ -18,12 +18,12 @@ from ..device import choose_device
 from ..evaluation.bench import Bench, Cost, keep_graphs
 from ..evaluation.peak_memory import PeakMemory, peak_rss_mib
 from ..evaluation.plan import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
+from ..neighbours.graph import Neighbourhoods
 from ..progress import Progress, Silent
 from ..ranking.metrics import Metrics, score
 from ..ranking.rerankers.registry import RERANKERS, ranked_by
 from ..ranking.single_shot import single_shot_cmc
 from ..refiners.chain import REFINERS, Pair, refine_chain
-from ..search.graph import Neighbourhoods
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
 from ..artifacts.formats.reading import kind_of, read_foreign
-from ..artifacts.formats.split import ForeignSplit
+from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput
@@ -75,7 +75,7 @@ class ImportedSplit:
     """The parts of one split, one after the other."""
 
     name: str
-    parts: list[ForeignSplit]
+    parts: list[FileSplit]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -132,7 +132,7 @@ class ImportedSplit:
         )
 
 
-def _stored_names(part: ForeignSplit) -> Iterator[str]:
+def _stored_names(part: FileSplit) -> Iterator[str]:
     assert part.names is not None
     for row, name in enumerate(part.names()):
         if not name or "\0" in name:
@@ -158,7 +158,7 @@ def _digests(sources: list[Path]) -> dict[str, str]:
     return digests
 
 
-def _joined(found: dict[str, list[ForeignSplit]]) -> list[ImportedSplit]:
+def _joined(found: dict[str, list[FileSplit]]) -> list[ImportedSplit]:
     return [ImportedSplit(name, parts) for name, parts in found.items()]
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
-from ..artifacts.index import StoredIndex, open_index, read_meta, save_index
 from ..artifacts.lock import only_writer
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
@@ -20,6 +19,7 @@ from ..extraction.pictures import gather
 from ..files import file_digest
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index, extended, reduced
+from ..gallery.index_file import StoredIndex, open_index, read_meta, save_index
 from ..gallery.states import refine_gallery
 from ..progress import Progress, Silent
 

@@ -14,7 +14,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..files import text_digest
 from ..progress import Progress, Silent
-from ..training.default_model import train_guided
+from ..training.default_model import train_default_model
 from ..training.held_out import HeldOut, split_identities
 from ..training.nformer import Trained, Trainer
 
@@ -45,7 +45,7 @@ def train_nformer(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     train = _labelled(load_embeddings(run.artifact("embeddings.h5"), "train"))
-    if config.prior:
+    if config.closed_form:
         _train_on_prior(run, train, config, wanted, device=device, progress=progress)
         return run.path(ARTIFACT)
     config = config.settled()
@@ -75,13 +75,13 @@ def _train_on_prior(
     device: str,
     progress: Progress,
 ) -> None:
-    """Choose a prior, let NFormer add to it, and write the two as one model."""
+    """Choose a closed form, let NFormer add to it, and write the two as one model."""
     if config.camera_aware == "on" and not train.has_cameras:
         raise BadInput(
             "--camera-aware on needs camera ids, and embeddings.h5 has none for its train split; "
             "give camids to the import, or leave it at auto"
         )
-    guided = train_guided(
+    guided = train_default_model(
         train,
         config,
         device=choose_device(device),

@@ -1,4 +1,4 @@
-"""Train the default model: a prior chosen by cross-validation, and what NFormer adds to it."""
+"""The default model: a closed form chosen by cross-validation, and what NFormer adds to it."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +12,16 @@ from ..config import NFormerConfig
 from ..embeddings import Embeddings
 from ..gallery.refinement import refine
 from ..nformer.model import NFormer
-from ..nformer.on_closed_form import PriorNFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..ranking.metrics import score
-from ..refiners.closed_form import Prior, PriorSettings
-from ..refiners.metric import TrainingRows, fit_prior
+from ..refiners.closed_form import ClosedForm, ClosedFormSettings
+from ..refiners.metric import TrainingRows, fit_closed_form
 from ..seeding import numpy_generator
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .nformer import Trainer
-from .selection import TOO_WELL, CameraAware, Chosen, choose_prior
+from .selection import TOO_WELL, CameraAware, Chosen, choose_closed_form
 
 SHARES = (0.25, 0.5, 1.0)  # of the learned part
 ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
@@ -30,15 +30,15 @@ LEAST_GAIN = 0.005  # held-out mAP below which what was learned is dropped
 
 
 @dataclass(frozen=True)
-class Guided:
+class DefaultModel:
     """The model, and facts about its making for the manifest."""
 
-    model: PriorNFormer
+    model: NFormerOnClosedForm
     chosen: Chosen | None
     facts: dict[str, Any]
 
 
-def train_guided(
+def train_default_model(
     train: Embeddings,
     config: NFormerConfig,
     *,
@@ -47,29 +47,31 @@ def train_guided(
     log: Path,
     key: str,
     progress: Progress,
-) -> Guided:
-    """Choose and fit the prior, then let NFormer learn on its rows, kept where it helps.
+) -> DefaultModel:
+    """Choose and fit the closed form, then let NFormer learn on its rows, kept where it helps.
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
     """
     chosen = select(train, config, progress)
-    settings = chosen.settings if chosen else PriorSettings()
+    settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     learned, share, facts = _learned(
         train, settings, config, device=device, folder=folder, log=log, key=key, progress=progress
     )
-    prior = fit_prior(TrainingRows.of(train.features, train.pids, train.camids), settings)
+    closed_form = fit_closed_form(
+        TrainingRows.of(train.features, train.pids, train.camids), settings
+    )
     if chosen is not None and not config.neighbours:
-        note_images(prior, chosen)
-    return Guided(
-        PriorNFormer.joined(prior, learned, share=share),
+        note_images(closed_form, chosen)
+    return DefaultModel(
+        NFormerOnClosedForm.joined(closed_form, learned, share=share),
         chosen,
-        {"prior": settings.as_table(), "share": share, **_certainty(chosen), **facts},
+        {"closed_form": settings.as_table(), "share": share, **_certainty(chosen), **facts},
     )
 
 
 def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chosen | None:
-    """Choose the prior by cross-validation; None where no held-out query would have a match."""
+    """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, train.camids)
     folds = make_folds(rows, seed=config.seed)
     if not folds:
@@ -80,21 +82,21 @@ def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chos
         return None
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"
     with progress.task("choose by cross-validation", None, "candidates") as task:
-        return choose_prior(
+        return choose_closed_form(
             folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
         )
 
 
-def note_images(prior: Prior, chosen: Chosen) -> None:
+def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
     """Note for how many images of a person k was chosen, so that it can fit sets that are unlike.
 
     Not where held-out identities are drawn together as test identities never will be.
     """
     if chosen.baseline.mean() > TOO_WELL:
         return
-    prior.images.fill_(chosen.images)
-    prior.within.copy_(chosen.within)
-    prior.between.copy_(chosen.between)
+    closed_form.images.fill_(chosen.images)
+    closed_form.within.copy_(chosen.within)
+    closed_form.between.copy_(chosen.between)
 
 
 def describe(chosen: Chosen | None, train: Embeddings) -> str:
@@ -120,7 +122,7 @@ def describe(chosen: Chosen | None, train: Embeddings) -> str:
 
 def _learned(
     train: Embeddings,
-    settings: PriorSettings,
+    settings: ClosedFormSettings,
     config: NFormerConfig,
     *,
     device: torch.device,
@@ -129,7 +131,7 @@ def _learned(
     key: str,
     progress: Progress,
 ) -> tuple[NFormer | None, float, dict[str, Any]]:
-    """Train NFormer on the prior's rows of some identities; return it where others gain by it."""
+    """Train NFormer on some identities' refined rows; return it where others gain by it."""
     training, apart = split_identities(train, share=config.held_out, seed=config.seed)
     held_out = HeldOut.of(apart, seed=config.seed) if apart is not None else None
     steps = config.steps or affordable_steps(config, len(training), train.dim)
@@ -169,32 +171,34 @@ def affordable_steps(config: NFormerConfig, rows: int, dim: int) -> int:
     return min(400, int(ARITHMETIC / max(1, a_step)))
 
 
-def crossed_rows(train: Embeddings, settings: PriorSettings, seed: int) -> Embeddings:
-    """Return the prior's rows of all, each half of the identities by a prior fitted on the other.
+def crossed_rows(train: Embeddings, settings: ClosedFormSettings, seed: int) -> Embeddings:
+    """Return all rows refined, each half of the identities by a form fitted on the other.
 
-    A prior draws the identities that it was fitted on together as it never will others.
+    A closed form draws the identities that it was fitted on together as it never will others.
     """
     identities = numpy_generator(seed, "crossed").permutation(np.unique(train.pids))
     first = np.isin(train.pids, identities[: len(identities) // 2])
     features = np.empty_like(train.features)
     for part in (first, ~first):
-        features[part] = prior_rows(train.select(~part), None, train.select(part), settings)[1]
+        features[part] = closed_form_rows(train.select(~part), None, train.select(part), settings)[
+            1
+        ]
     return train.with_features(features)
 
 
-def held_out_rows(train: Embeddings, held_out: HeldOut, settings: PriorSettings) -> HeldOut:
-    """Return held-out identities after a prior fitted on the others, each query on its own."""
-    query, gallery = prior_rows(train, held_out.query, held_out.gallery, settings)
+def held_out_rows(train: Embeddings, held_out: HeldOut, settings: ClosedFormSettings) -> HeldOut:
+    """Return held-out identities after a closed form fitted on the others."""
+    query, gallery = closed_form_rows(train, held_out.query, held_out.gallery, settings)
     assert query is not None
     return HeldOut(held_out.query.with_features(query), held_out.gallery.with_features(gallery))
 
 
-def prior_rows(
-    fit: Embeddings, query: Embeddings | None, gallery: Embeddings, settings: PriorSettings
+def closed_form_rows(
+    fit: Embeddings, query: Embeddings | None, gallery: Embeddings, settings: ClosedFormSettings
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return queries, if any, and a gallery after a prior fitted on other identities."""
-    prior = fit_prior(TrainingRows.of(fit.features, fit.pids, fit.camids), settings)
-    model = PriorNFormer.joined(prior, None, share=0.0)
+    """Return queries, if any, and a gallery after a closed form fitted on other identities."""
+    closed_form = fit_closed_form(TrainingRows.of(fit.features, fit.pids, fit.camids), settings)
+    model = NFormerOnClosedForm.joined(closed_form, None, share=0.0)
     if query is None:
         query = gallery.select(np.zeros(len(gallery), bool))
     refined = refine(model, query, gallery)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..refiners.closed_form import PriorSettings
+from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.metric import Frame, TrainingRows
 from ..seeding import numpy_generator
 
@@ -43,9 +43,9 @@ class Fold:
     _standard: "Recent" = field(default_factory=lambda: Recent(8))
     _similar: "Recent" = field(default_factory=lambda: Recent(1))
     _read: "Recent" = field(default_factory=lambda: Recent(4))
-    _scores: dict[PriorSettings, float] = field(default_factory=dict)
+    _scores: dict[ClosedFormSettings, float] = field(default_factory=dict)
 
-    def mean_ap(self, settings: PriorSettings) -> float:
+    def mean_ap(self, settings: ClosedFormSettings) -> float:
         """Return the queries' mAP with a closed form fitted on the other identities."""
         if settings not in self._scores:
             query, gallery = self.refined(settings)
@@ -54,13 +54,13 @@ class Fold:
             )
         return self._scores[settings]
 
-    def refined(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def refined(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery after the closed form, each query on its own."""
         if settings.neighbours == 1:
             return self.standardised(settings)
         return self._read.get(settings, lambda: self._layer(settings))
 
-    def standardised(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def standardised(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery centred, whitened and shaped, in rotated coordinates."""
         return self._standard.get(_metric_of(settings), lambda: self._standardise(settings))
 
@@ -69,7 +69,7 @@ class Fold:
         """How many images of each person the gallery holds."""
         return len(self.gallery.labels) / len(self.gallery.labels.unique())
 
-    def pair_similarities(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def pair_similarities(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return the similarities of pairs of held-out rows: of one person, and of two."""
         rows = torch.cat(self.standardised(settings))
         labels = torch.cat([self.query.labels, self.gallery.labels])
@@ -94,7 +94,7 @@ class Fold:
             self.frames,
         )
 
-    def _standardise(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def _standardise(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         parts = [self._centred(part, settings) for part in (self.query, self.gallery)]
         if settings.shrinkage < 1 or settings.between:
             by_camera = settings.centre == "camera"
@@ -109,7 +109,7 @@ class Fold:
         query, gallery = (functional.normalize(part) for part in parts)
         return query, gallery
 
-    def _centred(self, part: Rows, settings: PriorSettings) -> Tensor:
+    def _centred(self, part: Rows, settings: ClosedFormSettings) -> Tensor:
         if settings.centre == "none":
             return part.rows
         means = self.gallery.rows.mean(dim=0).expand_as(part.rows)
@@ -124,7 +124,7 @@ class Fold:
                     means[part.camids == camera] = self.fit.camera_means[place].float()
         return part.rows - means
 
-    def _layer(self, settings: PriorSettings) -> tuple[Tensor, Tensor]:
+    def _layer(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Let gallery and queries read their mutual neighbours, on dense similarities."""
         if settings.layers == 1:
             query, gallery = self.standardised(settings)
@@ -164,7 +164,7 @@ class Recent:
         return self._kept[key]
 
 
-def _metric_of(settings: PriorSettings) -> tuple[str, float, float]:
+def _metric_of(settings: ClosedFormSettings) -> tuple[str, float, float]:
     return settings.centre, settings.shrinkage, settings.between
 
 

@@ -1,4 +1,4 @@
-"""Choose the prior by cross-validation over training identities."""
+"""Choose the closed form by cross-validation over training identities."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..progress import Task
-from ..refiners.closed_form import PriorSettings
+from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.images_per_person import histogram
 from .folds import Fold
 
@@ -39,7 +39,7 @@ class Chosen:
     within, between: histograms of the similarities of their pairs, after the metric chosen.
     """
 
-    settings: PriorSettings
+    settings: ClosedFormSettings
     scores: np.ndarray
     baseline: np.ndarray
     inflation: float
@@ -83,12 +83,14 @@ class Search:
         self.alone = neighbours is None or neighbours == 1
         self.pool = ThreadPoolExecutor(ABREAST)
 
-    def scores(self, settings: PriorSettings) -> np.ndarray:
+    def scores(self, settings: ClosedFormSettings) -> np.ndarray:
         """Return the mAP of each fold, a mean over the levels of difficulty."""
         each = [[fold.mean_ap(settings) for fold in level] for level in self.levels]
         return np.mean(each, axis=0)
 
-    def best(self, current: PriorSettings, changes: Iterable[dict[str, Any]]) -> PriorSettings:
+    def best(
+        self, current: ClosedFormSettings, changes: Iterable[dict[str, Any]]
+    ) -> ClosedFormSettings:
         """Return the best of the current settings and the changed ones."""
         found, score = current, float(self.scores(current).mean())
         for change in changes:
@@ -99,7 +101,7 @@ class Search:
                 self.task.advance(held_out_mAP=score)
         return found
 
-    def _beats(self, settings: PriorSettings, rival: PriorSettings) -> bool:
+    def _beats(self, settings: ClosedFormSettings, rival: ClosedFormSettings) -> bool:
         """Return whether settings have the higher mean; given up early where they clearly trail."""
         lead, levels = 0.0, len(self.levels)
         for start in range(0, len(self.levels[0]), ABREAST):
@@ -109,7 +111,9 @@ class Search:
                 return False
         return lead > 0
 
-    def run(self, start: PriorSettings | None = None, *, sweeps: int = SWEEPS) -> PriorSettings:
+    def run(
+        self, start: ClosedFormSettings | None = None, *, sweeps: int = SWEEPS
+    ) -> ClosedFormSettings:
         """Start from the best of the known closed forms, or from `start`, and improve it."""
         current = self.best(start or self._start(), self._starts())
         for _ in range(sweeps):
@@ -122,7 +126,7 @@ class Search:
                 break
         return current
 
-    def harder(self, settings: PriorSettings) -> float:
+    def harder(self, settings: ClosedFormSettings) -> float:
         """Add levels on which held-out identities are spread wider; returns the widest factor."""
         plain, factor = self.levels[0], 1.0
         value = float(self.scores(settings).mean())
@@ -134,7 +138,7 @@ class Search:
             self.levels = [plain, [fold.inflated(factor**0.5) for fold in plain], widest]
         return factor
 
-    def shrunk(self, settings: PriorSettings) -> PriorSettings:
+    def shrunk(self, settings: ClosedFormSettings) -> ClosedFormSettings:
         """Return the settings with the most shrinkage that is as good within its error."""
         best = self.scores(settings)
         for shrinkage in SHRINKAGES:
@@ -145,7 +149,7 @@ class Search:
                 return replace(settings, shrinkage=shrinkage)
         return settings
 
-    def aware(self, settings: PriorSettings, *, bound: float) -> PriorSettings:
+    def aware(self, settings: ClosedFormSettings, *, bound: float) -> ClosedFormSettings:
         """Return the settings with camera means where held-out identities lose little by them.
 
         Whitening makes up for the cameras of training; means make up for those of any gallery.
@@ -157,7 +161,7 @@ class Search:
         lost = self.scores(settings) - self.scores(aware)
         return aware if lost.mean() <= bound else settings
 
-    def simplest(self, settings: PriorSettings) -> PriorSettings:
+    def simplest(self, settings: ClosedFormSettings) -> ClosedFormSettings:
         """Return the settings without neighbours where these gain no more than their error."""
         if settings.neighbours == 1 or not self.alone:
             return settings
@@ -165,8 +169,8 @@ class Search:
         gained = self.scores(settings) - self.scores(alone)
         return alone if gained.mean() <= max(TOLERANCE, standard_error(gained)) else settings
 
-    def _start(self) -> PriorSettings:
-        return PriorSettings(
+    def _start(self) -> ClosedFormSettings:
+        return ClosedFormSettings(
             centre=self.centres[0],  # type: ignore[arg-type]  # one of Centre
             neighbours=1 if self.alone else self.ks[0],
         )
@@ -213,11 +217,11 @@ class Search:
         yield from ({"layers": layers} for layers in (1, 2, 3))
 
 
-def _ahead(fold: Fold, settings: PriorSettings, rival: PriorSettings) -> float:
+def _ahead(fold: Fold, settings: ClosedFormSettings, rival: ClosedFormSettings) -> float:
     return fold.mean_ap(settings) - fold.mean_ap(rival)
 
 
-def choose_prior(
+def choose_closed_form(
     folds: Sequence[Fold],
     *,
     camera_aware: CameraAware = "auto",
@@ -238,7 +242,7 @@ def choose_prior(
         found = search.run(found, sweeps=1)
     found = search.shrunk(search.simplest(found))
     plain = search.levels[0]
-    baseline = np.array([fold.mean_ap(PriorSettings()) for fold in plain])
+    baseline = np.array([fold.mean_ap(ClosedFormSettings()) for fold in plain])
     known = baseline.mean() > TOO_WELL
     found = search.aware(found, bound=UNLEARNED if known else TOLERANCE)
     scores = np.array([fold.mean_ap(found) for fold in plain])

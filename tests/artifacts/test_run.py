@@ -92,7 +92,7 @@ def test_a_killed_write_leaves_the_earlier_file_and_the_next_tidies(tmp_path):
     write_text(tmp_path / "a.txt", "whole")
     code = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from pipelines.artifacts.atomic import replacing\n"
+        "from pipelines.files import replacing\n"
         f"with replacing(Path({str(tmp_path / 'a.txt')!r})) as path:\n"
         "    path.write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -5,7 +5,7 @@ import sys
 
 LIGHT = """
 import sys
-from pipelines.models.light_torchvision import import_torchvision
+from pipelines.backbones.light_torchvision import import_torchvision
 import_torchvision()
 assert "torchvision.models" in sys.modules
 assert "torch._dynamo" not in sys.modules and "sympy" not in sys.modules
@@ -18,7 +18,7 @@ assert is_compile_supported.__module__ == "torch._dynamo.utils"
 
 OTHER_TORCHVISION = """
 import sys, types
-from pipelines.models import light_torchvision
+from pipelines.backbones import light_torchvision
 class Empty(types.ModuleType):
     def __setattr__(self, name, value): pass  # offers nothing
 light_torchvision.ModuleType = Empty

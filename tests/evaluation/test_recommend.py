@@ -13,7 +13,7 @@ from pipelines.config import EvaluateConfig, NFormerConfig
 from pipelines.errors import BadInput
 from pipelines.evaluation.recommend import recommend
 from pipelines.nformer.model import NFormer
-from pipelines.nformer.on_closed_form import PriorNFormer
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.import_embeddings import import_embeddings
 from pipelines.stages.train_nformer import train_nformer
@@ -53,10 +53,10 @@ def trained(tmp_path_factory):
 
 def test_the_default_model_has_a_prior_and_says_how_sure_it_is(trained):
     model, facts = load_nformer(trained.artifact("nformer.pt")), trained.facts("nformer.pt")
-    assert isinstance(model, PriorNFormer) and isinstance(model, NFormer)
-    assert facts["prior"] == model.prior.settings.as_table()
+    assert isinstance(model, NFormerOnClosedForm) and isinstance(model, NFormer)
+    assert facts["closed_form"] == model.closed_form.settings.as_table()
     assert facts["folds"] == 8 and facts["folds_gain"] > 0 and facts["folds_gain_error"] >= 0
-    assert model.prior.settings.centre == "camera"
+    assert model.closed_form.settings.centre == "camera"
 
 
 def test_it_is_better_than_the_baseline_on_people_never_seen(trained):
@@ -89,7 +89,7 @@ def test_auto_recommends_one_by_held_out_identities(trained, recorder):
 
 def test_auto_of_a_plain_nformer_uses_the_identities_it_never_saw(tmp_path):
     run = run_with(tmp_path)
-    train_nformer(run, config=NFormerConfig(prior=False, neighbours=5, **QUICK), device="cpu")
+    train_nformer(run, config=NFormerConfig(closed_form=False, neighbours=5, **QUICK), device="cpu")
     advice = recommend(run)
     assert advice.folds == 1 and "nformer" in advice.held_out
     with pytest.raises(BadInput, match="makes no use of camera ids; train one that does"):

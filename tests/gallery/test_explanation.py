@@ -7,8 +7,8 @@ import torch
 from pipelines.gallery.explanation import refine_and_tell, shares_of
 from pipelines.gallery.states import refine_gallery, refine_queries
 from pipelines.nformer.model import NFormer
-from pipelines.nformer.on_closed_form import PriorNFormer
-from pipelines.refiners.closed_form import Prior, PriorSettings
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm
+from pipelines.refiners.closed_form import ClosedForm, ClosedFormSettings
 
 
 def rows_of(count, seed):
@@ -55,16 +55,16 @@ def test_the_first_layers_weights_by_hand():
     torch.testing.assert_close(layer.lent[0][kept], expected[1:])
 
 
-def test_a_priors_shares_make_its_rows():
-    """The prior's state of a query is the normalised sum of its shares times what it reads."""
-    settings = PriorSettings(centre="global", neighbours=4, sharpness=2.0)
-    prior = Prior(dim=8, **settings.as_table())
-    model = PriorNFormer.joined(prior, None, share=0.0)
+def test_the_closed_forms_shares_make_its_rows():
+    """A query's state is the normalised sum of its shares times what it reads."""
+    settings = ClosedFormSettings(centre="global", neighbours=4, sharpness=2.0)
+    closed_form = ClosedForm(dim=8, **settings.as_table())
+    model = NFormerOnClosedForm.joined(closed_form, None, share=0.0)
     state, queries = refine_gallery(model, rows_of(30, 1)), rows_of(5, 2)
     (layer,) = refine_and_tell(state, queries)[1]
     unit = torch.nn.functional.normalize(queries)
     unknown = torch.full((5,), -1)
-    own = prior.standardise(unit, unknown, state.start.means)
+    own = closed_form.standardise(unit, unknown, state.start.means)
     read = (layer.lent[..., None] * state.start.hidden[0][layer.items]).sum(dim=1)
     expected = torch.nn.functional.normalize(layer.own[:, None] * own + read)
     assert layer.lent.gt(0).any()

@@ -28,8 +28,8 @@ class Largest(TorchDispatchMode):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     for name in (
-        "search.reciprocity.BLOCK_SIMILARITIES",
-        "search.reciprocity.BLOCK_COMPARISONS",
+        "neighbours.reciprocity.BLOCK_SIMILARITIES",
+        "neighbours.reciprocity.BLOCK_COMPARISONS",
         "nformer.attention.BLOCK_LOGITS",
         "training.losses.BLOCK_DISTANCES",
     ):

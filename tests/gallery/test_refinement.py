@@ -124,7 +124,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         whole = refine_set(model, rows)
         with monkeypatch.context() as patch:
             patch.setattr("pipelines.nformer.layerwise.BLOCK_ROWS", 16)
-            patch.setattr("pipelines.search.reciprocity.BLOCK_COMPARISONS", 100)
+            patch.setattr("pipelines.neighbours.reciprocity.BLOCK_COMPARISONS", 100)
             assert torch.allclose(refine_set(model, rows), whole, atol=1e-5)
 
 

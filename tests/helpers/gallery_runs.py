@@ -39,7 +39,7 @@ def run_with(folder, gallery, *, model=None, train=True):
     import_embeddings(run, folder / "e.npz")
     if train:
         config = NFormerConfig(
-            prior=False, steps=2, eval_every=2, layers=2, neighbours=5, batch=128
+            closed_form=False, steps=2, eval_every=2, layers=2, neighbours=5, batch=128
         )
         train_nformer(run, config=config, device="cpu")
     return run

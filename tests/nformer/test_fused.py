@@ -7,16 +7,16 @@ import sys
 import pytest
 import torch
 
+from pipelines.neighbours.edges import Edges
 from pipelines.nformer import fused
 from pipelines.nformer.fused import launch_settings, read_edges, read_in_steps
 from pipelines.nformer.projections import Projected
-from pipelines.search.edges import Edges
 
 INTERPRETED = """
 import torch
-from pipelines.models.edges import Edges
-from pipelines.models.fused import difference_on_a_small_graph, read_at_once, read_in_steps
-from pipelines.models.projected import Projected
+from pipelines.neighbours.edges import Edges
+from pipelines.nformer.fused import difference_on_a_small_graph, read_at_once, read_in_steps
+from pipelines.nformer.projections import Projected
 
 with torch.inference_mode():  # as refining asks for it
     print(difference_on_a_small_graph(torch.device("cpu")))

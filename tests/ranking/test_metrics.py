@@ -160,7 +160,7 @@ def test_open_set_equals_all_pairs_sorted(monkeypatch):
     gallery = items(generator.integers(-1, 20, 500), generator.integers(0, 3, 500))
     same = query.pids[:, None] == gallery.pids
     nearness = generator.normal(size=(60, 500)).astype(np.float32) + same
-    monkeypatch.setattr("pipelines.search.exact.BLOCK_BYTES", 4 * 500 * 16)  # several blocks
+    monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", 4 * 500 * 16)  # several blocks
     found = score(query, gallery, distances=-nearness, open_set=True).tpr_at_fpr
     counts = (gallery.pids >= 0) & ~(same & (query.camids[:, None] == gallery.camids))
     true, false = nearness[same & counts], np.sort(nearness[~same & counts])[::-1]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pipelines import BadInput, Embeddings
+from pipelines.neighbours.graph import Neighbourhoods
 from pipelines.refiners.centralisation import centralise
 from pipelines.refiners.chain import REFINERS, refine_chain
 from pipelines.refiners.expansion import expand_queries
 from pipelines.refiners.propagation import propagate
 from pipelines.refiners.whitening import whiten
-from pipelines.search.graph import Neighbourhoods
 
 
 def unit(rows):

@@ -10,8 +10,8 @@ from pipelines.errors import BadInput
 from pipelines.gallery.refinement import refine, refine_set
 from pipelines.gallery.states import add_items, refine_gallery, refine_queries, remove_items
 from pipelines.nformer.model import NFormer
-from pipelines.nformer.on_closed_form import PriorNFormer, build_model
-from pipelines.refiners.closed_form import Prior, PriorGallery, PriorSettings
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm, build_model
+from pipelines.refiners.closed_form import ClosedForm, ClosedFormGallery, ClosedFormSettings
 from pipelines.refiners.images_per_person import histogram, pair_histogram
 from pipelines.refiners.mutual_neighbours import camera_graph, query_edges, read_gallery
 
@@ -34,17 +34,17 @@ def embeddings(rows, seed=0, cameras=3):
 
 def model_of(*, share=0.0, cameras=2, width=16, **settings):
     torch.manual_seed(3)
-    prior = Prior(dim=width, cameras=cameras, **settings)
-    prior.cameras.copy_(torch.arange(cameras))
-    prior.camera_means.normal_(std=0.1)
-    prior.metric.normal_().add_(3 * torch.eye(width))
+    closed_form = ClosedForm(dim=width, cameras=cameras, **settings)
+    closed_form.cameras.copy_(torch.arange(cameras))
+    closed_form.camera_means.normal_(std=0.1)
+    closed_form.metric.normal_().add_(3 * torch.eye(width))
     learned = NFormer(dim=width, classes=4, layers=2, neighbours=4, landmarks=3) if share else None
-    return PriorNFormer.joined(prior, learned, share=share)
+    return NFormerOnClosedForm.joined(closed_form, learned, share=share)
 
 
 def test_without_settings_it_changes_nothing():
     rows = rows_of(20, 0)
-    gallery = Prior(dim=16).gallery(rows, torch.zeros(20, dtype=torch.int64))
+    gallery = ClosedForm(dim=16).gallery(rows, torch.zeros(20, dtype=torch.int64))
     assert torch.allclose(gallery.hidden[-1], rows, atol=1e-6)
 
 
@@ -117,11 +117,11 @@ def test_joint_is_one_set(share):
 
 
 def test_an_unseen_camera_has_its_training_mean_moved_with_the_others():
-    prior = Prior(dim=2, cameras=2, centre="camera")
-    prior.cameras.copy_(torch.tensor([4, 7]))
-    prior.camera_means.copy_(torch.tensor([[0.1, 0.0], [0.0, 0.2]]))
+    closed_form = ClosedForm(dim=2, cameras=2, centre="camera")
+    closed_form.cameras.copy_(torch.tensor([4, 7]))
+    closed_form.camera_means.copy_(torch.tensor([[0.1, 0.0], [0.0, 0.2]]))
     rows = torch.tensor([[0.5, 0.5]]).repeat(1000, 1)
-    means = prior.means(rows, torch.full((1000,), 4))
+    means = closed_form.means(rows, torch.full((1000,), 4))
     assert torch.allclose(means.of(torch.tensor([4]))[0].float(), rows[0], atol=1e-3)
     moved = torch.tensor([0.4, 0.7])  # (0, 0.2) + (0.5, 0.5) - (0.1, 0)
     assert torch.allclose(means.of(torch.tensor([7]))[0].float(), moved, atol=1e-3)
@@ -145,7 +145,7 @@ def test_a_kept_gallery_is_that_of_refine(settings, share):
 
 def test_a_kept_gallery_survives_a_file():
     gallery = model_of(**SETTINGS[3]).start(rows_of(30, 1), torch.arange(30) % 3)
-    again = PriorGallery.of(gallery.tensors())
+    again = ClosedFormGallery.of(gallery.tensors())
     assert all(
         torch.equal(again.tensors()[name], tensor) for name, tensor in gallery.tensors().items()
     )
@@ -176,8 +176,8 @@ def test_it_is_built_again_from_its_settings():
     [{"centre": "median"}, {"shrinkage": 0.0}, {"between": -1.0}, {"neighbours": 0}, {"layers": 0}],
 )
 def test_bad_settings(wrong):
-    with pytest.raises(BadInput, match="prior: "):
-        PriorSettings(**wrong)
+    with pytest.raises(BadInput, match="closed form: "):
+        ClosedFormSettings(**wrong)
 
 
 def test_camera_ids_of_another_length():
@@ -187,9 +187,9 @@ def test_camera_ids_of_another_length():
 
 def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     model = model_of()
-    model.prior.images.fill_(2.0)  # k was chosen for galleries like those of `between`
+    model.closed_form.images.fill_(2.0)  # k was chosen for galleries like those of `between`
     cosines = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.02
-    model.prior.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
+    model.closed_form.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
     query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(120, 4))  # cosines of ±1/4
     with caplog.at_level("WARNING", logger="nformer"):
         expected, items = refine(model, query, gallery)
@@ -197,14 +197,14 @@ def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     assert np.allclose(items.features, gallery.features, atol=1e-6)
     assert np.allclose(expected.features, query.features, atol=1e-6)
     state = refine_gallery(model, gallery)
-    kept = PriorGallery.of(state.start.tensors())
+    kept = ClosedFormGallery.of(state.start.tensors())
     assert bool(kept.means.plain)
     few = refine(model, query, gallery.select(np.arange(90)))[1]  # too few to tell: whitened
     assert not np.allclose(few.features, gallery.features[:90], atol=1e-2)
-    standard = model.prior.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
+    standard = model.closed_form.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
     assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
 
     rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)
-    whitened = model.prior.standardise(rows, unknown, model.prior.means(rows, unknown))
-    model.prior.between.copy_(pair_histogram(whitened))  # training's were like these
+    whitened = model.closed_form.standardise(rows, unknown, model.closed_form.means(rows, unknown))
+    model.closed_form.between.copy_(pair_histogram(whitened))  # training's were like these
     assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)

@@ -1,11 +1,11 @@
-"""The prior's metric against its definition written out."""
+"""The closed form's metric against its definition written out."""
 
 import numpy as np
 import pytest
 import torch
 
-from pipelines.refiners.closed_form import PriorSettings
-from pipelines.refiners.metric import Scatter, TrainingRows, fit_prior, metric
+from pipelines.refiners.closed_form import ClosedFormSettings
+from pipelines.refiners.metric import Scatter, TrainingRows, fit_closed_form, metric
 
 
 def people(persons, each, width, seed=0):
@@ -44,12 +44,14 @@ def test_a_camera_shift_is_centred_away():
     rows = train.centred(by_camera=True)
     for camera in (0, 1):
         assert rows[train.camids == camera].mean(dim=0).abs().max() < 1e-6
-    prior = fit_prior(train, PriorSettings(centre="camera", shrinkage=0.5))
-    assert prior.cameras.tolist() == [0, 1]
-    assert torch.allclose(prior.camera_means.double(), train.camera_means, atol=1e-6)
+    closed_form = fit_closed_form(train, ClosedFormSettings(centre="camera", shrinkage=0.5))
+    assert closed_form.cameras.tolist() == [0, 1]
+    assert torch.allclose(closed_form.camera_means.double(), train.camera_means, atol=1e-6)
 
 
 def test_one_row_a_person_leaves_nothing_to_whiten():
     features, pids, camids = people(9, 1, 5)
-    prior = fit_prior(TrainingRows.of(features, pids, camids), PriorSettings(shrinkage=0.5))
-    assert torch.equal(prior.metric, torch.eye(5))
+    closed_form = fit_closed_form(
+        TrainingRows.of(features, pids, camids), ClosedFormSettings(shrinkage=0.5)
+    )
+    assert torch.equal(closed_form.metric, torch.eye(5))

@@ -6,8 +6,8 @@ import torch
 
 from pipelines import Embeddings, refine_training_free
 from pipelines.errors import BadInput
+from pipelines.neighbours.graph import Neighbourhoods
 from pipelines.refiners.chain import refine_chain
-from pipelines.search.graph import Neighbourhoods
 
 RANDOM = np.random.default_rng(0)
 QUERY = RANDOM.normal(size=(4, 8)).astype(np.float32)

@@ -19,7 +19,7 @@ from pipelines.reporting.page import (
 )
 from pipelines.reporting.plots import Curve, Plot, svg_of
 from pipelines.reporting.svg import line_chart
-from pipelines.reporting.tables_and_figures import Column, Exhibit
+from pipelines.reporting.tables_and_figures import Column, TableOrFigure
 
 
 def row(name: str, figure: float) -> ResultRow:
@@ -54,7 +54,7 @@ def evidence() -> Evidence:
     """Return a table wider than a phone, with a plot."""
     plot = Plot(title="mAP", x="k", y="mAP in %", curves=[Curve("<i>RNS", [1, 5], [50.0, 60.0])])
     keys = [f"column{number}" for number in range(14)]
-    exhibit = Exhibit(
+    exhibit = TableOrFigure(
         name="table4",
         title="Table 4: data sets and backbones",
         columns=[Column(key, f"{key} of the <b>table", "percent") for key in keys],

@@ -6,14 +6,14 @@ import torch
 
 from pipelines import Embeddings
 from pipelines.gallery.refinement import prepare
+from pipelines.neighbours.nearest import nearest_neighbours
+from pipelines.neighbours.reciprocity import reciprocal
 from pipelines.nformer.model import NFormer
 from pipelines.reproduction.attention_mass import irrelevant_mass
 from pipelines.reproduction.cells import Cells
 from pipelines.reproduction.figure4 import growing_sets
 from pipelines.reproduction.likeness import cosines, likeness
 from pipelines.reproduction.paper import TABLE4, is_the_papers
-from pipelines.search.nearest import nearest_neighbours
-from pipelines.search.reciprocity import reciprocal
 
 
 def random_rows(*shape, seed=0):

@@ -28,8 +28,8 @@ from pipelines.config import EvaluateConfig
 from pipelines.evaluation import plan as methods
 from pipelines.evaluation.plan import Method, asked_for, harm
 from pipelines.gallery import graph as gallery_graph
+from pipelines.neighbours import graph as neighbours
 from pipelines.nformer.model import NFormer
-from pipelines.search import graph as neighbours
 
 
 def items(seed, rows, *, cameras=True):
@@ -179,7 +179,7 @@ def test_graphs_are_kept_and_read_again(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr("pipelines.search.graph.own_top_k", refuse)
+    monkeypatch.setattr("pipelines.neighbours.graph.self_join", refuse)
     again = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=(), top=7))
     assert again.row("nfc").mAP == first.row("nfc").mAP
 
@@ -258,7 +258,7 @@ def test_nformer_reads_the_graph_that_an_evaluation_kept(tmp_path, monkeypatch, 
     monkeypatch.setattr(gallery_graph, "nearest_neighbours", nothing_is_searched)
     monkeypatch.setattr(gallery_graph, "search", nothing_is_searched)
     monkeypatch.setattr(neighbours, "searched", nothing_is_searched)
-    monkeypatch.setattr(neighbours, "own_top_k", nothing_is_searched)
+    monkeypatch.setattr(neighbours, "self_join", nothing_is_searched)
     again = evaluate(run, config=config, overwrite=True)
     assert again.row("nformer").mAP == first.row("nformer").mAP
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from nformer_cli.app import app
 from pipelines import train_nformer
-from pipelines.artifacts.index import open_index
 from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.gallery.index import build_index, extended, reduced
-from pipelines.nformer.on_closed_form import PriorNFormer
-from pipelines.refiners.closed_form import Prior
+from pipelines.gallery.index_file import open_index
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm
+from pipelines.refiners.closed_form import ClosedForm
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import search_images
 
@@ -67,9 +67,11 @@ def test_incremental_equals_anew(tmp_path):
 
 
 def test_what_train_nformer_makes_by_default_is_incremental_too():
-    """A prior subtracts the means of the gallery, which every item moves."""
-    prior = Prior(dim=16, centre="camera", shrinkage=0.6, neighbours=4, per_camera=True, layers=2)
-    model = PriorNFormer.joined(prior, None, share=0)
+    """A closed form subtracts the means of the gallery, which every item moves."""
+    closed_form = ClosedForm(
+        dim=16, centre="camera", shrinkage=0.6, neighbours=4, per_camera=True, layers=2
+    )
+    model = NFormerOnClosedForm.joined(closed_form, None, share=0)
     items = embeddings_of(GALLERY, "gallery")
     first, rest = (items.select(np.isin(np.arange(120) // 60, half)) for half in (0, 1))
     whole = build_index(items, model)
@@ -119,7 +121,7 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
     )
     with pytest.raises(StaleArtifact, match=r"made from another seed. Add --overwrite to replace"):
         index_gallery(run, seed=1)
-    config = NFormerConfig(prior=False, steps=1, layers=1, neighbours=5, batch=128)
+    config = NFormerConfig(closed_form=False, steps=1, layers=1, neighbours=5, batch=128)
     train_nformer(run, config=config, device="cpu", overwrite=True)
     with pytest.raises(StaleArtifact, match=r"index.h5 was made from another nformer.pt than the"):
         search_images(run, [tmp_path / "e.npz"])

@@ -2,15 +2,13 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
-from pipelines.artifacts.gallery_states import load_gallery
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import load_nformer, save_nformer
 from pipelines.artifacts.run import Run
 from pipelines.config import EvaluateConfig
 from pipelines.embeddings import Embeddings
-from pipelines.errors import BadInput, MissingArtifact
+from pipelines.errors import MissingArtifact
 from pipelines.gallery.refinement import refine
-from pipelines.gallery.states import refine_queries
 from pipelines.nformer.model import NFormer
 from pipelines.stages.refine import refine_run
 
@@ -43,14 +41,6 @@ def test_refined_h5_holds_what_refine_returns(run):
         assert found.pids.tolist() == expected.pids.tolist()
 
 
-def test_kept_states_refine_new_queries(run):
-    refine_run(run, keep_states=True, device="cpu")
-    gallery = load_gallery(run.artifact("gallery.pt"))
-    assert gallery.pids.tolist() == some(60, 1).pids.tolist() and len(gallery.names) == 60
-    refined = load_embeddings(run.artifact("refined.h5"), "query")
-    assert np.allclose(refine_queries(gallery.state, some(5, 0).features), refined.features, 1e-5)
-
-
 def test_it_is_up_to_date_the_second_time(run, recorder):
     refine_run(run, device="cpu")
     refine_run(run, device="cpu", progress=recorder)
@@ -69,7 +59,3 @@ def test_draws_are_averaged(run):
 def test_what_cannot_be_refined_is_refused(run, tmp_path):
     with pytest.raises(MissingArtifact, match="nformer extract"):
         refine_run(Run(tmp_path / "none"), device="cpu")
-    with pytest.raises(BadInput, match="--keep-states needs --protocol isolated"):
-        refine_run(run, config=EvaluateConfig(protocol="joint"), keep_states=True, device="cpu")
-    with pytest.raises(BadInput, match="holds nformer, not a refined gallery"):
-        load_gallery(run.path("nformer.pt"))

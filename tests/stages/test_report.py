@@ -53,7 +53,7 @@ def make_run(folder: Path, root: Path | None) -> Run:
             gallery=people(range(40, 52), 3, 3, "gallery", 4),
             dataset="toy",
         )
-    train_nformer(run, config=NFormerConfig(prior=False, neighbours=6, steps=4, eval_every=4))
+    train_nformer(run, config=NFormerConfig(closed_form=False, neighbours=6, steps=4, eval_every=4))
     evaluate(run, config=EvaluateConfig(rerank=("kr",), k1=6, k2=2))
     return run
 

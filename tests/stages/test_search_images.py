@@ -15,13 +15,13 @@ from nformer_cli.commands.search import parsed_crop, parsed_threshold
 from pipelines import Embeddings, Run
 from pipelines.artifacts.backbone import save_backbone
 from pipelines.artifacts.embeddings import save_embeddings
-from pipelines.artifacts.index import open_index
 from pipelines.artifacts.manifest import Manifest
 from pipelines.backbones.backbone import build_backbone
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput, StaleArtifact
 from pipelines.extraction.pictures import PictureEmbedder, cropped
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
+from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
 from pipelines.reporting.found import summary, verdict, write_montage, write_page
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index

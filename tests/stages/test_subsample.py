@@ -76,11 +76,13 @@ def test_a_subset_is_evaluated_with_the_whole_runs_nformer(tmp_path):
     run = Run(tmp_path)
     with run.writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
         save_embeddings(path, train=seen(), query=seen(), gallery=seen())
-    train_nformer(run, config=NFormerConfig(prior=False, neighbours=4, steps=2))
+    train_nformer(run, config=NFormerConfig(closed_form=False, neighbours=4, steps=2))
     (folder,) = subsample(run, [3])
     assert [row.name for row in evaluate(Run(folder)).results] == ["baseline", "nformer"]
     # the model of the whole run trained anew, the copy is stale
-    train_nformer(run, config=NFormerConfig(prior=False, neighbours=5, steps=2), overwrite=True)
+    train_nformer(
+        run, config=NFormerConfig(closed_form=False, neighbours=5, steps=2), overwrite=True
+    )
     with pytest.raises(StaleArtifact, match=r"made from another \.\./nformer\.pt"):
         evaluate(Run(folder), overwrite=True)
 

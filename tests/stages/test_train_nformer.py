@@ -11,7 +11,7 @@ from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.stages.train_nformer import train_nformer
 from pipelines.training.held_out import HeldOut
 
-SMALL = NFormerConfig(prior=False, layers=1, neighbours=5, batch=60, steps=4, eval_every=2)
+SMALL = NFormerConfig(closed_form=False, layers=1, neighbours=5, batch=60, steps=4, eval_every=2)
 
 
 def run_with(folder, pids, dim=8, splits=("train",)):

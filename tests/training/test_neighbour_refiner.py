@@ -10,7 +10,14 @@ from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.gallery.refinement import refine
 
-QUICK = {"prior": False, "steps": 3, "eval_every": 3, "batch": 64, "neighbours": 4, "layers": 1}
+QUICK = {
+    "closed_form": False,
+    "steps": 3,
+    "eval_every": 3,
+    "batch": 64,
+    "neighbours": 4,
+    "layers": 1,
+}
 
 
 def clusters(identities, rows, seed):

@@ -14,7 +14,7 @@ from pipelines.training.nformer import STAGE, Trainer, contiguous_labels
 
 CPU = torch.device("cpu")
 SMALL = NFormerConfig(
-    prior=False,
+    closed_form=False,
     layers=2,
     neighbours=5,
     landmarks=3,

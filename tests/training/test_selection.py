@@ -1,4 +1,4 @@
-"""Choosing the prior: folds never see their own identities, and the choice fits the data."""
+"""Choosing the closed form: folds never see their own identities, and the choice fits the data."""
 
 import numpy as np
 import pytest
@@ -6,24 +6,24 @@ import torch
 
 from pipelines.embeddings import Embeddings
 from pipelines.gallery.refinement import refine
-from pipelines.nformer.on_closed_form import PriorNFormer
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.ranking.metrics import score
-from pipelines.refiners.closed_form import PriorSettings
+from pipelines.refiners.closed_form import ClosedFormSettings
 from pipelines.refiners.images_per_person import (
     as_spread,
     fitting_neighbours,
     histogram,
     images_per_person,
 )
-from pipelines.refiners.metric import TrainingRows, fit_prior
+from pipelines.refiners.metric import TrainingRows, fit_closed_form
 from pipelines.training.folds import choose_queries, identity_splits, make_folds
-from pipelines.training.selection import Search, choose_prior
+from pipelines.training.selection import Search, choose_closed_form
 
 FORMS = [
-    PriorSettings(),
-    PriorSettings(centre="global", shrinkage=0.6, neighbours=4),
-    PriorSettings(centre="global", shrinkage=0.4, between=1.0, neighbours=3, layers=2),
-    PriorSettings(
+    ClosedFormSettings(),
+    ClosedFormSettings(centre="global", shrinkage=0.6, neighbours=4),
+    ClosedFormSettings(centre="global", shrinkage=0.4, between=1.0, neighbours=3, layers=2),
+    ClosedFormSettings(
         centre="global", shrinkage=0.2, neighbours=3, per_camera=True, sharpness=2.5, layers=2
     ),
 ]
@@ -74,35 +74,35 @@ def test_folds_score_what_the_product_computes(settings, width):
     fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
     split = identity_splits(pids, camids, seed=0)[0]
     fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
-    model = PriorNFormer.joined(fit_prior(fit, settings), None, share=0.0)
+    model = NFormerOnClosedForm.joined(fit_closed_form(fit, settings), None, share=0.0)
     pair = [Embeddings(features[m], pids[m], camids[m]) for m in (split.query, split.gallery)]
     assert fold.mean_ap(settings) == pytest.approx(score(*refine(model, *pair)).mean_ap, abs=0.02)
 
 
 def test_few_images_choose_no_neighbours_and_many_choose_some():
-    few = choose_prior(make_folds(TrainingRows.of(*people(60, 2)), seed=0))
+    few = choose_closed_form(make_folds(TrainingRows.of(*people(60, 2)), seed=0))
     assert few.settings.neighbours == 1
-    many = choose_prior(make_folds(TrainingRows.of(*people(12, 20, width=12)), seed=0))
+    many = choose_closed_form(make_folds(TrainingRows.of(*people(12, 20, width=12)), seed=0))
     assert many.settings.neighbours >= 4
     assert many.gain[0] > 0 and many.mean_ap > many.baseline.mean()
 
 
 def test_a_camera_shift_is_found_and_can_be_forbidden():
     folds = make_folds(TrainingRows.of(*people(24, 8, shift=2.0)), seed=0)
-    assert choose_prior(folds).settings.centre == "camera"
-    blind = choose_prior(folds, camera_aware="off").settings
+    assert choose_closed_form(folds).settings.centre == "camera"
+    blind = choose_closed_form(folds, camera_aware="off").settings
     assert blind.centre != "camera" and not blind.uses_cameras
 
 
 def test_cameras_can_be_insisted_on_and_k_given():
     folds = make_folds(TrainingRows.of(*people(16, 6)), seed=0)
-    found = choose_prior(folds, camera_aware="on", neighbours=5).settings
+    found = choose_closed_form(folds, camera_aware="on", neighbours=5).settings
     assert found.centre == "camera" and found.neighbours == 5
 
 
 def test_the_choice_is_the_same_again():
     train = TrainingRows.of(*people(16, 6, nuisance=3.0))
-    first, second = (choose_prior(make_folds(train, seed=1)) for _ in range(2))
+    first, second = (choose_closed_form(make_folds(train, seed=1)) for _ in range(2))
     assert first.settings == second.settings
     assert np.array_equal(first.scores, second.scores)
 
@@ -110,9 +110,9 @@ def test_the_choice_is_the_same_again():
 def test_easy_identities_are_spread_wider():
     folds = make_folds(TrainingRows.of(*people(16, 6, width=64)), seed=0)
     search = Search(folds, camera_aware="auto")
-    before = search.scores(PriorSettings()).mean()
-    assert before > 0.88 and search.harder(PriorSettings()) > 1
-    assert search.scores(PriorSettings()).mean() < before
+    before = search.scores(ClosedFormSettings()).mean()
+    assert before > 0.88 and search.harder(ClosedFormSettings()) > 1
+    assert search.scores(ClosedFormSettings()).mean() < before
     spread = folds[0].inflated(2.0)
     assert torch.allclose(spread.query.rows.norm(dim=1), torch.ones(len(spread.query.rows)))
 
@@ -120,15 +120,17 @@ def test_easy_identities_are_spread_wider():
 @pytest.mark.parametrize(("each", "rows"), [(4, 40), (12, 40), (30, 20)])
 def test_images_of_a_person_are_estimated_without_labels(each, rows):
     features, pids, camids = people(20, 8, width=24)
-    chosen = choose_prior(make_folds(TrainingRows.of(features, pids, camids), seed=0))
-    model = PriorNFormer.joined(
-        fit_prior(TrainingRows.of(features, pids, camids), chosen.settings), None, share=0.0
+    chosen = choose_closed_form(make_folds(TrainingRows.of(features, pids, camids), seed=0))
+    model = NFormerOnClosedForm.joined(
+        fit_closed_form(TrainingRows.of(features, pids, camids), chosen.settings), None, share=0.0
     )
     others = torch.nn.functional.normalize(
         torch.from_numpy(people(rows, each, width=24, seed=5)[0])
     )
     unknown = torch.full((len(others),), -1)
-    standard = model.prior.standardise(others, unknown, model.prior.means(others, unknown))
+    standard = model.closed_form.standardise(
+        others, unknown, model.closed_form.means(others, unknown)
+    )
     found = images_per_person(standard, chosen.within, chosen.between)
     assert each / 1.6 < found < each * 1.6
 
@@ -162,7 +164,7 @@ def test_a_histogram_follows_anothers_lower_half():
 
 def test_camera_means_are_kept_where_they_cost_little_unless_forbidden():
     folds = make_folds(TrainingRows.of(*people(24, 8, shift=0.5)), seed=0)
-    mean = PriorSettings(centre="global")
+    mean = ClosedFormSettings(centre="global")
     assert Search(folds, camera_aware="auto").aware(mean, bound=0.01).centre == "camera"
     assert Search(folds, camera_aware="auto").aware(mean, bound=-1.0) == mean
     assert Search(folds, camera_aware="off").aware(mean, bound=1.0) == mean

@@ -12,7 +12,7 @@ import numpy as np
 from ...embeddings import SPLITS
 from ...errors import BadInput
 from .numpy_files import StoredArray, npy
-from .split import ForeignSplit, Warn, checked_split
+from .split import FileSplit, Warn, checked_split
 
 COLUMNS = ("path", "pid", "camid", "split")  # camid may be missing
 
@@ -26,7 +26,7 @@ class Table:
     camids: np.ndarray | None
 
 
-def read_npy_and_csv(features: Path, labels: Path, warn: Warn) -> list[ForeignSplit]:
+def read_npy_and_csv(features: Path, labels: Path, warn: Warn) -> list[FileSplit]:
     """Read an .npy [N, d] and the CSV with a line for each of its rows."""
     array = npy(features)
     table = read_table(labels, warn)

@@ -11,13 +11,13 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from .split import ForeignSplit, Warn, checked_split, rows_per_block
+from .split import FileSplit, Warn, checked_split, rows_per_block
 
 FIELDS = {"f": "features", "label": "pids", "cam": "camids", "name": "names"}
 V5_TYPES = {"single": "float32", "double": "float64"}
 
 
-def read_mat(path: Path, warn: Warn) -> list[ForeignSplit]:
+def read_mat(path: Path, warn: Warn) -> list[FileSplit]:
     """Read a .mat as the field's evaluation scripts write it; either orientation of the features.
 
     Labels may be [N], [1, N] or [N, 1]. Features stored [d, N] are recognised by the labels'
@@ -75,7 +75,7 @@ def _split(
     shapes: dict[str, tuple[int, ...]],
     *,
     turned: bool,
-) -> ForeignSplit:
+) -> FileSplit:
     shape = shapes[f"{split}_f"]
     name = f"{split}_name"
     with _named_damage(path):

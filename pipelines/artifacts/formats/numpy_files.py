@@ -15,7 +15,7 @@ import numpy as np
 
 from ...embeddings import row_blocks
 from ...errors import BadInput
-from .split import ForeignSplit, Warn, checked_split, keyed_fields, rows_per_block
+from .split import FileSplit, Warn, checked_split, keyed_fields, rows_per_block
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class StoredArray:
                 yield np.ascontiguousarray(columns[block])
 
 
-def read_npz(path: Path, warn: Warn) -> list[ForeignSplit]:
+def read_npz(path: Path, warn: Warn) -> list[FileSplit]:
     """Read `{train,query,gallery}_{features,pids,camids,names}` from an .npz, packed or not."""
     with _named_damage(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -68,7 +68,7 @@ def read_npz(path: Path, warn: Warn) -> list[ForeignSplit]:
     return splits
 
 
-def split_of(path: Path, split: str, arrays: dict[str, StoredArray]) -> ForeignSplit:
+def split_of(path: Path, split: str, arrays: dict[str, StoredArray]) -> FileSplit:
     """Return one split of stored arrays, its labels read."""
     features, names, camids = arrays["features"], arrays.get("names"), arrays.get("camids")
     return checked_split(

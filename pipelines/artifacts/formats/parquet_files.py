@@ -10,7 +10,7 @@ import numpy as np
 
 from ...embeddings import SPLITS
 from ...errors import BadInput
-from .split import ForeignSplit, Warn, checked_split, rows_per_block
+from .split import FileSplit, Warn, checked_split, rows_per_block
 
 COLUMNS = ("path", "pid", "camid", "split")
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
@@ -27,7 +27,7 @@ def require_pyarrow() -> Any:
     return parquet
 
 
-def read_parquet(path: Path, warn: Warn) -> list[ForeignSplit]:
+def read_parquet(path: Path, warn: Warn) -> list[FileSplit]:
     """Read a table with a row an image; the features are its one list column of floats."""
     with _opened(path) as table:
         schema = table.schema_arrow
@@ -44,7 +44,7 @@ def read_parquet(path: Path, warn: Warn) -> list[ForeignSplit]:
     return _splits(path, column, schema)
 
 
-def _splits(path: Path, column: str, schema: Any) -> list[ForeignSplit]:
+def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
     codes = _split_codes(path)
     labels = {"pid": _labels(path, "pid")}
     if "camid" in schema.names:

@@ -15,7 +15,7 @@ from .csv_files import read_npy_and_csv
 from .matlab_files import read_mat
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
-from .split import FIELDS, ForeignSplit, Warn, checked_split, rows_per_block
+from .split import FIELDS, FileSplit, Warn, checked_split, rows_per_block
 from .torch_files import read_pt
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FORMATS = {
 }
 
 
-def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[ForeignSplit]]:
+def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
     """Return what the files hold, by split; several files' parts of a split stand in their order.
 
     Raises:
@@ -45,7 +45,7 @@ def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[ForeignSpl
     if not files:
         raise BadInput("no file given; name one or more files of embeddings")
     kinds = [kind_of(path) for path in files]
-    parts: list[ForeignSplit] = []
+    parts: list[FileSplit] = []
     for path, kind in zip(files, kinds, strict=True):
         if kind == "npy":
             parts += read_npy_and_csv(path, _labels_of(path, files), warn)
@@ -58,7 +58,7 @@ def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[ForeignSpl
     return {name: found for name, found in by_split.items() if found}
 
 
-def read_h5(path: Path) -> list[ForeignSplit]:
+def read_h5(path: Path) -> list[FileSplit]:
     """Read a file of our own schema."""
     with open_embeddings(path) as file:
         present = splits_in(file)

@@ -1,4 +1,4 @@
-"""`ForeignSplit`: one split as another program's file holds it, features read block by block."""
+"""`FileSplit`: one split as another program's file holds it, features read block by block."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class ForeignSplit:
+class FileSplit:
     """Labels read and checked; features and names are read again each time they are asked for.
 
     pids:   [N] int64.   camids: [N] int64, or None when the file has none.
@@ -51,7 +51,7 @@ def checked_split(
     camids: Any = None,
     names: Callable[[], Iterator[str]] | None = None,
     names_count: int | None = None,
-) -> ForeignSplit:
+) -> FileSplit:
     """Return the split after checking type, shape and the labels' lengths against each other.
 
     Raises:
@@ -64,7 +64,7 @@ def checked_split(
     cameras = None if camids is None else labels(camids, where, "camids", rows)
     if names is not None and names_count is not None and names_count != rows:
         raise BadInput(f"{where}: {rows} features but {names_count} names: one for each is needed")
-    return ForeignSplit(path, split, dim, str(dtype), people, cameras, blocks, names)
+    return FileSplit(path, split, dim, str(dtype), people, cameras, blocks, names)
 
 
 def require_features(where: str, shape: tuple[int, ...], dtype: str) -> None:

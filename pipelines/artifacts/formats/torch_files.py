@@ -11,13 +11,13 @@ import numpy as np
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
 from ..checkpoints import load_untrusted
-from .split import ForeignSplit, Warn, checked_split, keyed_fields, rows_per_block
+from .split import FileSplit, Warn, checked_split, keyed_fields, rows_per_block
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_pt(path: Path, warn: Warn) -> list[ForeignSplit]:
+def read_pt(path: Path, warn: Warn) -> list[FileSplit]:
     """Read `{split}_{features,pids,camids,names}`, or a dictionary of those a split."""
     content = load_untrusted(path, what="embeddings", mmap=zipfile.is_zipfile(path))
     if not isinstance(content, dict):
@@ -43,7 +43,7 @@ def _flat(content: dict[Any, Any]) -> dict[str, Any]:
     return values
 
 
-def _split(path: Path, split: str, given: dict[str, Any]) -> ForeignSplit:
+def _split(path: Path, split: str, given: dict[str, Any]) -> FileSplit:
     import torch
 
     features, names = given["features"], given.get("names")

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import BadInput
 from ...files import replacing
 from .parquet_files import require_pyarrow
-from .split import ForeignSplit
+from .split import FileSplit
 
 MAT_BYTES = 1 << 31  # the largest variable of a version 5 .mat
 LABELS_AT_A_TIME = 65_536
@@ -23,7 +23,7 @@ Advance = Callable[[int], None]
 
 
 def write_foreign(
-    path: Path, splits: Sequence[ForeignSplit], *, dtype: str, advance: Advance
+    path: Path, splits: Sequence[FileSplit], *, dtype: str, advance: Advance
 ) -> list[Path]:
     """Write the splits in the format that the name says; returns the files written.
 
@@ -44,24 +44,22 @@ def write_foreign(
     return names
 
 
-def _blocks(split: ForeignSplit, dtype: np.dtype, advance: Advance) -> Iterator[np.ndarray]:
+def _blocks(split: FileSplit, dtype: np.dtype, advance: Advance) -> Iterator[np.ndarray]:
     for block in split.blocks():
         yield block.astype(dtype)
         advance(len(block))
 
 
-def _texts(split: ForeignSplit) -> Iterator[str]:
+def _texts(split: FileSplit) -> Iterator[str]:
     assert split.names is not None  # our own files always have names
     return split.names()
 
 
-def _has_cameras(splits: Sequence[ForeignSplit]) -> bool:
+def _has_cameras(splits: Sequence[FileSplit]) -> bool:
     return any(bool((split.camids >= 0).any()) for split in splits if split.camids is not None)
 
 
-def _npz(
-    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
-) -> None:
+def _npz(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance) -> None:
     cameras = _has_cameras(splits)
     with zipfile.ZipFile(paths[0], "w") as archive:
         for split in splits:
@@ -78,7 +76,7 @@ def _npz(
                 _write_names(stream, split)
 
 
-def _write_names(stream: IO[bytes], split: ForeignSplit) -> None:
+def _write_names(stream: IO[bytes], split: FileSplit) -> None:
     text = np.dtype(f"<U{max(map(len, _texts(split)))}")
     _header(stream, text, (len(split),))
     left = _texts(split)
@@ -102,7 +100,7 @@ def _header(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
 
 
 def _npy_and_csv(
-    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+    paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance
 ) -> None:
     with paths[0].open("wb") as stream:
         _header(stream, dtype, (sum(map(len, splits)), splits[0].dim))
@@ -118,12 +116,12 @@ def _npy_and_csv(
                 table.writerow([name, pid, *([camid] if cameras else []), split.split])
 
 
-def _cameras(split: ForeignSplit) -> np.ndarray:
+def _cameras(split: FileSplit) -> np.ndarray:
     return np.full(len(split), -1) if split.camids is None else split.camids
 
 
 def _parquet(
-    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
+    paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance
 ) -> None:
     parquet = require_pyarrow()
     import pyarrow as pa
@@ -146,9 +144,7 @@ def _parquet(
                 table.write_batch(pa.record_batch([*map(pa.array, columns), lists], schema=schema))
 
 
-def _mat(
-    paths: list[Path], splits: Sequence[ForeignSplit], dtype: np.dtype, advance: Advance
-) -> None:
+def _mat(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance) -> None:
     from scipy.io import savemat
 
     cameras, content = _has_cameras(splits), {}

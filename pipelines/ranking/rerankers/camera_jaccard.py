@@ -12,8 +12,8 @@ Cost for N = Q + G: exact searches of all N items inside and across cameras, the
 import numpy as np
 
 from ...errors import BadInput
-from ...search.camera_lists import other_camera_lists, own_camera_lists, require_cameras
-from ...search.graph import Neighbourhoods
+from ...neighbours.camera_lists import other_camera_lists, own_camera_lists, require_cameras
+from ...neighbours.graph import Neighbourhoods
 from .jaccard import JaccardDistances, averaged, largest_distance, neighbour_weights, reciprocal
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import BadInput
-from ...search.exact import in_threads
-from ...search.graph import Neighbourhoods
+from ...neighbours.exact import in_threads
+from ...neighbours.graph import Neighbourhoods
 from .jaccard import list_matrix, rows_of
 
 if TYPE_CHECKING:

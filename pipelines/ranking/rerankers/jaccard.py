@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...search.exact import in_threads
+from ...neighbours.exact import in_threads
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array, csr_array

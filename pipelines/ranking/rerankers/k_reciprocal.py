@@ -15,10 +15,10 @@ import numpy as np
 
 from ...embeddings import Embeddings
 from ...errors import BadInput
+from ...neighbours.checked import unit_rows
+from ...neighbours.exact import blocks
+from ...neighbours.graph import NeighbourGraph, Neighbourhoods, neighbour_graph
 from ...progress import Progress
-from ...search.checked import unit_rows
-from ...search.exact import blocks
-from ...search.graph import NeighbourGraph, Neighbourhoods, neighbour_graph
 from .jaccard import (
     JaccardDistances,
     averaged,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...search.checked import unit_rows
-from ...search.exact import Room
-from ...search.graph import NeighbourGraph, Neighbourhoods, least_similarity
+from ...neighbours.checked import unit_rows
+from ...neighbours.exact import Room
+from ...neighbours.graph import NeighbourGraph, Neighbourhoods, least_similarity
 from .jaccard import (
     JaccardDistances,
     averaged,

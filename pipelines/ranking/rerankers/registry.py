@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import BadInput
-from ...search.graph import Neighbourhoods
+from ...neighbours.graph import Neighbourhoods
 from ..metrics import Distances
 from .camera_jaccard import rank_camera_jaccard
 from .gnn import rank_by_graph

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from pipelines import BadInput, Embeddings, score
+from pipelines.neighbours.camera_lists import other_camera_lists, own_camera_lists
+from pipelines.neighbours.graph import Neighbourhoods
 from pipelines.ranking.rerankers.camera_jaccard import rank_camera_jaccard
 from pipelines.ranking.rerankers.gnn import rank_by_graph
 from pipelines.ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
 from pipelines.ranking.rerankers.k_reciprocal_isolated import rank_k_reciprocal_isolated
 from pipelines.ranking.rerankers.registry import RERANKERS, ranked_by, reranker_named
-from pipelines.search.camera_lists import other_camera_lists, own_camera_lists
-from pipelines.search.graph import Neighbourhoods
 
 
 def items(seed, rows, width=16, identities=15):

@@ -6,7 +6,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from .checked import own_first
 from .exact import top_k
-from .self_join import own_top_k
+from .self_join import self_join
 
 
 def own_camera_lists(rows: np.ndarray, camids: np.ndarray, k: int) -> np.ndarray:
@@ -14,7 +14,7 @@ def own_camera_lists(rows: np.ndarray, camids: np.ndarray, k: int) -> np.ndarray
     lists = np.full((len(rows), k), -1, np.int64)
     for camera in np.unique(camids):
         own = np.flatnonzero(camids == camera)
-        found = own_top_k(rows[own], min(k, len(own)))
+        found = self_join(rows[own], min(k, len(own)))
         own_first(found.similarity, found.index)
         lists[own, : found.index.shape[1]] = own[found.index]
     return lists

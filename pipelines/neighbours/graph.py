@@ -11,7 +11,7 @@ from ..progress import Progress, Silent
 from .checked import checked_k, own_first, unit_rows
 from .exact import blocks
 from .nearest import Searched, choose, place, searched
-from .self_join import own_top_k
+from .self_join import self_join
 
 LISTED = 32  # neighbours kept of each item unless more are asked for
 
@@ -48,7 +48,7 @@ def neighbour_graph(
         farthest = least_similarity(features, device=str(where)) if least else None
         return NeighbourGraph(*found, least=farthest)
     k = checked_k(k, len(features))
-    own = own_top_k(unit_rows(features, "embeddings"), k, least=least, progress=progress)
+    own = self_join(unit_rows(features, "embeddings"), k, least=least, progress=progress)
     own_first(own.similarity, own.index)
     return NeighbourGraph(own.similarity, own.index, Searched("numpy", "cpu"), own.least)
 

@@ -1,73 +1,17 @@
-"""Exact neighbours within one set, each pair of rows multiplied once.
+"""The best entries of every row of a set, gathered from tiles of products, in bounded space."""
 
-A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
-of the columns gives beforehand; a row whose bound proves too strict is searched again in full.
-Large sets take their candidates from bfloat16 products (`half_products`), where cores have them.
-"""
-
-from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from ..progress import Progress, Silent
-from .exact import blocks, in_threads, lower_bound, pack, top_k, unpack
+from ..progress import Progress
+from .exact import blocks, in_threads, lower_bound, pack, unpack
 
-SMALL = 4096  # a smaller set is searched as any gallery
 SAMPLE = 16  # one column in so many gives the bounds
 TILE_ROWS, TILE_COLUMNS = 512, 8192
 STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
-HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
 NONE = np.iinfo(np.uint64).max
-
-
-@dataclass(frozen=True, eq=False)
-class OwnNeighbours:
-    """The nearest rows of each row, itself among them, and its least similarity to any.
-
-    similarity: [N, k] float32, largest first. index: [N, k] int64.
-    least: [N] float32, the smallest product of each row, where it was asked for.
-    """
-
-    similarity: np.ndarray
-    index: np.ndarray
-    least: np.ndarray | None
-
-
-def own_top_k(
-    rows: np.ndarray, k: int, *, least: bool = False, progress: Progress | None = None
-) -> OwnNeighbours:
-    """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
-    progress = progress or Silent()
-    if len(rows) <= SMALL:
-        return _in_full(rows, k)
-    if not least and half_pays(len(rows)):
-        from .self_join_bf16 import halved_top_k
-
-        found = halved_top_k(rows, k, progress=progress)
-        if found is not None:
-            return OwnNeighbours(*found, None)
-    lists, lowest = collect(FullProducts(rows), Lists(k, len(rows)), least=least, progress=progress)
-    similarity, index = lists.best()
-    short = np.flatnonzero(lists.count < k)
-    if len(short):
-        similarity[short], index[short] = top_k(rows[short], rows, k)
-    return OwnNeighbours(similarity, index, lowest)
-
-
-def half_pays(count: int) -> bool:
-    """Return whether to look for candidates in bfloat16: by size and core alone."""
-    return count >= HALF_FROM and native_bfloat16()
-
-
-@cache
-def native_bfloat16() -> bool:
-    """Return whether this machine's cores multiply bfloat16 (Linux tells)."""
-    facts = Path("/proc/cpuinfo")
-    flags = facts.read_text() if facts.exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 class Products(Protocol):
@@ -82,26 +26,9 @@ class Products(Protocol):
         """Return the products of some rows with every SAMPLE-th row."""
 
 
-class FullProducts:
-    """Products in float32."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows, self.count = rows, len(rows)
-        self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
-
-    def tile(self, across: slice, down: slice) -> np.ndarray:
-        """Return the products [b, c] of two ranges of rows; good until the next."""
-        b, c = across.stop - across.start, down.stop - down.start
-        return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
-
-    def with_sample(self, block: slice) -> np.ndarray:
-        """Return the products of some rows with every SAMPLE-th row."""
-        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
-
-
 def collect(
-    products: Products, lists: "Lists", *, least: bool, progress: Progress
-) -> tuple["Lists", np.ndarray | None]:
+    products: Products, lists: "CandidateLists", *, least: bool, progress: Progress
+) -> tuple["CandidateLists", np.ndarray | None]:
     """Fill the lists from every tile on and above the diagonal; and find the least products."""
     N = products.count
     lists.bound = bounds(products, lists.wanted)
@@ -119,12 +46,6 @@ def collect(
             lists.offer(tile, across, down)
             task.advance()
     return lists, lowest
-
-
-def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
-    similarity, index = top_k(rows, rows, k)
-    least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
-    return OwnNeighbours(similarity, index, np.concatenate(least))
 
 
 def bounds(products: Products, k: int) -> np.ndarray:
@@ -161,7 +82,7 @@ def lower(lowest: np.ndarray, products: np.ndarray, across: slice, down: slice) 
         np.minimum(lowest[down], column, out=lowest[down])
 
 
-class Lists:
+class CandidateLists:
     """The best entries seen so far of every row, as packed keys in bounded space."""
 
     def __init__(self, k: int, rows: int, *, wanted: int = 0) -> None:

@@ -11,11 +11,12 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
+from ..device import native_bfloat16
 from ..embeddings import row_blocks
 from ..progress import Progress
 from ..seeding import numpy_generator
+from .candidates import CandidateLists, bound_of_rows
 from .exact import decide, in_threads, top_k
-from .self_join import Lists, bound_of_rows, native_bfloat16
 
 SHARE = 0.93  # of the sample's true neighbours that the lists looked through must hold
 SAMPLE_ROWS = 500
@@ -55,7 +56,7 @@ def candidates_of(
     homes, askers = in_lists(near[:, :1], len(centres)), in_lists(near, len(centres))
     del near
     product = rounded_product(rows, others)
-    found = Lists(min(k + k // 2 + 12, len(others)), len(rows), wanted=k)
+    found = CandidateLists(min(k + k // 2 + 12, len(others)), len(rows), wanted=k)
     for at_home, inside in zip(homes, members, strict=True):
         bound(found, at_home, inside, product)
     with progress.task("neighbours", len(centres), "lists") as task:
@@ -123,7 +124,7 @@ def filled(index: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(index, (0, -len(index) % multiple), mode="edge") if len(index) else index
 
 
-def bound(found: Lists, at_home: np.ndarray, inside: np.ndarray, product: Product) -> None:
+def bound(found: CandidateLists, at_home: np.ndarray, inside: np.ndarray, product: Product) -> None:
     """Bound what enters the rows' lists by what the list of their own centre holds."""
     if len(inside) < found.wanted:
         return
@@ -133,7 +134,9 @@ def bound(found: Lists, at_home: np.ndarray, inside: np.ndarray, product: Produc
         found.bound[at_home[part]] = np.concatenate(lowest)
 
 
-def look_through(found: Lists, asking: np.ndarray, inside: np.ndarray, product: Product) -> None:
+def look_through(
+    found: CandidateLists, asking: np.ndarray, inside: np.ndarray, product: Product
+) -> None:
     """Offer the products of the rows `asking` with those `inside` a list to the former."""
     for part in row_blocks(len(asking), max(1, TILE // max(1, len(inside)))):
         who = asking[part]

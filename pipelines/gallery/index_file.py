@@ -11,13 +11,12 @@ import numpy as np
 
 from ..errors import BadInput
 from ..files import replacing
-from .gallery_states import state_start
 
 if TYPE_CHECKING:
     import h5py
     from torch import Tensor
 
-    from ..gallery.index import GalleryIndex
+    from .index import GalleryIndex
 
 SCHEMA = 1
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
@@ -112,7 +111,8 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
         arrays |= {f"model/{name}": value for name, value in state.model.state_dict().items()}
         graph = {"lists": state.graph.lists, "kept": state.graph.kept, "reach": state.graph.reach}
         arrays |= {f"graph/{name}": value for name, value in graph.items() if value is not None}
-        arrays |= {f"start/{name}": value for name, value in state_start(state).items()}
+        start = {} if state.start is None else state.start.tensors()
+        arrays |= {f"start/{name}": value for name, value in start.items()}
         arrays["marks"] = state.marks
     return {
         name: value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
@@ -123,11 +123,11 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
 def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) -> "GalleryIndex":
     import torch
 
-    from ..gallery.graph import GalleryGraph
-    from ..gallery.index import GalleryIndex
-    from ..gallery.states import GalleryState
     from ..nformer.on_closed_form import build_model
-    from ..refiners.closed_form import PriorGallery
+    from ..refiners.closed_form import ClosedFormGallery
+    from .graph import GalleryGraph
+    from .index import GalleryIndex
+    from .states import GalleryState
 
     def tensor(name: str) -> "Tensor":
         return torch.from_numpy(arrays[name])
@@ -151,7 +151,7 @@ def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) ->
             hidden,
             tensor("marks"),
             joined,
-            PriorGallery.of(start) if start else None,
+            ClosedFormGallery.of(start) if start else None,
         )
     names = Names(arrays["names/ends"], arrays["names/text"])
     return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names)

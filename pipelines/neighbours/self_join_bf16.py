@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..progress import Progress
+from .candidates import SAMPLE, TILE_COLUMNS, TILE_ROWS, CandidateLists, collect
 from .exact import decide, top_k
-from .self_join import SAMPLE, TILE_COLUMNS, TILE_ROWS, Lists, collect
 
 DOUBTFUL_SHARE = 0.25  # of the rows; beyond it a float32 search of all is quicker
 OUTPUT_ROUNDING = 2.0**-9  # half a unit in the last of bfloat16's eight bits, relative
@@ -59,7 +59,9 @@ def halved_top_k(
     """
     products = HalfProducts(rows)
     spare = k + k // 2 + 12
-    lists, _ = collect(products, Lists(spare, len(rows), wanted=k), least=False, progress=progress)
+    lists, _ = collect(
+        products, CandidateLists(spare, len(rows), wanted=k), least=False, progress=progress
+    )
     rounded, candidates = lists.best()
     # What is not a candidate has a rounded product of at most `cut`.
     cut = np.where(candidates[:, -1] >= 0, rounded[:, -1], lists.bound)

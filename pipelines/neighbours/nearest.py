@@ -13,7 +13,7 @@ from .exact import threads, top_k
 from .faiss_indexes import BUILDERS, list_count
 from .ivf import top_k_in_lists
 from .location import HostDevice, place
-from .self_join import own_top_k
+from .self_join import self_join
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +138,7 @@ def on_host(
 ) -> tuple[np.ndarray, np.ndarray, Searched]:
     """Search unit rows in host memory; FAISS may use a GPU for it."""
     if how == "numpy" and rows is others:
-        found = own_top_k(rows, k, progress=progress)
+        found = self_join(rows, k, progress=progress)
         return found.similarity, found.index, Searched(how, where, detail=_on_threads())
     if how == "numpy":
         return *top_k(rows, others, k, progress=progress), Searched(

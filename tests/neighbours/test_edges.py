@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipelines.search.edges import Edges, edge_dot, edge_softmax, edge_sum
-from pipelines.search.reciprocity import nearest_of, reciprocal
+from pipelines.neighbours.edges import Edges, edge_dot, edge_softmax, edge_sum
+from pipelines.neighbours.reciprocity import nearest_of, reciprocal
 
 # Row 0 reads rows 1 and 2, row 1 reads nothing, row 2 reads row 0.
 NEIGHBOURS = torch.tensor([[1, 2], [0, 2], [0, 1]])[:, None]
@@ -83,7 +83,7 @@ def test_blocks_of_edges_change_nothing(monkeypatch):
     neighbours = torch.randint(50, (50, 1, 7), generator=generator)
     graph = Edges.of(neighbours, neighbours >= 0, heads=1, sources=50)
     whole = edge_dot(rows, rows, graph)
-    monkeypatch.setattr("pipelines.search.edges.BLOCK_EDGES", 9)
+    monkeypatch.setattr("pipelines.neighbours.edges.BLOCK_EDGES", 9)
     assert torch.equal(edge_dot(rows, rows, graph), whole)
     lists = neighbours[:, 0]
     assert torch.allclose(whole.view(50, 7), (rows[:, None] * rows[lists]).sum(2), atol=1e-6)
@@ -94,7 +94,7 @@ def test_nearest_of_finds_the_largest_products_in_any_block(monkeypatch):
     values, lists = nearest_of(rows[:2], rows, 2)
     assert lists.tolist() == [[3, 2], [3, 2]]
     assert values.tolist() == [[8, 4], [16, 8]]
-    monkeypatch.setattr("pipelines.search.reciprocity.BLOCK_SIMILARITIES", 4)  # a row at a time
+    monkeypatch.setattr("pipelines.neighbours.reciprocity.BLOCK_SIMILARITIES", 4)  # a row at a time
     assert nearest_of(rows[:2], rows, 2)[0].tolist() == values.tolist()
     assert nearest_of(rows, rows, 9)[1].shape == (4, 4)
     assert nearest_of(rows[:0], rows, 2)[1].shape == (0, 2)

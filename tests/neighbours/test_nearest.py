@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from pipelines import BadInput, nearest_neighbours, search
+from pipelines.neighbours import exact
+from pipelines.neighbours.checked import unit_rows
+from pipelines.neighbours.graph import least_similarity, neighbour_graph
+from pipelines.neighbours.ivf import top_k_in_lists
+from pipelines.neighbours.nearest import HostDevice, choose
+from pipelines.neighbours.on_device import least_on_device
+from pipelines.neighbours.self_join import self_join
+from pipelines.neighbours.self_join_bf16 import HalfProducts, halved_top_k
 from pipelines.progress import Silent
-from pipelines.search import exact
-from pipelines.search.checked import unit_rows
-from pipelines.search.graph import least_similarity, neighbour_graph
-from pipelines.search.ivf import top_k_in_lists
-from pipelines.search.nearest import HostDevice, choose
-from pipelines.search.on_device import least_on_device
-from pipelines.search.self_join import own_top_k
-from pipelines.search.self_join_bf16 import HalfProducts, halved_top_k
 
 
 def cosine(query, gallery):
@@ -139,7 +139,7 @@ def test_large_sets_are_approximated_by_themselves():
 
 
 def test_without_faiss_exact_search_goes_on_and_others_say_why(monkeypatch):
-    monkeypatch.setattr("pipelines.search.nearest._FAISS_FAULT", ["libcudart is missing"])
+    monkeypatch.setattr("pipelines.neighbours.nearest._FAISS_FAULT", ["libcudart is missing"])
     assert choose("auto", 10**6, 10**6, HostDevice("cpu"), 20) == "numpy"
     with pytest.raises(BadInput, match="libcudart is missing"):
         search(np.eye(3), np.eye(3), 1, method="hnsw")
@@ -158,7 +158,7 @@ def test_each_pair_once_equals_each_row_in_full():
     features = centres[generator.integers(0, 300, 5000)] + generator.normal(size=(5000, 8)) / 3
     features[100:400] = features[100]  # more equal rows than a list has room for
     rows = unit_rows(features, "rows")
-    found = own_top_k(rows, 12, least=True)
+    found = self_join(rows, 12, least=True)
     similarity, index = exact.top_k(rows, rows, 12)
     assert found.similarity == pytest.approx(similarity, abs=1e-6)
     assert (found.index == index).mean() > 0.999

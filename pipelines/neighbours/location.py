@@ -2,8 +2,9 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..device import has_gpu_driver
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,4 @@ def place(given: Any, device: str) -> "torch.device | HostDevice":
 
 def gpu_possible() -> bool:
     """Return whether a look for CUDA is worth loading torch."""
-    return "torch" in sys.modules or any(
-        Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-    )
+    return "torch" in sys.modules or has_gpu_driver()
