@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from pipelines.errors import BadInput
 
 from ..console import out
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.markdown import Markdown
 
 PAGES = Path(__file__).parents[1] / "manual"
@@ -54,14 +56,14 @@ def page_of(topic: str) -> Path:
     if wanted in known:
         return PAGES / f"{wanted}.md"
     near = get_close_matches(wanted, known, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise BadInput(f"the manual has no page {topic!r}; {meant}It has {', '.join(known)}")
+    meant = f"; did you mean {near[0]}?" if near else "."
+    raise BadInput(f"the manual has no page {topic!r}{meant} It has {', '.join(known)}")
 
 
-def summary(page: Path) -> tuple[str, str]:
-    """Return a page's first heading and the first line under it."""
+def first_line(page: Path) -> str:
+    """Return the first line under a page's first heading: what the page is about."""
     lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[0].removeprefix("# "), lines[1]
+    return lines[1].replace("`", "")
 
 
 def show_topics() -> None:
@@ -69,8 +71,8 @@ def show_topics() -> None:
     names = topics()
     width = max(map(len, names))
     for name in names:
-        _, about = summary(PAGES / f"{name}.md")
-        out.print(f"[bold]{name:{width}}[/]  {about}", highlight=False, soft_wrap=True)
+        about = first_line(PAGES / f"{name}.md")
+        out.print(f"[bold]{name:{width}}[/]  {escape(about)}", highlight=False, soft_wrap=True)
     if out.is_terminal:
         out.print("\nRead one with: nformer manual TOPIC", highlight=False)
 
@@ -92,7 +94,7 @@ def show_page(page: Path) -> None:
 def laid_out(text: str) -> "Markdown":
     """Return a page for a terminal: plain headings, code as it is, links that name the topic."""
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.markdown import CodeBlock, Heading, Markdown
+    from rich.markdown import CodeBlock, Heading, Markdown, TableDataElement
     from rich.padding import Padding
     from rich.text import Text
 
@@ -109,12 +111,21 @@ def laid_out(text: str) -> "Markdown":
             code = Text(str(self.text).rstrip(), style="markdown.code_block", overflow="fold")
             yield Padding(code, (0, 0, 0, 2))
 
+    class WholeCell(TableDataElement):
+        """A table's cell that folds a long word; rich would cut it."""
+
+        def __init__(self, justify: "JustifyMethod") -> None:
+            super().__init__(justify)
+            self.content.overflow = "fold"
+
     class Page(Markdown):
         elements = {  # noqa: RUF012 - rich declares it so
             **Markdown.elements,
             "heading_open": PlainHeading,
             "fence": PlainCode,
             "code_block": PlainCode,
+            "td_open": WholeCell,
+            "th_open": WholeCell,
         }
 
     return Page(LINK.sub(_link_in_words, text), hyperlinks=False)
@@ -131,4 +142,4 @@ def _link_in_words(link: re.Match[str]) -> str:
     if ending and "/" not in page:
         same = words.lower() == page
         return f"`nformer manual {page}`" if same else f"{words} (`nformer manual {page}`)"
-    return link.group()
+    return f"[{words}]({target.removeprefix('../../')})"
