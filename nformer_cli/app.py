@@ -19,6 +19,7 @@ from .commands import (
     import_nformer,
     index,
     info,
+    manual,
     pack,
     refine,
     report,
@@ -65,6 +66,7 @@ COMMANDS = {
         "reproduce": reproduce,
         "info": info,
         "benchmark": benchmark,
+        "manual": manual,
     },
 }
 

@@ -1,0 +1,145 @@
+"""nformer manual [TOPIC]"""
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from pipelines.errors import BadInput
+
+from ..console import out
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+    from rich.markdown import Markdown
+
+PAGES = Path(__file__).parents[1] / "manual"
+WIDEST = 100  # columns: longer lines are hard to read
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def command(
+    topic: Annotated[
+        str, typer.Argument(metavar="[TOPIC]", help="A page, such as refining; none: list them.")
+    ] = "",
+    list_topics: Annotated[bool, typer.Option("--list", help="List the pages.")] = False,
+) -> None:
+    """Read the manual, a page a topic.
+
+    Reads: the pages, which are installed with the program.
+
+    Writes: the page to stdout: laid out and paged on a terminal, as Markdown into a pipe or a file.
+
+    Example: nformer manual refining
+    """
+    if list_topics or not topic:
+        show_topics()
+    else:
+        show_page(page_of(topic))
+
+
+def topics() -> list[str]:
+    """Return the names of the pages, in the order in which the contents page links them."""
+    known = sorted(path.stem for path in PAGES.glob("*.md"))
+    linked = re.findall(r"\]\(([a-z-]+)\.md\)", (PAGES / "contents.md").read_text(encoding="utf-8"))
+    first = dict.fromkeys(name for name in ("contents", *linked) if name in known)
+    return [*first, *(name for name in known if name not in first)]
+
+
+def page_of(topic: str) -> Path:
+    """Return the file of a topic; BadInput, with the nearest and all others, if there is none."""
+    known, wanted = topics(), topic.strip().lower().removesuffix(".md")
+    if wanted in known:
+        return PAGES / f"{wanted}.md"
+    near = get_close_matches(wanted, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    raise BadInput(f"the manual has no page {topic!r}{meant} It has {', '.join(known)}")
+
+
+def first_line(page: Path) -> str:
+    """Return the first line under a page's first heading: what the page is about."""
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return lines[1].replace("`", "")
+
+
+def show_topics() -> None:
+    """Print a line for each page, and how to read one."""
+    names = topics()
+    width = max(map(len, names))
+    for name in names:
+        about = first_line(PAGES / f"{name}.md")
+        out.print(f"[bold]{name:{width}}[/]  {escape(about)}", highlight=False, soft_wrap=True)
+    if out.is_terminal:
+        out.print("\nRead one with: nformer manual TOPIC", highlight=False)
+
+
+def show_page(page: Path) -> None:
+    """Print a page: laid out and paged on a terminal, as it is elsewhere."""
+    text = page.read_text(encoding="utf-8")
+    if not out.is_terminal:
+        typer.echo(text, nl=False)
+        return
+    from rich.theme import Theme
+
+    os.environ.setdefault("LESS", "FRX")  # colours; no pager for what fits the screen
+    colours = Theme({"markdown.code": "cyan", "markdown.code_block": "cyan"})
+    with out.use_theme(colours), out.pager(styles=True):
+        out.print(laid_out(text), width=min(out.width, WIDEST))
+
+
+def laid_out(text: str) -> "Markdown":
+    """Return a page for a terminal: plain headings, code as it is, links that name the topic."""
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import CodeBlock, Heading, Markdown, TableDataElement
+    from rich.padding import Padding
+    from rich.text import Text
+
+    class PlainHeading(Heading):
+        """A heading at the left; the first two levels are underlined."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            yield Text(self.text.plain, style="bold underline" if self.tag < "h3" else "bold")
+
+    class PlainCode(CodeBlock):
+        """Code without a background, indented by two."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            code = Text(str(self.text).rstrip(), style="markdown.code_block", overflow="fold")
+            yield Padding(code, (0, 0, 0, 2))
+
+    class WholeCell(TableDataElement):
+        """A table's cell that folds a long word; rich would cut it."""
+
+        def __init__(self, justify: "JustifyMethod") -> None:
+            super().__init__(justify)
+            self.content.overflow = "fold"
+
+    class Page(Markdown):
+        elements = {  # noqa: RUF012 - rich declares it so
+            **Markdown.elements,
+            "heading_open": PlainHeading,
+            "fence": PlainCode,
+            "code_block": PlainCode,
+            "td_open": WholeCell,
+            "th_open": WholeCell,
+        }
+
+    return Page(LINK.sub(_link_in_words, text), hyperlinks=False)
+
+
+def _link_in_words(link: re.Match[str]) -> str:
+    """Return a link as a terminal shows it: another page as its topic, a term as the term."""
+    picture, words, target = link.groups()
+    if picture:
+        return f"*[Picture: {words}]*"
+    page, ending, _ = target.partition(".md")
+    if target.startswith("#") or page == "glossary":
+        return words
+    if ending and "/" not in page:
+        same = words.lower() == page
+        return f"`nformer manual {page}`" if same else f"{words} (`nformer manual {page}`)"
+    return f"[{words}]({target.removeprefix('../../')})"
