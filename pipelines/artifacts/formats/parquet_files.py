@@ -136,17 +136,18 @@ def _split_codes(path: Path) -> np.ndarray:
 
 
 def _labels(path: Path, column: str) -> np.ndarray:
-    """Return a column of whole numbers, [N] int64; a camera that is missing is -1."""
+    """Return a column of numbers or text, [N]; a camera that is missing is -1."""
     found, row = [], 0
     for values in _batches(path, column):
         if column == "camid":
             values = [-1 if value is None else value for value in values]
         for number, value in enumerate(values):
-            if not isinstance(value, int):
+            if not isinstance(value, int | float | str):
                 raise BadInput(
-                    f"{path}, row {row + number}: {column} is {value!r}; a whole number is wanted"
+                    f"{path}, row {row + number}: {column} is {value!r}; a whole number or a name "
+                    "is wanted"
                 )
-        found.append(np.array(values, np.int64))
+        found.append(np.array(values))
         row += len(values)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
