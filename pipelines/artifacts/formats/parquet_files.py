@@ -13,6 +13,7 @@ from ...errors import BadInput
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
 COLUMNS = ("path", "pid", "camid", "split")
+FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # Arrow says
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
 
 
@@ -60,7 +61,7 @@ def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
                 path,
                 split,
                 shape=(int(chosen.sum()), width),
-                dtype=str(np.dtype(schema.field(column).type.value_type.to_pandas_dtype())),
+                dtype=FLOATS[str(schema.field(column).type.value_type)],
                 blocks=partial(_blocks, path, column, width, chosen),
                 pids=labels["pid"][chosen],
                 camids=labels["camid"][chosen] if "camid" in labels else None,
