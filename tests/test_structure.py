@@ -20,7 +20,19 @@ FLOORS = (
     {"nformer", "backbones", "data"},
     {"ranking", "refiners"},
     {"neighbours"},
-    {"embeddings", "config", "progress", "flow", "errors", "seeding", "device", "imports", "files"},
+    {
+        "embeddings",
+        "config",
+        "progress",
+        "flow",
+        "errors",
+        "seeding",
+        "device",
+        "imports",
+        "files",
+        "labels",
+        "hdf5",
+    },
 )
 ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file
 FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}

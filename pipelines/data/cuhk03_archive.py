@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BadInput
+from ..hdf5 import reading
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -25,12 +26,10 @@ def unpack_archive(archive: Path, boxes: str, folder: Path, progress: Progress) 
     Raises:
         BadInput: not that file, or the folder cannot be written.
     """
-    import h5py
-
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         partial.mkdir(parents=True)
-        with h5py.File(archive, "r") as file, progress.task("unpack cuhk-03.mat", None) as task:
+        with reading(archive) as file, progress.task("unpack cuhk-03.mat", None) as task:
             for name, pixels in _images(file, boxes):
                 Image.fromarray(pixels).save(partial / name)
                 task.advance()

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from ..errors import BadInput
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Every ending of the formats that `images` decodes: a set's pictures may have any of them.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp"),
+    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k"),
+)
 DEPTH = 8  # levels of folders looked into; real layouts have three
 
 

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 
 from ..errors import BadInput
 
+# No format that starts another program (PostScript) or that Pillow decodes without limits.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 PIXEL_LIMIT = 50_000_000  # an image of more is refused before it is decoded
 BAD_CONTENT = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -76,7 +78,7 @@ def decode_bytes(content: bytes, name: str) -> Image.Image:
 
 def decode(file: IO[bytes]) -> Image.Image:
     """Return an open image file as upright 8-bit RGB."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > PIXEL_LIMIT:
             raise ValueError(_too_large(f"{image.width}×{image.height} pixels"))
         image.load()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadInput
+from ..hdf5 import reading
 from ..progress import Task
 from .batches import BatchLoader, ordered_batches
 from .images import ImageSource, UnreadableImage
@@ -17,10 +18,8 @@ class PackedFile:
     """An images.h5, mapped into memory. `images` gives some of it by name."""
 
     def __init__(self, path: Path) -> None:
-        import h5py
-
         self.path = path
-        with h5py.File(path, "r") as file:
+        with reading(path) as file:
             pixels = file["images"]
             listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
             offset, shape = pixels.id.get_offset(), pixels.shape

@@ -142,14 +142,21 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
             task.advance()
     across: list[str] = []
     within: list[str] = []
+    asked: list[str] = []
     for pairs in groups.values():
         if len(pairs) < 2:
             continue
         splits = {split for split, _ in pairs}
         text = " = ".join(name for _, name in pairs)
-        (across if "train" in splits and len(splits) > 1 else within).append(text)
+        if "train" in splits and len(splits) > 1:
+            across.append(text)
+        else:
+            (asked if splits == {"query", "gallery"} else within).append(text)
     if across:
         yield _finding("error", "the same content in train and in test", sorted(across))
+    if asked:
+        what = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"
+        yield _finding("warning", what, sorted(asked))
     if within:
         yield _finding("warning", "the same content twice", sorted(within))
 

@@ -15,6 +15,7 @@ from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
+from ..evaluation.assumptions import assumptions
 from ..evaluation.bench import Bench, Cost, keep_graphs
 from ..evaluation.peak_memory import PeakMemory, peak_rss_mib
 from ..evaluation.plan import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
@@ -112,8 +113,7 @@ def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
     if config.every:
         methods, left_out = possible(methods, near.query_items, near.gallery_items, bench.train)
         notes += left_out
-    if not near.query_items.has_cameras or not near.gallery_items.has_cameras:
-        notes.append("no cameras are known: items of the query's own camera count too")
+    notes += assumptions(near.query_items, near.gallery_items)
     rows = []
     with bench.progress.task("evaluate", len(methods), "rankings") as task:
         for names in dict.fromkeys(method.refine for method in methods):

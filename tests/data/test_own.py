@@ -45,7 +45,7 @@ def test_cameras_come_from_a_pattern(folder):
 
 @pytest.mark.parametrize(
     "pattern, message",
-    [("c(", "no regular expression"), ("c1", "needs a group"), (r"cam(\d)", "finds no camera's")],
+    [("c(", "no regular expression"), ("c1", "needs a group"), (r"cam(\d)", "finds no camera in")],
 )
 def test_a_pattern_that_does_not_serve_is_refused(folder, pattern, message):
     with pytest.raises(BadInput, match=message):
@@ -178,7 +178,9 @@ def test_a_table_without_cameras_and_in_another_order(tmp_path):
         ("path,pid,split\n/etc/passwd,1,train\n", "line 2: path '/etc/passwd' must be below"),
         ("path,pid,split\nC:\\a.jpg,1,train\n", "line 2: path .* must be below"),
         ("path,pid,split\nx\\..\\..\\a.jpg,1,train\n", "line 2: path .* must be below"),
-        ("path,pid,split,camid\na.jpg,1,train,front\n", "line 2: camid 'front' is no whole number"),
+        ("path,pid,split,camid\na.jpg,1,train,1.5\n", r"a camera is '1\.5'; a whole number or"),
+        ("path,pid,pid,split\na.jpg,1,2,train\n", "has the column pid more than once"),
+        ("path,pid,split\na.jpg,nan,train\n", "an identity is 'nan'; a whole number or a name"),
         ("path,pid,split\na.jpg,1,train\na.jpg,1,query\n", r"line 3: a\.jpg is listed twice"),
     ],
 )

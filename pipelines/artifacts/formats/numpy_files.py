@@ -15,7 +15,15 @@ import numpy as np
 
 from ...embeddings import row_blocks
 from ...errors import BadInput
-from .split import FileSplit, Warn, checked_split, keyed_fields, rows_per_block
+from .split import (
+    FileSplit,
+    Warn,
+    checked_split,
+    keyed_fields,
+    require_count,
+    require_features,
+    rows_per_block,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,11 @@ def read_npz(path: Path, warn: Warn) -> list[FileSplit]:
 def split_of(path: Path, split: str, arrays: dict[str, StoredArray]) -> FileSplit:
     """Return one split of stored arrays, its labels read."""
     features, names, camids = arrays["features"], arrays.get("names"), arrays.get("camids")
+    where = f"{path}, split {split}"
+    require_features(where, features.shape, features.dtype.name)
+    for field, labels in (("pids", arrays["pids"]), ("camids", camids)):
+        if labels is not None:
+            require_count(where, features.shape[0], labels.shape, field)
     return checked_split(
         path,
         split,

@@ -13,6 +13,7 @@ from ...errors import BadInput
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
 COLUMNS = ("path", "pid", "camid", "split")
+FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # Arrow says
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
 
 
@@ -60,7 +61,7 @@ def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
                 path,
                 split,
                 shape=(int(chosen.sum()), width),
-                dtype=str(np.dtype(schema.field(column).type.value_type.to_pandas_dtype())),
+                dtype=FLOATS[str(schema.field(column).type.value_type)],
                 blocks=partial(_blocks, path, column, width, chosen),
                 pids=labels["pid"][chosen],
                 camids=labels["camid"][chosen] if "camid" in labels else None,
@@ -136,17 +137,18 @@ def _split_codes(path: Path) -> np.ndarray:
 
 
 def _labels(path: Path, column: str) -> np.ndarray:
-    """Return a column of whole numbers, [N] int64; a camera that is missing is -1."""
+    """Return a column of numbers or text, [N]; a camera that is missing is -1."""
     found, row = [], 0
     for values in _batches(path, column):
         if column == "camid":
             values = [-1 if value is None else value for value in values]
         for number, value in enumerate(values):
-            if not isinstance(value, int):
+            if not isinstance(value, int | float | str):
                 raise BadInput(
-                    f"{path}, row {row + number}: {column} is {value!r}; a whole number is wanted"
+                    f"{path}, row {row + number}: {column} is {value!r}; a whole number or a name "
+                    "is wanted"
                 )
-        found.append(np.array(values, np.int64))
+        found.append(np.array(values))
         row += len(values)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 

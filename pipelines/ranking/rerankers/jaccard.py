@@ -95,7 +95,8 @@ def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
     pair = np.repeat(rows_of(query).astype(np.int64) * G, counts)
     pair += by_column.indices[place]
     smaller = np.minimum(np.repeat(query.data, counts), by_column.data[place])
-    return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G)
+    # of nothing, bincount makes integers whatever the weights are
+    return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G).astype(np.float64)
 
 
 def neighbour_weights(features: np.ndarray, edges: "csr_array", largest: np.ndarray) -> "csr_array":
