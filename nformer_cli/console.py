@@ -1,10 +1,10 @@
 """stdout for results, stderr for everything else: messages and progress."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -16,9 +16,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
-out = Console()
-err = Console(stderr=True)
+UNSEEN = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+del UNSEEN[ord("\n")], UNSEEN[ord("\t")]
+
+
+class SafeConsole(Console):
+    """A console on which names from files cannot move the cursor: control characters are shown."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of a renderable, their text without control characters."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else text.translate(UNSEEN), style, control)
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 LOG_SECONDS = 10.0  # between lines of progress where stderr is no terminal
 

@@ -149,6 +149,8 @@ def _row(path: Path, number: int, line: dict[str, str | None]) -> Row:
         raise BadInput(f"{path}, line {number}: split {split!r} is none of {', '.join(SPLITS)}")
     if not person:
         raise BadInput(f"{path}, line {number}: no pid")
+    if "\0" in name:
+        raise BadInput(f"{path}, line {number}: path {name!r} holds a NUL character")
     if not inside(name):
         raise BadInput(
             f"{path}, line {number}: path {name!r} must be below {path.parent}, with no '..'"
