@@ -21,7 +21,7 @@ from ..device import choose_device
 from ..errors import BadInput
 from ..extraction.networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
 from ..extraction.sources import Sources, dataset_facts, find_dataset, image_sources, skipped_text
-from ..files import file_digest, replacing, text_digest, write_text
+from ..files import file_digest, sealed, sealing, text_digest, write_text
 from ..progress import Progress, Silent
 from ..training.overlap import one_behind
 
@@ -117,7 +117,7 @@ class Extraction:
             for split, samples in splits.items():
                 for rows in chunks(samples):
                     path = self._path(split, rows)
-                    if not path.exists():
+                    if sealed(path) is None:
                         self._embed_chunk(path, samples, rows, task)
                     else:
                         task.advance(len(rows))
@@ -144,7 +144,7 @@ class Extraction:
         self.seconds += time.perf_counter() - start
         features = np.concatenate(found) if found else np.empty((0, 0), np.float32)
         index = np.concatenate(kept) if kept else np.empty(0, np.int64)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with sealing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, features=features, rows=index, skipped=json.dumps(loader.skipped))
 
     def assemble(self, path: Path) -> None:
@@ -191,7 +191,13 @@ class Extraction:
         self, split: str, samples: Sequence[Sample]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, str]]]:
         for rows in chunks(samples):
-            with np.load(self._path(split, rows), allow_pickle=False) as file:
+            path = sealed(self._path(split, rows))
+            if path is None:
+                raise BadInput(
+                    f"a finished part of the extraction in {self.folder} is gone or was damaged; "
+                    "run the same command again: only that part is made anew"
+                )
+            with np.load(path, allow_pickle=False) as file:
                 yield file["rows"] + rows.start, file["features"], json.loads(str(file["skipped"]))
 
     def _path(self, split: str, rows: range) -> Path:
