@@ -225,11 +225,11 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
         if key not in hints:
             raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")
     return kind(
-        **{key: _typed(value, hints[key], f"{where} {key}") for key, value in table.items()}
+        **{key: _typed(value, hints[key], where=f"{where} {key}") for key, value in table.items()}
     )
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
+def _typed(value: Any, hint: Any, *, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
@@ -237,9 +237,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_typed(item, arguments[0], where) for item in items)
+        return tuple(_typed(item, arguments[0], where=where) for item in items)
     if origin is types.UnionType:
-        return None if value is None else _typed(value, arguments[0], where)
+        return None if value is None else _typed(value, arguments[0], where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -21,7 +21,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Say one thing that the user should look at."""
 
-    def task(self, title: str, total: int | None, unit: str = "") -> AbstractContextManager[Task]:
+    def task(
+        self, title: str, total: int | None, *, unit: str = ""
+    ) -> AbstractContextManager[Task]:
         """Begin a counted piece of work: `with progress.task("embed", 592, "images") as task:`."""
 
 
@@ -40,6 +42,6 @@ class Silent:
         """Discard the warning."""
 
     @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "") -> Iterator[Task]:
+    def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator[Task]:
         """Count nothing."""
         yield _SilentTask()

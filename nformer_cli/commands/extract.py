@@ -87,7 +87,9 @@ def command(
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
         onnx=onnx,
     )
     progress.message(f"{path}; next: nformer train-nformer")

@@ -63,6 +63,8 @@ def command(
         config=configure("pack", options=options),
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
     )
     progress.message(f"{path}; next: nformer train-backbone {dataset}")

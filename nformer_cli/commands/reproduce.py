@@ -80,7 +80,7 @@ def show(exhibit: "TableOrFigure") -> None:
     if len(rows) > LONGEST:
         out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
     elif sum(widths) <= out.width:
-        out.print(_table(exhibit, titles, rows))
+        out.print(_table(exhibit, titles, rows=rows))
     else:
         out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
         for first, *others in rows:
@@ -92,7 +92,7 @@ def show(exhibit: "TableOrFigure") -> None:
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
-def _table(exhibit: "TableOrFigure", titles: list[str], rows: list[list[str]]) -> Table:
+def _table(exhibit: "TableOrFigure", titles: list[str], *, rows: list[list[str]]) -> Table:
     table = Table(title=escape(exhibit.title), title_justify="left", box=box.SIMPLE_HEAD)
     for title, column in zip(titles, exhibit.columns, strict=True):
         table.add_column(

@@ -30,7 +30,7 @@ def only_writer(
     lock = path.with_name(f"{path.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="utf-8") as file:
-        _wait(file.fileno(), lock, patience, warn)
+        _wait(file.fileno(), lock, patience=patience, warn=warn)
         left = _holder(lock)
         if left:
             warn(
@@ -44,7 +44,7 @@ def only_writer(
             _write(file.fileno(), "")  # the file stays: removing it would let two hold two locks
 
 
-def _wait(descriptor: int, lock: Path, patience: float, warn: Callable[[str], None]) -> None:
+def _wait(descriptor: int, lock: Path, *, patience: float, warn: Callable[[str], None]) -> None:
     end, told = time.monotonic() + patience, False
     while True:
         try:

@@ -135,8 +135,8 @@ def entry(name: str) -> Entry:
 def open_dataset(
     name: str,
     root: str | Path,
-    options: Mapping[str, Any] | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
 ) -> Dataset:
     """Read the data set `name` below `root`; no image is opened.

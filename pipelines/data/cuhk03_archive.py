@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import h5py
 
 
-def unpack_archive(archive: Path, boxes: str, folder: Path, progress: Progress) -> Path:
+def unpack_archive(archive: Path, boxes: str, *, folder: Path, progress: Progress) -> Path:
     """Write the images of cuhk-03.mat, "labeled" or "detected", to `folder`; return it.
 
     Names are those of the 767/700 protocol, PAIR_PERSON_VIEW_NUMBER.png. The folder appears only

@@ -77,7 +77,7 @@ def image_names(folder: Path, *, deep: bool = False) -> list[str]:
     Raises:
         BadInput: a name that is not UTF-8, or a folder that cannot be read.
     """
-    return sorted(_walk(folder, "", DEPTH if deep else 0, {_identity(folder)}))
+    return sorted(_walk(folder, "", depth=DEPTH if deep else 0, seen={_identity(folder)}))
 
 
 def scan(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -102,14 +102,16 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def _walk(folder: Path, prefix: str, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, *, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in scan(folder):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
             if depth and (identity := _identity(Path(entry.path))) not in seen:
                 seen.add(identity)
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", depth - 1, seen)
+                yield from _walk(
+                    Path(entry.path), f"{prefix}{entry.name}/", depth=depth - 1, seen=seen
+                )
         elif is_image(entry.name):
             yield prefix + _utf8(entry.name, folder)
 

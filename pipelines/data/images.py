@@ -48,7 +48,9 @@ class ImageFiles:
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return resized(read_image(self.root / self.names[row]), self.height, self.width)
+        return resized(
+            read_image(self.root / self.names[row]), height=self.height, width=self.width
+        )
 
 
 def read_image(path: Path) -> Image.Image:
@@ -98,7 +100,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
+def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
     """Return an RGB image as [height, width, 3] uint8, resampled with a triangle filter."""
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -54,7 +54,7 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
             f"images for each identity; found {shortened(entries)}"
         )
     options = {"camera_pattern": camera_pattern} if camera_pattern else {}
-    return replace(_numbered("folder", root, rows), options=options)
+    return replace(_numbered("folder", root, rows=rows), options=options)
 
 
 def read_csv(root: Path) -> Dataset:
@@ -75,13 +75,13 @@ def read_csv(root: Path) -> Dataset:
                     f"{path} has no column {', '.join(missing)}; its first line must name path, "
                     f"pid, split and, where known, camid; it is {','.join(lines.fieldnames or ())}"
                 )
-            rows = [_row(path, number, line) for number, line in enumerate(lines, start=2)]
+            rows = [_row(path, number, line=line) for number, line in enumerate(lines, start=2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is no CSV table in UTF-8 ({error})") from error
     if not rows:
         raise BadInput(f"{path} lists no images")
     _require_once(path, rows)
-    return replace(_numbered("csv", path.parent, rows), options={"table": path.name})
+    return replace(_numbered("csv", path.parent, rows=rows), options={"table": path.name})
 
 
 def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
@@ -89,7 +89,7 @@ def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
     return read_csv(root / table if table and root.is_dir() else root)
 
 
-def _numbered(dataset: str, root: Path, rows: Sequence[Row]) -> Dataset:
+def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     """Give every person a number: its own where all are whole numbers, else by sorted name."""
     people = {row.person for row in rows}
     if all(re.fullmatch(r"-?\d{1,18}", person) for person in people):
@@ -140,7 +140,7 @@ def _table(root: Path) -> Path:
     return tables[0]
 
 
-def _row(path: Path, number: int, line: dict[str, str | None]) -> Row:
+def _row(path: Path, number: int, *, line: dict[str, str | None]) -> Row:
     name, person, split = ((line.get(column) or "").strip() for column in COLUMNS)
     camid = (line.get("camid") or "").strip()
     if split not in SPLITS:

@@ -56,7 +56,7 @@ class PackedImages:
         return np.asarray(self.file.pixels[self.file.place[name]])
 
 
-def write_packed(path: Path, loader: BatchLoader, task: Task) -> dict[str, str]:
+def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, str]:
     """Write every image of a loader's source to `path`; return those that could not be read.
 
     With the loader's policy "skip" these are kept as a name and a reason, without pixels.

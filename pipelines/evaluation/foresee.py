@@ -158,8 +158,8 @@ def _trials(train: Embeddings, images: int, seed: int) -> Iterator[tuple[Embeddi
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
         order = drawing_order(gallery.pids, seed)
-        gallery = gallery.select(np.sort(kept_rows(gallery.pids, order, images)))
-        if Pairs(query, gallery.pids, gallery.camids).any_valid():
+        gallery = gallery.select(np.sort(kept_rows(gallery.pids, order, number=images)))
+        if Pairs(query, gallery.pids, camids=gallery.camids).any_valid():
             yield query, gallery
 
 

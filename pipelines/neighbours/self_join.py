@@ -50,7 +50,7 @@ def self_join(
     similarity, index = lists.best()
     short = np.flatnonzero(lists.count < k)
     if len(short):
-        similarity[short], index[short] = top_k(rows[short], rows, k)
+        similarity[short], index[short] = top_k(rows[short], rows, k=k)
     return OwnNeighbours(similarity, index, lowest)
 
 
@@ -77,6 +77,6 @@ class FullProducts:
 
 
 def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
-    similarity, index = top_k(rows, rows, k)
+    similarity, index = top_k(rows, rows, k=k)
     least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
     return OwnNeighbours(similarity, index, np.concatenate(least))

@@ -59,7 +59,7 @@ def svg_of(name: str, plots: Sequence[Plot], *, titled: bool = True) -> str:
         return inline(_figure(plots, titled=titled), name)
 
 
-def save_pictures(folder: Path, name: str, plots: Sequence[Plot]) -> None:
+def save_pictures(folder: Path, name: str, *, plots: Sequence[Plot]) -> None:
     """Write NAME.svg and NAME.png, each whole or not at all."""
     import matplotlib
 

@@ -191,7 +191,7 @@ def _with_skipped(
     album: Album,
 ) -> list[Item]:
     """Add the items of the query's own person and camera that come as near as those listed."""
-    own = Pairs(evidence.query, evidence.gallery.pids, evidence.gallery.camids).of(row)[1]
+    own = Pairs(evidence.query, evidence.gallery.pids, camids=evidence.gallery.camids).of(row)[1]
     if not len(own):
         return items
     asked = unit_rows(pair[0].features[row : row + 1], "query")

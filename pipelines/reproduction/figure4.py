@@ -92,12 +92,14 @@ def _row_of(shop: Workshop, items: Embeddings) -> dict[str, Any]:
         "uniform": float(1 - (same / len(items)) @ (same / len(items))),
     }
     for key, variant in (("softmax", SOFTMAX), ("switched", NFORMER), ("rns", NFORMER)):
-        masses = [_mass(shop, key, variant, seed, items) for seed in shop.seeds]
+        masses = [
+            _mass(shop, key=key, variant=variant, seed=seed, items=items) for seed in shop.seeds
+        ]
         row |= {key: float(np.mean(masses)), f"{key}_over_seeds": float(np.std(masses))}
     return row
 
 
-def _mass(shop: Workshop, key: str, variant: Variant, seed: int, items: Embeddings) -> float:
+def _mass(shop: Workshop, *, key: str, variant: Variant, seed: int, items: Embeddings) -> float:
     def measure() -> dict[str, float]:
         model = shop.model(variant, seed)
         if key == "switched":

@@ -76,7 +76,10 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         title="Figure 5: t-SNE before and after",
         columns=COLUMNS,
         rows=rows,
-        plots=[_plot(side, points, before.pids, spread[side]) for side, points in places.items()],
+        plots=[
+            _plot(side, points, pids=before.pids, spread=spread[side])
+            for side, points in places.items()
+        ],
         text=f"{len(before)} gallery images of {people} identities. Silhouette by identity (1: far "
         f"apart, 0: mixed): {spread['before']:.2f} before, {spread['after']:.2f} after NFormer.",
         notes=(
@@ -123,7 +126,7 @@ def sampled(shop: Workshop) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _plot(side: str, points: np.ndarray, pids: np.ndarray, spread: float) -> Plot:
+def _plot(side: str, points: np.ndarray, *, pids: np.ndarray, spread: float) -> Plot:
     curves = [
         Curve(f"{pid}", points[pids == pid, 0].tolist(), points[pids == pid, 1].tolist())
         for pid in np.unique(pids)

@@ -36,7 +36,7 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
     shop = shops[0]
     like = _likeness(shop)
     dim = shop.query.dim
-    rows = [_row_of(shop, count, like, dim) for count in sorted({*LS, *like})]
+    rows = [_row_of(shop, count, like=like, dim=dim) for count in sorted({*LS, *like})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
         rows.append(of_summary(title, shop.measured(variant), **_cost(dim, 0)))
     return TableOrFigure(
@@ -80,7 +80,7 @@ def _likeness(shop: Workshop) -> dict[int, tuple[float, float]]:
         def measure(seed: int = seed) -> dict[str, float]:
             model = shop.model(NFORMER, seed)
             rows = prepare(model, features, "embeddings")
-            each = likeness(model, rows, counts, draws=DRAWS, seed=seed)
+            each = likeness(model, rows, counts=counts, draws=DRAWS, seed=seed)
             return {f"{count} {side}": value for count, pair in each.items()
                     for side, value in zip(("plain", "centred"), pair, strict=True)}  # fmt: skip
 
@@ -96,7 +96,7 @@ def _mean(found: Sequence[dict[str, float]], key: str) -> float:
 
 
 def _row_of(
-    shop: Workshop, count: int, like: dict[int, tuple[float, float]], dim: int
+    shop: Workshop, count: int, *, like: dict[int, tuple[float, float]], dim: int
 ) -> dict[str, Any]:
     cosine, centred = like.get(count, (None, None))
     about = {"landmarks": count, "cosine": cosine, "centred": centred, **_cost(dim, count)}

@@ -49,7 +49,7 @@ class Plan:
         return told
 
 
-def make_plan(shops: Sequence[Workshop], names: Sequence[str], progress: Progress) -> Plan:
+def make_plan(shops: Sequence[Workshop], names: Sequence[str], *, progress: Progress) -> Plan:
     """Return the plan for some tables and figures; one training and one test are timed for it.
 
     Raises:
@@ -68,12 +68,12 @@ def make_plan(shops: Sequence[Workshop], names: Sequence[str], progress: Progres
         own = [one for one in missing if one.shop is shop]
         if own:
             with progress.task("estimate", None) as task:
-                seconds += _seconds(shop, own, names)
+                seconds += _seconds(shop, own, names=names)
                 task.advance()
     return Plan(names, missing, cached, seconds)
 
 
-def _seconds(shop: Workshop, missing: Sequence[Training], names: Sequence[str]) -> float:
+def _seconds(shop: Workshop, missing: Sequence[Training], *, names: Sequence[str]) -> float:
     """Estimate from a few steps and one test of NFormer; others by their operations."""
     trainer = shop.trainer(NFORMER, 0)
     trainer.step()
@@ -93,12 +93,12 @@ def _seconds(shop: Workshop, missing: Sequence[Training], names: Sequence[str]) 
         tests = (shop.settings.draws if one.variant.draws_matter else 1) * (
             repeats if one.variant in CONTROLS else 1
         )
-        total += shop.settings.steps * step * _times(one.variant, batch, shop.query.dim)
-        total += tests * test * _times(one.variant, whole, shop.query.dim)
+        total += shop.settings.steps * step * _times(one.variant, batch, dim=shop.query.dim)
+        total += tests * test * _times(one.variant, whole, dim=shop.query.dim)
     return total
 
 
-def _times(variant: Variant, rows: int, dim: int) -> float:
+def _times(variant: Variant, rows: int, *, dim: int) -> float:
     """Return how many times NFormer's operations a variant takes."""
     return flops_a_person(variant, rows, dim=dim) / flops_a_person(NFORMER, rows, dim=dim)
 

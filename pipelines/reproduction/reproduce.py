@@ -42,19 +42,19 @@ def reproduce(
             without scikit-learn, or with fewer than two identities to show.
     """
     wanted = chosen([names] if isinstance(names, str) else list(names))
-    wanted = _without_figure5(wanted, require_tsne, progress)
+    wanted = _without_figure5(wanted, require_tsne, progress=progress)
     settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
     _require_different(folders)
     shops = [Workshop(run, settings, device=device, progress=progress) for run in folders]
-    wanted = _without_figure5(wanted, lambda: sampled(shops[0]), progress)
-    plan = make_plan(shops, wanted, progress)
+    wanted = _without_figure5(wanted, lambda: sampled(shops[0]), progress=progress)
+    plan = make_plan(shops, wanted, progress=progress)
     for line in plan.lines():
         progress.message(line)
     _train(plan, progress)
     exhibits = []
-    with progress.task("measure", len(wanted), "tables and figures") as task:
+    with progress.task("measure", len(wanted), unit="tables and figures") as task:
         for name in wanted:
             module = import_module(f".{name}", __package__)
             exhibits.append(_kept(shops, module.make(shops)))
@@ -66,7 +66,7 @@ def reproduce(
 def _train(plan: Plan, progress: Progress) -> None:
     if not plan.missing:
         return
-    with progress.task("train variants", len(plan.missing), "trainings") as task:
+    with progress.task("train variants", len(plan.missing), unit="trainings") as task:
         for one in plan.missing:
             one.shop.model(one.variant, one.seed)
             task.advance(latest=f"{one.variant.name}, seed {one.seed}")
@@ -85,16 +85,16 @@ def _kept(shops: Sequence[Workshop], exhibit: TableOrFigure) -> TableOrFigure:
     }
     wanted = Manifest(file_of(exhibit.name), "reproduce", config, {"embeddings.h5": shop.digest})
     text = exhibit.to_json() + "\n"
-    if not _is_there(shop.run, wanted, text):
+    if not _is_there(shop.run, wanted, text=text):
         folder = shop.run.path(FOLDER)
         write_text(folder / f"{exhibit.name}.csv", exhibit.to_csv())
-        save_pictures(folder, exhibit.name, exhibit.plots)
+        save_pictures(folder, exhibit.name, plots=exhibit.plots)
         with shop.run.writing(wanted) as (path, _):
             path.write_text(text, encoding="utf-8")
     return exhibit
 
 
-def _is_there(run: Run, wanted: Manifest, text: str) -> bool:
+def _is_there(run: Run, wanted: Manifest, *, text: str) -> bool:
     """Return whether an exhibit was written before, with its pictures."""
     path = run.path(wanted.artifact)
     if not all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png")):
@@ -118,7 +118,7 @@ def _report(run: Run, progress: Progress) -> None:
 
 
 def _without_figure5(
-    wanted: list[str], check: Callable[[], object], progress: Progress
+    wanted: list[str], check: Callable[[], object], *, progress: Progress
 ) -> list[str]:
     """Leave figure5 out where a check says that it cannot be made, with a word; alone it fails."""
     if "figure5" not in wanted:

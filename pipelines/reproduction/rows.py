@@ -65,7 +65,7 @@ def own_note(shop: Workshop) -> list[str]:
     ]
 
 
-def bars(title: str, rows: list[dict[str, Any]], label: str = "method") -> Plot:
+def bars(title: str, rows: list[dict[str, Any]], *, label: str = "method") -> Plot:
     """Return the rows' mAP in per cent as bars, with their deviation over trainings."""
     curve = Curve(
         "mAP",

@@ -31,7 +31,7 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return the table of the first run."""
     shop = shops[0]
     queries = len(shop.query)
-    published = published_for(shop.run, shop.dataset, queries)
+    published = published_for(shop.run, shop.dataset, queries=queries)
     beside: list[dict[str, Any]] = [{}, {}, {}]
     if published:
         beside[0], beside[2] = published.beside()
@@ -55,7 +55,7 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         plots=(bars("mAP, and its deviation over trainings", rows),),
         text=_told(rows),
         notes=(
-            paper_note(shop.run, shop.dataset, queries),
+            paper_note(shop.run, shop.dataset, queries=queries),
             control_note(shop),
             *own_note(shop),
             _cost_note(shop, costs),

@@ -40,12 +40,14 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         title="Table 2: NFormer with k-reciprocal re-ranking",
         columns=COLUMNS + (PAPERS if any("paper_mAP" in row for row in rows) else ()),
         rows=rows,
-        plots=(bars("mAP, and its deviation over trainings", rows, "label"),),
+        plots=(bars("mAP, and its deviation over trainings", rows, label="label"),),
         text="mAP: " + ", ".join(f"{row['label']} {100 * row['mAP']:.1f} %" for row in rows) + ".",
         notes=(
             "KR is k-reciprocal re-ranking (k1 = 20, k2 = 6, weight 0.3), which mixes the queries.",
             *([] if several else [note]),
-            *dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops),
+            *dict.fromkeys(
+                paper_note(shop.run, shop.dataset, queries=len(shop.query)) for shop in shops
+            ),
             "The paper's own figures with KR could not be checked and are left out.",
             control_note(shops[0]),
             *own_note(shops[0]),
@@ -56,7 +58,7 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
 def _rows_of(shop: Workshop) -> list[dict[str, Any]]:
     about = {"run": str(shop.run.folder), "backbone": backbone_of(shop.run)}
     own = shop.own(rerank="kr")
-    published = published_for(shop.run, shop.dataset, len(shop.query))
+    published = published_for(shop.run, shop.dataset, queries=len(shop.query))
     alone, refined = published.beside() if published else ({}, {})
     return [
         of_figures("none", shop.baseline(), **about, **alone),

@@ -37,7 +37,9 @@ PAPERS = (
 def make(shops: Sequence[Workshop]) -> TableOrFigure:
     """Return a row for each run."""
     rows = [_row_of(shop) for shop in shops]
-    notes = dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops)
+    notes = dict.fromkeys(
+        paper_note(shop.run, shop.dataset, queries=len(shop.query)) for shop in shops
+    )
     labels = told_apart([f"{row['dataset']}, {row['backbone']}" for row in rows], shops)
     papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
     return TableOrFigure(
@@ -74,7 +76,7 @@ def _row_of(shop: Workshop) -> dict[str, Any]:
         "free": free,
         "free_mAP": free_figures["mAP"],
     }
-    published = published_for(shop.run, shop.dataset, len(shop.query))
+    published = published_for(shop.run, shop.dataset, queries=len(shop.query))
     if published:
         keys = [column.key for column in PAPERS]
         row |= dict(zip(keys, published, strict=True))

@@ -109,7 +109,7 @@ class Workshop:
                 "--all shows what trains nothing"
             )
         config = variant.config(self.settings, seed)
-        return Trainer(self.train, None, config, device=self.device)
+        return Trainer(self.train, None, config=config, device=self.device)
 
     def model(self, variant: Variant, seed: int) -> NFormer:
         """Return a variant, trained now where it was not before."""
@@ -146,7 +146,7 @@ class Workshop:
         """
         subsets = self._subsets(number)
         each = [
-            self._of_training(variant, seed, subset, rerank)
+            self._of_training(variant, seed, subset=subset, rerank=rerank)
             for seed, subset in zip(self.seeds, subsets * len(self.seeds), strict=False)
         ]
         by_seed = [_mean(draws) for draws in each]
@@ -170,7 +170,7 @@ class Workshop:
         return int(np.unique(people, return_counts=True)[1].max(initial=0))
 
     def _of_training(
-        self, variant: Variant, seed: int, subset: Subset, rerank: str
+        self, variant: Variant, seed: int, *, subset: Subset, rerank: str
     ) -> list[Figures]:
         key = (self.key_of(variant, seed),)
         draws = landmark_draws(0, self.settings.draws if variant.draws_matter else 1)
@@ -235,13 +235,13 @@ class Workshop:
         return _mean(
             [
                 self.cached(
-                    partial(self._own, model, subset, rerank), "own", digest, *subset, rerank
+                    partial(self._own, model, subset, rerank=rerank), "own", digest, *subset, rerank
                 )
                 for subset in self._subsets(number)
             ]
         )
 
-    def _own(self, model: NFormer, subset: Subset, rerank: str) -> Figures:
+    def _own(self, model: NFormer, subset: Subset, *, rerank: str) -> Figures:
         pair = (self.query, self.subset(subset))
         shown = shown_to(pair, aware=uses_cameras(model, pair, "auto"))
         refined = relabelled(pair, next(refine_draws(model, *shown, [0])))

@@ -115,7 +115,7 @@ def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
     if not near.query_items.has_cameras or not near.gallery_items.has_cameras:
         notes.append("no cameras are known: items of the query's own camera count too")
     rows = []
-    with bench.progress.task("evaluate", len(methods), "rankings") as task:
+    with bench.progress.task("evaluate", len(methods), unit="rankings") as task:
         for names in dict.fromkeys(method.refine for method in methods):
             reranked = [method for method in methods if method.refine == names]
             for row in _rows(run, bench, reranked):

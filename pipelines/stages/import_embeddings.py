@@ -66,7 +66,7 @@ def import_embeddings(
         facts.update(_facts(splits, kept, dataset=dataset, root=root))
         with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
             for split, rows in zip(splits, kept, strict=True):
-                _write(file, split, rows, progress)
+                _write(file, split, keep=rows, progress=progress)
     return run.path(ARTIFACT)
 
 
@@ -189,7 +189,7 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
     """Return [N] bool, which rows can be used; refuse the others unless they may be dropped."""
     lengths = np.empty(len(split), np.float32)  # squared
     done = 0
-    with progress.task(f"check {split.name}", len(split), "rows") as task:
+    with progress.task(f"check {split.name}", len(split), unit="rows") as task:
         for block in map(_single, split.blocks()):
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths[done : done + len(block)] = np.einsum("nd,nd->n", block, block)
@@ -263,12 +263,20 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(chosen[:3]) + ("…" if len(chosen) > 3 else "")
 
 
-def _write(file: "h5py.File", split: ImportedSplit, keep: np.ndarray, progress: Progress) -> None:
+def _write(
+    file: "h5py.File", split: ImportedSplit, *, keep: np.ndarray, progress: Progress
+) -> None:
     names = compress(split.names(), keep)
-    labels = (names, split.pids[keep], split.camids[keep])
-    group = create_split(file, split.name, *labels, exact=split.exact)
+    group = create_split(
+        file,
+        split.name,
+        names=names,
+        pids=split.pids[keep],
+        camids=split.camids[keep],
+        exact=split.exact,
+    )
     read = written = 0
-    with progress.task(f"import {split.name}", len(split), "rows") as task:
+    with progress.task(f"import {split.name}", len(split), unit="rows") as task:
         for block in split.blocks():
             rows = block[keep[read : read + len(block)]]
             group["features"][written : written + len(rows)] = _single(rows)

@@ -51,7 +51,7 @@ def build_report(
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     queries = Queries.of(run)
-    with progress.task("report", 3, "parts") as task:
+    with progress.task("report", 3, unit="parts") as task:
         shown, notes = examples_of(run, queries, count=examples, seed=seed)
         task.advance()
         charts = charts_of(run, queries, shown)

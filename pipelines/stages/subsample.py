@@ -45,9 +45,11 @@ def subsample(
     folders = []
     for number in images_per_identity:
         target = Run(run.folder / f"images-per-identity-{number:02d}")
-        kept = kept_rows(gallery.pids, order, number)
-        _write_embeddings(run, target, gallery.select(kept), number, seed, overwrite)
-        _copy_model(run, target, overwrite)
+        kept = kept_rows(gallery.pids, order, number=number)
+        _write_embeddings(
+            run, target, gallery=gallery.select(kept), number=number, seed=seed, overwrite=overwrite
+        )
+        _copy_model(run, target, overwrite=overwrite)
         progress.message(f"{target.folder}: {len(kept):,} of {len(gallery):,} gallery images")
         folders.append(target.folder)
     return folders
@@ -66,13 +68,13 @@ def drawing_order(pids: np.ndarray, seed: int) -> np.ndarray:
     return places
 
 
-def kept_rows(pids: np.ndarray, order: np.ndarray, number: int) -> np.ndarray:
+def kept_rows(pids: np.ndarray, order: np.ndarray, *, number: int) -> np.ndarray:
     """Return the rows to keep, sorted: the first `number` of each identity, and pid 0 whole."""
     return np.flatnonzero((order < number) | (pids == 0))
 
 
 def _write_embeddings(
-    run: Run, target: Run, gallery: Embeddings, number: int, seed: int, overwrite: bool
+    run: Run, target: Run, *, gallery: Embeddings, number: int, seed: int, overwrite: bool
 ) -> None:
     manifest = run.manifest(EMBEDDINGS)
     assert manifest is not None  # checked by the caller
@@ -95,7 +97,7 @@ def _write_embeddings(
         save_embeddings(path, **splits, gallery=gallery, dataset=dataset)
 
 
-def _copy_model(run: Run, target: Run, overwrite: bool) -> None:
+def _copy_model(run: Run, target: Run, *, overwrite: bool) -> None:
     """Copy nformer.pt: its manifest says that it was made from the whole run's."""
     manifest = run.manifest(NFORMER)
     if manifest is None:

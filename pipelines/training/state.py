@@ -45,7 +45,7 @@ def save_state(
     random_tensors, meta["random"] = _random_state()
     tensors.update(_prefixed("random", random_tensors))
     with replacing(path) as temporary:
-        save_checkpoint(temporary, tensors, meta)
+        save_checkpoint(temporary, tensors, meta=meta)
 
 
 def load_state(

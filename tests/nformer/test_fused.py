@@ -75,7 +75,7 @@ def test_kernels_compile_for_gpus(columns, width, capability):
 def test_a_cpu_reads_in_steps_and_says_nothing(recwarn):
     edges = Edges.of(torch.tensor([[[1]], [[0]]]), torch.ones(2, 1, 1).bool(), heads=1, sources=2)
     rows = Projected(torch.ones(2, 1), torch.zeros(2, 1), torch.tensor([[0.0], [4.0]]))
-    assert read_edges(rows, rows, edges).tolist() == [[2.0], [2.0]]
+    assert read_edges(rows, rows, edges=edges).tolist() == [[2.0], [2.0]]
     assert not recwarn
 
 
@@ -104,4 +104,4 @@ def test_the_step_by_step_way_by_hand():
     edges = Edges.of(torch.tensor([[[1]], [[0]]]), kept, heads=1, sources=2)
     keys = torch.tensor([[1.0], [3.0]]).log()
     rows = Projected(torch.ones(2, 1), keys, torch.tensor([[4.0], [8.0]]))
-    assert torch.allclose(read_in_steps(rows, rows, edges), torch.tensor([[7.0], [8.0]]))
+    assert torch.allclose(read_in_steps(rows, rows, edges=edges), torch.tensor([[7.0], [8.0]]))

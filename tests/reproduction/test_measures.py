@@ -26,20 +26,22 @@ def test_cosines_by_traces_are_those_of_the_whole_matrices():
     rough = (query.double() @ key[marks].double().T) @ (key.double() @ query[marks].double().T).T
     plain = torch.nn.functional.cosine_similarity(exact.flatten(), rough.flatten(), dim=0)
     centred = np.corrcoef(exact.flatten(), rough.flatten())[0, 1]
-    assert cosines(query, key, marks) == pytest.approx((float(plain), float(centred)), abs=1e-9)
+    assert cosines(query, key, landmarks=marks) == pytest.approx(
+        (float(plain), float(centred)), abs=1e-9
+    )
 
 
 def test_the_scale_of_queries_and_keys_does_not_matter():
     query, key, marks = random_rows(40, 4), random_rows(40, 4, seed=1), torch.arange(40)
-    once = cosines(query, key, marks)
-    assert cosines(3 * query, 5 * key, marks) == pytest.approx(once)
+    once = cosines(query, key, landmarks=marks)
+    assert cosines(3 * query, 5 * key, landmarks=marks) == pytest.approx(once)
     assert 0 < once[0] <= 1
 
 
 def test_likeness_of_a_model_has_an_entry_for_each_number():
     model = NFormer(dim=8, classes=3, layers=2, neighbours=4, landmarks=3)
     rows = prepare(model, random_rows(50, 8), "rows")
-    found = likeness(model, rows, [1, 50], draws=2)
+    found = likeness(model, rows, counts=[1, 50], draws=2)
     assert list(found) == [1, 50]
     assert all(-1 <= value <= 1 for pair in found.values() for value in pair)
 

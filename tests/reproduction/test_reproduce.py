@@ -236,12 +236,12 @@ def test_figure5_is_left_out_where_it_has_nobody_to_show(tmp_path, recorder):
     def check():
         module.sampled(shop)
 
-    assert module._without_figure5(["table1", "figure5"], check, recorder) == ["table1"]
+    assert module._without_figure5(["table1", "figure5"], check, progress=recorder) == ["table1"]
     assert recorder.warnings == [
         "left out: figure5 samples identities with 4 gallery images or more, and there are 0 here"
     ]
     with pytest.raises(BadInput, match="4 gallery images or more"):
-        module._without_figure5(["figure5"], check, recorder)
+        module._without_figure5(["figure5"], check, progress=recorder)
 
 
 def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
@@ -321,10 +321,10 @@ def test_without_tsne_the_others_are_made(recorder):
     def absent():
         raise module.CannotShow("figure5 needs scikit-learn")
 
-    assert module._without_figure5(["table1", "figure5"], absent, recorder) == ["table1"]
+    assert module._without_figure5(["table1", "figure5"], absent, progress=recorder) == ["table1"]
     assert recorder.warnings == ["left out: figure5 needs scikit-learn"]
     with pytest.raises(BadInput, match="scikit-learn"):
-        module._without_figure5(["figure5"], absent, recorder)
+        module._without_figure5(["figure5"], absent, progress=recorder)
 
 
 def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):

@@ -36,7 +36,7 @@ def test_each_row_has_its_place_in_its_identity():
 
 
 def test_kept_are_so_many_of_each_and_every_distractor():
-    kept = kept_rows(PIDS, drawing_order(PIDS, 0), 2)
+    kept = kept_rows(PIDS, drawing_order(PIDS, 0), number=2)
     assert np.bincount(PIDS[kept]).tolist() == [6, 0, 0, 2, 0, 1, 0, 0, 0, 2]
     assert sorted(kept) == list(kept)
 

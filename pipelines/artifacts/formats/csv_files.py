@@ -26,7 +26,7 @@ class Table:
     camids: np.ndarray | None
 
 
-def read_npy_and_csv(features: Path, labels: Path, warn: Warn) -> list[FileSplit]:
+def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSplit]:
     """Read an .npy [N, d] and the CSV with a line for each of its rows."""
     array = npy(features)
     table = read_table(labels, warn)
@@ -77,8 +77,8 @@ def read_table(path: Path, warn: Warn) -> Table:
     splits, pids, camids = array("b"), array("q"), array("q")
     columns: list[str] = []
     for line, row in _lines(path, columns):
-        pids.append(_whole(path, line, "pid", row["pid"]))
-        camids.append(_whole(path, line, "camid", row.get("camid") or "-1"))
+        pids.append(_whole(path, line=line, column="pid", text=row["pid"]))
+        camids.append(_whole(path, line=line, column="camid", text=row.get("camid") or "-1"))
         if row["split"] not in SPLITS:
             raise BadInput(
                 f"{path}, line {line}: split is {row['split']!r}; wanted {', '.join(SPLITS)}"
@@ -123,7 +123,7 @@ def _lines(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]
         raise BadInput(f"{path} is not a CSV file in UTF-8 ({error})") from error
 
 
-def _whole(path: Path, line: int, column: str, text: str) -> int:
+def _whole(path: Path, *, line: int, column: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:

@@ -48,7 +48,7 @@ def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]
     parts: list[FileSplit] = []
     for path, kind in zip(files, kinds, strict=True):
         if kind == "npy":
-            parts += read_npy_and_csv(path, _labels_of(path, files), warn)
+            parts += read_npy_and_csv(path, _labels_of(path, files), warn=warn)
         elif kind == "csv":
             _features_of(path, files)
         else:

@@ -58,16 +58,16 @@ def checked_split(
         BadInput: naming the file, the split, what was wanted and what was found.
     """
     where = f"{path}, split {split}"
-    require_features(where, shape, dtype)
+    require_features(where, shape=shape, dtype=dtype)
     rows, dim = shape
-    people = labels(pids, where, "pids", rows)
-    cameras = None if camids is None else labels(camids, where, "camids", rows)
+    people = labels(pids, where, what="pids", rows=rows)
+    cameras = None if camids is None else labels(camids, where, what="camids", rows=rows)
     if names is not None and names_count is not None and names_count != rows:
         raise BadInput(f"{where}: {rows} features but {names_count} names: one for each is needed")
     return FileSplit(path, split, dim, str(dtype), people, cameras, blocks, names)
 
 
-def require_features(where: str, shape: tuple[int, ...], dtype: str) -> None:
+def require_features(where: str, *, shape: tuple[int, ...], dtype: str) -> None:
     """Raise BadInput unless `shape` is [N, d] with N at least 1 and a width we take."""
     if str(dtype).lstrip("<>=|") not in FLOATS:
         raise BadInput(f"{where}: the features are {dtype}; float16, float32 or float64 is wanted")
@@ -82,7 +82,7 @@ def require_features(where: str, shape: tuple[int, ...], dtype: str) -> None:
         )
 
 
-def labels(values: Any, where: str, what: str, rows: int) -> np.ndarray:
+def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
     """Return labels as [rows] int64; [1, N] and [N, 1], as MATLAB has them, become [N]."""
     array = as_numpy(values)
     if array.ndim == 2 and 1 in array.shape:
@@ -95,7 +95,7 @@ def labels(values: Any, where: str, what: str, rows: int) -> np.ndarray:
         raise BadInput(f"{where}: {error}") from error
 
 
-def keyed_fields(path: Path, keys: list[str], warn: Warn) -> dict[str, dict[str, str]]:
+def keyed_fields(path: Path, keys: list[str], *, warn: Warn) -> dict[str, dict[str, str]]:
     """Sort a file's keys `{split}_{field}` by split and field; say which others are ignored.
 
     Raises:
