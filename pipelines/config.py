@@ -50,7 +50,7 @@ class BackboneConfig:
     eval_every: int = 0  # epochs between evaluations on the test split; 0: never
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     compile: bool = False
-    workers: int = -1  # decoding threads; -1: as many as serve
+    workers: int = -1  # decoding threads; -1: one a core, at most 16
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
 

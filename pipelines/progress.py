@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens."""
+"""The interface through which a stage reports its progress; the caller decides what to show."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

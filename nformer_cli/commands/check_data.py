@@ -1,4 +1,4 @@
-"""nformer check-data NAME"""
+"""nformer check-data NAME: compare a data set's files with its published counts."""
 
 import json as json_format
 

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file beside what is written, which says who holds it."""
+"""Let one process at a time write a file; a second one is told who holds the lock."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""A backbone as one file of another format: images in, embeddings out."""
+"""A backbone as one network for export: images in, embeddings out."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""State dicts of other programs -> a backbone's: by the names of their tensors."""
+"""Load other programs' state dicts into a backbone, matching tensors by name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What refinement brings on sets of many kinds, beside the closed forms and re-ranking."""
+"""Accuracy of refinement on many kinds of sets, beside closed forms and re-ranking."""
 
 import tempfile
 import time

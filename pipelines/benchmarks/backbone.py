@@ -22,8 +22,8 @@ from ..device import choose_device
 from ..progress import Progress, Silent
 from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
+from ..training.delayed import one_behind
 from ..training.losses import identity_loss, triplet_loss
-from ..training.overlap import one_behind
 from ..training.precision import DTYPES, choose_precision
 from .record import Record
 

@@ -1,4 +1,4 @@
-"""The released computation written plainly, with N×N matrices: what the benchmark compares with.
+"""The released code's computation with N×N matrices: the benchmark's reference.
 
 The same operations in the same order as the authors' code, on our modules' weights: the mask and
 the affinity are dense, made anew in every layer, and the softmax at inference is over a sparse

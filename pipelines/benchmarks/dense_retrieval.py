@@ -1,4 +1,4 @@
-"""Retrieval as its formulas say it, on whole matrices: what the benchmark compares with."""
+"""Search, scoring and re-ranking on whole matrices: the benchmark's reference."""
 
 import numpy as np
 

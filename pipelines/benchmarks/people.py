@@ -1,4 +1,4 @@
-"""Embeddings of people who do not exist, with what makes real ones hard turned up or down."""
+"""Synthetic embeddings of people, with adjustable difficulty."""
 
 from dataclasses import dataclass, replace
 

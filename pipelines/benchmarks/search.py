@@ -1,4 +1,4 @@
-"""Finding a person with a picture: a cold start, one more picture, and a gallery of a million."""
+"""Time of a search: a cold start, one more picture, and a gallery of a million."""
 
 import json
 import subprocess

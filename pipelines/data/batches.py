@@ -1,4 +1,4 @@
-"""Batches of decoded images, prepared by threads while the network works on earlier ones."""
+"""Batches of decoded images, prepared by threads while the network computes."""
 
 import os
 import time

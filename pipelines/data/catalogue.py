@@ -10,9 +10,9 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .dukemtmcreid import read_dukemtmcreid
+from .folder_and_csv import read_csv_again, read_folder
 from .market1501 import read_market1501
 from .msmt17 import read_msmt17
-from .own import read_csv_again, read_folder
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
 

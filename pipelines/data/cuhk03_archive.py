@@ -1,4 +1,4 @@
-"""cuhk-03.mat (MATLAB 7.3, that is HDF5) -> a folder of PNG files, once and whole."""
+"""Unpack cuhk-03.mat (MATLAB 7.3, which is HDF5) into a folder of PNG files."""
 
 import os
 import shutil

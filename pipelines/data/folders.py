@@ -1,4 +1,4 @@
-"""Finding a data set's folders and listing its images, whatever else lies beside them."""
+"""Find a data set's folders, and list the images in them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence

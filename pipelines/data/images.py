@@ -1,4 +1,4 @@
-"""Image files -> RGB arrays of one size; what cannot be read is named, never guessed."""
+"""Read image files as RGB arrays of one size; an unreadable file is an error that names it."""
 
 import struct
 import zlib

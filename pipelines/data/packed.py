@@ -1,4 +1,4 @@
-"""Images decoded and resized once, in one file: a batch is then a copy of memory."""
+"""images.h5: a data set's images, decoded and resized once, read through a memory map."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What embeds images: a run's backbone, or any network in ONNX format."""
+"""Load the network that embeds images: a run's backbone, or an ONNX file."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""pictures, folders of pictures, or files of embeddings -> Embeddings to search or to index"""
+"""Embed pictures, or read files of embeddings, to search with them or to index them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts.formats.reading import FORMATS, read_foreign
+from ..artifacts.formats.reading import FORMATS, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
@@ -207,7 +207,7 @@ def _picture(path: Path, crop: Crop | None) -> "Image.Image":
 
 
 def _read(files: list[Path], prefer: str, *, progress: Progress) -> Embeddings:
-    found = read_foreign(files, progress.warn)
+    found = read_embedding_files(files, progress.warn)
     chosen = found.get(prefer) or (next(iter(found.values())) if len(found) == 1 else None)
     if not chosen:
         raise BadInput(

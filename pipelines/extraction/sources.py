@@ -1,4 +1,4 @@
-"""What the stages that read images share: where they come from, and what is recorded of them."""
+"""Open the images of a run's data set, packed or not, and record where they lie."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

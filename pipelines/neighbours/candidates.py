@@ -1,4 +1,4 @@
-"""The best entries of every row of a set, gathered from tiles of products, in bounded space."""
+"""Keep the k best entries of every row while products come in by tiles, in bounded memory."""
 
 from functools import partial
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""A sparse graph, and the two products along its edges that attention is made of."""
+"""A sparse graph, and the two products along its edges of which attention consists."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -14,9 +14,7 @@ from ..errors import BadInput
 class IndexBuilder(Protocol):
     """Builds an index of FAISS over the rows `others`, to be asked for k of them."""
 
-    def __call__(
-        self, faiss: Any, others: np.ndarray, *, k: int, where: str
-    ) -> tuple[Any, str]:
+    def __call__(self, faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
         """Return the index and a description of its settings."""
         ...
 

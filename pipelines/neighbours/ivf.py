@@ -1,4 +1,4 @@
-"""Nearly the nearest of very many rows: only the lists of the nearest centres are looked through.
+"""Approximate search in NumPy by inverted lists: only the nearest centres' lists are searched.
 
 As FAISS's inverted files do, but a list is multiplied with all the rows that look through it in one
 matrix product, in bfloat16 where cores have it. How many lists a row looks through is measured on a

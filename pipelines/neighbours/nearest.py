@@ -12,7 +12,7 @@ from .checked import check_widths, checked_k, in_order, like, own_first, unit_ro
 from .exact import threads, top_k
 from .faiss_indexes import BUILDERS, list_count
 from .ivf import top_k_in_lists
-from .location import HostDevice, place
+from .location import HostDevice, search_device
 from .self_join import self_join
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def searched(
     columns = query if gallery is None else gallery
     check_widths(query, columns)
     k = checked_k(k, len(columns))
-    where = place(query, device)
+    where = search_device(query, device)
     how = choose(method, rows=len(query), columns=len(columns), where=where, k=k)
     if how == "torch":
         from .on_device import on_device

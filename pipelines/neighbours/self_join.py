@@ -1,4 +1,4 @@
-"""Exact neighbours within one set, each pair of rows multiplied once.
+"""Exact neighbours within one set (self-join): each pair of rows is multiplied once.
 
 A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
 of the columns gives beforehand; a row whose bound proves too strict is searched again in full.

@@ -1,4 +1,4 @@
-"""Attention along edges in one pass over memory, where a GPU and Triton are there to do it."""
+"""Attention along edges by Triton kernels on a GPU, and by PyTorch's operations elsewhere."""
 
 import subprocess
 import warnings

@@ -1,4 +1,4 @@
-"""A set's way through the layers, in blocks of rows, each layer open to be read by queries."""
+"""Layer-wise inference of a whole set in blocks of rows; queries can read each layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +89,7 @@ def layer_by_layer(
         _advance(block, states, source=source, parts=parts)
 
 
-def block_rows(states: Tensor) -> int:
+def rows_at_once(states: Tensor) -> int:
     """Return how many rows go through a layer at once."""
     return BLOCK_ROWS if states.device.type == "cpu" else DEVICE_ROWS
 
@@ -98,7 +98,7 @@ def blocks_of(edges: Edges, states: Tensor, *, heads: int) -> list[tuple[slice, 
     """Return the edges of each block of rows, what they derive being kept from layer to layer."""
     return [
         (part, edges.block(part.start * heads, part.stop * heads))
-        for part in row_blocks(len(states), block_rows(states))
+        for part in row_blocks(len(states), rows_at_once(states))
     ]
 
 
@@ -108,7 +108,7 @@ def _advance(
     attention = block.attention
     if parts is None:
         read = attention.read_all(source)
-        for part in row_blocks(len(states), block_rows(states)):
+        for part in row_blocks(len(states), rows_at_once(states)):
             states[part] = block(states[part], read[part])
         return
     for part, edges in parts:

@@ -7,7 +7,7 @@ from ..embeddings import Embeddings
 SORT_FROM = 96  # matches of one query from which one sort is cheaper than counting for each
 
 
-class Pairs:
+class Matches:
     """Which gallery items are a query's true matches, and which are skipped."""
 
     def __init__(self, query: Embeddings, pids: np.ndarray, *, camids: np.ndarray) -> None:
@@ -67,7 +67,7 @@ def count_before(nearness: np.ndarray, items: np.ndarray) -> np.ndarray:
     return before
 
 
-def no_valid_query(pairs: Pairs) -> str:
+def no_valid_query(pairs: Matches) -> str:
     """Return why no query can be scored."""
     shared = int((pairs.last > pairs.first).sum())
     queries = len(pairs.query_pids)

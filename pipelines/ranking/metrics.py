@@ -17,7 +17,7 @@ from ..errors import BadInput
 from ..neighbours.checked import unit_rows
 from ..neighbours.exact import Room, blocks, in_threads, largest_keys, unpack
 from ..progress import Progress, Silent
-from .matches import Pairs, no_valid_query
+from .matches import Matches, no_valid_query
 from .open_set import Verification
 
 
@@ -105,7 +105,7 @@ def score(
         distances = as_numpy(distances)
     require_rankable(query, gallery, distances=distances)
     kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Pairs(query, gallery.pids[kept], camids=gallery.camids[kept])
+    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
     if not pairs.any_valid():
         raise BadInput(no_valid_query(pairs))
     ranks: list[np.ndarray] = []
@@ -131,7 +131,7 @@ def score(
 class Lists:
     """Gathers the first items of every list, block by block."""
 
-    def __init__(self, pairs: Pairs, kept: np.ndarray, *, top: int) -> None:
+    def __init__(self, pairs: Matches, kept: np.ndarray, *, top: int) -> None:
         self.pairs, self.kept, self.top = pairs, kept, min(top, len(kept))
         self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 

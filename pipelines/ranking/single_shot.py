@@ -5,7 +5,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..seeding import numpy_generator
-from .matches import Pairs, no_valid_query
+from .matches import Matches, no_valid_query
 from .metrics import nearness_blocks, require_rankable
 
 
@@ -29,7 +29,7 @@ def single_shot_cmc(
         raise BadInput(f"single_shot is {repeats}; at least one draw of the gallery is wanted")
     require_rankable(query, gallery, distances=None)
     kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Pairs(query, gallery.pids[kept], camids=gallery.camids[kept])
+    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
     if not pairs.any_valid():
         raise BadInput(no_valid_query(pairs))
     generator = numpy_generator(seed, "single shot")
@@ -46,7 +46,12 @@ def single_shot_cmc(
 
 
 def drawn_ranks(
-    pairs: Pairs, number: int, *, nearness: np.ndarray, repeats: int, generator: np.random.Generator
+    pairs: Matches,
+    number: int,
+    *,
+    nearness: np.ndarray,
+    repeats: int,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Return the rank of the right person in each drawn gallery: [repeats], or [0] if not valid."""
     matches, skipped = pairs.of(number)

@@ -1,4 +1,4 @@
-"""Plots as data, and as pictures: SVG in the ink of the page around it, PNG for anywhere."""
+"""Plots described as data, and drawn as SVG or PNG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Charts as SVG text that takes the colours of the page around it, light or dark."""
+"""Charts as SVG text in the colours of the page around it, light or dark."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

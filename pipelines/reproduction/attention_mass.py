@@ -1,4 +1,4 @@
-"""How much of its attention a set spends on rows of other identities."""
+"""The share of its attention that a set spends on rows of other identities."""
 
 import torch
 from torch import Tensor

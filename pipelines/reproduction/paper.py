@@ -1,4 +1,4 @@
-"""What the paper reports, where it could be checked, and whether a run is of its data set."""
+"""The figures that the paper reports, and whether a run is of the paper's data set."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""the data set's files -> what was found, what differs from the published, and what is wrong"""
+"""a data set's files -> what was found, what differs from the published counts, what is wrong"""
 
 import hashlib
 from collections import defaultdict

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..artifacts.formats.reading import read_h5
-from ..artifacts.formats.writing import write_foreign
+from ..artifacts.formats.writing import write_embedding_files
 from ..artifacts.run import Run
 from ..embeddings import SPLITS
 from ..errors import BadInput
@@ -53,7 +53,7 @@ def export_embeddings(
             raise BadInput(f"{companion} is there already; add --overwrite to replace it")
     kept = _kept_type(run, stage, path=path) if dtype == "auto" else dtype
     with progress.task(f"export {stage}", sum(map(len, chosen)), unit="rows") as task:
-        write_foreign(path, chosen, dtype=kept, advance=task.advance)
+        write_embedding_files(path, chosen, dtype=kept, advance=task.advance)
     return path
 
 

@@ -23,7 +23,7 @@ from ..extraction.networks import Embeds, backbone_network, dataset_for_onnx, on
 from ..extraction.sources import Sources, dataset_facts, find_dataset, image_sources, skipped_text
 from ..files import file_digest, replacing, text_digest, write_text
 from ..progress import Progress, Silent
-from ..training.overlap import one_behind
+from ..training.delayed import one_behind
 
 ARTIFACT = "embeddings.h5"
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from

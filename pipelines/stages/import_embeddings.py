@@ -1,4 +1,4 @@
-"""embeddings of any network, in any of seven formats -> embeddings.h5"""
+"""other programs' embeddings, in any of seven formats -> embeddings.h5"""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
-from ..artifacts.formats.reading import kind_of, read_foreign
+from ..artifacts.formats.reading import kind_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
@@ -49,13 +49,13 @@ def import_embeddings(
         StaleArtifact: the run holds other embeddings, and `overwrite` is not given.
     """
     sources = [Path(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
-    _require_foreign(run, sources)
+    _require_other_files(run, sources)
     config = {"dataset": dataset, "root": str(root), "drop_bad": drop_bad}
     wanted = Manifest(ARTIFACT, STAGE, config, _digests(sources))
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    splits = _joined(read_foreign(sources, progress.warn))
+    splits = _joined(read_embedding_files(sources, progress.warn))
     for split in splits:
         progress.message(split.describe())
     _require_one_width(splits)
@@ -140,7 +140,7 @@ def _stored_names(part: FileSplit) -> Iterator[str]:
         yield name
 
 
-def _require_foreign(run: Run, sources: list[Path]) -> None:
+def _require_other_files(run: Run, sources: list[Path]) -> None:
     if not sources:
         raise BadInput("no file given; name one or more files of embeddings")
     for source in sources:

@@ -24,9 +24,9 @@ from ..files import text_digest
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
+from ..training.delayed import one_behind
 from ..training.initial_weights import start_from, weights_digest
 from ..training.log import TrainLog, require_finite
-from ..training.overlap import one_behind
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
 from .extract import embed_rows

@@ -1,4 +1,4 @@
-"""Training the image encoder: one step, one epoch, and what an interrupted training keeps."""
+"""Train the image encoder: one step, one epoch, and the state to resume from."""
 
 from collections.abc import Iterator
 from typing import Any

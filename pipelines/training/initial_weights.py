@@ -1,4 +1,4 @@
-"""`--weights imagenet | none | PATH`: what a backbone's training starts from."""
+"""A backbone's initial weights: `--weights imagenet | none | PATH`."""
 
 from pathlib import Path
 from urllib.error import URLError

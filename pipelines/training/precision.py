@@ -1,4 +1,4 @@
-"""Mixed precision and memory layout where the device is good at them."""
+"""Choose mixed precision and memory layout by what the device is fast at."""
 
 from contextlib import AbstractContextManager
 from typing import Literal, TypeVar

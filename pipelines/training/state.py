@@ -1,4 +1,4 @@
-"""Everything that an interrupted training needs to go on as if nothing had happened."""
+"""Save and restore all that an interrupted training needs to continue unchanged."""
 
 import random
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ for columns, width, kept in ((1, 3, 0.0), (5, 16, 0.5), (40, 40, 1.0), (5, 2100,
             for size in (columns, columns, width)
         ]
         projected = Projected(*leaves)  # the rows read each other, as in training
-        mixed = read(projected, projected, edges)
+        mixed = read(projected, projected, edges=edges)
         found.append([mixed.detach(), *torch.autograd.grad(mixed.exp().sum(), leaves)])
     print(max(float(((a - b).norm() / b.norm().clamp(min=1e-6))) for a, b in zip(*found)))
 """

@@ -23,7 +23,7 @@ from pipelines.extraction.pictures import PictureEmbedder, cropped
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
-from pipelines.reporting.found import summary, verdict, write_montage, write_page
+from pipelines.reporting.montage import summary, verdict, write_montage, write_page
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
 

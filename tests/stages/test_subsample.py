@@ -6,9 +6,10 @@ import pytest
 from pipelines import Run, evaluate, load_embeddings, save_embeddings, train_nformer
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import NFormerConfig
+from pipelines.data.subsampling import drawing_order, kept_rows
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
-from pipelines.stages.subsample import drawing_order, kept_rows, subsample
+from pipelines.stages.subsample import subsample
 
 PIDS = np.repeat([0, 3, 5, 9], [6, 4, 1, 7])
 

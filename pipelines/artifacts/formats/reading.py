@@ -1,4 +1,4 @@
-"""Any files of embeddings -> their splits, the format recognised by name and by content."""
+"""Read files of embeddings; the format is recognised by name and by content."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ FORMATS = {
 }
 
 
-def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
+def read_embedding_files(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
     """Return what the files hold, by split; several files' parts of a split stand in their order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`FileSplit`: one split as another program's file holds it, features read block by block."""
+"""`FileSplit`: one split in another program's file, its features read block by block."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

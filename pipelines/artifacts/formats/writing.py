@@ -1,4 +1,4 @@
-"""Splits of embeddings -> .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
+"""Write splits of embeddings as .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
 
 import csv
 import zipfile
@@ -22,7 +22,7 @@ DAWN = (1980, 1, 1, 0, 0, 0)  # of zip: the same content makes the same file
 Advance = Callable[[int], None]
 
 
-def write_foreign(
+def write_embedding_files(
     path: Path, splits: Sequence[FileSplit], *, dtype: str, advance: Advance
 ) -> list[Path]:
     """Write the splits in the format that the name says; returns the files written.

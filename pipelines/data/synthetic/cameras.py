@@ -1,4 +1,4 @@
-"""A camera of the synthetic data set: where it stands, what is behind, and what its sensor does."""
+"""A camera of the synthetic data set: its background, its view and its image noise."""
 
 import math
 from dataclasses import dataclass

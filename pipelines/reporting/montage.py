@@ -1,4 +1,4 @@
-"""a search's answers -> a montage (.png, .jpg) or a page (.html) with the pictures"""
+"""Write what a search found as a montage (.png, .jpg) or as a page (.html)."""
 
 import base64
 from collections.abc import Iterator

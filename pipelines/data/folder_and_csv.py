@@ -50,8 +50,8 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
             )
     if not rows:
         raise BadInput(
-            f"{root} does not hold folder: wanted train, query and gallery, each with a folder of "
-            f"images for each identity; found {shortened(entries)}"
+            f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
+            f"folder of images for each identity; found {shortened(entries)}"
         )
     options = {"camera_pattern": camera_pattern} if camera_pattern else {}
     return replace(_numbered("folder", root, rows=rows), options=options)

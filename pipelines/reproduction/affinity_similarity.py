@@ -1,4 +1,4 @@
-"""How like the landmarks' affinity Ã is to the exact affinity A (Eq. 5), without making either."""
+"""Similarity of the landmarks' affinity Ã to the exact affinity A (Eq. 5), without either."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def cosines(query: Tensor, key: Tensor, *, landmarks: Tensor) -> tuple[float, fl
 
 
 @torch.no_grad()
-def likeness(
+def affinity_similarity(
     model: NFormer, rows: Tensor, *, counts: Sequence[int], draws: int, seed: int = 0
 ) -> dict[int, tuple[float, float]]:
     """Return for each number of landmarks the two cosines: means over layers, heads and draws.
