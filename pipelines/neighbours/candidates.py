@@ -98,7 +98,7 @@ class CandidateLists:
         of_row, of_column = self.bound[across], self.bound[down]
         columns = products.shape[1]
 
-        def passing(part: slice) -> np.ndarray:
+        def reaching_bound(part: slice) -> np.ndarray:
             found = []
             for start in range(part.start, part.stop, STRIP_ROWS):
                 strip = slice(start, min(start + STRIP_ROWS, part.stop))
@@ -107,7 +107,7 @@ class CandidateLists:
                 found.append(np.flatnonzero(mask) + start * columns)
             return np.concatenate(found)
 
-        flat = np.concatenate(in_threads(passing, len(products)))
+        flat = np.concatenate(in_threads(reaching_bound, len(products)))
         value = products.ravel()[flat]
         i, j = np.divmod(flat, columns)
         own = np.flatnonzero(value >= of_row[i])

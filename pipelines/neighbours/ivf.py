@@ -61,7 +61,7 @@ def candidates_of(
         bound(found, at_home, inside=inside, product=product)
     with progress.task("neighbours", len(centres), unit="lists") as task:
         for asking, inside in zip(askers, members, strict=True):
-            look_through(found, asking, inside=inside, product=product)
+            offer_list(found, asking, inside=inside, product=product)
             task.advance()
     return found.best()[1], probes
 
@@ -138,7 +138,7 @@ def bound(
         found.bound[at_home[part]] = np.concatenate(lowest)
 
 
-def look_through(
+def offer_list(
     found: CandidateLists, asking: np.ndarray, *, inside: np.ndarray, product: Product
 ) -> None:
     """Offer the products of the rows `asking` with those `inside` a list to the former."""
@@ -146,12 +146,12 @@ def look_through(
         who = asking[part]
         products, least = product(who, inside), found.bound[who]
         flat = np.concatenate(
-            in_threads(partial(passing, products=products, least=least), len(products))
+            in_threads(partial(reaching_bound, products=products, least=least), len(products))
         )
         i, j = np.divmod(flat, len(inside))
         found.add(who[i], inside[j], value=products.ravel()[flat])
 
 
-def passing(part: slice, *, products: np.ndarray, least: np.ndarray) -> np.ndarray:
+def reaching_bound(part: slice, *, products: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Return the flat places of the products [a, b] in some rows that reach their rows' bounds."""
     return np.flatnonzero(products[part] >= least[part, None]) + part.start * products.shape[1]

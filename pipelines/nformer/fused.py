@@ -103,10 +103,10 @@ class _Fused(torch.autograd.Function):
         to_parts, means = [torch.empty_like(part) for part in parts], torch.empty_like(levels)
         made = mixed, levels, gradient, *to_parts[:3], means
         lists = edges.offsets, edges.index
-        _launch(kernels.lead_back_to_rows, edges.rows, *parts, *lists, *made)
+        _launch(kernels.gradients_of_rows, edges.rows, *parts, *lists, *made)
         readers, _ = edges.transposed
         theirs = parts[0], *parts[3:], readers.offsets, readers.index, levels, gradient, means
-        _launch(kernels.lead_back_to_sources, edges.sources, *theirs, *to_parts[3:])
+        _launch(kernels.gradients_of_sources, edges.sources, *theirs, *to_parts[3:])
         return (*to_parts, None)
 
 

@@ -109,7 +109,7 @@ def score(
     if not pairs.any_valid():
         raise BadInput(no_valid_query(pairs))
     ranks: list[np.ndarray] = []
-    lists = Lists(pairs, kept, top=top)
+    lists = RankedLists(pairs, kept, top=top)
     verification = Verification(pairs, len(kept)) if open_set else None
     with (progress or Silent()).task("score", len(query), unit="queries") as task:
         for block, nearness in nearness_blocks(query, gallery, distances=distances, kept=kept):
@@ -128,7 +128,7 @@ def score(
     )
 
 
-class Lists:
+class RankedLists:
     """Gathers the first items of every list, block by block."""
 
     def __init__(self, pairs: Matches, kept: np.ndarray, *, top: int) -> None:

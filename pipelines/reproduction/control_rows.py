@@ -81,7 +81,7 @@ def difference(after: Mapping[str, float], before: Mapping[str, float]) -> float
     return after["mAP"] - before["mAP"]
 
 
-def told_apart(labels: Sequence[str], experiments: Sequence[Experiment]) -> list[str]:
+def distinct_labels(labels: Sequence[str], experiments: Sequence[Experiment]) -> list[str]:
     """Return a label for each run, where two have the same with its folder's name, or a number."""
     names = [experiment.run.folder.resolve().name for experiment in experiments]
     if len(set(names)) < len(names):

@@ -12,7 +12,7 @@ from .control_rows import (
     of_figures,
     of_summary,
     own_note,
-    told_apart,
+    distinct_labels,
 )
 from .experiment import Experiment
 from .paper import PAPERS, backbone_of, paper_note, published_for
@@ -29,7 +29,9 @@ COLUMNS = (
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the rows of each run."""
     several = len(experiments) > 1
-    labels = told_apart([backbone_of(experiment.run) for experiment in experiments], experiments)
+    labels = distinct_labels(
+        [backbone_of(experiment.run) for experiment in experiments], experiments
+    )
     rows = []
     for experiment, label in zip(experiments, labels, strict=True):
         for row in _rows_of(experiment):

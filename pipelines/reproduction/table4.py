@@ -5,7 +5,7 @@ from typing import Any
 
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .control_rows import control_note, difference, own_note, told_apart
+from .control_rows import control_note, difference, own_note, distinct_labels
 from .experiment import Experiment
 from .paper import backbone_of, paper_note, published_for
 from .variants import ALONE, NFORMER
@@ -41,7 +41,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
         paper_note(experiment.run, experiment.dataset, queries=len(experiment.query))
         for experiment in experiments
     )
-    labels = told_apart([f"{row['dataset']}, {row['backbone']}" for row in rows], experiments)
+    labels = distinct_labels([f"{row['dataset']}, {row['backbone']}" for row in rows], experiments)
     papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
     return TableOrFigure(
         name="table4",

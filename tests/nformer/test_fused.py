@@ -61,7 +61,7 @@ def test_kernels_compile_for_gpus(columns, width, capability):
 
     settings = launch_settings(columns, width)
     warps = settings.pop("num_warps")
-    for kernel in (kernels.read_rows, kernels.lead_back_to_rows, kernels.lead_back_to_sources):
+    for kernel in (kernels.read_rows, kernels.gradients_of_rows, kernels.gradients_of_sources):
         arguments = [name for name in kernel.arg_names if name not in settings]
         types = {name: "*i64" if name in ("offsets", "index") else "*fp32" for name in arguments}
         source = ASTSource(

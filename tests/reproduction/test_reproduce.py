@@ -25,7 +25,7 @@ from pipelines.reporting.tables_and_figures import (
     tables_and_figures_in,
 )
 from pipelines.reproduction import reproduce as module
-from pipelines.reproduction.control_rows import told_apart
+from pipelines.reproduction.control_rows import distinct_labels
 from pipelines.reproduction.experiment import Experiment
 from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.variants import (
@@ -195,8 +195,8 @@ def test_labels_tell_runs_of_the_same_backbone_apart(whole):
         Experiment(whole.run, ReproduceConfig()),
         Experiment(whole.run, ReproduceConfig()),
     ]
-    assert told_apart(["a", "a"], experiments) == ["a (run 1)", "a (run 2)"]
-    assert told_apart(["a", "b"], experiments) == ["a", "b"]
+    assert distinct_labels(["a", "a"], experiments) == ["a (run 1)", "a (run 2)"]
+    assert distinct_labels(["a", "b"], experiments) == ["a", "b"]
 
 
 def test_a_data_sets_name_is_shown_as_it_is(tmp_path):
