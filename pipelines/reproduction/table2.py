@@ -9,10 +9,10 @@ from .control_rows import (
     bars,
     control_note,
     control_rows,
+    distinct_labels,
     of_figures,
     of_summary,
     own_note,
-    distinct_labels,
 )
 from .experiment import Experiment
 from .paper import PAPERS, backbone_of, paper_note, published_for

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .control_rows import control_note, difference, own_note, distinct_labels
+from .control_rows import control_note, difference, distinct_labels, own_note
 from .experiment import Experiment
 from .paper import backbone_of, paper_note, published_for
 from .variants import ALONE, NFORMER
