@@ -51,10 +51,10 @@ class TerminalProgress:
         err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
     @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "") -> Iterator["_Bar | _Lines"]:
+    def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator["_Bar | _Lines"]:
         """Show a bar for one piece of work, and leave one line of it when it ends."""
         if not err.is_terminal:
-            lines = _Lines(title, total, unit)
+            lines = _Lines(title, total=total, unit=unit)
             yield lines
             lines.end()
             return
@@ -69,11 +69,11 @@ class TerminalProgress:
         )
         with Progress(*columns, console=err) as bars:
             task = bars.add_task(escape(title), total=total, unit=unit, figures="")
-            yield _Bar(bars, task, unit)
+            yield _Bar(bars, task, unit=unit)
 
 
 class _Bar:
-    def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
+    def __init__(self, bars: Progress, task: TaskID, *, unit: str) -> None:
         self.bars, self.task, self.rate = bars, task, _Rate(unit)
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
@@ -82,7 +82,7 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, title: str, total: int | None, unit: str) -> None:
+    def __init__(self, title: str, *, total: int | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.rate, self.shown = 0, _Rate(unit), ""
         self.begun = self.last = time.monotonic()

@@ -1,4 +1,4 @@
-"""Results -> rich tables."""
+"""Results as tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

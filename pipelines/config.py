@@ -51,7 +51,7 @@ class BackboneConfig:
     eval_every: int = 0  # epochs between evaluations on the test split; 0: never
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     compile: bool = False
-    workers: int = -1  # decoding threads; -1: as many as serve
+    workers: int = -1  # decoding threads; -1: one a core, at most 16
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
 
@@ -280,22 +280,23 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
     for key in table:
         if key not in hints:
             raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")
-    typed = {key: _typed(value, hints[key], f"{where} {key}") for key, value in table.items()}
+    typed = {key: _typed(value, hints[key], where=f"{where} {key}") for key, value in table.items()}
     section = next(name for name, known in SECTIONS.items() if known is kind)
     for key, value in typed.items():
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool):
-                _require_in_range(number, *allowed(section, key), where=f"{where} {key}")
+                _require_in_range(number, allowed(section, key), where=f"{where} {key}")
     return kind(**typed)
 
 
-def _require_in_range(number: float, least: float, largest: float, *, where: str) -> None:
+def _require_in_range(number: float, limits: tuple[float, float], *, where: str) -> None:
+    least, largest = limits
     if not (least <= number <= largest and math.isfinite(number)):
         limit = f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:g}"
         raise BadInput(f"{where}: {number} is out of range; {limit} is wanted")
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
+def _typed(value: Any, hint: Any, *, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
@@ -303,9 +304,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_typed(item, arguments[0], where) for item in items)
+        return tuple(_typed(item, arguments[0], where=where) for item in items)
     if origin is types.UnionType:
-        return None if value is None else _typed(value, arguments[0], where)
+        return None if value is None else _typed(value, arguments[0], where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

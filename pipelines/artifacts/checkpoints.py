@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, "Tensor"], *, meta: Mapping[str, Any]
+) -> None:
     """Write named tensors (moved to the CPU) and JSON-able facts to `path` itself.
 
     Callers give a temporary path from `Run.writing` or `replacing`.

@@ -66,7 +66,9 @@ def save_embeddings(
     ):
         file.attrs.update(attributes or {})
         for name, split in splits.items():
-            group = create_split(file, name, split.names, split.pids, split.camids)
+            group = create_split(
+                file, name, names=split.names, pids=split.pids, camids=split.camids
+            )
             group["features"][:] = split.features
     return Path(path)
 
@@ -102,10 +104,10 @@ def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h
 def create_split(
     file: "h5py.File",
     split: str,
+    *,
     names: Any,
     pids: np.ndarray,
     camids: np.ndarray,
-    *,
     exact: bool = False,
 ) -> "h5py.Group":
     """Add a split with its labels; the caller fills its `features` [N, dim] float32.

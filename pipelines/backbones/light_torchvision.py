@@ -1,4 +1,4 @@
-"""Import torchvision without PyTorch's compiler, which is most of what its import takes."""
+"""Import torchvision without PyTorch's compiler, which takes most of the import's time."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""cuhk-03.mat (MATLAB 7.3, that is HDF5) -> a folder of PNG files, once and whole."""
+"""Unpack cuhk-03.mat (MATLAB 7.3, which is HDF5) into a folder of PNG files."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import h5py
 
 
-def unpack_archive(archive: Path, boxes: str, folder: Path, progress: Progress) -> Path:
+def unpack_archive(archive: Path, boxes: str, *, folder: Path, progress: Progress) -> Path:
     """Write the images of cuhk-03.mat, "labeled" or "detected", to `folder`; return it.
 
     Names are those of the 767/700 protocol, PAIR_PERSON_VIEW_NUMBER.png. The folder appears only

@@ -1,4 +1,4 @@
-"""Image files -> RGB arrays of one size; what cannot be read is named, never guessed."""
+"""Read image files as RGB arrays of one size; an unreadable file is an error that names it."""
 
 import struct
 import zlib
@@ -50,7 +50,9 @@ class ImageFiles:
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return resized(read_image(self.root / self.names[row]), self.height, self.width)
+        return resized(
+            read_image(self.root / self.names[row]), height=self.height, width=self.width
+        )
 
 
 def read_image(path: Path) -> Image.Image:
@@ -100,7 +102,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
+def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
     """Return an RGB image as [height, width, 3] uint8, resampled with a triangle filter."""
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Images decoded and resized once, in one file: a batch is then a copy of memory."""
+"""images.h5: a data set's images, decoded and resized once, read through a memory map."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ class PackedImages:
         return np.asarray(self.file.pixels[self.file.place[name]])
 
 
-def write_packed(path: Path, loader: BatchLoader, task: Task) -> dict[str, str]:
+def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, str]:
     """Write every image of a loader's source to `path`; return those that could not be read.
 
     With the loader's policy "skip" these are kept as a name and a reason, without pixels.

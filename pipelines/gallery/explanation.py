@@ -99,8 +99,10 @@ def _layer_weights(
     edges = Edges.of(compact[:, None], kept[:, None], heads=heads, sources=len(items))
     own = attention.project(states, state.marks[number])
     source = attention.project(items, state.marks[number])
-    logits = edge_dot(own.asking, source.keys, edges)
-    self_weights, weights = edge_softmax(torch.linalg.vecdot(own.asking, own.keys), logits, edges)
+    logits = edge_dot(own.asking, source.keys, edges=edges)
+    self_weights, weights = edge_softmax(
+        torch.linalg.vecdot(own.asking, own.keys), logits, edges=edges
+    )
     by_head = kept[:, None].expand(-1, heads, -1)  # [Q', h, K]
     lent = weights.new_zeros(by_head.shape)
     lent[by_head] = weights

@@ -93,7 +93,7 @@ def refine_draws(
             torch.cat([query_camids, camids]),
         )
     require_rows(gallery_rows)
-    asking, rows = model.before(gallery_rows, camids, query_rows, query_camids)
+    asking, rows = model.before(gallery_rows, camids, query=query_rows, query_camids=query_camids)
     lists = KnownLists.of(near if rows is gallery_rows else None, protocol)
     query_rows, gallery_rows = query_rows if asking is None else asking, rows
     graph = gallery_graph(
@@ -230,7 +230,7 @@ def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryG
     """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
     states = rows.clone()
     with evaluating(model):
-        for _ in layer_by_layer(model, states, graph.edges, landmarks):
+        for _ in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             pass
     return embed(model, states)
 
@@ -254,8 +254,8 @@ def refine_isolated(
         near, kept = (part[:, None] for part in lists)
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
     with evaluating(model):
-        for layer in layer_by_layer(model, states, graph.edges, landmarks):
-            query_states = layer.read_by(model, query_states, edges)
+        for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
+            query_states = layer.read_by(model, query_states, edges=edges)
     return embed(model, query_states[: len(query)]), embed(model, states)
 
 

@@ -161,7 +161,7 @@ def _computed(
     graph, states = gallery_graph(model, rows, known=known), rows.clone()
     hidden, marks = [], []
     with evaluating(model):
-        for layer in layer_by_layer(model, states, graph.edges, landmarks):
+        for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             hidden.append(states.clone())
             marks.append(layer.marks)
     kept = torch.stack(marks) if marks else rows.new_zeros(0, 1, rows.shape[1])
@@ -233,7 +233,7 @@ def read_layer(
     if lists is None and model.mask != "none":
         values = model.affinity_lists(source)[0]
         reach = model.affinity_reach(values)
-    return Layer(block, state.marks[number], source, reach).read_by(model, states, edges)
+    return Layer(block, state.marks[number], source, reach).read_by(model, states, edges=edges)
 
 
 def _filled(part: Tensor, rows: int) -> Tensor:

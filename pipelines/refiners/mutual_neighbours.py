@@ -112,5 +112,5 @@ def _near(query: Tensor, rows: Tensor, k: int) -> Tensor:
 
 def _read(rows: Tensor, sources: Tensor, edges: Edges, sharpness: float) -> Tensor:
     """Softmax attention whose affinity is sharpness · cosine, own edge included, normalised."""
-    weights = torch.exp(sharpness * (edge_dot(rows, sources, edges) - 1))
-    return functional.normalize(rows + edge_sum(weights, sources, edges))
+    weights = torch.exp(sharpness * (edge_dot(rows, sources, edges=edges) - 1))
+    return functional.normalize(rows + edge_sum(weights, sources, edges=edges))

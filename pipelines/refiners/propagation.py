@@ -123,7 +123,7 @@ class Step:
             found = self_join(rows, k)
             own_first(found.similarity, found.index)
             return found.index, np.exp(found.similarity / self.beta)
-        similarity, index = top_k(rows, others, max(k, 1))
+        similarity, index = top_k(rows, others, k=max(k, 1))
         return index[:, :k], np.exp(similarity[:, :k] / self.beta)
 
     def _across(
@@ -137,7 +137,7 @@ class Step:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the lists among other cameras; an item with too few has weights of 0."""
         targets = (others, other_camids)
-        similarity, index = other_camera_lists(rows, camids, self.k_across - 1, others=targets)
+        similarity, index = other_camera_lists(rows, camids, k=self.k_across - 1, others=targets)
         weights = np.where(index >= 0, np.exp(similarity / self.beta), 0).astype(np.float32)
         index = index.clip(0)
         if not own:

@@ -115,7 +115,7 @@ def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
         notes += left_out
     notes += assumptions(near.query_items, near.gallery_items)
     rows = []
-    with bench.progress.task("evaluate", len(methods), "rankings") as task:
+    with bench.progress.task("evaluate", len(methods), unit="rankings") as task:
         for names in dict.fromkeys(method.refine for method in methods):
             reranked = [method for method in methods if method.refine == names]
             for row in _rows(run, bench, reranked):

@@ -50,7 +50,7 @@ def train_nformer(
         return run.path(ARTIFACT)
     config = config.settled()
     training, held_out = _split(train, config, progress)
-    trainer = Trainer(training, held_out, config, device=choose_device(device))
+    trainer = Trainer(training, held_out, config=config, device=choose_device(device))
     baseline = held_out.baseline() if held_out else None
     trained = trainer.run(
         run.scratch("train-nformer"),

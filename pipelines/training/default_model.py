@@ -81,7 +81,7 @@ def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chos
         )
         return None
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"
-    with progress.task("choose by cross-validation", None, "candidates") as task:
+    with progress.task("choose by cross-validation", None, unit="candidates") as task:
         return choose_closed_form(
             folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
         )
@@ -141,7 +141,7 @@ def _learned(
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
     apart_rows = held_out_rows(training, held_out, settings)
     trainer = Trainer(
-        crossed_rows(training, settings, config.seed), apart_rows, config, device=device
+        crossed_rows(training, settings, config.seed), apart_rows, config=config, device=device
     )
     trained = trainer.run(folder, log, key=key, progress=progress)
     share, before, after = best_share(trained.model.cpu(), apart_rows)

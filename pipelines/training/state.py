@@ -1,4 +1,4 @@
-"""Everything that an interrupted training needs to go on as if nothing had happened."""
+"""Save and restore all that an interrupted training needs to continue unchanged."""
 
 import random
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def save_state(
     random_tensors, meta["random"] = _random_state()
     tensors.update(_prefixed("random", random_tensors))
     with sealing(path) as temporary:
-        save_checkpoint(temporary, tensors, meta)
+        save_checkpoint(temporary, tensors, meta=meta)
 
 
 def load_state(

@@ -24,10 +24,10 @@ def test_the_same_model_is_the_same_bytes(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "nformer.pt"
-    save_checkpoint(path, {"w": torch.zeros(1)}, {"kind": "backbone"})
+    save_checkpoint(path, {"w": torch.zeros(1)}, meta={"kind": "backbone"})
     with pytest.raises(BadInput, match="holds backbone, not an NFormer"):
         load_nformer(path)
     meta = {"kind": "nformer", "model": {"dim": 6, "classes": 3}}
-    save_checkpoint(path, {"w": torch.zeros(1)}, meta)
+    save_checkpoint(path, {"w": torch.zeros(1)}, meta=meta)
     with pytest.raises(BadInput, match="another version of nformer"):
         load_nformer(path)

@@ -52,7 +52,7 @@ def test_the_lists_of_msmt17_may_be_spelled_with_v2(tmp_path):
 
 
 def test_combine_all_adds_the_validation_list(tmp_path):
-    data = open_dataset("msmt17", write_msmt17(tmp_path / "MSMT17"), {"combine_all": True})
+    data = open_dataset("msmt17", write_msmt17(tmp_path / "MSMT17"), options={"combine_all": True})
     assert labels(data, "train") == [(0, 1), (1, 14), (1, 5)]
 
 

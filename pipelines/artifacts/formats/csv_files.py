@@ -27,7 +27,7 @@ class Table:
     camids: np.ndarray | None
 
 
-def read_npy_and_csv(features: Path, labels: Path, warn: Warn) -> list[FileSplit]:
+def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSplit]:
     """Read an .npy [N, d] and the CSV with a line for each of its rows."""
     array = npy(features)
     table = read_table(labels, warn)

@@ -49,12 +49,12 @@ def read_mat(path: Path, warn: Warn) -> list[FileSplit]:
                 raise BadInput(
                     f"{path} has {split} but no {split}_{short}: missing, or the file is truncated"
                 )
-    turned = _turned(path, found, shapes, default=newer)
-    return [_split(path, file, split, shapes, turned=turned[split]) for split in found]
+    turned = _turned(path, found, shapes=shapes, default=newer)
+    return [_split(path, file, split=split, shapes=shapes, turned=turned[split]) for split in found]
 
 
 def _turned(
-    path: Path, splits: list[str], shapes: dict[str, tuple[int, ...]], *, default: bool
+    path: Path, splits: list[str], *, shapes: dict[str, tuple[int, ...]], default: bool
 ) -> dict[str, bool]:
     """Return for each split whether its features are stored [d, N], judged by its labels."""
     certain: dict[str, bool] = {}
@@ -75,9 +75,9 @@ def _turned(
 def _split(
     path: Path,
     file: "MatFile5 | MatFile73",
+    *,
     split: str,
     shapes: dict[str, tuple[int, ...]],
-    *,
     turned: bool,
 ) -> FileSplit:
     shape = shapes[f"{split}_f"]

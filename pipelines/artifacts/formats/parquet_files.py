@@ -42,10 +42,10 @@ def read_parquet(path: Path, warn: Warn) -> list[FileSplit]:
     unknown = [name for name in schema.names if name not in (*COLUMNS, column)]
     if unknown:
         warn(f"{path}: ignored {', '.join(unknown)}")
-    return _splits(path, column, schema)
+    return _splits(path, column, schema=schema)
 
 
-def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
+def _splits(path: Path, column: str, *, schema: Any) -> list[FileSplit]:
     codes = _split_codes(path)
     labels = {"pid": _labels(path, "pid")}
     if "camid" in schema.names:
@@ -62,7 +62,7 @@ def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
                 split,
                 shape=(int(chosen.sum()), width),
                 dtype=FLOATS[str(schema.field(column).type.value_type)],
-                blocks=partial(_blocks, path, column, width, chosen),
+                blocks=partial(_blocks, path, column, width=width, chosen=chosen),
                 pids=labels["pid"][chosen],
                 camids=labels["camid"][chosen] if "camid" in labels else None,
                 names=partial(_names, path, chosen) if "path" in schema.names else None,
@@ -104,7 +104,7 @@ def _width(path: Path, column: str) -> int:
     raise BadInput(f"{path} has no rows")
 
 
-def _blocks(path: Path, column: str, width: int, chosen: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(path: Path, column: str, *, width: int, chosen: np.ndarray) -> Iterator[np.ndarray]:
     start = 0
     with _opened(path) as table:
         for batch in table.iter_batches(batch_size=rows_per_block(width * 8), columns=[column]):

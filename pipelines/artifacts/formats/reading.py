@@ -1,4 +1,4 @@
-"""Any files of embeddings -> their splits, the format recognised by name and by content."""
+"""Read files of embeddings; the format is recognised by name and by content."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ FORMATS = {
 }
 
 
-def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
+def read_embedding_files(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
     """Return what the files hold, by split; several files' parts of a split stand in their order.
 
     Raises:
@@ -58,7 +58,7 @@ def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]
     parts: list[FileSplit] = []
     for path, kind in zip(files, kinds, strict=True):
         if kind == "npy":
-            parts += read_npy_and_csv(path, _labels_of(path, files), warn)
+            parts += read_npy_and_csv(path, _labels_of(path, files), warn=warn)
         elif kind == "csv":
             _features_of(path, files)
         else:
@@ -83,8 +83,9 @@ def read_h5(path: Path) -> list[FileSplit]:
         dtypes = {split: _features(file[split]).dtype.name for split in present}
         for split, field in ((split, field) for split in present for field in ("pids", "camids")):
             where = f"{path}, split {split}"
-            require_features(where, shapes[split], dtypes[split])
-            require_count(where, shapes[split][0], file[split][field].shape, field)
+            require_features(where, shape=shapes[split], dtype=dtypes[split])
+            labelled = file[split][field].shape
+            require_count(where, rows=shapes[split][0], shape=labelled, what=field)
         pids = {split: file[split]["pids"][:] for split in present}
         camids = {split: file[split]["camids"][:] for split in present}
         counts = {split: len(file[split]["names"]) for split in present}

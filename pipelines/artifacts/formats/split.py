@@ -1,4 +1,4 @@
-"""`FileSplit`: one split as another program's file holds it, features read block by block."""
+"""`FileSplit`: one split in another program's file, its features read block by block."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -59,16 +59,16 @@ def checked_split(
         BadInput: naming the file, the split, what was wanted and what was found.
     """
     where = f"{path}, split {split}"
-    require_features(where, shape, dtype)
+    require_features(where, shape=shape, dtype=dtype)
     rows, dim = shape
-    people = labels(pids, where, "pids", rows)
-    cameras = None if camids is None else labels(camids, where, "camids", rows)
+    people = labels(pids, where, what="pids", rows=rows)
+    cameras = None if camids is None else labels(camids, where, what="camids", rows=rows)
     if names is not None and names_count is not None and names_count != rows:
         raise BadInput(f"{where}: {rows} features but {names_count} names: one for each is needed")
     return FileSplit(path, split, dim, str(dtype), people, cameras, blocks, names)
 
 
-def require_features(where: str, shape: tuple[int, ...], dtype: str) -> None:
+def require_features(where: str, *, shape: tuple[int, ...], dtype: str) -> None:
     """Raise BadInput unless `shape` is [N, d] with N at least 1 and a width we take."""
     if str(dtype).lstrip("<>=|") not in FLOATS:
         raise BadInput(f"{where}: the features are {dtype}; float16, float32 or float64 is wanted")
@@ -83,20 +83,20 @@ def require_features(where: str, shape: tuple[int, ...], dtype: str) -> None:
         )
 
 
-def require_count(where: str, rows: int, shape: tuple[int, ...], what: str) -> None:
+def require_count(where: str, *, rows: int, shape: tuple[int, ...], what: str) -> None:
     """Raise BadInput unless labels of a shape, not read yet, are one for each of the rows."""
     count = int(np.prod(shape, dtype=object))
     if count != rows:
         raise BadInput(f"{where}: {rows} features but {count} {what}: one for each is needed")
 
 
-def labels(values: Any, where: str, what: str, rows: int) -> np.ndarray:
+def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
     """Return labels as [rows], int64 or text; [1, N] and [N, 1], as MATLAB has them, become [N]."""
     array = as_numpy(values)
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if len(array.shape) == 1:
-        require_count(where, rows, array.shape, what)
+        require_count(where, rows=rows, shape=array.shape, what=what)
     texts = texts_of(array)
     if texts is not None:
         if what == "pids" and (texts == "").any():
@@ -125,17 +125,17 @@ def numbered_together(parts: Sequence[FileSplit], warn: Warn) -> list[FileSplit]
                 "from 0 in sorted order"
             )
         found = [
-            part if labels is None else _with(part, field, numbered(labels, numbers))
+            part if labels is None else _with(part, field=field, labels=numbered(labels, numbers))
             for part, labels in zip(found, texts, strict=True)
         ]
     return found
 
 
-def _with(part: FileSplit, field: str, labels: np.ndarray) -> FileSplit:
+def _with(part: FileSplit, *, field: str, labels: np.ndarray) -> FileSplit:
     return replace(part, pids=labels) if field == "pids" else replace(part, camids=labels)
 
 
-def keyed_fields(path: Path, keys: list[str], warn: Warn) -> dict[str, dict[str, str]]:
+def keyed_fields(path: Path, keys: list[str], *, warn: Warn) -> dict[str, dict[str, str]]:
     """Sort a file's keys `{split}_{field}` by split and field; say which others are ignored.
 
     Raises:

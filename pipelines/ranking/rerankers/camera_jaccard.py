@@ -43,8 +43,8 @@ def rank_camera_jaccard(
     query, gallery = near.query_items, near.gallery_items
     require_cameras("cajaccard", query, gallery)
     rows, camids = near.joint_rows(), np.concatenate([query.camids, gallery.camids])
-    inside = own_camera_lists(rows, camids, max(own + 1, own_averaged))
-    across = other_camera_lists(rows, camids, max(other + 1, other_averaged))[1]
+    inside = own_camera_lists(rows, camids, k=max(own + 1, own_averaged))
+    across = other_camera_lists(rows, camids, k=max(other + 1, other_averaged))[1]
     edges = (reciprocal(inside[:, : own + 1]) + reciprocal(across[:, : other + 1])).tocsr()
     graph = near.joint(1)
     assert graph.least is not None

@@ -10,7 +10,7 @@ import scipy.io
 import torch
 
 from pipelines.artifacts.embeddings import save_embeddings
-from pipelines.artifacts.formats.reading import read_foreign
+from pipelines.artifacts.formats.reading import read_embedding_files
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 
@@ -34,7 +34,7 @@ def arrays(dtype="float32", **changes):
 
 
 def read(*files, warn=None):
-    return read_foreign(list(files), warn or (lambda text: pytest.fail(text)))
+    return read_embedding_files(list(files), warn or (lambda text: pytest.fail(text)))
 
 
 def require_same(found, *, names=True, cameras=True):

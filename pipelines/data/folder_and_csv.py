@@ -51,11 +51,11 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
             )
     if not rows:
         raise BadInput(
-            f"{root} does not hold folder: wanted train, query and gallery, each with a folder of "
-            f"images for each identity; found {shortened(entries)}"
+            f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
+            f"folder of images for each identity; found {shortened(entries)}"
         )
     options = {"camera_pattern": camera_pattern} if camera_pattern else {}
-    return replace(_numbered("folder", root, rows), options=options)
+    return replace(_numbered("folder", root, rows=rows), options=options)
 
 
 def read_csv(root: Path) -> Dataset:
@@ -80,13 +80,13 @@ def read_csv(root: Path) -> Dataset:
                     f"{path} has no column {', '.join(missing)}; its first line must name path, "
                     f"pid, split and, where known, camid; it is {','.join(lines.fieldnames or ())}"
                 )
-            rows = [_row(path, number, line) for number, line in enumerate(lines, start=2)]
+            rows = [_row(path, number, line=line) for number, line in enumerate(lines, start=2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is no CSV table in UTF-8 ({error})") from error
     if not rows:
         raise BadInput(f"{path} lists no images")
     _require_once(path, rows)
-    return replace(_numbered("csv", path.parent, rows), options={"table": path.name})
+    return replace(_numbered("csv", path.parent, rows=rows), options={"table": path.name})
 
 
 def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
@@ -94,7 +94,7 @@ def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
     return read_csv(root / table if table and root.is_dir() else root)
 
 
-def _numbered(dataset: str, root: Path, rows: Sequence[Row]) -> Dataset:
+def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     """Give every person and camera a number: its own where all have one, else by sorted name."""
     pids = numbers_of((row.person for row in rows), "an identity")
     camids = numbers_of((row.camera for row in rows), "a camera")
@@ -142,7 +142,7 @@ def _table(root: Path) -> Path:
     return tables[0]
 
 
-def _row(path: Path, number: int, line: dict[str, str | None]) -> Row:
+def _row(path: Path, number: int, *, line: dict[str, str | None]) -> Row:
     name, person, split = ((line.get(column) or "").strip() for column in COLUMNS)
     camera = (line.get("camid") or "").strip()
     if split not in SPLITS:
