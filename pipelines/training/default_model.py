@@ -16,7 +16,7 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
-from ..refiners.metric import TrainingRows, fit_closed_form
+from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..seeding import numpy_generator
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
