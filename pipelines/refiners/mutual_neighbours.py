@@ -109,22 +109,33 @@ def _searched(query: Tensor, rows: Tensor, members: Tensor, k: int) -> tuple[Ten
     return near.gather(1, order)[:, :k], cosine[:, :k]
 
 
-def read_gallery(rows: Tensor, graph: CameraGraph, *, sharpness: float) -> Tensor:
+def read_gallery(
+    rows: Tensor, graph: CameraGraph, *, sharpness: float, similarity: Tensor | None = None
+) -> Tensor:
     """Return each row's weighted sum with its mutual neighbours, normalised: [N, d] -> [N, d]."""
-    return read_listed(rows, rows, listed=(graph.lists, graph.kept), sharpness=sharpness)
+    listed = graph.lists, graph.kept
+    return read_listed(rows, rows, listed=listed, sharpness=sharpness, similarity=similarity)
 
 
 def read_listed(
-    rows: Tensor, sources: Tensor, *, listed: tuple[Tensor, Tensor], sharpness: float
+    rows: Tensor,
+    sources: Tensor,
+    *,
+    listed: tuple[Tensor, Tensor],
+    sharpness: float,
+    similarity: Tensor | None = None,
 ) -> Tensor:
     """Return each row's weighted sum with the sources that it lists and reads, normalised.
 
     Softmax attention whose affinity is sharpness · cosine, the row's own edge included.
-    rows: [M, d].   sources: [N, d].   listed: [M, K] int64 and bool.   returns: [M, d].
+    rows: [M, d].   sources: [N, d].   listed: [M, K] int64 and bool.   similarity: [M, N], where
+    it is at hand.   returns: [M, d].
     """
     lists, kept = listed
     weights = kept.to(rows.dtype)
-    if sharpness:
+    if sharpness and similarity is not None:
+        weights *= torch.exp(sharpness * (similarity.gather(1, lists) - 1))
+    elif sharpness:
         edges = Edges.of(lists[:, None], kept[:, None], heads=1, sources=len(sources))
         weights[kept] = torch.exp(sharpness * (edge_dot(rows, sources, edges) - 1))
     return functional.normalize(rows + weighted_sum(sources, index=lists, weights=weights))

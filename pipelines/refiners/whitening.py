@@ -4,7 +4,8 @@ Within-class covariance normalisation (WCCN; Hatch, Kajarekar and Stolcke, Inter
 training identities, W is the covariance of embeddings around their identity's mean; it is shrunk
 towards its mean eigenvalue, W' = (1 − γ) W + γ tr(W)/d I (Ledoit and Wolf, 2004), and every
 embedding, centred, is multiplied by W'^(−1/2). Directions in which identities do not differ may
-then be scaled down (shaping), as in probabilistic linear discriminant analysis.
+then be scaled down (shaping), as in probabilistic linear discriminant analysis. Arrays are
+numpy's or torch's.
 
 Cost: O(T d² + d³) for T training embeddings, O((Q + G) d²) to apply.
 """
@@ -16,8 +17,9 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..neighbours.checked import like, unit_rows
+from ..neighbours.checked import unit_rows
 from ..neighbours.graph import Neighbourhoods
+from ..neighbours.reciprocity import library_of
 from .base import Pair, RefineProtocol, both_rows, with_rows
 from .centring import mean_row
 
@@ -31,44 +33,40 @@ class Whitening:
 
     directions: [d, r] float64, orthonormal; None: they are the first r coordinates.
     gains: [r], along these.   floor: along all others.
-    shapes: [d, p], orthonormal, of rows so whitened.   scales: [p], along these; None: no shaping.
+    shapes: [d, p], orthonormal, of rows so whitened; None: no shaping.   scales: [p], along these.
     rest: along all others.
     """
 
-    directions: np.ndarray | None
-    gains: np.ndarray
+    directions: Any
+    gains: Any
     floor: float
-    shapes: np.ndarray | None = None
-    scales: np.ndarray | None = None
+    shapes: Any = None
+    scales: Any = None
     rest: float = 1.0
 
     def apply(self, rows: Any) -> Any:
-        """Return centred rows [N, d], numpy or torch, whitened, of the kind of float they are."""
+        """Return centred rows [N, d] whitened, of the kind of float they are."""
         if self.directions is None:
-            gains = np.full(rows.shape[1], self.floor)
+            gains = library_of(rows).full_like(rows[0], self.floor)
             gains[: len(self.gains)] = self.gains
-            found = rows * _as(rows, gains)
+            found = rows * gains
         else:
             found = _scaled(rows, self.directions, gains=self.gains, rest=self.floor)
-        if self.shapes is None or self.scales is None:
+        if self.shapes is None:
             return found
         return _scaled(found, self.shapes, gains=self.scales, rest=self.rest)
 
 
-def _scaled(rows: Any, directions: np.ndarray, *, gains: np.ndarray, rest: float) -> Any:
+def _scaled(rows: Any, directions: Any, *, gains: Any, rest: float) -> Any:
     """Multiply rows [N, d] by gains [r] along directions [d, r] and by `rest` along all others."""
-    along = _as(rows, directions)
-    return rest * rows + ((rows @ along) * _as(rows, gains - rest)) @ along.T
-
-
-def _as(rows: Any, array: np.ndarray) -> Any:
-    """Return a float64 array as what `rows` are: numpy or torch, float32 or float64."""
-    return like(rows, array.astype(f"f{rows.itemsize}"))
+    kind, library = rows.dtype, library_of(rows)
+    along, gains = library.asarray(directions, dtype=kind), library.asarray(gains, dtype=kind)
+    return rest * rows + ((rows @ along) * (gains - rest)) @ along.T
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """How rows differ within identities and between them.
+    """How rows differ within identities and between them. All arrays are of one library.
 
     variance: [r] float64, of the directions [d, r] in which identities vary within themselves;
               directions None: they are the first r coordinates.
@@ -76,48 +74,52 @@ class Scatter:
     width:    of the embeddings; d may be less where rows stand in coordinates of their own span.
     """
 
-    variance: np.ndarray
-    directions: np.ndarray | None
-    persons: np.ndarray
+    variance: Any
+    directions: Any
+    persons: Any
     per_person: float
     width: int
-    _differing: dict[float, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _differing: dict[float, tuple[Any, Any]] = field(default_factory=dict)
 
     @staticmethod
-    def of(rows: np.ndarray, labels: np.ndarray, *, width: int | None = None) -> "Scatter":
+    def of(rows: Any, labels: Any, *, width: int | None = None) -> "Scatter":
         """Measure centred rows [N, d] float64 of identities numbered from 0, each with a row."""
-        counts = np.bincount(labels)
-        grouped = rows[labels.argsort(kind="stable")]
-        persons = np.add.reduceat(grouped, counts.cumsum() - counts) / counts[:, None]
+        counts = library_of(labels).bincount(labels)
+        persons = library_of(rows).zeros_like(rows[: len(counts)])
+        if isinstance(rows, np.ndarray):
+            np.add.at(persons, labels, rows)
+        else:
+            persons.index_add_(0, labels, rows)
+        persons /= counts[:, None]
         squares, directions = _principal(rows - persons[labels])
         variance = squares / max(len(rows) - len(counts), 1)
         width = rows.shape[1] if width is None else width
-        return Scatter(variance, directions, persons, float((1 / counts).mean()), width)
+        return Scatter(variance, directions, persons, float((1.0 / counts).mean()), width)
 
-    def in_own_directions(self) -> tuple[np.ndarray, "Scatter"]:
-        """Return a rotation [d, d] and the scatter of rows turned by it: whitened cheaply."""
-        assert self.directions is not None
-        basis = np.linalg.qr(self.directions, mode="complete")[0]
+    def in_own_directions(self) -> tuple[Any, "Scatter"]:
+        """Return a rotation [d, d] and the scatter of rows turned by it, which whiten cheaply."""
+        basis = library_of(self.persons).linalg.qr(self.directions, mode="complete")[0]
         return basis, replace(self, directions=None, persons=self.persons @ basis, _differing={})
 
-    def differing(self, white: Whitening, *, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return directions [d, p] of whitened identities' means, and their squares' sums [p]."""
+    def differing(self, white: Whitening, *, shrinkage: float) -> tuple[Any, Any]:
+        """Return the squares' sums [p] of whitened identities' means along directions [d, p]."""
         if shrinkage not in self._differing:
             self._differing[shrinkage] = _principal(white.apply(self.persons))
         return self._differing[shrinkage]
 
 
-def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _principal(rows: Any) -> tuple[Any, Any]:
     """Return the squares' sums [r] of rows along their principal directions, and these [d, r].
 
     Through [N, N] where there are fewer rows than numbers.
     """
+    eigh = library_of(rows).linalg.eigh
     if len(rows) >= rows.shape[1]:
-        squares, directions = np.linalg.eigh(rows.T @ rows)
+        squares, directions = eigh(rows.T @ rows)
         return squares.clip(0), directions
-    squares, left = np.linalg.eigh(rows @ rows.T)
-    kept = squares > NEGLIGIBLE * max(squares[-1], 1e-30)
-    return squares[kept], rows.T @ left[:, kept] / np.sqrt(squares[kept])
+    squares, left = eigh(rows @ rows.T)
+    kept = squares > NEGLIGIBLE * max(float(squares[-1]), 1e-30)
+    return squares[kept], rows.T @ left[:, kept] / squares[kept] ** 0.5
 
 
 def fit_whitening(scatter: Scatter, *, shrinkage: float, between: float = 0.0) -> Whitening | None:
@@ -129,19 +131,19 @@ def fit_whitening(scatter: Scatter, *, shrinkage: float, between: float = 0.0) -
                left within. 0: no shaping.
     """
     variance = scatter.variance
-    largest = variance.max(initial=0.0)
+    largest = float(variance.max()) if len(variance) else 0.0
     if not largest > SAME:
         return None
-    level, least = shrinkage * variance.sum() / scatter.width, NEGLIGIBLE * largest
-    gains = np.maximum((1 - shrinkage) * variance + level, least) ** -0.5
-    white = Whitening(scatter.directions, gains, float(max(level, least) ** -0.5))
+    level, least = shrinkage * float(variance.sum()) / scatter.width, NEGLIGIBLE * largest
+    gains = ((1 - shrinkage) * variance + level).clip(least) ** -0.5
+    white = Whitening(scatter.directions, gains, max(level, least) ** -0.5)
     if not between:
         return white
     within = float((variance * gains**2).sum()) / scatter.width
     squares, shapes = scatter.differing(white, shrinkage=shrinkage)
     differ = (squares / len(scatter.persons) - within * scatter.per_person).clip(0)
     spare = between * float(differ.sum()) / scatter.width
-    scales = np.sqrt((differ + spare) / (differ + spare + within))
+    scales = ((differ + spare) / (differ + spare + within)) ** 0.5
     rest = (spare / (spare + within)) ** 0.5
     return replace(white, shapes=shapes, scales=scales, rest=rest)
 

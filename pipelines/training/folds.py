@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..ranking.matches import Labels, Pairs
-from ..refiners.centring import Means, fit_means
+from ..refiners.centring import fit_means
 from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.fitting import TrainingRows
 from ..refiners.mutual_neighbours import camera_graph, query_edges, read_gallery, read_listed
@@ -21,28 +21,13 @@ LARGEST = 600  # rows held out in a fold: similarities are held whole here
 PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Some rows [N, d] with labels [N] and cameras [N], -1 where unknown."""
-
-    rows: Tensor
-    labels: Tensor
-    camids: Tensor
-
-    @staticmethod
-    def of(train: TrainingRows, mask: np.ndarray) -> "Rows":
-        """Return the training rows given by a mask."""
-        parts = (train.rows, train.labels, train.camids)
-        return Rows(*(torch.from_numpy(part[mask]) for part in parts))
-
-
 @dataclass(eq=False)
 class Fold:
     """Identities to fit on, and others split into queries and a gallery."""
 
     fit: TrainingRows
-    query: Rows
-    gallery: Rows
+    query: TrainingRows
+    gallery: TrainingRows
     width: int  # d of the embeddings; rows may stand in the coordinates of their own span
     scatters: dict[str, tuple[Tensor, Scatter]] = field(default_factory=dict)
     _turned: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -69,12 +54,6 @@ class Fold:
     def standardised(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery centred, whitened and shaped, in rotated coordinates."""
         return self._standard.get(_metric_of(settings), lambda: self._standardise(settings))
-
-    @property
-    def training_means(self) -> Means:
-        """The means of the rows to fit on, as tensors."""
-        means = self.fit.means
-        return Means(*map(torch.from_numpy, (means.centre, means.cameras, means.means)))
 
     @property
     def images(self) -> float:
@@ -123,7 +102,7 @@ class Fold:
     def _centred(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery less the gallery's means: [N, d] float64."""
         rows, camids = self.gallery.rows, self.gallery.camids
-        means = fit_means(rows, camids, centring=settings.centre, training=self.training_means)
+        means = fit_means(rows, camids, centring=settings.centre, training=self.fit.means)
         query = self.query.rows - means.of(self.query.camids)
         return query, rows - means.of(camids)
 
@@ -131,12 +110,12 @@ class Fold:
         key = "camera" if settings.centre == "camera" else "global"
         if key not in self.scatters:
             scatter = self.fit.scatter(settings.centre, width=self.width)
-            basis, turned = scatter.in_own_directions()
-            self.scatters[key] = torch.from_numpy(basis), turned
+            self.scatters[key] = scatter.in_own_directions()
         return self.scatters[key]
 
     def _layer(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Let gallery and queries read their mutual neighbours once."""
+        sharpness = settings.sharpness
         if settings.layers == 1:
             query, gallery = self.standardised(settings)
             within, across = self._similar.get(
@@ -153,13 +132,13 @@ class Fold:
         )
         listed = query_edges(query, self.query.camids, rows=gallery, graph=graph, similarity=across)
         return (
-            read_listed(query, gallery, listed=listed, sharpness=settings.sharpness),
-            read_gallery(gallery, graph, sharpness=settings.sharpness),
+            read_listed(query, gallery, listed=listed, sharpness=sharpness, similarity=across),
+            read_gallery(gallery, graph, sharpness=sharpness, similarity=within),
         )
 
 
 def similarities(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """Return those of the gallery's rows [G, G], their own above all others, and queries' [Q, G]."""
+    """Return those of gallery rows [G, G], each one's own above all others, and queries' [Q, G]."""
     return (gallery @ gallery.T).fill_diagonal_(2.0), query @ gallery.T
 
 
@@ -183,7 +162,7 @@ def _metric_of(settings: ClosedFormSettings) -> tuple[str, float, float]:
     return settings.centre, settings.shrinkage, settings.between
 
 
-def mean_average_precision(similarity: Tensor, query: Rows, gallery: Rows) -> float:
+def mean_average_precision(similarity: Tensor, query: TrainingRows, gallery: TrainingRows) -> float:
     """Return the mAP of similarities [Q, G]; the query's person in its own camera is skipped."""
     same = query.labels[:, None] == gallery.labels
     skipped = same & (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
@@ -238,15 +217,12 @@ def make_folds(
 ) -> list[Fold]:
     """Return the folds of `identity_splits`, their rows in the coordinates of their own span."""
     whole = TrainingRows(in_own_span(train.rows), train.labels, train.camids)
-    return [
-        Fold(
-            whole.select(split.fit),
-            Rows.of(whole, split.query),
-            Rows.of(whole, split.gallery),
-            width=train.rows.shape[1],
-        )
-        for split in identity_splits(train.labels, train.camids, seed=seed, plan=plan)
-    ]
+    folds = []
+    for split in identity_splits(train.labels.numpy(), train.camids.numpy(), seed=seed, plan=plan):
+        masks = map(torch.from_numpy, (split.fit, split.query, split.gallery))
+        fit, query, gallery = (whole.select(mask) for mask in masks)
+        folds.append(Fold(fit, query, gallery, width=train.rows.shape[1]))
+    return folds
 
 
 def choose_queries(
@@ -266,9 +242,9 @@ def choose_queries(
     return chosen
 
 
-def in_own_span(rows: np.ndarray) -> np.ndarray:
+def in_own_span(rows: Tensor) -> Tensor:
     """Return rows in an orthonormal basis of their span, where they are fewer than wide."""
     if len(rows) >= rows.shape[1]:
         return rows
-    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
+    left, sizes, _ = torch.linalg.svd(rows, full_matrices=False)
     return left * sizes
