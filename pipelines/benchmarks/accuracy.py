@@ -25,7 +25,7 @@ from ..ranking.rerankers.k_reciprocal import rerank_k_reciprocal
 from ..refiners.chain import Pair, refine_chain
 from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.expansion import expand_queries
-from ..refiners.metric import TrainingRows, fit_closed_form
+from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..stages.import_embeddings import import_embeddings
 from ..stages.train_nformer import train_nformer
 from .people import SETS, draw_people

@@ -18,7 +18,7 @@ from ..neighbours.graph import Neighbourhoods
 from ..ranking.matches import Matches
 from ..ranking.metrics import score
 from ..refiners.chain import refine_chain
-from ..refiners.images_per_person import ROUNDS, histogram
+from ..refiners.images_per_person import histogram, share_of_one_person
 from ..seeding import numpy_generator
 from ..training.folds import identity_splits
 
@@ -128,15 +128,8 @@ def images_of_a_query(
     """
     asking, items = _some(query, LARGEST, seed), _some(gallery, LARGEST, seed)
     similarity = unit_rows(asking.features, "query") @ unit_rows(items.features, "gallery").T
-    pairs, same, other = (
-        (part + 1e-3) / (part + 1e-3).sum()
-        for part in (histogram(torch.from_numpy(similarity)), within, between)
-    )
-    weight = torch.tensor(0.05)
-    for _ in range(ROUNDS):
-        share = weight * same / (weight * same + (1 - weight) * other)
-        weight = (pairs * share).sum()
-    return float(weight) * len(gallery)
+    pairs = histogram(torch.from_numpy(similarity))
+    return share_of_one_person(pairs, within, between) * len(gallery)
 
 
 def nearness(query: Embeddings, gallery: Embeddings, seed: int = 0) -> float:

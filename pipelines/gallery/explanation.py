@@ -76,13 +76,13 @@ def _closed_form_weights(
     start, model = state.start, state.model
     assert start is not None and isinstance(model, NFormerOnClosedForm)
     sharpness, found = model.closed_form.settings.sharpness, []
-    states = model.closed_form.standardise(rows, camids, start.means)
+    states = model.closed_form.standardise(rows, camids, means=start.means)
     for items, graph in zip(start.hidden, start.graphs, strict=False):
-        near, kept = query_edges(states, camids, items, graph)
+        near, kept = query_edges(states, camids, rows=items, graph=graph)
         weights = torch.exp(sharpness * (similarity_of(states, items, near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
         found.append(LayerWeights(near, 1 / total, weights / total[:, None]))
-        states = read_listed(states, items, (near, kept), sharpness=sharpness)
+        states = read_listed(states, items, listed=(near, kept), sharpness=sharpness)
     return found, states
 
 

@@ -8,15 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..embeddings import row_blocks
 from ..neighbours.edges import Edges
 from ..neighbours.nearest import nearest_neighbours, search
-from ..neighbours.reciprocity import nearest_of
+from ..neighbours.reciprocity import SPARE, nearest_of, similarity_of
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
 
-BLOCK_PAIRS = 4096  # pairs of rows compared in float64 at once
-SPARE = 4  # candidates beyond k, whose order rounding may have changed
 FEW = 64  # queries
 Known = Callable[[int], np.ndarray]  # from k to lists [N, k or more] that were searched before
 
@@ -109,16 +106,3 @@ def _near(query: Tensor, gallery: Tensor, k: int, method: str) -> Tensor:
     if len(query) <= FEW:
         return nearest_of(query, gallery, k)[1]
     return search(query, gallery, k, method=method)[1]
-
-
-def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:
-    """Return the cosine of each row with those it lists, the same however many rows there are.
-
-    rows: [N, d].   others: [M, d].   lists: [N, K] int64.   returns: [N, K] float32, rounded from
-    float64: a matrix product's last bit depends on its shape, and an edge must not.
-    """
-    found = torch.empty(lists.shape, device=rows.device)
-    for part in row_blocks(len(rows), max(1, BLOCK_PAIRS // max(1, lists.shape[1]))):
-        near, far = rows[part].double(), others[lists[part]].double()  # [b, d], [b, K, d]
-        found[part] = (far @ near[:, :, None])[:, :, 0].float()
-    return found

@@ -1,5 +1,7 @@
 """Which gallery items count for a query, and at which ranks its true matches stand."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..embeddings import Embeddings
@@ -7,10 +9,17 @@ from ..embeddings import Embeddings
 SORT_FROM = 96  # matches of one query from which one sort is cheaper than counting for each
 
 
+class Labels(NamedTuple):
+    """The identities [Q] and cameras [Q] of queries."""
+
+    pids: np.ndarray
+    camids: np.ndarray
+
+
 class Matches:
     """Which gallery items are a query's true matches, and which are skipped."""
 
-    def __init__(self, query: Embeddings, pids: np.ndarray, *, camids: np.ndarray) -> None:
+    def __init__(self, query: Embeddings | Labels, pids: np.ndarray, *, camids: np.ndarray) -> None:
         self.query_pids, self.query_camids = query.pids, query.camids
         self.pids, self.camids = pids, camids
         self.order = np.argsort(pids, kind="stable")

@@ -9,22 +9,29 @@ from pipelines.gallery.refinement import refine
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.ranking.metrics import score
 from pipelines.refiners.closed_form import ClosedFormSettings
+from pipelines.refiners.fitting import TrainingRows, fit_closed_form
 from pipelines.refiners.images_per_person import (
     as_spread,
     fitting_neighbours,
     histogram,
     images_per_person,
 )
-from pipelines.refiners.metric import TrainingRows, fit_closed_form
 from pipelines.training.folds import choose_queries, identity_splits, make_folds
 from pipelines.training.selection import Search, choose_closed_form
 
 FORMS = [
     ClosedFormSettings(),
     ClosedFormSettings(centre="global", shrinkage=0.6, neighbours=4),
-    ClosedFormSettings(centre="global", shrinkage=0.4, between=1.0, neighbours=3, layers=2),
+    ClosedFormSettings(
+        centre="global", shrinkage=0.4, between=1.0, neighbours=3, sharpness=1.25, layers=2
+    ),
     ClosedFormSettings(
         centre="global", shrinkage=0.2, neighbours=3, per_camera=True, sharpness=2.5, layers=2
+    ),
+    ClosedFormSettings(centre="camera"),
+    ClosedFormSettings(centre="camera", shrinkage=0.3, between=0.3, neighbours=4),
+    ClosedFormSettings(
+        centre="camera", shrinkage=0.6, neighbours=5, per_camera=True, sharpness=2.5, layers=3
     ),
 ]
 
@@ -68,15 +75,27 @@ def test_no_match_no_folds():
 
 
 @pytest.mark.parametrize("settings", FORMS)
-@pytest.mark.parametrize("width", [16, 200])
-def test_folds_score_what_the_product_computes(settings, width):
-    features, pids, camids = people(12, 8, width=width)
+@pytest.mark.parametrize("width", [16, 200])  # fewer and more numbers than rows of a fold
+@pytest.mark.parametrize("cameras", ["all known", "one not in the gallery", "some unknown"])
+def test_a_fold_scores_what_the_shipped_model_gives(settings, width, cameras):
+    features, pids, camids = people(12, 8, width=width, cameras=3, shift=1.0)
+    split = identity_splits(pids, camids, seed=0)[0]
+    if cameras == "one not in the gallery":
+        camids[np.flatnonzero(split.query)[:4]] = 7
+        camids[np.flatnonzero(split.fit)[:9]] = 7
+    if cameras == "some unknown":
+        camids[::5] = -1
     fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
     split = identity_splits(pids, camids, seed=0)[0]
     fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
     model = NFormerOnClosedForm.joined(fit_closed_form(fit, settings), None, share=0.0)
     pair = [Embeddings(features[m], pids[m], camids[m]) for m in (split.query, split.gallery)]
-    assert fold.mean_ap(settings) == pytest.approx(score(*refine(model, *pair)).mean_ap, abs=0.02)
+    refined = refine(model, *pair)
+    for ours, theirs in zip(fold.refined(settings), refined, strict=True):
+        ours, theirs = ours.numpy(), theirs.features  # the fold's in coordinates of its own
+        assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-4)
+    if settings.sharpness or settings.neighbours == 1:  # two rows of one plain sum tie exactly
+        assert fold.mean_ap(settings) == pytest.approx(score(*refined).mean_ap, abs=1e-4)
 
 
 def test_few_images_choose_no_neighbours_and_many_choose_some():
@@ -129,7 +148,7 @@ def test_images_of_a_person_are_estimated_without_labels(each, rows):
     )
     unknown = torch.full((len(others),), -1)
     standard = model.closed_form.standardise(
-        others, unknown, model.closed_form.means(others, unknown)
+        others, unknown, means=model.closed_form.means(others, unknown)
     )
     found = images_per_person(standard, chosen.within, chosen.between)
     assert each / 1.6 < found < each * 1.6

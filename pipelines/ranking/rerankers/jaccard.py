@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...neighbours.exact import in_threads
+from ...neighbours.reciprocity import reciprocal
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array, csr_array
@@ -111,10 +112,9 @@ def neighbour_weights(features: np.ndarray, edges: "csr_array", largest: np.ndar
     return csr_array((weights / total[row], column, edges.indptr), shape=edges.shape)
 
 
-def reciprocal(index: np.ndarray) -> "csr_array":
+def reciprocal_matrix(index: np.ndarray) -> "csr_array":
     """Return the edges i → j of lists [N, k] whose j lists i too: [N, N] of ones."""
-    listed = list_matrix(index, np.int32(1))
-    return listed.multiply(listed.T).tocsr()
+    return list_matrix(np.where(reciprocal(index), index, -1), np.int32(1))
 
 
 def list_matrix(index: np.ndarray, value: np.generic) -> "csr_array":

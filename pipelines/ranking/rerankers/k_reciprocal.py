@@ -24,7 +24,7 @@ from .jaccard import (
     averaged,
     largest_distance,
     neighbour_weights,
-    reciprocal,
+    reciprocal_matrix,
 )
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     A neighbour's own reciprocal half-neighbours join when two thirds of them are there already.
     index: [N, >= k1 + 1] int64, nearest first, each item its own first.   returns: [N, N] sparse.
     """
-    return joined_by_halves(reciprocal(index[:, : k1 + 1]), half_neighbours(index, k1))
+    return joined_by_halves(reciprocal_matrix(index[:, : k1 + 1]), half_neighbours(index, k1))
 
 
 def half_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     """Return the reciprocal edges of the first half of each list, the item itself included."""
-    return reciprocal(index[:, : int(np.around(k1 / 2)) + 1])
+    return reciprocal_matrix(index[:, : int(np.around(k1 / 2)) + 1])
 
 
 def joined_by_halves(near: "csr_array", half: "csr_array") -> "csr_array":
