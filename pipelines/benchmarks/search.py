@@ -19,6 +19,7 @@ from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..backbones.backbone import build_backbone
 from ..embeddings import Embeddings
+from ..gallery.explanation import LayerWeights
 from ..gallery.graph import GalleryGraph
 from ..gallery.index import (
     GalleryIndex,
@@ -26,6 +27,7 @@ from ..gallery.index import (
     extended,
     most_similar,
     refined_queries,
+    unit_queries,
 )
 from ..gallery.index_file import open_index, save_index
 from ..gallery.states import GalleryState
@@ -185,7 +187,9 @@ def _answers(index: GalleryIndex, camid: int = -1) -> list[float]:
     seconds = []
     for query in (_asking(row[None], camid) for row in crowd(PICTURES)):
         with Timer() as timer:
-            refined, _ = refined_queries(index, query)
+            weights: list[LayerWeights] = []
+            plain = unit_queries(index, query)
+            refined = refined_queries(index, plain, query.camids, explain=weights)
             most_similar(index, refined, 10)
         seconds.append(timer.seconds)
     return seconds

@@ -12,6 +12,7 @@ from ..embeddings import row_blocks
 from ..neighbours.edges import Edges
 from ..neighbours.nearest import nearest_neighbours, search
 from ..neighbours.reciprocity import nearest_of
+from ..nformer.layerwise import fill_up
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
 
@@ -109,6 +110,21 @@ def _near(query: Tensor, gallery: Tensor, k: int, method: str) -> Tensor:
     if len(query) <= FEW:
         return nearest_of(query, gallery, k)[1]
     return search(query, gallery, k, method=method)[1]
+
+
+def edges_to_read(
+    items: Tensor, lists: tuple[Tensor, Tensor], *, heads: int
+) -> tuple[Tensor, Edges]:
+    """Return the items [M, d] that rows read, of all [G, d], and the edges to these alone.
+
+    lists: [Q', K] items and whether each is read.
+    """
+    near, kept = lists
+    used, place = near[kept].unique(return_inverse=True)
+    compact = torch.zeros_like(near)
+    compact[kept] = place
+    read = fill_up(items[used])
+    return read, Edges.of(compact[:, None], kept[:, None], heads=heads, sources=len(read))
 
 
 def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:

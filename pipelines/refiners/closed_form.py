@@ -1,6 +1,6 @@
 """What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from logging import getLogger
 from typing import Any, Literal, get_args
@@ -220,11 +220,21 @@ class ClosedForm(nn.Module):
         return ClosedFormGallery(rows, camids, means, tuple(hidden), tuple(graphs))
 
     @torch.no_grad()
-    def query(self, gallery: "ClosedFormGallery", rows: Tensor, camids: Tensor) -> Tensor:
-        """Refine queries [Q, d] against a refined set, each as if it were the only one."""
+    def query(
+        self,
+        gallery: "ClosedFormGallery",
+        rows: Tensor,
+        camids: Tensor,
+        *,
+        read: Callable[..., Tensor] = read_queries,
+    ) -> Tensor:
+        """Refine queries [Q, d] against a refined set, each as if it were the only one.
+
+        read: does what `read_queries` does at each layer, and may record what it reads.
+        """
         states = self.standardise(rows, camids, gallery.means)
         for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
-            states = read_queries(states, camids, items, graph, sharpness=self.settings.sharpness)
+            states = read(states, camids, items, graph, sharpness=self.settings.sharpness)
         return states
 
 

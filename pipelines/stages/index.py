@@ -104,9 +104,10 @@ def add_to_index(
         [Path(source) for source in sources],
         prefer="gallery",
         device=device,
+        pid=pid,
+        camid=camid,
         progress=progress,
     )
-    new.label(pid=pid, camid=camid)
     items = _absolute(new.embeddings, new.pictures)
     with _writing(run, "index add", progress):
         stored = opened(run)
