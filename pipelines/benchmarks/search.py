@@ -142,7 +142,7 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     from ..extraction.pictures import PictureEmbedder
 
     run = Run(folder)
-    index = open_index(run.path("index.h5")).index
+    index = open_index(run.path("index.h5"))
     seconds = _answers(index)
     embedder = PictureEmbedder(run, "auto", many=False)
     picture: Image.Image = read_image(Path(folder) / "person.png")
@@ -171,7 +171,7 @@ def million(*, folder: str) -> dict[str, float]:
     trained_like()
     start = private_memory()
     with Timer() as opening:
-        index = open_index(path).index
+        index = open_index(path)
     seconds = _answers(index)
     return {
         "open": opening.seconds,
@@ -213,9 +213,8 @@ def write_million(*, folder: str, rows: int) -> dict[str, float]:
     state = GalleryState(model, hidden, marks, graph)
     unknown = np.full(rows, -1)
     names = [f"{row:07d}.jpg" for row in range(rows)]
-    meta = {"inputs": {}, "seed": 0, "root": "", "calibration": None, "added": 0, "removed": 0}
     index = GalleryIndex(hidden[-1], state, unknown, unknown, names)
-    save_index(Path(folder) / "million.h5", index, meta)
+    save_index(Path(folder) / "million.h5", index)
     return {}
 
 

@@ -63,8 +63,8 @@ def gather(
     parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
     if pictures:
         features = _embedded(run, pictures, crop, device, seconds, progress)
-        labels = (np.full(len(pictures), label) for label in (pid, camid))
-        parts.append(Embeddings(features, *labels, list(map(str, pictures))))
+        pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
+        parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
     if files:
         found = _read(files, prefer, progress)
         parts.append(found)

@@ -109,7 +109,7 @@ def search_images(
     with importing("torch"):
         from ..gallery import index as gallery_index
         from ..gallery.explanation import LayerWeights
-        from .index import calibration_of, opened
+        from .index import opened
 
     clock.lap("imports")
     stored = opened(run)
@@ -125,7 +125,7 @@ def search_images(
         progress=progress,
     )
     clock.lap("read queries", apart=asked.seconds)
-    limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
+    limit, rate = _limit(threshold, false_accepts, stored.calibration, run)
     plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
     refined = gallery_index.refined_queries(index, plain, asked.embeddings.camids, explain=weights)
     clock.lap("refine")
@@ -138,7 +138,7 @@ def search_images(
         threshold=limit,
         false_accepts=rate,
         answers=answers,
-        root=stored.meta["root"],
+        root=stored.manifest.facts["root"],
         seconds=clock.laps,
     )
 
