@@ -41,9 +41,9 @@ class Run:
         path, pending = self.manifest_path(name), self._pending(name)
         if pending.exists():  # a writer is at its last step, or was killed there
             new = Manifest.read(pending)
-            if self.path(name).stat().st_size == new.bytes:
-                if file_digest(self.path(name)) == new.sha256:
-                    return new
+            size = self.path(name).stat().st_size
+            if size == new.bytes and file_digest(self.path(name)) == new.sha256:
+                return new
         return Manifest.read(path) if path.exists() else None
 
     def artifact(self, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config import EvaluateConfig
@@ -65,6 +66,9 @@ def refine_with_nformer(
         )
         return [relabelled(pair, one) for one in found]
 
+    def first(pair: Pair, *, seed: int) -> Pair:
+        return refined(pair, [seed])[0]
+
     seeds = landmark_draws(config.seed, draws)
     if tuple(names) == (NFORMER,):
         pairs = refined((sets.query, sets.gallery), seeds)
@@ -76,7 +80,7 @@ def refine_with_nformer(
                     sets.near,
                     protocol=config.protocol,
                     train=sets.train,
-                    special={NFORMER: lambda pair, seed=seed: refined(pair, [seed])[0]},
+                    special={NFORMER: partial(first, seed=seed)},
                 )
             )
     if config.average_draws:

@@ -29,9 +29,14 @@ def info(run: Run) -> list[ArtifactInfo]:
             f"{run.folder} is not there; begin a run with: nformer train-backbone DATASET "
             f"--run {run.folder}"
         )
-    rows = [_describe(run, name, stage.command) for stage in STAGES for name in stage.writes]
+    rows = on_the_way(run)
     others = sorted({*_with_manifest(run), *_of_other_ways(run)} - {row.name for row in rows})
     return rows + [_describe(run, name, "") for name in others]
+
+
+def on_the_way(run: Run) -> list[ArtifactInfo]:
+    """Return the artifacts of the data's way, in its order, missing ones too."""
+    return [_describe(run, name, stage.command) for stage in STAGES for name in stage.writes]
 
 
 def info_json(rows: list[ArtifactInfo]) -> str:

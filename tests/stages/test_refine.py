@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
@@ -19,6 +20,14 @@ def some(rows, seed):
     return Embeddings(random.normal(size=(rows, 8)), pids, camids)
 
 
+def uneven(model):
+    """Give a model weights with which its landmarks matter."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    return model
+
+
 @pytest.fixture
 def run(tmp_path):
     run = Run(tmp_path)
@@ -26,7 +35,7 @@ def run(tmp_path):
         save_embeddings(path, query=some(5, 0), gallery=some(60, 1), dataset="made up")
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
     with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
-        save_nformer(path, NFormer(dim=8, classes=3, layers=2, neighbours=5, landmarks=3))
+        save_nformer(path, uneven(NFormer(dim=8, classes=3, layers=2, neighbours=5, landmarks=3)))
     return run
 
 
