@@ -27,8 +27,11 @@ OTHER_WAYS = (
     Stage("import-embeddings", ("embeddings of any network",), ("embeddings.h5",)),
     Stage("import-nformer", ("a checkpoint of the released code",), ("nformer.pt",)),
     Stage("refine", ("embeddings.h5", "nformer.pt"), ("refined.h5",)),
+    Stage("pack", ("the data set's images",), ("images.h5",)),
+    Stage("index", ("embeddings.h5", "nformer.pt"), ("index.h5",)),
 )
 ARGUMENTS = {
+    "pack": " DATASET",
     "train-backbone": " DATASET",
     "import-embeddings": " FILE",
     "import-nformer": " FILE",

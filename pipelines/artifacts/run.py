@@ -36,8 +36,15 @@ class Run:
 
     def manifest(self, name: str) -> Manifest | None:
         """Return the manifest of `name`, or None when there is no such artifact."""
-        path = self.manifest_path(name)
-        return Manifest.read(path) if path.exists() and self.path(name).exists() else None
+        if not self.path(name).exists():
+            return None
+        path, pending = self.manifest_path(name), self._pending(name)
+        if pending.exists():  # a writer is at its last step, or was killed there
+            new = Manifest.read(pending)
+            size = self.path(name).stat().st_size
+            if size == new.bytes and file_digest(self.path(name)) == new.sha256:
+                return new
+        return Manifest.read(path) if path.exists() else None
 
     def artifact(self, name: str) -> Path:
         """Return the path of an artifact after checking that it is whole and not stale.
@@ -52,7 +59,7 @@ class Run:
             raise MissingArtifact(
                 f"{self.path(name)} is not there; make it with: {self._remake(name)}"
             )
-        self._require_whole(name, manifest)
+        self.require_whole(name)
         changed = self.changed_inputs(name)
         if changed:
             raise StaleArtifact(
@@ -118,22 +125,23 @@ class Run:
         found = self.manifest(wanted.artifact)
         if found is None or wanted.differences(found):
             return False
-        self._require_whole(wanted.artifact, found)
+        self.require_whole(wanted.artifact)
         return True
 
     @contextmanager
     def writing(self, wanted: Manifest) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield a temporary path to write and a dictionary of facts to fill.
 
-        When the block succeeds the file is flushed and renamed, and its manifest is written last.
+        When the block succeeds the file is flushed and renamed, and its manifest is renamed last:
+        whatever ends this leaves the earlier artifact whole, or the new one.
         """
-        facts = dict(wanted.facts)
+        facts, pending = dict(wanted.facts), self._pending(wanted.artifact)
         with replacing(self.path(wanted.artifact)) as temporary:
             yield temporary, facts
             digest, size = file_digest(temporary), temporary.stat().st_size
-            self.manifest_path(wanted.artifact).unlink(missing_ok=True)
-        done = dataclasses.replace(wanted, sha256=digest, bytes=size, facts=facts)
-        write_text(self.manifest_path(wanted.artifact), done.to_json())
+            done = dataclasses.replace(wanted, sha256=digest, bytes=size, facts=facts)
+            write_text(pending, done.to_json())
+        os.replace(pending, self.manifest_path(wanted.artifact))
 
     def scratch(self, name: str) -> Path:
         """Return a folder for what a long stage needs to go on after an interruption."""
@@ -148,8 +156,10 @@ class Run:
         if parent.exists() and not any(parent.iterdir()):
             parent.rmdir()
 
-    def _require_whole(self, name: str, manifest: Manifest) -> None:
-        path = self.path(name)
+    def require_whole(self, name: str) -> None:
+        """Raise BadInput where an artifact's bytes are not those that its manifest records."""
+        path, manifest = self.path(name), self.manifest(name)
+        assert manifest is not None
         status = path.stat()
         key = (status.st_size, status.st_mtime_ns, manifest.sha256)
         if self._verified.get(name) == key:
@@ -165,6 +175,10 @@ class Run:
                 f"remake it with: {self._remake(name)} --overwrite"
             )
         self._verified[name] = key
+
+    def _pending(self, name: str) -> Path:
+        """Return where the manifest of a new `name` waits until the file is in its place."""
+        return self.folder / f".{name}.json.next"
 
     def _remake(self, name: str) -> str:
         manifest = self.manifest(name)

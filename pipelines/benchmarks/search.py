@@ -19,6 +19,7 @@ from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..backbones.backbone import build_backbone
 from ..embeddings import Embeddings
+from ..gallery.explanation import LayerWeights
 from ..gallery.graph import GalleryGraph
 from ..gallery.index import (
     GalleryIndex,
@@ -26,6 +27,7 @@ from ..gallery.index import (
     extended,
     most_similar,
     refined_queries,
+    unit_queries,
 )
 from ..gallery.index_file import open_index, save_index
 from ..gallery.states import GalleryState
@@ -140,7 +142,7 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     from ..extraction.pictures import PictureEmbedder
 
     run = Run(folder)
-    index = open_index(run.path("index.h5")).index
+    index = open_index(run.path("index.h5"))
     seconds = _answers(index)
     embedder = PictureEmbedder(run, "auto", many=False)
     picture: Image.Image = read_image(Path(folder) / "person.png")
@@ -169,7 +171,7 @@ def million(*, folder: str) -> dict[str, float]:
     trained_like()
     start = private_memory()
     with Timer() as opening:
-        index = open_index(path).index
+        index = open_index(path)
     seconds = _answers(index)
     return {
         "open": opening.seconds,
@@ -185,7 +187,9 @@ def _answers(index: GalleryIndex, camid: int = -1) -> list[float]:
     seconds = []
     for query in (_asking(row[None], camid) for row in crowd(PICTURES)):
         with Timer() as timer:
-            refined, _ = refined_queries(index, query)
+            weights: list[LayerWeights] = []
+            plain = unit_queries(index, query)
+            refined = refined_queries(index, plain, query.camids, explain=weights)
             most_similar(index, refined, 10)
         seconds.append(timer.seconds)
     return seconds
@@ -209,9 +213,8 @@ def write_million(*, folder: str, rows: int) -> dict[str, float]:
     state = GalleryState(model, hidden, marks, graph)
     unknown = np.full(rows, -1)
     names = [f"{row:07d}.jpg" for row in range(rows)]
-    meta = {"inputs": {}, "seed": 0, "root": "", "calibration": None, "added": 0, "removed": 0}
     index = GalleryIndex(hidden[-1], state, unknown, unknown, names)
-    save_index(Path(folder) / "million.h5", index, meta)
+    save_index(Path(folder) / "million.h5", index)
     return {}
 
 

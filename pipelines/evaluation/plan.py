@@ -1,7 +1,8 @@
 """Which rows an evaluation shows: chains of refiners, each with and without re-rankings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..artifacts.results import ResultRow
 from ..config import EvaluateConfig
@@ -9,6 +10,10 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..ranking.rerankers.registry import RERANKERS
 from ..refiners.chain import REFINERS
+from .assumptions import assumptions
+
+if TYPE_CHECKING:
+    from .recommend import Recommendation
 
 NFORMER, AUTO = "nformer", "auto"
 HARM = 0.005  # mAP, the smallest loss worth a word
@@ -33,6 +38,49 @@ class Method:
             return asked
         own = RERANKERS[self.rerank].protocol
         return asked if own == "isolated" and self.refine else own
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation computes: the rows in the table's order, and what to say beside them.
+
+    recommended: the refiners that held-out identities recommend, where that was asked.
+    """
+
+    config: EvaluateConfig
+    methods: tuple[Method, ...]
+    notes: tuple[str, ...]
+    recommended: tuple[str, ...] | None = None
+
+    def chains(self) -> dict[tuple[str, ...], list[Method]]:
+        """Return the methods by their refiners: what is refined alike is refined once."""
+        found: dict[tuple[str, ...], list[Method]] = {}
+        for method in self.methods:
+            found.setdefault(method.refine, []).append(method)
+        return found
+
+
+def planned(
+    config: EvaluateConfig,
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    train: Embeddings | None,
+    has_nformer: bool,
+) -> Plan:
+    """Return the rows that the settings ask for and these embeddings allow."""
+    methods = asked_for(config, has_nformer=has_nformer)
+    notes = [] if has_nformer or not config.every else ["nformer left out: there is no nformer.pt"]
+    if config.every:
+        methods, left_out = possible(methods, query, gallery, train)
+        notes += left_out
+    notes += assumptions(query, gallery)
+    return Plan(config, tuple(methods), tuple(notes))
+
+
+def advised(plan: Plan, advice: "Recommendation") -> Plan:
+    """Return the plan with what was recommended on held-out identities noted."""
+    return replace(plan, notes=(advice.describe(), *plan.notes), recommended=advice.refine)
 
 
 def chain(config: EvaluateConfig) -> tuple[str, ...]:

@@ -29,20 +29,13 @@ MANY = 32  # pictures that are worth a faster network
 Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 
-@dataclass
+@dataclass(frozen=True)
 class Gathered:
     """What the sources hold, and the seconds that reading it took, by step."""
 
     embeddings: Embeddings
     pictures: list[Path | None]  # None for what came as embeddings
     seconds: dict[str, float] = field(default_factory=dict)
-
-    def label(self, *, pid: int = -1, camid: int = -1) -> None:
-        """Give the pictures a person and a camera; what came as embeddings keeps its own."""
-        old = self.embeddings
-        known = np.array([picture is None for picture in self.pictures])
-        pids, camids = np.where(known, old.pids, pid), np.where(known, old.camids, camid)
-        self.embeddings = Embeddings(old.features, pids, camids, old.names)
 
 
 def gather(
@@ -51,12 +44,15 @@ def gather(
     *,
     prefer: str,
     device: str,
+    pid: int = -1,
+    camid: int = -1,
     crop: Crop | None = None,
     progress: Progress,
 ) -> Gathered:
     """Embed pictures with the run's backbone, and read files of embeddings.
 
     prefer: the split to take of a file that holds several.   crop: of every picture.
+    pid, camid: of the pictures; what comes as embeddings has its own.
 
     Raises:
         BadInput: nothing there, an unreadable picture, a crop outside of one, or pictures in a run
@@ -66,9 +62,11 @@ def gather(
     pictures = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
     if pictures:
-        parts.append(
-            _embedded(run, pictures, crop=crop, device=device, seconds=seconds, progress=progress)
+        features = _embedded(
+            run, pictures, crop=crop, device=device, seconds=seconds, progress=progress
         )
+        pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
+        parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
     if files:
         found = _read(files, prefer, progress=progress)
         parts.append(found)
@@ -182,7 +180,8 @@ def _embedded(
     device: str,
     seconds: dict[str, float],
     progress: Progress,
-) -> Embeddings:
+) -> np.ndarray:
+    """Return the pictures' embeddings, [N, dim] float32."""
     begun = time.perf_counter()
     embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
     seconds["load backbone"] = time.perf_counter() - begun
@@ -193,8 +192,7 @@ def _embedded(
             found.append(embedder.embed([_picture(one, crop) for one in batch]))
             task.advance(len(batch))
     seconds["embed"] = time.perf_counter() - begun
-    unknown = np.full(len(pictures), -1)
-    return Embeddings(np.concatenate(found), unknown, unknown, list(map(str, pictures)))
+    return np.concatenate(found)
 
 
 def _picture(path: Path, crop: Crop | None) -> "Image.Image":

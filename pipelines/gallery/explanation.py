@@ -1,19 +1,16 @@
-"""Which gallery items a query listens to, by layer: the closed form's sums, then attention."""
+"""Which gallery items a query reads, by layer: in the closed form's sums, then by attention."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..embeddings import Embeddings
-from ..neighbours.edges import Edges, edge_dot, edge_softmax
-from ..nformer.layerwise import embed, evaluating, fill_up
-from ..nformer.on_closed_form import NFormerOnClosedForm
-from ..refiners.closed_form import camera_ids
-from ..refiners.mutual_neighbours import query_edges, read_listed
-from .graph import query_lists, similarity_of
-from .refinement import prepare
-from .states import GalleryState, read_layer
+from ..neighbours.edges import edge_dot, edge_softmax
+from ..refiners.mutual_neighbours import read_listed
+from .graph import edges_to_read, similarity_of
+
+if TYPE_CHECKING:
+    from .states import GalleryState
 
 
 class LayerWeights(NamedTuple):
@@ -40,70 +37,42 @@ def shares_of(layers: list[LayerWeights], query: int) -> tuple[float, dict[int, 
     return own, lent
 
 
-def query_weights(state: GalleryState, queries: Any) -> list[LayerWeights]:
-    """Return what queries (Embeddings or [Q, d]) listen to when refined against a gallery."""
-    return refine_and_tell(state, queries)[1]
+class Explaining:
+    """Reads as `read_listed` does, and records the shares of each of the closed form's sums."""
 
+    def __init__(self, explain: list[LayerWeights]) -> None:
+        self.explain = explain
 
-@torch.no_grad()
-def refine_and_tell(state: GalleryState, queries: Any) -> tuple[Tensor, list[LayerWeights]]:
-    """Refine queries (Embeddings or [Q, d]) as `refine_queries` does, and tell what they heard.
-
-    returns: [Q, d], and the shares of each layer. Layers that make a graph of their own for each
-    head (`graph="affinity"`), or that read every row, are not told.
-    """
-    model, known = state.model, isinstance(queries, Embeddings)
-    rows = prepare(model, queries.features if known else queries, "query embeddings")
-    found: list[LayerWeights] = []
-    if state.start is not None and isinstance(model, NFormerOnClosedForm):
-        camids = camera_ids(queries.camids if known else None, len(rows), rows.device)
-        found, rows = _closed_form_weights(state, rows, camids)
-    states = fill_up(rows)
-    lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
-    with evaluating(model):
-        for number in range(len(model.blocks)):
-            if lists is not None:
-                own, lent = _layer_weights(state, number, states, lists)
-                found.append(LayerWeights(*(part[: len(rows)] for part in (lists[0], own, lent))))
-            states = read_layer(state, number, states, lists)
-    return model.after(rows, embed(model, states[: len(rows)])), found
-
-
-def _closed_form_weights(
-    state: GalleryState, rows: Tensor, camids: Tensor
-) -> tuple[list[LayerWeights], Tensor]:
-    """Return the shares of the closed form's sums, and the rows that it hands on."""
-    start, model = state.start, state.model
-    assert start is not None and isinstance(model, NFormerOnClosedForm)
-    sharpness, found = model.closed_form.settings.sharpness, []
-    states = model.closed_form.standardise(rows, camids, means=start.means)
-    for items, graph in zip(start.hidden, start.graphs, strict=False):
-        near, kept = query_edges(states, camids, rows=items, graph=graph)
-        weights = torch.exp(sharpness * (similarity_of(states, items, near) - 1)) * kept
+    def __call__(
+        self, query: Tensor, rows: Tensor, *, listed: tuple[Tensor, Tensor], sharpness: float
+    ) -> Tensor:
+        """Return each query's sum with what it reads, [Q, d]."""
+        near, kept = listed
+        weights = torch.exp(sharpness * (similarity_of(query, rows, near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
-        found.append(LayerWeights(near, 1 / total, weights / total[:, None]))
-        states = read_listed(states, items, listed=(near, kept), sharpness=sharpness)
-    return found, states
+        self.explain.append(LayerWeights(near, 1 / total, weights / total[:, None]))
+        return read_listed(query, rows, listed=listed, sharpness=sharpness)
 
 
-def _layer_weights(
-    state: GalleryState, number: int, states: Tensor, lists: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the own share [Q'] and the items' shares [Q', K] at one layer (Eq. 8)."""
+def attention_weights(
+    state: "GalleryState",
+    number: int,
+    states: Tensor,
+    *,
+    lists: tuple[Tensor, Tensor],
+    count: int,
+) -> LayerWeights:
+    """Return the shares at layer `number` (Eq. 8) of the first `count` of states [Q', d]."""
     attention, heads = state.model.layers()[number].attention, state.model.heads
-    near, kept = lists
-    used, place = near[kept].unique(return_inverse=True)
-    compact = torch.zeros_like(near)
-    compact[kept] = place
-    items = fill_up(state.hidden[number][used])
-    edges = Edges.of(compact[:, None], kept[:, None], heads=heads, sources=len(items))
+    items, edges = edges_to_read(state.hidden[number], lists, heads=heads)
     own = attention.project(states, state.marks[number])
     source = attention.project(items, state.marks[number])
     logits = edge_dot(own.asking, source.keys, edges=edges)
-    self_weights, weights = edge_softmax(
-        torch.linalg.vecdot(own.asking, own.keys), logits, edges=edges
-    )
+    itself = torch.linalg.vecdot(own.asking, own.keys)
+    self_weights, weights = edge_softmax(itself, logits, edges=edges)
+    near, kept = lists
     by_head = kept[:, None].expand(-1, heads, -1)  # [Q', h, K]
     lent = weights.new_zeros(by_head.shape)
     lent[by_head] = weights
-    return self_weights.view(-1, heads).mean(dim=1), lent.mean(dim=1)
+    by_query = self_weights.view(-1, heads).mean(dim=1), lent.mean(dim=1)
+    return LayerWeights(*(part[:count] for part in (near, *by_query)))

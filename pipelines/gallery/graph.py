@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..neighbours.edges import Edges
 from ..neighbours.nearest import nearest_neighbours, search
 from ..neighbours.reciprocity import SPARE, nearest_of, similarity_of
+from ..nformer.layerwise import fill_up
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
 
@@ -106,3 +107,18 @@ def _near(query: Tensor, gallery: Tensor, k: int, method: str) -> Tensor:
     if len(query) <= FEW:
         return nearest_of(query, gallery, k)[1]
     return search(query, gallery, k, method=method)[1]
+
+
+def edges_to_read(
+    items: Tensor, lists: tuple[Tensor, Tensor], *, heads: int
+) -> tuple[Tensor, Edges]:
+    """Return the items [M, d] that rows read, of all [G, d], and the edges to these alone.
+
+    lists: [Q', K] items and whether each is read.
+    """
+    near, kept = lists
+    used, place = near[kept].unique(return_inverse=True)
+    compact = torch.zeros_like(near)
+    compact[kept] = place
+    read = fill_up(items[used])
+    return read, Edges.of(compact[:, None], kept[:, None], heads=heads, sources=len(read))

@@ -13,8 +13,10 @@ from ..errors import BadInput
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
-from .explanation import LayerWeights, refine_and_tell
-from .states import GalleryState, add_items, refine_gallery, remove_items
+from ..refiners.closed_form import camera_ids
+from .explanation import LayerWeights
+from .refinement import prepare
+from .states import GalleryState, add_items, refine_gallery, refine_prepared, remove_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,19 +96,26 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
     return GalleryIndex(_ranked(state), state, *labels)
 
 
-def plain_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
-    """Return queries [Q, d] of length 1 before refinement."""
+def unit_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
+    """Return queries [Q, d] checked and of length 1: what is refined, ranked and compared after."""
     check_widths(queries.features, index.rows)
-    return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
-
-
-def refined_queries(index: GalleryIndex, queries: Embeddings) -> tuple[Tensor, list[LayerWeights]]:
-    """Return queries [Q, d] of length 1, each refined on its own, and what they listened to."""
-    plain = plain_queries(index, queries)
     if index.state is None:
-        return plain, []
-    refined, weights = refine_and_tell(index.state, queries)
-    return functional.normalize(refined), weights
+        return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
+    return prepare(index.state.model, queries.features, "query embeddings")
+
+
+def refined_queries(
+    index: GalleryIndex,
+    queries: Tensor,
+    camids: np.ndarray,
+    *,
+    explain: list[LayerWeights] | None = None,
+) -> Tensor:
+    """Return unit queries [Q, d] refined, each on its own; `explain` as for `refine_queries`."""
+    if index.state is None:
+        return queries
+    asking = camera_ids(camids, len(queries), queries.device)
+    return functional.normalize(refine_prepared(index.state, queries, asking, explain=explain))
 
 
 def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
@@ -114,13 +123,13 @@ def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor
     return nearest_of(queries, index.rows, top)
 
 
-def nearest_plain(index: GalleryIndex, plain: Tensor) -> Tensor:
-    """Return the largest similarity of each query with any item, both before refinement: [Q].
+def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
+    """Return the largest similarity of unit queries with any item, before refinement: [Q].
 
     Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
     that it comes nearest to, and nearly all reach a similarity of 1 there.
     """
-    return nearest_of(plain, index.plain, 1)[0][:, 0]
+    return nearest_of(queries, index.plain, 1)[0][:, 0]
 
 
 def _ranked(state: GalleryState) -> Tensor:

@@ -1,16 +1,15 @@
 """index.h5: a gallery to search, in one file that is mapped into memory rather than read."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from ..errors import BadInput
-from ..files import replacing
 
 if TYPE_CHECKING:
     import h5py
@@ -18,60 +17,47 @@ if TYPE_CHECKING:
 
     from .index import GalleryIndex
 
-SCHEMA = 1
+SCHEMA = 2
+REMAKE = "remake it with: nformer index --overwrite"
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 
 
-@dataclass(frozen=True, eq=False)
-class StoredIndex:
-    """An opened index, and what is known of its making.
-
-    meta: inputs (digests by artifact), dataset, root, seed, added, removed, calibration…
-    """
-
-    index: "GalleryIndex"
-    meta: dict[str, Any]
-
-
-def save_index(path: Path, index: "GalleryIndex", meta: Mapping[str, Any]) -> None:
-    """Write an index whole or not at all; it replaces an earlier one in a single step."""
+def save_index(path: Path, index: "GalleryIndex") -> None:
+    """Write an index to `path` itself."""
     import h5py
 
-    arrays = _arrays(index)
     settings = None if index.state is None else index.state.model.settings
     ends, text = _packed(index.names)
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["meta"] = json.dumps({**meta, "model": settings}, sort_keys=True)
-            for name, array in {**arrays, "names/ends": ends, "names/text": text}.items():
-                file.create_dataset(name, data=array)
+    arrays = {**_arrays(index), "names/ends": ends, "names/text": text}
+    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["model"] = json.dumps(settings, sort_keys=True)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
 
 
-def open_index(path: Path) -> StoredIndex:
+def open_index(path: Path, *, size: int | None = None) -> "GalleryIndex":
     """Open an index, its arrays mapped: only what a search touches is read from the disk.
+
+    size: the file's bytes as its manifest records them. The content is not compared with the
+          digest there, which would read all of it: `Run.require_whole` does.
 
     Raises:
         BadInput: no such file, truncated, not an index of ours, or of another version.
     """
     with _opened(path) as (stream, file):
-        meta = json.loads(file.attrs["meta"])
+        settings = json.loads(file.attrs["model"])
         arrays = {name: _mapped(stream, stored) for name, stored in _datasets(file)}
+        found = os.fstat(stream.fileno()).st_size
     try:
-        index = _index_of(arrays, meta.pop("model"))
+        index = _index_of(arrays, settings)
     except (RuntimeError, TypeError, KeyError) as error:
+        raise BadInput(f"{path} was written by another version of nformer; {REMAKE}") from error
+    if size not in (None, found):
         raise BadInput(
-            f"{path} was written by another version of nformer; remake it with: nformer index "
-            "--overwrite"
-        ) from error
-    return StoredIndex(index, meta)
-
-
-def read_meta(path: Path) -> dict[str, Any]:
-    """Return what is known of an index's making, without its arrays."""
-    with _opened(path) as (_, file):
-        meta: dict[str, Any] = json.loads(file.attrs["meta"])
-        return meta
+            f"{path} is truncated or foreign: {found} bytes, its manifest records {size}; {REMAKE}"
+        )
+    return index
 
 
 class Names(Sequence[str]):
@@ -189,12 +175,10 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], "h5py.File"]]:
         try:
             file = h5py.File(stream, "r")
         except OSError as error:
-            raise BadInput(
-                f"{path} is not a whole index ({error}); remake it with: nformer index --overwrite"
-            ) from error
+            raise BadInput(f"{path} is not a whole index ({error}); {REMAKE}") from error
         with file:
-            if file.attrs.get("schema") != SCHEMA or "meta" not in file.attrs:
-                raise BadInput(
-                    f"{path} is not an index of ours; remake it with: nformer index --overwrite"
-                )
+            if file.attrs.get("schema") == 1 and "meta" in file.attrs:
+                raise BadInput(f"{path} was written by another version of nformer; {REMAKE}")
+            if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
+                raise BadInput(f"{path} is not an index of ours; {REMAKE}")
             yield stream, file

@@ -8,14 +8,22 @@ from torch import Tensor
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..neighbours.edges import Edges
 from ..neighbours.nearest import search
 from ..neighbours.reciprocity import reciprocal
 from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, layer_by_layer
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import ClosedFormGallery, camera_ids
-from .graph import GalleryGraph, Known, gallery_graph, query_lists, similarity_of
+from ..refiners.mutual_neighbours import read_listed
+from .explanation import Explaining, LayerWeights, attention_weights
+from .graph import (
+    GalleryGraph,
+    Known,
+    edges_to_read,
+    gallery_graph,
+    query_lists,
+    similarity_of,
+)
 from .refinement import as_given, pick_landmarks, prepare, require_rows
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
@@ -76,25 +84,44 @@ def refine_gallery(
     return _computed(model, rows, marks, start, known=known)
 
 
-@torch.no_grad()
-def refine_queries(state: GalleryState, queries: Any) -> Any:
+def refine_queries(
+    state: GalleryState, queries: Any, *, explain: list[LayerWeights] | None = None
+) -> Any:
     """Refine queries against a refined gallery, each on its own, touching only what they read.
 
     queries: Embeddings or [Q, d], numpy or torch.   returns: the same kind; equal to `refine`'s.
+    explain: the shares of what each layer reads are appended to it. Layers that make a graph of
+             their own for each head (`graph="affinity"`), or that read every row, append nothing.
     """
+    rows = prepare(state.model, _features(queries), "query embeddings")
+    refined = refine_prepared(state, rows, _camids(queries, rows), explain=explain)
+    if isinstance(queries, Embeddings):
+        return queries.with_features(refined)
+    return as_given(queries, refined)
+
+
+@torch.no_grad()
+def refine_prepared(
+    state: GalleryState,
+    rows: Tensor,
+    camids: Tensor,
+    *,
+    explain: list[LayerWeights] | None = None,
+) -> Tensor:
+    """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d]."""
     model = state.model
-    rows = prepare(model, _features(queries), "query embeddings")
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
-        rows = model.closed_form.query(state.start, rows, _camids(queries, rows))
+        read = read_listed if explain is None else Explaining(explain)
+        rows = model.closed_form.query(state.start, rows, camids, read=read)
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
         lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
         for number in range(len(model.blocks)):
+            if explain is not None and lists is not None:
+                told = attention_weights(state, number, states, lists=lists, count=len(rows))
+                explain.append(told)
             states = read_layer(state, number, states, lists)
-        refined = model.after(rows, embed(model, states[: len(rows)]))
-    if isinstance(queries, Embeddings):
-        return queries.with_features(refined)
-    return as_given(queries, refined)
+        return model.after(rows, embed(model, states[: len(rows)]))
 
 
 @torch.no_grad()
@@ -223,11 +250,7 @@ def read_layer(
     items, edges = state.hidden[number], None
     if lists is not None:
         near, kept = (_filled(part, len(states)) for part in lists)
-        used, place = near[kept].unique(return_inverse=True)
-        compact = torch.zeros_like(near)
-        compact[kept] = place
-        items = fill_up(items[used])
-        edges = Edges.of(compact[:, None], kept[:, None], heads=model.heads, sources=len(items))
+        items, edges = edges_to_read(items, (near, kept), heads=model.heads)
     source = block.attention.project(items, state.marks[number])
     reach = None
     if lists is None and model.mask != "none":

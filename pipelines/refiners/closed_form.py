@@ -1,6 +1,6 @@
 """What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from logging import getLogger
 from typing import Any, get_args
@@ -194,12 +194,22 @@ class ClosedForm(nn.Module):
         return ClosedFormGallery(rows, camids, means, tuple(hidden), tuple(graphs))
 
     @torch.no_grad()
-    def query(self, gallery: "ClosedFormGallery", rows: Tensor, camids: Tensor) -> Tensor:
-        """Refine queries [Q, d] against a refined set, each as if it were the only one."""
+    def query(
+        self,
+        gallery: "ClosedFormGallery",
+        rows: Tensor,
+        camids: Tensor,
+        *,
+        read: Callable[..., Tensor] = read_listed,
+    ) -> Tensor:
+        """Refine queries [Q, d] against a refined set, each as if it were the only one.
+
+        read: does what `read_listed` does at each layer, and may record what it reads.
+        """
         states = self.standardise(rows, camids, means=gallery.means)
         for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
             listed = query_edges(states, camids, rows=items, graph=graph)
-            states = read_listed(states, items, listed=listed, sharpness=self.settings.sharpness)
+            states = read(states, items, listed=listed, sharpness=self.settings.sharpness)
         return states
 
 

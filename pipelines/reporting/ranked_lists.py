@@ -250,8 +250,7 @@ def _with_attention(
     run: Run, evidence: Evidence, examples: Sequence[Example], rows: list[int], album: Album
 ) -> list[Example]:
     """Add to each example what NFormer listened to, layer by layer."""
-    from ..gallery.explanation import query_weights
-    from ..gallery.states import refine_gallery
+    from ..gallery.states import refine_gallery, refine_queries
 
     kept = np.flatnonzero(evidence.gallery.pids >= 0)
     settings = run.manifest("metrics.json")
@@ -265,7 +264,8 @@ def _with_attention(
         seed=config.get("seed", 0),
         known=_known_lists(run, model.neighbours),
     )
-    layers = query_weights(state, evidence.query.select(np.array(rows)))
+    layers: list[LayerWeights] = []
+    refine_queries(state, evidence.query.select(np.array(rows)), explain=layers)
     told = []
     for number, example in enumerate(examples):
         heard = []

@@ -1,32 +1,23 @@
 """embeddings.h5 + nformer.pt -> refined.h5, graph.h5, ranking.h5 -> metrics.json: what helps"""
 
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ..artifacts.embeddings import open_embeddings, save_embeddings, splits_in
+from ..artifacts.embeddings import open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import save_rankings
-from ..artifacts.results import Evaluation, ResultRow
+from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
-from ..evaluation.assumptions import assumptions
-from ..evaluation.bench import Bench, Cost, keep_graphs
-from ..evaluation.peak_memory import PeakMemory, peak_rss_mib
-from ..evaluation.plan import AUTO, NFORMER, Method, asked_for, chain, harm, possible, require_known
-from ..neighbours.graph import Neighbourhoods
+from ..evaluation.peak_memory import PeakMemory
+from ..evaluation.plan import AUTO, NFORMER, Plan, advised, chain, planned, require_known
+from ..evaluation.refining import Refined, refine_plainly, refine_with_nformer
+from ..evaluation.scoring import Scored, score_methods, summed_up
+from ..evaluation.sets import Sets, keep_graphs, read_sets
 from ..progress import Progress, Silent
-from ..ranking.metrics import Metrics, score
-from ..ranking.rerankers.registry import RERANKERS, ranked_by
-from ..ranking.single_shot import single_shot_cmc
-from ..refiners.chain import REFINERS, Pair, refine_chain
-
-FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
+from .refine import refined_sets
 
 
 def evaluate(
@@ -55,36 +46,36 @@ def evaluate(
 
         adopt_nformer(run, model, overwrite=overwrite, progress=progress)
     config = _possible_here(run, config, progress)
-    inputs = {"embeddings.h5": run.digest("embeddings.h5")}
-    has_nformer = NFORMER in chain(config) and not config.every
-    open_choice = config.every or chain(config) == (AUTO,)
-    if has_nformer or (open_choice and run.manifest("nformer.pt") is not None):
-        inputs["nformer.pt"] = run.digest("nformer.pt")
-    has_nformer = has_nformer or (config.every and "nformer.pt" in inputs)
-    wanted = Manifest("metrics.json", "evaluate", as_table(config), inputs)
-    lists = Manifest("ranking.h5", "evaluate", as_table(config), inputs)
+    inputs = _inputs(run, config)
+    wanted, lists = (
+        Manifest(name, "evaluate", as_table(config), inputs)
+        for name in ("metrics.json", "ranking.h5")
+    )
     if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
         return Evaluation.read(run.path("metrics.json"))
-    advice = None
-    if chain(config) == (AUTO,):
-        from ..evaluation.recommend import recommend
-
-        advice = recommend(run, seed=config.seed)
-        progress.message(advice.describe())
-        config = dataclasses.replace(config, refine=advice.refine or ("none",))
-        has_nformer = NFORMER in advice.refine
-    bench = Bench.of(run, config, device, progress)
-    bench.advice = advice
-    result = _measure(run, bench, has_nformer=has_nformer)
-    keep_graphs(run, bench)
+    plan, sets = _planned(
+        run, config, device=device, has_nformer="nformer.pt" in inputs, progress=progress
+    )
+    scored: dict[str, Scored] = {}
+    with progress.task("evaluate", len(plan.methods), unit="rankings") as task:
+        for names, methods in plan.chains().items():
+            memory = PeakMemory()
+            memory.restart()
+            refined = _refined(run, sets, plan, names=names, device=device, overwrite=overwrite)
+            for one in score_methods(methods, sets, refined, plan, memory=memory):
+                scored[one.row.name] = one
+                task.advance()
+    dataset = run.facts("embeddings.h5").get("dataset", "")
+    result = summed_up(scored, sets, plan, dataset=dataset)
+    keep_graphs(run, sets)
     with run.writing(lists) as (path, _):
         save_rankings(
             path,
-            bench.rankings,
-            query_rows=bench.query_rows,
-            gallery_rows=bench.gallery_rows,
-            average_precision=bench.precision,
+            {name: one.ranking for name, one in scored.items() if one.ranking is not None},
+            query_rows=sets.query_rows,
+            gallery_rows=sets.gallery_rows,
+            average_precision={name: one.average_precision for name, one in scored.items()},
         )
     with run.writing(wanted) as (path, _):
         path.write_text(result.to_json() + "\n", encoding="utf-8")
@@ -105,185 +96,41 @@ def _possible_here(run: Run, config: EvaluateConfig, progress: Progress) -> Eval
     return dataclasses.replace(config, every=True, refine=("none",))
 
 
-def _measure(run: Run, bench: Bench, *, has_nformer: bool) -> Evaluation:
-    near, config = bench.near, bench.config
-    methods = asked_for(config, has_nformer=has_nformer)
-    notes = [] if has_nformer or not config.every else ["nformer left out: there is no nformer.pt"]
-    notes += [bench.advice.describe()] if bench.advice else []
-    if config.every:
-        methods, left_out = possible(methods, near.query_items, near.gallery_items, bench.train)
-        notes += left_out
-    notes += assumptions(near.query_items, near.gallery_items)
-    rows = []
-    with bench.progress.task("evaluate", len(methods), unit="rankings") as task:
-        for names in dict.fromkeys(method.refine for method in methods):
-            reranked = [method for method in methods if method.refine == names]
-            for row in _rows(run, bench, reranked):
-                rows.append(row)
-                task.advance()
-    rows.sort(key=lambda row: [method.name for method in methods].index(row.name))
-    notes += harm(rows)
-    valid = np.isfinite(next(iter(bench.precision.values())))
-    return Evaluation(
-        dataset=run.facts("embeddings.h5").get("dataset", ""),
-        protocol=config.protocol,
-        seed=config.seed,
-        queries=len(near.query_items),
-        valid_queries=int(valid.sum()),
-        gallery=len(near.gallery_items),
-        peak_rss_mib=max(peak_rss_mib(), *(row.extra["peak_rss_mib"] for row in rows)),
-        results=tuple(rows),
-        notes=tuple(notes),
-    )
+def _inputs(run: Run, config: EvaluateConfig) -> dict[str, str]:
+    """Return the digests of what is evaluated: of NFormer where it refines, or may."""
+    names = ["embeddings.h5"]
+    needed = NFORMER in chain(config) and not config.every
+    welcome = config.every or chain(config) == (AUTO,)
+    if needed or (welcome and run.manifest("nformer.pt") is not None):
+        names.append("nformer.pt")
+    return {name: run.digest(name) for name in names}
 
 
-def _rows(run: Run, bench: Bench, methods: Sequence[Method]) -> Iterator[ResultRow]:
-    """Yield the rows of one chain of refiners: its cosine ranking and its re-rankings."""
-    memory = PeakMemory()
-    memory.restart()
-    asked = Cost(bench.near)
-    begun = time.perf_counter()
-    draws = list(_refined(run, bench, methods[0].refine))
-    sides = [bench.near.like(*pair) if methods[0].refine else bench.near for pair in draws]
-    refining = time.perf_counter() - begun
-    refining += asked.already_paid()
-    for method in methods:
-        costs = [Cost(near) for near in sides]
-        begun = time.perf_counter()
-        found = [_scored(bench, near, method) for near in sides]
-        seconds = (time.perf_counter() - begun + sum(cost.already_paid() for cost in costs)) / len(
-            sides
-        )
-        bench.precision[method.name] = found[0].average_precision
-        if found[0].ranking is not None:
-            bench.rankings[method.name] = found[0].ranking
-        extra = {"peak_rss_mib": round(memory.mib(), 1), **_besides(bench, sides[0], method, found)}
-        yield _row(bench, method, found, refining / len(sides) + seconds, extra)
-        memory.restart()
+def _planned(
+    run: Run, config: EvaluateConfig, *, device: str, has_nformer: bool, progress: Progress
+) -> tuple[Plan, Sets]:
+    """Return the rows to compute, what is recommended being found out first, and the sets."""
+    advice = None
+    if chain(config) == (AUTO,):
+        from ..evaluation.recommend import recommend
+
+        advice = recommend(run, seed=config.seed)
+        progress.message(advice.describe())
+        config = dataclasses.replace(config, refine=advice.refine or ("none",))
+    sets = read_sets(run, method=config.search, device=device, progress=progress)
+    plan = planned(config, sets.query, sets.gallery, train=sets.train, has_nformer=has_nformer)
+    return (plan if advice is None else advised(plan, advice)), sets
 
 
-def _refined(run: Run, bench: Bench, names: tuple[str, ...]) -> Iterator[Pair]:
-    """Yield the refined embeddings of a chain, once for every draw of NFormer's landmarks."""
-    config = bench.config
+def _refined(
+    run: Run, sets: Sets, plan: Plan, *, names: tuple[str, ...], device: str, overwrite: bool
+) -> Refined:
+    """Return query and gallery after a chain of refiners; NFormer's alone are refined.h5's."""
+    config = plan.config
     if NFORMER not in names:
-        yield refine_chain(names, bench.near, protocol=config.protocol, train=bench.train)
-        return
-    from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
-    from ..gallery.refinement import average_draws, refine_draws
-    from ..nformer.landmarks import landmark_draws
-
-    model = load_nformer(run.artifact("nformer.pt"), device=choose_device(bench.device))
-    model.neighbours = config.neighbours or model.neighbours
-    both = (bench.near.query_items, bench.near.gallery_items)
-    bench.camera_aware = uses_cameras(model, both, config.camera_aware)
-    draws, rows = [], []
-    for seed in landmark_draws(config.seed, config.landmark_draws):
-
-        def nformer(pair: Pair, seed: int = seed) -> Pair:
-            shown = shown_to(pair, aware=bench.camera_aware)
-            found = refine_draws(
-                model,
-                *shown,
-                [seed],
-                protocol=config.protocol,
-                landmarks=config.landmarks,
-                near=bench.near if pair[1] is bench.near.gallery_items else None,
-                record=lambda chosen: rows.append(chosen.tolist()),
-            )
-            return relabelled(pair, next(found))
-
-        draws.append(
-            refine_chain(
-                names,
-                bench.near,
-                protocol=config.protocol,
-                train=bench.train,
-                special={NFORMER: nformer},
-            )
-        )
-    if config.average_draws:
-        draws = [average_draws(draws)]
+        return refine_plainly(names, sets, config)
     if names == (NFORMER,):
-        _keep_refined(run, draws[0], config, landmark_rows=rows)
-    yield from draws
-
-
-def _camera_aware(bench: Bench, method: Method) -> bool:
-    """Return whether a method used camera ids, beyond leaving out a query's own camera."""
-    named = any(name in REFINERS and REFINERS[name].needs_cameras for name in method.refine)
-    named |= bool(method.rerank) and RERANKERS[method.rerank].needs_cameras
-    return named or (NFORMER in method.refine and bench.camera_aware)
-
-
-def _scored(bench: Bench, near: Neighbourhoods, method: Method) -> Metrics:
-    config = bench.config
-    distances = None
-    if method.rerank:
-        distances = ranked_by(method.rerank, near, k1=config.k1, k2=config.k2, weight=config.weight)
-    return score(
-        near.query_items,
-        near.gallery_items,
-        distances=distances,
-        max_rank=config.max_rank,
-        top=config.top,
-        open_set=config.open_set,
-    )
-
-
-def _besides(
-    bench: Bench, near: Neighbourhoods, method: Method, found: Sequence[Metrics]
-) -> dict[str, object]:
-    """Return the figures that only some ask for."""
-    config = bench.config
-    extra: dict[str, object] = {"camera_aware": _camera_aware(bench, method)}
-    if bench.advice is not None:
-        extra["recommended"] = method.refine == bench.advice.refine and not method.rerank
-    if config.open_set:
-        extra["tpr_at_fpr"] = {f"{rate:g}": value for rate, value in found[0].tpr_at_fpr.items()}
-    if config.single_shot and not method.rerank:
-        cmc = single_shot_cmc(
-            near.query_items, near.gallery_items, repeats=config.single_shot, seed=config.seed
-        )
-        extra["single_shot"] = {f"rank{r}": float(cmc[min(r, len(cmc)) - 1]) for r in (1, 5, 10)}
-    return extra
-
-
-def _row(
-    bench: Bench, method: Method, found: Sequence[Metrics], seconds: float, extra: dict
-) -> ResultRow:
-    every = [
-        (m.mean_ap, m.mean_inp, m.rank(1), m.rank(5), m.rank(10))
-        for m in found  # one for each draw of the landmarks
-    ]
-    means = dict(zip(FIGURES, np.mean(every, axis=0).tolist(), strict=True))
-    std = dict(zip(FIGURES, np.std(every, axis=0).tolist(), strict=True)) if len(every) > 1 else {}
-    return ResultRow(
-        name=method.name,
-        seconds=seconds,
-        protocol=method.protocol(bench.config.protocol),
-        std=std,
-        extra=extra,
-        **means,
-    )
-
-
-def _keep_refined(
-    run: Run, refined: Pair, config: EvaluateConfig, *, landmark_rows: list[list[list[int]]]
-) -> None:
-    """Write refined.h5, the same schema as embeddings.h5; its facts name each draw's landmarks."""
-    inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
-    keys = (
-        "protocol",
-        "seed",
-        "neighbours",
-        "landmarks",
-        "landmark_draws",
-        "average_draws",
-        "camera_aware",
-    )
-    settings = {key: as_table(config)[key] for key in keys}
-    dataset = run.facts("embeddings.h5").get("dataset", "")
-    with run.writing(Manifest("refined.h5", "evaluate", settings, inputs)) as (path, facts):
-        facts.update(dataset=dataset, query=len(refined[0]), gallery=len(refined[1]))
-        facts["landmark_rows"] = landmark_rows
-        save_embeddings(path, query=refined[0], gallery=refined[1], dataset=dataset)
+        return refined_sets(run, sets, config, device=device, overwrite=overwrite)
+    model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
+    model.neighbours = config.neighbours or model.neighbours
+    return refine_with_nformer(names, sets, config, model=model, draws=config.landmark_draws)

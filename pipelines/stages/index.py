@@ -2,15 +2,17 @@
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.lock import only_writer
+from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
@@ -19,7 +21,7 @@ from ..extraction.pictures import gather
 from ..files import file_digest
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index, extended, reduced
-from ..gallery.index_file import StoredIndex, open_index, read_meta, save_index
+from ..gallery.index_file import open_index, save_index
 from ..gallery.states import refine_gallery
 from ..progress import Progress, Silent
 
@@ -49,13 +51,14 @@ def index_gallery(
         MissingArtifact, StaleArtifact: embeddings.h5, a stale nformer.pt, or another index is
             there and `overwrite` is not given.
     """
-    path = run.path(ARTIFACT)
     source = run.artifact("embeddings.h5")
     refiner, inputs = _refiner(run, model, progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5"), **inputs}
-    with _writing(run, "index"):
-        if path.exists() and not overwrite and _is_current(path, inputs, seed, progress):
-            return path
+    origin = {key: run.facts("embeddings.h5").get(key, "") for key in ("dataset", "root")}
+    wanted = Manifest(ARTIFACT, "index", {"seed": seed}, inputs, origin)
+    with _only_writer(run, "index"):
+        if not overwrite and _is_current(run, wanted, progress):
+            return run.path(ARTIFACT)
         gallery = load_embeddings(source, "gallery")
         train = _training_identities(source, seed)
         progress.message(f"indexing {len(gallery):,} gallery items")
@@ -65,18 +68,11 @@ def index_gallery(
         index = build_index(gallery, refiner, marks=marks, seed=seed)
         found = calibrate(train) if train is not None else None
         _tell(found, progress)
-        facts = run.facts("embeddings.h5")
-        meta = {
-            "inputs": inputs,
-            "seed": seed,
-            "dataset": facts.get("dataset", ""),
-            "root": facts.get("root", ""),
-            "calibration": None if found is None else dataclasses.asdict(found),
-            "added": 0,
-            "removed": 0,
-        }
-        save_index(path, index, meta)
-    return path
+        calibration = None if found is None else dataclasses.asdict(found)
+        with run.writing(wanted) as (path, facts):
+            facts.update(calibration=calibration, added=0, removed=0)
+            save_index(path, index)
+    return run.path(ARTIFACT)
 
 
 def add_to_index(
@@ -104,12 +100,13 @@ def add_to_index(
         [Path(source) for source in sources],
         prefer="gallery",
         device=device,
+        pid=pid,
+        camid=camid,
         progress=progress,
     )
-    new.label(pid=pid, camid=camid)
     items = _absolute(new.embeddings, new.pictures)
-    with _writing(run, "index add", progress):
-        stored = opened(run)
+    with _only_writer(run, "index add", progress):
+        stored = opened(run, whole=True)
         if items.dim != stored.index.dim:
             raise BadInput(
                 f"the new embeddings are {items.dim} wide, those in {run.path(ARTIFACT)} "
@@ -117,7 +114,7 @@ def add_to_index(
             )
         _require_new(items.names, stored.index.names)
         index = extended(stored.index, items)
-        _replace(run, index, stored.meta, added=len(items))
+        _replace(run, index, stored.manifest, added=len(items))
     return len(items)
 
 
@@ -127,52 +124,76 @@ def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) 
     Raises:
         BadInput: no name matches, or all do.
     """
-    with _writing(run, "index remove", progress):
-        stored = opened(run)
+    with _only_writer(run, "index remove", progress):
+        stored = opened(run, whole=True)
         gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
         if not gone.any():
             first = stored.index.names[0]
             raise BadInput(
                 f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
             )
-        _replace(run, reduced(stored.index, gone), stored.meta, removed=int(gone.sum()))
+        _replace(run, reduced(stored.index, gone), stored.manifest, removed=int(gone.sum()))
     return int(gone.sum())
 
 
-def opened(run: Run) -> StoredIndex:
+@dataclass(frozen=True, eq=False)
+class StoredIndex:
+    """An opened index and its manifest, whose facts are dataset, root, calibration and changes."""
+
+    index: GalleryIndex
+    manifest: Manifest
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What tells strangers, or None where there were too few training identities."""
+        kept = self.manifest.facts["calibration"]
+        return None if kept is None else Calibration(**kept)
+
+
+def opened(run: Run, *, whole: bool = False) -> StoredIndex:
     """Open the run's index after checking that what it was made from is still there.
+
+    whole: compare its content with the manifest's digest, which reads all of it. A search compares
+           the size alone: an index of a million items opens in a fifth of a second.
 
     Raises:
         MissingArtifact: no index.   StaleArtifact: made from other embeddings or another model.
+        BadInput: damaged, or written by another version.
     """
-    path = run.path(ARTIFACT)
-    _require_index(run)
-    stored = open_index(path)
+    path, manifest = run.path(ARTIFACT), _require_index(run)
+    try:
+        index = open_index(path, size=manifest.bytes)
+    except BadInput:
+        if run.manifest(ARTIFACT) == manifest:
+            raise
+        return opened(run, whole=whole)  # it was replaced meanwhile
+    if whole:
+        run.require_whole(ARTIFACT)
     changed = []
-    for name, digest in stored.meta["inputs"].items():
-        manifest = run.manifest(name)
-        if manifest is not None and manifest.sha256 != digest:
+    for name, digest in manifest.inputs.items():
+        now = run.manifest(name)
+        if now is not None and now.sha256 != digest:
             changed.append(name)
     if changed:
         raise StaleArtifact(
             f"{path} was made from another {' and another '.join(changed)} than the one there "
             f"now; remake it with: nformer index --run {run.folder} --overwrite"
         )
-    return stored
+    return StoredIndex(index, manifest)
 
 
-def _require_index(run: Run) -> None:
-    path = run.path(ARTIFACT)
+def _require_index(run: Run) -> Manifest:
+    path, manifest = run.path(ARTIFACT), run.manifest(ARTIFACT)
     if not path.exists():
         raise MissingArtifact(
             f"{path} is not there; make it with: nformer index --run {run.folder}"
         )
-
-
-def calibration_of(stored: StoredIndex) -> Calibration | None:
-    """Return the calibration that an index keeps, or None."""
-    kept = stored.meta.get("calibration")
-    return None if kept is None else Calibration(**kept)
+    if manifest is None:
+        raise BadInput(
+            f"{path} has no manifest: it was written by another version of nformer; remake it "
+            f"with: nformer index --run {run.folder} --overwrite"
+        )
+    return manifest
 
 
 def _refiner(
@@ -189,17 +210,20 @@ def _refiner(
     return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
 
 
-def _is_current(path: Path, inputs: dict[str, str], seed: int, progress: Progress) -> bool:
-    meta = read_meta(path)
-    if meta["inputs"] == inputs and meta["seed"] == seed:
-        changes = f"; items added since it was built: {meta['added']}, removed: {meta['removed']}"
-        progress.message(
-            f"{path} is up to date" + (changes if meta["added"] or meta["removed"] else "")
-        )
+def _is_current(run: Run, wanted: Manifest, progress: Progress) -> bool:
+    """Return whether the index is there; StaleArtifact, with what has changed, if another is."""
+    path = run.path(ARTIFACT)
+    if not path.exists():
+        return False
+    found = _require_index(run)
+    if run.holds(wanted):
+        added, removed = found.facts["added"], found.facts["removed"]
+        changes = f"; items added since it was built: {added}, removed: {removed}"
+        progress.message(f"{path} is up to date" + (changes if added or removed else ""))
         return True
-    names = sorted({*inputs, *meta["inputs"]})
-    changed = [name for name in names if inputs.get(name) != meta["inputs"].get(name)]
-    changed += ["seed"] if meta["seed"] != seed else []
+    names = sorted({*wanted.inputs, *found.inputs})
+    changed = [name for name in names if wanted.inputs.get(name) != found.inputs.get(name)]
+    changed += ["seed"] if wanted.config != found.config else []
     raise StaleArtifact(
         f"{path} is another one: made from another {' and another '.join(changed)}. Add "
         "--overwrite to replace it, and what was added to it"
@@ -252,12 +276,13 @@ def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
         )
 
 
-def _replace(run: Run, index: GalleryIndex, meta: dict[str, Any], **changes: int) -> None:
-    counted = {name: meta[name] + count for name, count in changes.items()}
-    save_index(run.path(ARTIFACT), index, {**meta, **counted})
+def _replace(run: Run, index: GalleryIndex, manifest: Manifest, **changes: int) -> None:
+    with run.writing(manifest) as (path, facts):
+        facts.update({name: manifest.facts[name] + count for name, count in changes.items()})
+        save_index(path, index)
 
 
-@contextmanager
-def _writing(run: Run, purpose: str, progress: Progress = Silent()) -> Iterator[None]:
-    with only_writer(run.path(ARTIFACT), purpose=f"nformer {purpose}", warn=progress.warn):
-        yield
+def _only_writer(
+    run: Run, purpose: str, progress: Progress = Silent()
+) -> AbstractContextManager[None]:
+    return only_writer(run.path(ARTIFACT), purpose=f"nformer {purpose}", warn=progress.warn)

@@ -7,7 +7,7 @@ from typing import Literal
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput
-from ..flow import STAGES
+from ..flow import OTHER_WAYS, STAGES
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,37 @@ class ArtifactInfo:
 
 
 def info(run: Run) -> list[ArtifactInfo]:
-    """Return every artifact of the run, in the order of the data's way."""
+    """Return every artifact of the run: the data's way in its order, then what else is there."""
     if not run.folder.is_dir():
         raise BadInput(
             f"{run.folder} is not there; begin a run with: nformer train-backbone DATASET "
             f"--run {run.folder}"
         )
+    rows = on_the_way(run)
+    others = sorted({*_with_manifest(run), *_of_other_ways(run)} - {row.name for row in rows})
+    return rows + [_describe(run, name, "") for name in others]
+
+
+def on_the_way(run: Run) -> list[ArtifactInfo]:
+    """Return the artifacts of the data's way, in its order, missing ones too."""
     return [_describe(run, name, stage.command) for stage in STAGES for name in stage.writes]
 
 
 def info_json(rows: list[ArtifactInfo]) -> str:
     """Return the rows as one JSON object."""
     return json.dumps({"artifacts": [asdict(row) for row in rows]}, ensure_ascii=False)
+
+
+def _with_manifest(run: Run) -> list[str]:
+    """Return the names of the files beside which a manifest lies."""
+    names = [path.name.removesuffix(".json") for path in run.folder.glob("*.json")]
+    return [name for name in names if run.path(name).is_file()]
+
+
+def _of_other_ways(run: Run) -> list[str]:
+    """Return the artifacts that are no part of the data's way, where their files are there."""
+    names = [name for stage in OTHER_WAYS for name in stage.writes]
+    return [name for name in names if run.path(name).is_file()]
 
 
 def _describe(run: Run, name: str, command: str) -> ArtifactInfo:

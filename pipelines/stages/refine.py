@@ -1,27 +1,22 @@
 """embeddings.h5 + nformer.pt -> refined.h5"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..artifacts.embeddings import save_embeddings
+from ..artifacts.embeddings import load_embeddings, save_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
-from ..evaluation.bench import Bench, keep_graphs
-from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
-from ..gallery.refinement import average_draws, refine_draws
-from ..nformer.landmarks import landmark_draws
+from ..evaluation.plan import NFORMER
+from ..evaluation.refining import Refined, refine_with_nformer
+from ..evaluation.sets import Sets, keep_graphs, read_sets
 from ..progress import Progress, Silent
-
-if TYPE_CHECKING:
-    from ..nformer.model import NFormer
 
 ARTIFACT, STAGE = "refined.h5", "refine"
 SETTINGS = (
     *("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws"),
-    "camera_aware",
+    *("camera_aware", "search"),
 )
 
 
@@ -40,39 +35,56 @@ def refine_run(
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
     """
-    inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
-    settings = {key: as_table(config)[key] for key in SETTINGS}
-    wanted = Manifest(ARTIFACT, STAGE, settings, inputs)
-    if not overwrite and run.holds(wanted):
+    if not overwrite and run.holds(refined_manifest(run, config)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
-    model.neighbours = config.neighbours or model.neighbours
-    bench = Bench.of(run, config, device, progress)
-    query, gallery = bench.near.query_items, bench.near.gallery_items
-    progress.message(f"refining {len(query)} queries and {len(gallery)} gallery items")
-    _write_refined(run, wanted, model, bench)
-    keep_graphs(run, bench)
+    sets = read_sets(run, method=config.search, device=device, progress=progress)
+    progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
+    refine_and_write(run, sets, config, device=device, draws=draws_written(config))
+    keep_graphs(run, sets)
     return run.path(ARTIFACT)
 
 
-def _write_refined(run: Run, wanted: Manifest, model: "NFormer", bench: Bench) -> None:
-    """Refine with the first draw of the landmarks, or with the mean over all of them."""
-    config, rows = bench.config, []
-    draws = config.landmark_draws if config.average_draws else 1
-    pair = (bench.near.query_items, bench.near.gallery_items)
-    found = refine_draws(
-        model,
-        *shown_to(pair, aware=uses_cameras(model, pair, config.camera_aware)),
-        landmark_draws(config.seed, draws),
-        protocol=config.protocol,
-        landmarks=config.landmarks,
-        near=bench.near,
-        record=lambda chosen: rows.append(chosen.tolist()),
-    )
-    refined = relabelled(pair, average_draws(list(found)) if draws > 1 else next(found))
+def refined_manifest(run: Run, config: EvaluateConfig) -> Manifest:
+    """Return the manifest of the refined.h5 that the settings ask for."""
+    inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
+    return Manifest(ARTIFACT, STAGE, {key: as_table(config)[key] for key in SETTINGS}, inputs)
+
+
+def draws_written(config: EvaluateConfig) -> int:
+    """Return how many draws of the landmarks refined.h5 is made of: the first, or their mean."""
+    return config.landmark_draws if config.average_draws else 1
+
+
+def refined_sets(
+    run: Run, sets: Sets, config: EvaluateConfig, *, device: str, overwrite: bool
+) -> Refined:
+    """Return query and gallery refined by NFormer, read from refined.h5 where it is current.
+
+    Where several draws are compared, all are refined, and refined.h5 holds the first.
+    """
+    wanted = refined_manifest(run, config)
+    whole = draws_written(config) == config.landmark_draws
+    if overwrite or not whole or not run.holds(wanted):
+        return refine_and_write(run, sets, config, device=device, draws=config.landmark_draws)
+    path, facts = run.path(ARTIFACT), run.facts(ARTIFACT)
+    pair = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+    return Refined([pair], facts["seconds"], facts["camera_aware"], facts["landmark_rows"])
+
+
+def refine_and_write(
+    run: Run, sets: Sets, config: EvaluateConfig, *, device: str, draws: int
+) -> Refined:
+    """Refine by NFormer; write the first draw of the landmarks, or the mean over all of them."""
+    wanted = refined_manifest(run, config)
+    model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
+    model.neighbours = config.neighbours or model.neighbours
+    refined = refine_with_nformer((NFORMER,), sets, config, model=model, draws=draws)
+    query, gallery = refined.pairs[0]
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(wanted) as (path, facts):
-        facts.update(dataset=dataset, query=len(refined[0]), gallery=len(refined[1]))
-        facts["landmark_rows"] = rows
-        save_embeddings(path, query=refined[0], gallery=refined[1], dataset=dataset)
+        facts.update(dataset=dataset, query=len(query), gallery=len(gallery))
+        facts.update(seconds=refined.seconds, camera_aware=refined.camera_aware)
+        facts["landmark_rows"] = refined.landmark_rows
+        save_embeddings(path, query=query, gallery=gallery, dataset=dataset)
+    return refined

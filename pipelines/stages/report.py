@@ -17,7 +17,7 @@ from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Evidence as Queries
 from ..reporting.ranked_lists import examples_of
 from ..reporting.tables_and_figures import tables_and_figures_in
-from .info import info
+from .info import on_the_way
 
 PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones
@@ -90,7 +90,7 @@ def evidence_of(run: Run) -> list[Evidence]:
 def chain_of(run: Run) -> list[Link]:
     """Return the artifacts there are, in the order of the data's way, with their manifests."""
     links = []
-    for row in info(run):
+    for row in on_the_way(run):
         manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)
         if manifest is not None:
             links.append(

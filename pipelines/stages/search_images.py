@@ -17,6 +17,7 @@ from ..progress import Progress, Silent
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..gallery.explanation import LayerWeights
     from ..gallery.index import GalleryIndex
 
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
@@ -107,7 +108,8 @@ def search_images(
     clock = Clock()
     with importing("torch"):
         from ..gallery import index as gallery_index
-        from .index import calibration_of, opened
+        from ..gallery.explanation import LayerWeights
+        from .index import opened
 
     clock.lap("imports")
     stored = opened(run)
@@ -118,22 +120,25 @@ def search_images(
         [Path(one) for one in sources],
         prefer="query",
         device=device,
+        camid=camid,
         crop=crop,
         progress=progress,
     )
-    asked.label(camid=camid)
     clock.lap("read queries", apart=asked.seconds)
-    limit, rate = _limit(threshold, false_accepts, calibration_of(stored), run)
-    refined, weights = gallery_index.refined_queries(index, asked.embeddings)
+    limit, rate = _limit(threshold, false_accepts, stored.calibration, run)
+    plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
+    refined = gallery_index.refined_queries(index, plain, asked.embeddings.camids, explain=weights)
     clock.lap("refine")
-    answers = _answers(index, asked, refined, weights, top=top, limit=limit, clock=clock)
+    answers = _answers(
+        index, asked, (plain, refined), weights=weights, top=top, limit=limit, clock=clock
+    )
     return SearchResult(
         gallery=len(index),
         refined=index.state is not None,
         threshold=limit,
         false_accepts=rate,
         answers=answers,
-        root=stored.meta["root"],
+        root=stored.manifest.facts["root"],
         seconds=clock.laps,
     )
 
@@ -141,19 +146,22 @@ def search_images(
 def _answers(
     index: "GalleryIndex",
     asked: Gathered,
-    refined: "Tensor",
-    weights: Any,
+    queries: tuple["Tensor", "Tensor"],
     *,
+    weights: "list[LayerWeights]",
     top: int,
     limit: float | None,
     clock: "Clock",
 ) -> list[Answer]:
-    """Return what each query [Q, d] found, with the shares of those that it listened to."""
-    from ..gallery import explanation as attention_weights
-    from ..gallery import index as gallery_index
+    """Return what each query found, with the shares of the items that it read.
 
+    queries: [Q, d] of length 1, before and after refinement.
+    """
+    from ..gallery import index as gallery_index
+    from ..gallery.explanation import shares_of
+
+    plain, refined = queries
     similarity, rows = gallery_index.most_similar(index, refined, top)
-    plain = gallery_index.plain_queries(index, asked.embeddings)
     nearest = [None] * len(plain)
     if limit is not None:
         nearest = gallery_index.nearest_plain(index, plain).tolist()
@@ -164,7 +172,7 @@ def _answers(
             index,
             asked.embeddings.names[query],
             list(zip(*found, strict=True)),
-            shares=attention_weights.shares_of(weights, query),
+            shares=shares_of(weights, query),
             nearest=nearest[query],
             limit=limit,
         )

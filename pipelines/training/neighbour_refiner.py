@@ -5,10 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..artifacts.embeddings import save_embeddings
-from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
-from ..artifacts.run import Run
 from ..config import NFormerConfig, configure
 from ..device import choose_device
 from ..embeddings import Embeddings
@@ -16,7 +13,7 @@ from ..errors import BadInput
 from ..files import replacing
 from ..progress import Progress, Silent
 from ..refiners.training_free import as_embeddings, as_given, labelled
-from ..stages.train_nformer import train_nformer
+from .fit import fit_nformer
 
 if TYPE_CHECKING:
     from ..nformer.model import NFormer
@@ -71,13 +68,17 @@ class NeighbourRefiner:
             BadInput: shapes that do not agree, NaN rows, fewer than two identities.
         """
         train = features if isinstance(features, Embeddings) else labelled(features, pids, camids)
-        with tempfile.TemporaryDirectory(prefix="nformer-") as folder:
-            run = Run(folder)
-            with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
-                save_embeddings(path, train=train)
-            train_nformer(run, config=self.config, device=str(self.device), progress=progress)
-            self.model = load_nformer(run.artifact("nformer.pt"), device=self.device)
-            self.facts = run.facts("nformer.pt")
+        with tempfile.TemporaryDirectory(prefix="nformer-") as folder:  # of checkpoints
+            model, self.facts = fit_nformer(
+                train,
+                self.config,
+                device=self.device,
+                folder=Path(folder),
+                log=Path(folder) / "train.jsonl",
+                key="",
+                progress=progress,
+            )
+        self.model = model.eval().to(self.device)
         return self
 
     def refine(

@@ -27,9 +27,11 @@ from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig
 from pipelines.evaluation import plan as methods
 from pipelines.evaluation.plan import Method, asked_for, harm
+from pipelines.files import file_digest
 from pipelines.gallery import graph as gallery_graph
 from pipelines.neighbours import graph as neighbours
 from pipelines.nformer.model import NFormer
+from pipelines.stages.refine import refine_run
 
 
 def items(seed, rows, *, cameras=True):
@@ -270,6 +272,41 @@ def test_the_landmarks_of_every_draw_are_recorded(tmp_path):
     assert rows.shape == (3, 1, 5)  # draws, layers, landmarks
     assert rows.min() >= 0 and rows.max() < 193  # rows of the gallery without junk
     assert len({tuple(draw.ravel()) for draw in rows}) == 3
+
+
+def test_what_is_refined_already_is_read_not_refined_again(tmp_path, monkeypatch):
+    run = made(tmp_path, nformer=True)
+    first = evaluate(run)
+    took = run.facts("refined.h5")["seconds"]
+
+    def refuse(*_, **__):
+        raise AssertionError("refined again")
+
+    monkeypatch.setattr("pipelines.gallery.refinement.refine_draws", refuse)
+    again = evaluate(run, config=EvaluateConfig(rerank=("kr",)))
+    assert [row.name for row in again.results] == [
+        "baseline",
+        "baseline+kr",
+        "nformer",
+        "nformer+kr",
+    ]
+    plain = [(row.mAP, row.mINP, row.rank1) for row in (first.row("nformer"), again.row("nformer"))]
+    assert plain[0] == plain[1]
+    assert again.row("nformer").seconds > took
+    assert again.row("nformer").extra["camera_aware"] is False
+    with pytest.raises(AssertionError, match="refined again"):
+        evaluate(run, config=EvaluateConfig(seed=1))
+
+
+def test_refine_and_evaluate_write_the_same_refined_h5(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, other = made(tmp_path / "a", nformer=True), made(tmp_path / "b", nformer=True)
+    refine_run(one)
+    evaluate(other)
+    assert file_digest(one.path("refined.h5")) == file_digest(other.path("refined.h5"))
+    config = one.manifest("refined.h5").config
+    assert config == other.manifest("refined.h5").config
 
 
 def test_without_nformer_torch_is_not_loaded(tmp_path):

@@ -41,8 +41,8 @@ def anew(tmp_path, rows):
 
 def require_same_index(ours, theirs):
     ours, theirs = (
-        open_index(ours.path("index.h5")).index,
-        open_index(theirs.path("index.h5")).index,
+        open_index(ours.path("index.h5")),
+        open_index(theirs.path("index.h5")),
     )
     assert list(ours.names) == list(theirs.names)
     assert ours.pids.tolist() == theirs.pids.tolist()
@@ -62,8 +62,8 @@ def test_incremental_equals_anew(tmp_path):
     require_same_index(run, anew(tmp_path, np.arange(120)))
     assert remove_from_index(run, "gallery/050[0-2]_*") == 18
     require_same_index(run, anew(tmp_path, np.arange(18, 120)))
-    meta = open_index(run.path("index.h5")).meta
-    assert (meta["added"], meta["removed"]) == (60, 18)
+    facts = run.facts("index.h5")
+    assert (facts["added"], facts["removed"]) == (60, 18)
 
 
 def test_what_train_nformer_makes_by_default_is_incremental_too():
@@ -95,7 +95,7 @@ def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
     np.savez(tmp_path / "more.npz", **part_of_gallery(np.arange(60, 120)))
     add_to_index(run, [tmp_path / "more.npz"])
     remove_from_index(run, "*/0500_*")
-    index = open_index(run.path("index.h5")).index
+    index = open_index(run.path("index.h5"))
     assert index.state is None
     rows = GALLERY["gallery_features"][6:]
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -136,9 +136,8 @@ def test_evaluate_saves_the_index_too(run):
     done = CliRunner().invoke(app, [*asked, "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert "index.h5; next: nformer search IMAGE" in done.stderr.replace("\n", "")
-    stored = open_index(run.path("index.h5"))
-    assert len(stored.index) == 120
-    assert set(stored.meta["inputs"]) == {"embeddings.h5", "nformer.pt"}
+    assert len(open_index(run.path("index.h5"))) == 120
+    assert set(run.manifest("index.h5").inputs) == {"embeddings.h5", "nformer.pt"}
 
 
 def test_evaluate_indexes_with_its_own_seed_and_the_model_that_it_took_over(tmp_path, run):
@@ -148,9 +147,9 @@ def test_evaluate_indexes_with_its_own_seed_and_the_model_that_it_took_over(tmp_
     asked += ["--model", str(run.path("nformer.pt")), "--device", "cpu"]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
-    meta = open_index(other.path("index.h5")).meta
-    assert meta["seed"] == 3
-    assert meta["inputs"]["nformer.pt"] == other.digest("nformer.pt")
+    manifest = other.manifest("index.h5")
+    assert manifest.config == {"seed": 3}
+    assert manifest.inputs["nformer.pt"] == other.digest("nformer.pt")
     assert index_gallery(other, seed=3)  # up to date: the same index
 
 
@@ -159,7 +158,7 @@ def test_a_model_of_another_run(tmp_path, run):
     folder.mkdir()
     other = run_with(folder, part_of_gallery(np.arange(60)), train=False)
     index_gallery(other, model=run.path("nformer.pt"))
-    assert open_index(other.path("index.h5")).index.state is not None
+    assert open_index(other.path("index.h5")).state is not None
     assert search_images(other, [folder / "e.npz"]).refined
 
 
@@ -242,7 +241,7 @@ def test_two_processes_adding_at_once_lose_nothing(tmp_path, run):
     for process in processes:
         process.communicate()
         assert process.returncode == 0
-    names = set(open_index(run.path("index.h5")).index.names)
+    names = set(open_index(run.path("index.h5")).names)
     for path in files:
         assert set(np.load(path)["gallery_names"].tolist()) <= names
     assert len(names) == 140
@@ -259,10 +258,10 @@ def test_killed_while_adding_the_old_index_stays(tmp_path, run, delay):
     time.sleep(delay)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert path.read_bytes() == before or len(open_index(path).index) == 320
+    assert path.read_bytes() == before or len(open_index(path)) == 320
     if path.read_bytes() == before:
         add_to_index(run, [tmp_path / "more.npz"])
-    assert len(open_index(path).index) == 320
+    assert len(open_index(path)) == 320
     assert not list(path.parent.glob(".index.h5.*.tmp"))
 
 
@@ -282,7 +281,7 @@ def test_killed_while_writing_the_old_index_stays(tmp_path, run, monkeypatch):
 
 
 def test_the_arrays_are_mapped_not_read(run):
-    index = open_index(index_gallery(run)).index
+    index = open_index(index_gallery(run))
     assert isinstance(index.pids, np.memmap)
     for tensor in (index.rows, *index.state.hidden, index.state.graph.lists):
         assert tensor.numpy().base is not None  # a view of the mapping

@@ -39,7 +39,7 @@ def indexed(tmp_path_factory):
 def test_ranking_is_that_of_refined_embeddings(indexed):
     run, folder = indexed
     result = search_images(run, [folder / "e.npz"], top=5)
-    state = open_index(run.path("index.h5")).index.state
+    state = open_index(run.path("index.h5")).state
     queries = people(500, 10, 1, 2, "query")
     refined = refine_queries(state, queries["query_features"])
     gallery = state.refined.numpy()

@@ -1,0 +1,88 @@
+"""Query and gallery -> refined by a chain of refiners, once for every draw of the landmarks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..config import EvaluateConfig
+from ..refiners.chain import Pair, refine_chain
+from .plan import NFORMER
+from .sets import Sets, Stopwatch
+
+if TYPE_CHECKING:
+    from ..nformer.model import NFormer
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What a chain of refiners made of a query and a gallery.
+
+    pairs:         one for each draw of NFormer's landmarks; a single one without NFormer.
+    seconds:       of all of them.
+    camera_aware:  whether NFormer used camera ids.
+    landmark_rows: of each draw, [layers, l].
+    """
+
+    pairs: Sequence[Pair]
+    seconds: float
+    camera_aware: bool = False
+    landmark_rows: Sequence[list[list[int]]] = ()
+
+
+def refine_plainly(names: Sequence[str], sets: Sets, config: EvaluateConfig) -> Refined:
+    """Refine by a chain without NFormer; no refiners: the embeddings as they are."""
+    watch = Stopwatch(sets.near)
+    pair = refine_chain(names, sets.near, protocol=config.protocol, train=sets.train)
+    return Refined([pair], watch.seconds())
+
+
+def refine_with_nformer(
+    names: Sequence[str],
+    sets: Sets,
+    config: EvaluateConfig,
+    *,
+    model: "NFormer",
+    draws: int,
+) -> Refined:
+    """Refine by a chain with NFormer, with `draws` draws of its landmarks or the mean over them."""
+    from ..gallery.refinement import average_draws, refine_draws
+    from ..nformer.landmarks import landmark_draws
+    from .camera_use import relabelled, shown_to, uses_cameras
+
+    watch = Stopwatch(sets.near)
+    aware = uses_cameras(model, (sets.query, sets.gallery), config.camera_aware)
+    pairs, rows = [], []
+
+    def refined(pair: Pair, seeds: Sequence[int]) -> list[Pair]:
+        found = refine_draws(
+            model,
+            *shown_to(pair, aware=aware),
+            seeds,
+            protocol=config.protocol,
+            landmarks=config.landmarks,
+            near=sets.near if pair[1] is sets.gallery else None,
+            record=lambda chosen: rows.append(chosen.tolist()),
+        )
+        return [relabelled(pair, one) for one in found]
+
+    def first(pair: Pair, *, seed: int) -> Pair:
+        return refined(pair, [seed])[0]
+
+    seeds = landmark_draws(config.seed, draws)
+    if tuple(names) == (NFORMER,):
+        pairs = refined((sets.query, sets.gallery), seeds)
+    else:
+        for seed in seeds:
+            pairs.append(
+                refine_chain(
+                    names,
+                    sets.near,
+                    protocol=config.protocol,
+                    train=sets.train,
+                    special={NFORMER: partial(first, seed=seed)},
+                )
+            )
+    if config.average_draws:
+        pairs = [average_draws(pairs)]
+    return Refined(pairs, watch.seconds(), aware, rows)
