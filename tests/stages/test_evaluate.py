@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from helpers.dense import sharp
 
 from pipelines import (
@@ -54,7 +53,6 @@ def made(folder, *, cameras=True, train=True, nformer=False):
     if nformer:
         inputs = {"embeddings.h5": run.digest("embeddings.h5")}
         with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
-            torch.manual_seed(0)
             model = sharp(NFormer(dim=16, classes=4, layers=1, neighbours=5))
             save_nformer(path, model)  # one to which its landmarks make a difference
     return run
