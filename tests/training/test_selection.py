@@ -1,5 +1,7 @@
 """Choosing the closed form: folds never see their own identities, and the choice fits the data."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -187,3 +189,101 @@ def test_camera_means_are_kept_where_they_cost_little_unless_forbidden():
     assert Search(folds, camera_aware="auto").aware(mean, bound=0.01).centre == "camera"
     assert Search(folds, camera_aware="auto").aware(mean, bound=-1.0) == mean
     assert Search(folds, camera_aware="off").aware(mean, bound=1.0) == mean
+
+
+def seen_by_two_cameras(persons, each=3, *, shift=5.0):
+    """Rows e_person + shift·e_camera: what a camera adds outweighs who it is."""
+    pids = np.repeat(np.arange(persons), 2 * each)
+    camids = np.tile(np.arange(2 * each) % 2, persons)
+    features = np.zeros((len(pids), persons + 2), np.float32)
+    features[np.arange(len(pids)), pids] = 1
+    features[np.arange(len(pids)), persons + camids] = shift
+    return features, pids, camids
+
+
+def ahead_of_two(others):
+    """AP of a query whose two matches follow the two items of `others` persons in its camera."""
+    return (1 / (2 * others + 1) + 2 / (2 * others + 2)) / 2
+
+
+def test_camera_means_by_hand():
+    folds = make_folds(TrainingRows.of(*seen_by_two_cameras(12)), seed=0)
+    assert [len(fold.gallery.labels.unique()) for fold in folds] == [6] * 4 + [3] * 4
+    expected = [ahead_of_two(5)] * 4 + [ahead_of_two(2)] * 4
+    for centre, wanted in (("none", expected), ("global", expected), ("camera", [1.0] * 8)):
+        found = [fold.mean_ap(ClosedFormSettings(centre=centre)) for fold in folds]
+        assert found == pytest.approx(wanted, abs=1e-6)
+    chosen = choose_closed_form(folds, camera_aware="on")
+    assert chosen.settings.centre == "camera" and chosen.scores.tolist() == [1.0] * 8
+    assert chosen.baseline == pytest.approx(expected, abs=1e-6)
+    assert chosen.gain[0] == pytest.approx(1 - np.mean(expected), abs=1e-6)
+
+
+CAMERA_FORMS = [
+    ClosedFormSettings(centre="camera"),
+    ClosedFormSettings(centre="camera", neighbours=4),
+    ClosedFormSettings(centre="camera", neighbours=3, per_camera=True, sharpness=2.5),
+]
+
+
+def camera_form(fit, query, gallery, settings):
+    """Write a camera form without whitening down in float64, each query in a set of its own.
+
+    fit, query, gallery: unit rows and their cameras, of which there are two.
+    A mean counts what is expected as one row more: the training's for the set, the set's for a
+    camera.
+    """
+    rows, camids = gallery
+    whole = (rows.sum(axis=0) + fit.mean(axis=0)) / (len(rows) + 1)
+    means = np.stack(
+        [
+            (rows[camids == camera].sum(axis=0) + whole) / ((camids == camera).sum() + 1)
+            for camera in (0, 1)
+        ]
+    )
+    rows, asking = (unit(part - means[cameras]) for part, cameras in (gallery, query))
+    if settings.neighbours == 1:
+        return asking, rows
+    alone = [
+        read_mutual(
+            np.concatenate([rows, row[None]]), np.append(camids, query[1][number]), settings
+        )[-1]
+        for number, row in enumerate(asking)
+    ]
+    return np.stack(alone), read_mutual(rows, camids, settings)
+
+
+def read_mutual(rows, camids, settings):
+    groups = camids if settings.per_camera else np.zeros_like(camids)
+    similarity = rows @ rows.T
+    first = similarity + 2 * np.eye(len(rows))
+    listed = np.zeros(similarity.shape, bool)
+    for i, group in itertools.product(range(len(rows)), np.unique(groups)):
+        members = np.flatnonzero(groups == group)
+        listed[i, members[np.argsort(-first[i, members])[: settings.neighbours]]] = True
+    mutual = listed & listed.T & ~np.eye(len(rows), dtype=bool)
+    return unit(rows + (mutual * np.exp(settings.sharpness * (similarity - 1))) @ rows)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("settings", CAMERA_FORMS)
+def test_camera_forms_equal_their_definition(settings):
+    features, pids, camids = people(24, 8, width=12, shift=1.5, nuisance=2.0)
+    split = identity_splits(pids, camids, seed=0)[0]
+    masks = (split.fit, split.query, split.gallery)
+    rows = [unit(features[mask].astype(float)) for mask in masks]
+    sides = [(rows[place], camids[masks[place]]) for place in (1, 2)]
+    expected = camera_form(rows[0], *sides, settings)
+    fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
+    model = NFormerOnClosedForm.joined(fit_closed_form(fit, settings), None, share=0.0)
+    pair = [Embeddings(features[m], pids[m], camids[m]) for m in masks[1:]]
+    refined = refine(model, *pair)
+    for side, wanted in zip(refined, expected, strict=True):
+        assert side.features == pytest.approx(wanted, abs=1e-4)
+    by_hand = score(*(one.with_features(part) for one, part in zip(pair, expected, strict=True)))
+    assert by_hand.mean_ap > score(*pair).mean_ap + 0.1
+    fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
+    assert fold.mean_ap(settings) == pytest.approx(by_hand.mean_ap, abs=0.01)
