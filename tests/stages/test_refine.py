@@ -20,14 +20,6 @@ def some(rows, seed):
     return Embeddings(random.normal(size=(rows, 8)), pids, camids)
 
 
-def uneven(model):
-    """Give a model weights with which its landmarks matter."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, generator=generator)
-    return model
-
-
 @pytest.fixture
 def run(tmp_path):
     run = Run(tmp_path)
