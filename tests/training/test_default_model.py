@@ -22,7 +22,7 @@ class Told(Silent):
 def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
     random = np.random.default_rng(0)
     pids = np.repeat(np.arange(40), 4)
-    features = random.normal(size=(40, 16))[pids] + 0.5 * random.normal(size=(160, 16))
+    features = random.normal(size=(40, 16))[pids] + 1.5 * random.normal(size=(160, 16))
     progress = Told()
     made = train_default_model(
         Embeddings(features.astype(np.float32), pids, np.tile(np.arange(4) % 2, 40)),
@@ -35,7 +35,7 @@ def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
     )
     assert made.model.share == 0
     assert re.fullmatch(
-        r"No NFormer kept: it did not raise held-out mAP \(0\.\d{3} without, 0\.\d{3} with\)\. "
+        r"No NFormer kept: it did not raise held-out mAP \([01]\.\d{3} without, [01]\.\d{3} with\)\. "
         r"nformer\.pt holds the closed form\.",
         progress.said[-1],
     )
