@@ -34,11 +34,6 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
             f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
             "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
         )
-    if "prior" in meta["model"]:
-        raise BadInput(
-            f"{path} was written by an earlier version of nformer, whose closed form had other "
-            "settings; make it again with nformer train-nformer --overwrite"
-        )
     model = build_model(meta["model"])
     try:
         model.load_state_dict(tensors)

@@ -31,3 +31,13 @@ def test_other_files_are_refused(tmp_path):
     save_checkpoint(path, {"w": torch.zeros(1)}, meta=meta)
     with pytest.raises(BadInput, match="another version of nformer"):
         load_nformer(path)
+
+
+def test_a_model_of_an_earlier_version_is_refused_with_the_command(tmp_path):
+    path = tmp_path / "nformer.pt"
+    model = {"dim": 6, "classes": 1, "prior": {"centre": "global"}, "share": 0.0}
+    save_checkpoint(path, {"prior.mean": torch.zeros(6)}, {"kind": "nformer", "model": model})
+    with pytest.raises(
+        BadInput, match="written by an earlier version .* nformer train-nformer --overwrite"
+    ):
+        load_nformer(path)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -111,3 +112,16 @@ def test_reciprocal_keeps_what_both_list():
     expected = [[True, False], [True, True], [True, False], [False, False]]
     assert reciprocal(lists)[:, 0].tolist() == expected
     assert reciprocal(lists, torch.tensor([3, 1]))[:, 0].tolist() == [expected[3], expected[1]]
+
+
+@pytest.mark.parametrize("within", [None, 3])
+@pytest.mark.parametrize("rows", [6, 300])  # by a matrix, and by comparing lists
+def test_reciprocity_is_one_for_numpy_and_torch_and_skips_what_lists_nobody(rows, within):
+    random = np.random.default_rng(0)
+    lists = np.stack([random.permutation(rows)[:5] for _ in range(rows)])
+    lists[random.random(lists.shape) < 0.2] = -1
+    expected = [[j >= 0 and i in lists[j, :within] for j in row] for i, row in enumerate(lists)]
+    assert reciprocal(lists, within=within).tolist() == expected
+    assert reciprocal(torch.from_numpy(lists), within=within).tolist() == expected
+    asked = reciprocal(torch.from_numpy(lists), torch.tensor([4, 1]), within=within)
+    assert asked.tolist() == [expected[4], expected[1]]
