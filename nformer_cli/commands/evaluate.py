@@ -124,7 +124,8 @@ def command(
 
     Example: nformer evaluate --run runs/market --rerank kr
     """
-    from pipelines import Run, evaluate
+    from pipelines import Run
+    from pipelines.stages.evaluate import evaluate_run
 
     options = given(ctx, *GIVEN)
     for name, names in given(ctx, "rerank", "refine").items():
@@ -134,14 +135,16 @@ def command(
         from pipelines.evaluation.foresee import will_it_help as foreseen
 
         err.print(foreseen(Run(run)).describe(), highlight=False, soft_wrap=True)
-    result = evaluate(
+    evaluated = evaluate_run(
         Run(run),
         config=config,
         device=device,
         overwrite=overwrite,
         progress=TerminalProgress(),
         model=model,
+        keep_state=index,
     )
+    result, state = evaluated.evaluation, evaluated.state
     if json:
         typer.echo(result.to_json())
     else:
@@ -149,7 +152,14 @@ def command(
         for note in result.notes:
             out.print(note, highlight=False)
         if report:
-            write_report(Run(run), TerminalProgress())
+            write_report(Run(run), TerminalProgress(), state)
     if index:
         # a model of another run is this run's by now
-        write_index(run, None, seed=config.seed, overwrite=overwrite, progress=TerminalProgress())
+        write_index(
+            run,
+            None,
+            seed=config.seed,
+            overwrite=overwrite,
+            progress=TerminalProgress(),
+            state=state,
+        )

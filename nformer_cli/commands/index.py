@@ -1,12 +1,15 @@
 """nformer index, nformer index add FOLDER|FILE…, nformer index remove PATTERN"""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ..console import TerminalProgress
 from ..options import DEFAULT_RUN, DeviceOption, OverwriteOption, RunOption, given
+
+if TYPE_CHECKING:
+    from pipelines.gallery.refinement import GalleryState
 
 index_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -36,13 +39,21 @@ def build(
 
 
 def write_index(
-    run: Path, model: Path | None, *, seed: int = 0, overwrite: bool, progress: TerminalProgress
+    run: Path,
+    model: Path | None,
+    *,
+    seed: int = 0,
+    overwrite: bool,
+    progress: TerminalProgress,
+    state: "GalleryState | None" = None,
 ) -> None:
     """Save a run's index and say what it is for."""
     from pipelines import Run
     from pipelines.stages.index import index_gallery
 
-    path = index_gallery(Run(run), model=model, seed=seed, overwrite=overwrite, progress=progress)
+    path = index_gallery(
+        Run(run), model=model, seed=seed, overwrite=overwrite, progress=progress, state=state
+    )
     progress.message(f"{path}; next: nformer search IMAGE --run {run}")
 
 

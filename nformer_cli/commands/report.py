@@ -9,6 +9,7 @@ from ..options import DEFAULT_RUN, JsonOption, RunOption, SeedOption
 
 if TYPE_CHECKING:
     from pipelines import Run
+    from pipelines.gallery.refinement import GalleryState
 
 
 def command(
@@ -42,10 +43,12 @@ def command(
     progress.message(f"{path}; open it in a browser")
 
 
-def write_report(run: "Run", progress: TerminalProgress) -> None:
+def write_report(
+    run: "Run", progress: TerminalProgress, state: "GalleryState | None" = None
+) -> None:
     """Write the report of a run that was just evaluated, unless it stands there already."""
     from pipelines.stages.report import PAGE, is_older, report
 
     if is_older(run):
-        report(run, progress=progress)
+        report(run, progress=progress, state=state)
     progress.message(f"{run.path(PAGE)}; open it in a browser")

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Run:
             new = Manifest.read(pending)
             size = self.path(name).stat().st_size
             if size == new.bytes and file_digest(self.path(name)) == new.sha256:
+                with suppress(OSError):
+                    os.replace(pending, path)
                 return new
         return Manifest.read(path) if path.exists() else None
 
@@ -141,7 +143,8 @@ class Run:
             digest, size = file_digest(temporary), temporary.stat().st_size
             done = dataclasses.replace(wanted, sha256=digest, bytes=size, facts=facts)
             write_text(pending, done.to_json())
-        os.replace(pending, self.manifest_path(wanted.artifact))
+        with suppress(FileNotFoundError):  # a reader found the two complete, and has renamed it
+            os.replace(pending, self.manifest_path(wanted.artifact))
 
     def scratch(self, name: str) -> Path:
         """Return a folder for what a long stage needs to go on after an interruption."""

@@ -30,7 +30,7 @@ from ..gallery.index import (
     unit_queries,
 )
 from ..gallery.index_file import open_index, save_index
-from ..gallery.states import GalleryState
+from ..gallery.refinement import GalleryState
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..refiners.closed_form import ClosedForm

@@ -11,6 +11,7 @@ from .plan import NFORMER
 from .sets import Sets, Stopwatch
 
 if TYPE_CHECKING:
+    from ..gallery.refinement import GalleryState
     from ..nformer.model import NFormer
 
 
@@ -22,12 +23,14 @@ class Refined:
     seconds:       of all of them.
     camera_aware:  whether NFormer used camera ids.
     landmark_rows: of each draw, [layers, l].
+    states:        the refined galleries that were to be kept, of NFormer isolated, one a draw.
     """
 
     pairs: Sequence[Pair]
     seconds: float
     camera_aware: bool = False
     landmark_rows: Sequence[list[list[int]]] = ()
+    states: "Sequence[GalleryState]" = ()
 
 
 def refine_plainly(names: Sequence[str], sets: Sets, config: EvaluateConfig) -> Refined:
@@ -44,6 +47,7 @@ def refine_with_nformer(
     *,
     model: "NFormer",
     draws: int,
+    keep_states: bool = False,
 ) -> Refined:
     """Refine by a chain with NFormer, with `draws` draws of its landmarks or the mean over them."""
     from ..gallery.refinement import average_draws, refine_draws
@@ -53,6 +57,7 @@ def refine_with_nformer(
     watch = Stopwatch(sets.near)
     aware = uses_cameras(model, (sets.query, sets.gallery), config.camera_aware)
     pairs, rows = [], []
+    states: list[GalleryState] = []
 
     def refined(pair: Pair, seeds: Sequence[int]) -> list[Pair]:
         found = refine_draws(
@@ -63,6 +68,7 @@ def refine_with_nformer(
             landmarks=config.landmarks,
             near=sets.near if pair[1] is sets.gallery else None,
             record=lambda chosen: rows.append(chosen.tolist()),
+            keep=states.append if keep_states else None,
         )
         return [relabelled(pair, one) for one in found]
 
@@ -85,4 +91,4 @@ def refine_with_nformer(
             )
     if config.average_draws:
         pairs = [average_draws(pairs)]
-    return Refined(pairs, watch.seconds(), aware, rows)
+    return Refined(pairs, watch.seconds(), aware, rows, states)

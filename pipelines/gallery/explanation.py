@@ -10,7 +10,7 @@ from ..refiners.mutual_neighbours import read_listed
 from .graph import edges_to_read, similarity_of
 
 if TYPE_CHECKING:
-    from .states import GalleryState
+    from .refinement import GalleryState
 
 
 class LayerWeights(NamedTuple):

@@ -15,8 +15,8 @@ from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
 from ..refiners.closed_form import camera_ids
 from .explanation import LayerWeights
-from .refinement import prepare
-from .states import GalleryState, add_items, refine_gallery, refine_prepared, remove_items
+from .refinement import GalleryState, prepare
+from .states import add_items, refine_gallery, refine_prepared, remove_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +50,25 @@ class GalleryIndex:
 
 
 def build_index(
-    gallery: Embeddings, model: NFormer | None, *, marks: Tensor | None = None, seed: int = 0
+    gallery: Embeddings,
+    model: NFormer | None,
+    *,
+    marks: Tensor | None = None,
+    seed: int = 0,
+    state: GalleryState | None = None,
 ) -> GalleryIndex:
     """Return the index of a gallery.
 
     marks: the landmarks' states [layers, l, d] that every later change keeps; without them they
            are drawn from the gallery with `seed`.
+    state: a refinement made before, used where it is the same: of all items and their cameras, by
+           a closed form alone, which has no landmarks.
     """
     labels = (gallery.pids, gallery.camids, gallery.names)
     if model is None:
         return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
-    state = refine_gallery(model, gallery, seed=seed, marks=marks)
+    if state is None or not _is_of(state, gallery, model):
+        state = refine_gallery(model, gallery, seed=seed, marks=marks)
     return GalleryIndex(_ranked(state), state, *labels)
 
 
@@ -130,6 +138,13 @@ def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
     that it comes nearest to, and nearly all reach a similarity of 1 there.
     """
     return nearest_of(queries, index.plain, 1)[0][:, 0]
+
+
+def _is_of(state: GalleryState, gallery: Embeddings, model: NFormer) -> bool:
+    """Return whether a model's closed form would refine a gallery to this state."""
+    if state.start is None or len(model.blocks) or state.model.neighbours != model.neighbours:
+        return False
+    return np.array_equal(state.start.camids.cpu().numpy(), gallery.camids)
 
 
 def _ranked(state: GalleryState) -> Tensor:

@@ -17,13 +17,58 @@ from ..neighbours.graph import Neighbourhoods
 from ..nformer.landmarks import choose_landmarks, given_landmarks
 from ..nformer.layerwise import embed, evaluating, fill_up, layer_by_layer
 from ..nformer.model import NFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
-from ..refiners.closed_form import camera_ids
+from ..refiners.closed_form import ClosedFormGallery, camera_ids
 from .graph import GalleryGraph, Known, gallery_graph, query_lists
 
 Protocol = Literal["isolated", "joint"]
 SHORTEST, LONGEST = 1e-6, 1e15  # lengths that float32 can square with all their digits
 LOG = getLogger("nformer")
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryState:
+    """A gallery, refined, with all that refining one more query or item needs.
+
+    model:  the NFormer that refined it.
+    hidden: [layers + 1] tensors [G, d]: the gallery's states before each layer and after the last;
+            the first are the embeddings, L2-normalised.
+    marks:  [layers, l, d], the landmarks' states. They are recorded once and stay, whatever is
+            added or removed: that is what leaves everything far from a change as it was.
+    graph:  the cosine graph's lists and reach; without lists where each layer makes its own.
+    start:  of a model on a closed form, the gallery as that refines it; hidden[0] is its last.
+    """
+
+    model: NFormer
+    hidden: tuple[Tensor, ...]
+    marks: Tensor
+    graph: GalleryGraph
+    start: ClosedFormGallery | None = None
+
+    @staticmethod
+    def of(
+        model: NFormer,
+        layers: Sequence[tuple[Tensor, Tensor]],
+        graph: GalleryGraph,
+        *,
+        start: ClosedFormGallery | None,
+    ) -> "GalleryState":
+        """Return the state made of each layer's states and landmarks, and of the last states."""
+        hidden, marks = zip(*layers, strict=True)
+        none = hidden[0].new_zeros(0, 1, hidden[0].shape[1])
+        kept = torch.stack(marks[:-1]) if len(layers) > 1 else none
+        return GalleryState(model, hidden, kept, graph, start)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.hidden[0])
+
+    @property
+    def refined(self) -> Tensor:
+        """The refined gallery, [G, d] float32."""
+        with torch.no_grad():
+            return self.model.after(self.hidden[0], embed(self.model, self.hidden[-1]))
 
 
 def refine(
@@ -73,6 +118,7 @@ def refine_draws(
     near: Neighbourhoods | None = None,
     method: str = "auto",
     record: Callable[[Tensor], None] = lambda chosen: None,
+    keep: Callable[[GalleryState], None] | None = None,
     progress: Progress = Silent(),
 ) -> Iterator[tuple[Embeddings, Embeddings]]:
     """Yield what `refine` returns for each seed of the landmarks; the graph is built once.
@@ -80,6 +126,7 @@ def refine_draws(
     near:   the graphs of these embeddings, read by a model that looks at embeddings as they are
             (one with a closed form looks at its own rows, and searches them).
     record: is told the rows [layers, l] that are landmarks in each draw.
+    keep:   is given the refined gallery of each draw with its states, where isolated.
     """
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
@@ -93,9 +140,11 @@ def refine_draws(
             torch.cat([query_camids, camids]),
         )
     require_rows(gallery_rows)
-    asking, rows = model.before(gallery_rows, camids, query=query_rows, query_camids=query_camids)
-    lists = KnownLists.of(near if rows is gallery_rows else None, protocol)
-    query_rows, gallery_rows = query_rows if asking is None else asking, rows
+    lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids)
+    if start is not None and isinstance(model, NFormerOnClosedForm):
+        lists, gallery_rows = KnownLists(), start.hidden[-1]  # other rows than `near` knows
+        if protocol == "isolated":
+            query_rows = model.closed_form.query(start, query_rows, query_camids)
     graph = gallery_graph(
         model, gallery_rows, known=lists.gallery, method=method, progress=progress
     )
@@ -106,9 +155,19 @@ def refine_draws(
             together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
             refined = together[: len(query)], together[len(query) :]
         else:
+            layers: list[tuple[Tensor, Tensor]] | None = None if keep is None else []
             both = refine_isolated(
-                model, query_rows, gallery_rows, chosen, graph, known=lists.query, method=method
+                model,
+                query_rows,
+                gallery_rows,
+                chosen,
+                graph,
+                known=lists.query,
+                method=method,
+                layers=layers,
             )
+            if keep is not None and layers is not None:
+                keep(GalleryState.of(model, layers, graph, start=start))
             refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
         yield query.with_features(refined[0]), gallery.with_features(refined[1])
 
@@ -219,6 +278,11 @@ def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> T
     )
 
 
+def started(model: NFormer, rows: Tensor, camids: Tensor) -> ClosedFormGallery | None:
+    """Return a gallery as a model's closed form refines it; None for a model without one."""
+    return model.start(rows, camids) if isinstance(model, NFormerOnClosedForm) else None
+
+
 def require_rows(rows: Tensor) -> None:
     """Raise BadInput where a set is empty."""
     if not len(rows):
@@ -245,8 +309,13 @@ def refine_isolated(
     *,
     known: Known | None = None,
     method: str = "auto",
+    layers: list[tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own."""
+    """Refine prepared queries [Q, d] against a prepared gallery [G, d], each on its own.
+
+    layers: the gallery's states before each layer, with the landmarks' states, and after the last
+            are appended to it.
+    """
     states, query_states = gallery.clone(), fill_up(query)
     lists = query_lists(model, query_states, len(query), gallery, graph, known=known, method=method)
     edges = None
@@ -255,7 +324,11 @@ def refine_isolated(
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
     with evaluating(model):
         for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
+            if layers is not None:
+                layers.append((states.clone(), layer.marks))
             query_states = layer.read_by(model, query_states, edges=edges)
+    if layers is not None:
+        layers.append((states, states[:0]))
     return embed(model, query_states[: len(query)]), embed(model, states)
 
 

@@ -1,6 +1,5 @@
 """A refined gallery with its states: new queries in milliseconds, items added and removed."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,39 +23,16 @@ from .graph import (
     query_lists,
     similarity_of,
 )
-from .refinement import as_given, pick_landmarks, prepare, require_rows
+from .refinement import (
+    GalleryState,
+    as_given,
+    pick_landmarks,
+    prepare,
+    require_rows,
+    started,
+)
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
-
-
-@dataclass(frozen=True, eq=False)
-class GalleryState:
-    """A gallery, refined, with all that refining one more query or item needs.
-
-    model:  the NFormer that refined it.
-    hidden: [layers + 1] tensors [G, d]: the gallery's states before each layer and after the last;
-            the first are the embeddings, L2-normalised.
-    marks:  [layers, l, d], the landmarks' states. They are recorded once and stay, whatever is
-            added or removed: that is what leaves everything far from a change as it was.
-    graph:  the cosine graph's lists and reach; without lists where each layer makes its own.
-    start:  of a model on a closed form, the gallery as that refines it; hidden[0] is its last.
-    """
-
-    model: NFormer
-    hidden: tuple[Tensor, ...]
-    marks: Tensor
-    graph: GalleryGraph
-    start: ClosedFormGallery | None = None
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.hidden[0])
-
-    @property
-    def refined(self) -> Tensor:
-        """The refined gallery, [G, d] float32."""
-        with torch.no_grad():
-            return self.model.after(self.hidden[0], embed(self.model, self.hidden[-1]))
 
 
 def refine_gallery(
@@ -77,7 +53,7 @@ def refine_gallery(
     """
     rows = prepare(model, _features(gallery), "gallery embeddings")
     require_rows(rows)
-    start = _started(model, rows, _camids(gallery, rows))
+    start = started(model, rows, _camids(gallery, rows))
     rows, known = (rows, known) if start is None else (start.hidden[-1], None)
     if marks is None:
         marks = pick_landmarks(model, rows, landmarks, seed)
@@ -164,13 +140,9 @@ def remove_items(state: GalleryState, rows: Any) -> GalleryState:
     return state if keep.all() else _changed(state, state.hidden[0][origin], origin=origin)
 
 
-def _started(model: NFormer, rows: Tensor, camids: Tensor) -> ClosedFormGallery | None:
-    return model.start(rows, camids) if isinstance(model, NFormerOnClosedForm) else None
-
-
 def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryState:
     """Refine another gallery whole: a closed form subtracts the means of all rows."""
-    start = _started(state.model, rows, camids)
+    start = started(state.model, rows, camids)
     assert start is not None
     return _computed(state.model, start.hidden[-1], state.marks, start)
 
@@ -186,13 +158,11 @@ def _computed(
 ) -> GalleryState:
     """Refine a prepared gallery whole; landmarks as rows, or as states once recorded."""
     graph, states = gallery_graph(model, rows, known=known), rows.clone()
-    hidden, marks = [], []
+    layers: list[tuple[Tensor, Tensor]] = []
     with evaluating(model):
         for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
-            hidden.append(states.clone())
-            marks.append(layer.marks)
-    kept = torch.stack(marks) if marks else rows.new_zeros(0, 1, rows.shape[1])
-    return GalleryState(model, (*hidden, states), kept, graph, start)
+            layers.append((states.clone(), layer.marks))
+    return GalleryState.of(model, [*layers, (states, states[:0])], graph, start=start)
 
 
 def _changed(state: GalleryState, rows: Tensor, *, origin: Tensor) -> GalleryState:

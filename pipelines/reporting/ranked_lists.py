@@ -24,6 +24,7 @@ from .page import Example, Item, data_uri
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
     from ..gallery.graph import Known
+    from ..gallery.refinement import GalleryState
 
 BASELINE, NFORMER = "baseline", "nformer"
 SHOWN = 10  # items of a list
@@ -71,9 +72,17 @@ class Evidence:
 
 
 def examples_of(
-    run: Run, evidence: Evidence, *, count: int, seed: int
+    run: Run,
+    evidence: Evidence,
+    *,
+    count: int,
+    seed: int,
+    state: "GalleryState | None" = None,
 ) -> tuple[list[Example], list[str]]:
-    """Return `count` queries each with the largest gains, the largest losses, and by chance."""
+    """Return `count` queries each with the largest gains, the largest losses, and by chance.
+
+    state: the gallery as the evaluation refined it; without it, it is refined again.
+    """
     album = Album(run)
     chosen = list(_chosen(evidence, count, numpy_generator(seed, "report")))
     names = [name for name in (BASELINE, evidence.compared) if name in evidence.precision]
@@ -97,7 +106,11 @@ def examples_of(
         )
     untold = _untold(run, evidence)
     if examples and evidence.compared == NFORMER and not untold:
-        examples = _with_attention(run, evidence, examples, [row for _, row in chosen], album)
+        kept = np.flatnonzero(evidence.gallery.pids >= 0)
+        queries = evidence.query.select(np.array([row for _, row in chosen]))
+        layers: list[LayerWeights] = []
+        _refine(run, evidence.gallery.select(kept), queries, state=state, explain=layers)
+        examples = _with_attention(evidence, examples, layers, kept=kept, album=album)
     return examples, [*album.notes(), *([untold] if untold else [])]
 
 
@@ -246,26 +259,42 @@ def _same_nformer(run: Run) -> bool:
     return evaluated.inputs.get("nformer.pt") == there.sha256
 
 
-def _with_attention(
-    run: Run, evidence: Evidence, examples: Sequence[Example], rows: list[int], album: Album
-) -> list[Example]:
-    """Add to each example what NFormer listened to, layer by layer."""
+def _refine(
+    run: Run,
+    gallery: Embeddings,
+    queries: Embeddings,
+    *,
+    state: "GalleryState | None",
+    explain: "list[LayerWeights]",
+) -> None:
+    """Refine queries as they were evaluated, to learn the shares of what each layer reads."""
     from ..gallery.states import refine_gallery, refine_queries
 
-    kept = np.flatnonzero(evidence.gallery.pids >= 0)
-    settings = run.manifest("metrics.json")
-    config = settings.config if settings else {}
-    model = load_nformer(run.artifact("nformer.pt"))
-    model.neighbours = config.get("neighbours") or model.neighbours
-    state = refine_gallery(
-        model,
-        evidence.gallery.select(kept),
-        landmarks=config.get("landmarks", "random"),
-        seed=config.get("seed", 0),
-        known=_known_lists(run, model.neighbours),
-    )
-    layers: list[LayerWeights] = []
-    refine_queries(state, evidence.query.select(np.array(rows)), explain=layers)
+    evaluated, refined = run.manifest("metrics.json"), run.manifest("refined.h5")
+    config = evaluated.config if evaluated else {}
+    aware = refined is None or refined.facts.get("camera_aware", True)
+    if state is None:
+        model = load_nformer(run.artifact("nformer.pt"))
+        model.neighbours = config.get("neighbours") or model.neighbours
+        state = refine_gallery(
+            model,
+            gallery if aware else gallery.features,
+            landmarks=config.get("landmarks", "random"),
+            seed=config.get("seed", 0),
+            known=_known_lists(run, model.neighbours),
+        )
+    refine_queries(state, queries if aware else queries.features, explain=explain)
+
+
+def _with_attention(
+    evidence: Evidence,
+    examples: Sequence[Example],
+    layers: "Sequence[LayerWeights]",
+    *,
+    kept: np.ndarray,
+    album: Album,
+) -> list[Example]:
+    """Add to each example what NFormer read, layer by layer; kept: the gallery's rows, [G]."""
     told = []
     for number, example in enumerate(examples):
         heard = []

@@ -1,7 +1,9 @@
 """embeddings.h5 + nformer.pt -> refined.h5, graph.h5, ranking.h5 -> metrics.json: what helps"""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..artifacts.embeddings import open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
@@ -18,6 +20,17 @@ from ..evaluation.scoring import Scored, score_methods, summed_up
 from ..evaluation.sets import Sets, keep_graphs, read_sets
 from ..progress import Progress, Silent
 from .refine import refined_sets
+
+if TYPE_CHECKING:
+    from ..gallery.refinement import GalleryState
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An evaluation, and the gallery's states of NFormer's first draw where they were kept."""
+
+    evaluation: Evaluation
+    state: "GalleryState | None" = None
 
 
 def evaluate(
@@ -40,6 +53,22 @@ def evaluate(
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
         BadInput: an unknown refiner or re-ranking, or one whose needs are not met; no valid query.
     """
+    return evaluate_run(
+        run, config=config, device=device, overwrite=overwrite, progress=progress, model=model
+    ).evaluation
+
+
+def evaluate_run(
+    run: Run,
+    *,
+    config: EvaluateConfig,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+    model: str | Path | None = None,
+    keep_state: bool = False,
+) -> Evaluated:
+    """Do what `evaluate` does; with `keep_state` the refined gallery is kept for what follows."""
     require_known(config)
     if model is not None:
         from .adopt_nformer import adopt_nformer
@@ -53,16 +82,26 @@ def evaluate(
     )
     if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
-        return Evaluation.read(run.path("metrics.json"))
+        return Evaluated(Evaluation.read(run.path("metrics.json")))
     plan, sets = _planned(
         run, config, device=device, has_nformer="nformer.pt" in inputs, progress=progress
     )
     scored: dict[str, Scored] = {}
+    state = None
     with progress.task("evaluate", len(plan.methods), unit="rankings") as task:
         for names, methods in plan.chains().items():
             memory = PeakMemory()
             memory.restart()
-            refined = _refined(run, sets, plan, names=names, device=device, overwrite=overwrite)
+            refined = _refined(
+                run,
+                sets,
+                plan,
+                names=names,
+                device=device,
+                overwrite=overwrite,
+                keep_state=keep_state,
+            )
+            state = refined.states[0] if refined.states else state
             for one in score_methods(methods, sets, refined, plan, memory=memory):
                 scored[one.row.name] = one
                 task.advance()
@@ -79,7 +118,7 @@ def evaluate(
         )
     with run.writing(wanted) as (path, _):
         path.write_text(result.to_json() + "\n", encoding="utf-8")
-    return result
+    return Evaluated(result, state)
 
 
 def _possible_here(run: Run, config: EvaluateConfig, progress: Progress) -> EvaluateConfig:
@@ -123,14 +162,23 @@ def _planned(
 
 
 def _refined(
-    run: Run, sets: Sets, plan: Plan, *, names: tuple[str, ...], device: str, overwrite: bool
+    run: Run,
+    sets: Sets,
+    plan: Plan,
+    *,
+    names: tuple[str, ...],
+    device: str,
+    overwrite: bool,
+    keep_state: bool,
 ) -> Refined:
     """Return query and gallery after a chain of refiners; NFormer's alone are refined.h5's."""
     config = plan.config
     if NFORMER not in names:
         return refine_plainly(names, sets, config)
     if names == (NFORMER,):
-        return refined_sets(run, sets, config, device=device, overwrite=overwrite)
+        return refined_sets(
+            run, sets, config, device=device, overwrite=overwrite, keep_states=keep_state
+        )
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
     return refine_with_nformer(names, sets, config, model=model, draws=config.landmark_draws)

@@ -22,6 +22,7 @@ from ..files import file_digest
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index, extended, reduced
 from ..gallery.index_file import open_index, save_index
+from ..gallery.refinement import GalleryState
 from ..gallery.states import refine_gallery
 from ..progress import Progress, Silent
 
@@ -38,6 +39,7 @@ def index_gallery(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = Silent(),
+    state: GalleryState | None = None,
 ) -> Path:
     """Build the index of the run's gallery: embeddings, neighbour graph and every layer's states.
 
@@ -46,6 +48,7 @@ def index_gallery(
 
     model: an NFormer of another run, instead of this run's; without either the embeddings are
            searched as they are.
+    state: the gallery as an evaluation by this run's NFormer refined it, to be used again.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, a stale nformer.pt, or another index is
@@ -63,9 +66,10 @@ def index_gallery(
         train = _training_identities(source, seed)
         progress.message(f"indexing {len(gallery):,} gallery items")
         marks = None
-        if refiner is not None and train is not None:
+        if refiner is not None and len(refiner.blocks) and train is not None:
             marks = refine_gallery(refiner, train, seed=seed).marks
-        index = build_index(gallery, refiner, marks=marks, seed=seed)
+        state = state if model is None else None
+        index = build_index(gallery, refiner, marks=marks, seed=seed, state=state)
         found = calibrate(train) if train is not None else None
         _tell(found, progress)
         calibration = None if found is None else dataclasses.asdict(found)

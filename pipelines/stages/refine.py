@@ -57,7 +57,13 @@ def draws_written(config: EvaluateConfig) -> int:
 
 
 def refined_sets(
-    run: Run, sets: Sets, config: EvaluateConfig, *, device: str, overwrite: bool
+    run: Run,
+    sets: Sets,
+    config: EvaluateConfig,
+    *,
+    device: str,
+    overwrite: bool,
+    keep_states: bool = False,
 ) -> Refined:
     """Return query and gallery refined by NFormer, read from refined.h5 where it is current.
 
@@ -66,20 +72,30 @@ def refined_sets(
     wanted = refined_manifest(run, config)
     whole = draws_written(config) == config.landmark_draws
     if overwrite or not whole or not run.holds(wanted):
-        return refine_and_write(run, sets, config, device=device, draws=config.landmark_draws)
+        return refine_and_write(
+            run, sets, config, device=device, draws=config.landmark_draws, keep_states=keep_states
+        )
     path, facts = run.path(ARTIFACT), run.facts(ARTIFACT)
     pair = load_embeddings(path, "query"), load_embeddings(path, "gallery")
     return Refined([pair], facts["seconds"], facts["camera_aware"], facts["landmark_rows"])
 
 
 def refine_and_write(
-    run: Run, sets: Sets, config: EvaluateConfig, *, device: str, draws: int
+    run: Run,
+    sets: Sets,
+    config: EvaluateConfig,
+    *,
+    device: str,
+    draws: int,
+    keep_states: bool = False,
 ) -> Refined:
     """Refine by NFormer; write the first draw of the landmarks, or the mean over all of them."""
     wanted = refined_manifest(run, config)
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
-    refined = refine_with_nformer((NFORMER,), sets, config, model=model, draws=draws)
+    refined = refine_with_nformer(
+        (NFORMER,), sets, config, model=model, draws=draws, keep_states=keep_states
+    )
     query, gallery = refined.pairs[0]
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(wanted) as (path, facts):

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
@@ -19,21 +19,30 @@ from ..reporting.ranked_lists import examples_of
 from ..reporting.tables_and_figures import tables_and_figures_in
 from .info import on_the_way
 
+if TYPE_CHECKING:
+    from ..gallery.refinement import GalleryState
+
 PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones
 
 
 def report(
-    run: Run, *, examples: int = EXAMPLES, seed: int = 0, progress: Progress = Silent()
+    run: Run,
+    *,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+    progress: Progress = Silent(),
+    state: "GalleryState | None" = None,
 ) -> Path:
     """Write the run's report as one self-contained page, and its table as CSV; return the page.
 
     examples: queries shown of each kind: the largest gains, the largest losses, random ones.
+    state:    the gallery as the evaluation refined it; without it, it is refined again.
 
     Raises:
         MissingArtifact, StaleArtifact: metrics.json or ranking.h5: run `nformer evaluate`.
     """
-    found = build_report(run, examples=examples, seed=seed, progress=progress)
+    found = build_report(run, examples=examples, seed=seed, progress=progress, state=state)
     write_text(run.path(TABLE), to_csv(found.evaluation))
     write_text(run.path(PAGE), render(found))
     return run.path(PAGE)
@@ -46,13 +55,18 @@ def is_older(run: Run) -> bool:
 
 
 def build_report(
-    run: Run, *, examples: int = EXAMPLES, seed: int = 0, progress: Progress = Silent()
+    run: Run,
+    *,
+    examples: int = EXAMPLES,
+    seed: int = 0,
+    progress: Progress = Silent(),
+    state: "GalleryState | None" = None,
 ) -> Report:
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     queries = Queries.of(run)
     with progress.task("report", 3, unit="parts") as task:
-        shown, notes = examples_of(run, queries, count=examples, seed=seed)
+        shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
         task.advance()
         charts = charts_of(run, queries, shown)
         task.advance()

@@ -272,3 +272,33 @@ def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
     os.utime(run.path("backbone.pt"), ns=(later, later))
     run.artifact("backbone.pt")
     assert read == [run.path("backbone.pt")]
+
+
+@pytest.mark.parametrize("last", ["file", "manifest"])
+def test_killed_at_the_last_step_an_artifact_is_the_old_or_the_new(tmp_path, monkeypatch, last):
+    """The file and its manifest are renamed one after the other; a kill comes before either."""
+    run = Run(tmp_path)
+    with run.writing(Manifest("a.h5", "extract", {"seed": 0}, {})) as (path, _):
+        path.write_bytes(b"old")
+    rename = os.replace
+
+    def killed(source, target):
+        if Path(target).name == ("a.h5" if last == "file" else "a.h5.json"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", killed)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        run.writing(Manifest("a.h5", "extract", {"seed": 1}, {})) as (path, _),
+    ):
+        path.write_bytes(b"new")
+    monkeypatch.undo()
+    again = Run(tmp_path)
+    content, seed = (b"old", 0) if last == "file" else (b"new", 1)
+    assert again.artifact("a.h5").read_bytes() == content
+    assert again.manifest("a.h5").config == {"seed": seed}
+    with again.writing(Manifest("a.h5", "extract", {"seed": 2}, {})) as (path, _):
+        path.write_bytes(b"two")
+    assert again.manifest("a.h5").config == {"seed": 2}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.h5", "a.h5.json"]

@@ -13,7 +13,9 @@ from helpers.gallery_runs import GALLERY, part_of_gallery, people, run_with
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from pipelines import train_nformer
+from pipelines import Run, train_nformer
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.nformer import save_nformer
 from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
@@ -22,6 +24,7 @@ from pipelines.gallery.index_file import open_index
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.refiners.closed_form import ClosedForm
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
+from pipelines.stages.info import info
 from pipelines.stages.search_images import search_images
 
 
@@ -160,6 +163,60 @@ def test_evaluate_indexes_with_its_own_seed_and_the_model_that_it_took_over(tmp_
     assert manifest.config == {"seed": 3}
     assert manifest.inputs["nformer.pt"] == other.digest("nformer.pt")
     assert index_gallery(other, seed=3)  # up to date: the same index
+
+
+def test_evaluate_refines_the_gallery_once_for_table_report_and_index(tmp_path, monkeypatch):
+    run = run_with(tmp_path, GALLERY)
+    closed_form = ClosedForm(dim=16, centre="camera", neighbours=4, per_camera=True)
+    inputs = {"embeddings.h5": run.digest("embeddings.h5")}
+    with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
+        save_nformer(path, NFormerOnClosedForm.joined(closed_form, None, share=0))
+    content = index_gallery(run).read_bytes()
+    refined, plain = [], ClosedForm.gallery
+
+    def counted(self, rows, *given, **named):
+        refined.append(len(rows))
+        return plain(self, rows, *given, **named)
+
+    monkeypatch.setattr(ClosedForm, "gallery", counted)
+    asked = ["evaluate", "--index", "--overwrite", "--run", str(run.folder), "--device", "cpu"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert refined == [120]
+    assert run.artifact("index.h5").read_bytes() == content
+
+
+def test_an_index_of_the_old_kind_is_refused(tmp_path, run):
+    path = index_gallery(run)
+    run.manifest_path("index.h5").unlink()
+    remake = r"has no manifest: it was written by another version .* --overwrite"
+    for use in (search_images, add_to_index):
+        with pytest.raises(BadInput, match=remake):
+            use(run, [tmp_path / "e.npz"])
+    with pytest.raises(BadInput, match=remake):
+        index_gallery(run)
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema"] = 1
+        file.attrs["meta"] = "{}"
+    with pytest.raises(BadInput, match="another version of nformer; remake it with: nformer inde"):
+        open_index(path)
+    index_gallery(run, overwrite=True)
+    assert search_images(run, [tmp_path / "e.npz"], top=1).gallery == 120
+
+
+def test_info_shows_the_index_and_finds_what_a_search_does_not_look_for(tmp_path, run):
+    path = index_gallery(run)
+    row = next(row for row in info(run) if row.name == "index.h5")
+    assert (row.state, row.command, row.note) == ("whole", "index", "added 0, removed 0")
+    assert set(row.inputs) == {"embeddings.h5", "nformer.pt"}
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert search_images(run, [tmp_path / "e.npz"], top=1).gallery == 120  # the size is right
+    damaged = next(row for row in info(Run(run.folder)) if row.name == "index.h5")
+    assert damaged.state == "damaged" and "nformer index --run" in damaged.note
+    with pytest.raises(BadInput, match="damaged or foreign: its content is not what its manif"):
+        remove_from_index(Run(run.folder), "*/0500_*")
 
 
 def test_a_model_of_another_run(tmp_path, run):
