@@ -131,7 +131,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
 def test_draws_are_those_of_their_seeds_and_average_to_their_mean():
     model, query, gallery = model_of(), embeddings(rows_of(9, 8)), embeddings(rows_of(40, 8))
     for protocol in ("isolated", "joint"):
-        draws = list(refine_draws(model, query, gallery, [4, 5], protocol=protocol))
+        draws = list(refine_draws(model, query, gallery=gallery, seeds=[4, 5], protocol=protocol))
         for seed, pair in zip((4, 5), draws, strict=True):
             expected = refine(model, query, gallery, protocol=protocol, seed=seed)
             for side in (0, 1):

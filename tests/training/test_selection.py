@@ -64,7 +64,7 @@ def test_splits_keep_identities_apart():
 def test_queries_are_one_of_each_camera_that_can_spare_one():
     labels = np.array([0, 0, 0, 0, 1, 1, 2])
     camids = np.array([0, 0, 1, 1, 0, 1, 0])
-    chosen = choose_queries(labels, camids, np.random.default_rng(0))
+    chosen = choose_queries(labels, camids, random=np.random.default_rng(0))
     assert chosen[:2].sum() == chosen[2:4].sum() == 1  # a query of each camera
     assert chosen[4:6].sum() == 1  # one or the other
     assert chosen[6]
@@ -152,7 +152,7 @@ def test_images_of_a_person_are_estimated_without_labels(each, rows):
     standard = model.closed_form.standardise(
         others, unknown, means=model.closed_form.means(others, unknown)
     )
-    found = images_per_person(standard, chosen.within, chosen.between)
+    found = images_per_person(standard, chosen.within, between=chosen.between)
     assert each / 1.6 < found < each * 1.6
 
 
