@@ -1,4 +1,4 @@
-"""A search's answer -> a rich table"""
+"""Show what `nformer search` found: a table of gallery items for each query."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def answer_table(answer: "Answer", result: "SearchResult") -> Table:
     """Show what a search found for one query, and which items lent it weight."""
-    from pipelines.reporting.found import listened, verdict
+    from pipelines.reporting.montage import listened, verdict
 
     table = Table(
         box=box.SIMPLE_HEAD,

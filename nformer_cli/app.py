@@ -1,4 +1,4 @@
-"""The Typer application: every command, in the order of the data's way."""
+"""The Typer application: every command, grouped for help; the stages in the order they run."""
 
 import inspect
 from typing import Annotated
@@ -39,7 +39,7 @@ app = typer.Typer(
 )
 
 COMMANDS = {
-    "The data's way": {
+    "Stages": {
         "demo": demo,
         "train-backbone": train_backbone,
         "extract": extract,
@@ -47,20 +47,20 @@ COMMANDS = {
         "evaluate": evaluate,
         "refine": refine,
     },
-    "Images": {
+    "Data sets": {
         "datasets": datasets,
         "check-data": check_data,
         "pack": pack,
         "subsample": subsample,
     },
-    "Find a person with a picture": {"search": search},
-    "Embeddings from and for elsewhere": {
+    "Search": {"search": search},
+    "Import and export": {
         "export": export,
         "import-embeddings": import_embeddings,
         "export-embeddings": export_embeddings,
         "import-nformer": import_nformer,
     },
-    "Look and measure": {
+    "Results, reports and benchmarks": {
         "report": report,
         "compare": compare,
         "reproduce": reproduce,
@@ -92,7 +92,7 @@ def _root(
 for panel, commands in COMMANDS.items():
     for name, module in commands.items():
         app.command(name, rich_help_panel=panel)(module.command)
-app.add_typer(index.index_app, name="index", rich_help_panel="Find a person with a picture")
+app.add_typer(index.index_app, name="index", rich_help_panel="Search")
 
 
 def _reflow(group: typer.Typer) -> None:

@@ -1,10 +1,10 @@
 """stdout for results, stderr for everything else: messages and progress."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -16,9 +16,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
-out = Console()
-err = Console(stderr=True)
+UNSEEN = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+del UNSEEN[ord("\n")], UNSEEN[ord("\t")]
+
+
+class SafeConsole(Console):
+    """A console on which names from files cannot move the cursor: control characters are shown."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of a renderable, their text without control characters."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else text.translate(UNSEEN), style, control)
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 LOG_SECONDS = 10.0  # between lines of progress where stderr is no terminal
 
@@ -35,10 +51,10 @@ class TerminalProgress:
         err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
     @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "") -> Iterator["_Bar | _Lines"]:
+    def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator["_Bar | _Lines"]:
         """Show a bar for one piece of work, and leave one line of it when it ends."""
         if not err.is_terminal:
-            lines = _Lines(title, total, unit)
+            lines = _Lines(title, total=total, unit=unit)
             yield lines
             lines.end()
             return
@@ -53,11 +69,11 @@ class TerminalProgress:
         )
         with Progress(*columns, console=err) as bars:
             task = bars.add_task(escape(title), total=total, unit=unit, figures="")
-            yield _Bar(bars, task, unit)
+            yield _Bar(bars, task, unit=unit)
 
 
 class _Bar:
-    def __init__(self, bars: Progress, task: TaskID, unit: str) -> None:
+    def __init__(self, bars: Progress, task: TaskID, *, unit: str) -> None:
         self.bars, self.task, self.rate = bars, task, _Rate(unit)
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
@@ -66,7 +82,7 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, title: str, total: int | None, unit: str) -> None:
+    def __init__(self, title: str, *, total: int | None, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.rate, self.shown = 0, _Rate(unit), ""
         self.begun = self.last = time.monotonic()

@@ -34,7 +34,7 @@ DEFAULT_ROOT = Path("data")
 
 
 def reader_options(
-    distractors: str | None, combine_all: bool, camera_pattern: str | None
+    *, distractors: str | None, combine_all: bool, camera_pattern: str | None
 ) -> dict[str, Any]:
     """Return the options given, as the catalogue's readers take them."""
     given = {

@@ -1,8 +1,10 @@
 """The entry point: a user's mistake becomes one line and exit code 2, a bug keeps its traceback."""
 
+import io
 import os
 import sys
 
+LIBRARIES = ("torch", "torchvision", "h5py", "numpy", "scipy", "PIL", "matplotlib", "jinja2")
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
@@ -13,6 +15,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # its default, without a warning of it
+    for stream in (sys.stdout, sys.stderr):  # what an encoding lacks is written as an escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     _require_our_pipelines()
     from pipelines.errors import PipelineError
 
@@ -23,13 +28,23 @@ def main() -> None:
     except PipelineError as error:
         _complain(str(error))
         sys.exit(2)
+    except BrokenPipeError:  # `nformer info | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise  # of no file: a bug of ours
+        _complain(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        sys.exit(2)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in LIBRARIES:
+            raise
+        _complain(f"{error.name} cannot be imported ({error}); install nformer again with pip")
+        sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             _complain("interrupted; what was finished is kept, the same command goes on from there")
         raise
-    except BrokenPipeError:  # `nformer info | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
 
 
 def _require_our_pipelines() -> None:

@@ -1,4 +1,4 @@
-"""Results -> rich tables."""
+"""Results as tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def evaluation_table(result: "Evaluation") -> Table:
     """Show an evaluation's rows in per cent, the best of each column in bold."""
     table = Table(
-        title=f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}",
+        title=escape(
+            f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}"
+        ),
         caption=(
             f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
             f"{result.gallery:,} gallery items"
@@ -59,7 +61,7 @@ def _open_set(row: "ResultRow") -> dict[str, float]:
 
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     """Show a run's artifacts: what each was made from, and its state."""
-    table = Table(title=f"{folder}", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=escape(f"{folder}"), title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("artifact", "state", "size"):
         table.add_column(column, no_wrap=True)
     table.add_column("made by", overflow="fold")

@@ -1,6 +1,7 @@
 """Every setting of every stage, each default once; recipes (TOML) and `--set` change them."""
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -50,7 +51,7 @@ class BackboneConfig:
     eval_every: int = 0  # epochs between evaluations on the test split; 0: never
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     compile: bool = False
-    workers: int = -1  # decoding threads; -1: as many as serve
+    workers: int = -1  # decoding threads; -1: one a core, at most 16
     on_bad_image: Literal["fail", "skip"] = "fail"
     seed: int = 0
 
@@ -159,6 +160,61 @@ SECTIONS: dict[str, type] = {
 }
 
 
+ANY = math.inf
+# The least and the largest value of every number; a key's range is the same in all sections but
+# where a section is named.
+RANGES: dict[str, tuple[float, float]] = {
+    "batch": (1, 1_000_000),
+    "backbone.batch": (2, 1_000_000),
+    "nformer.batch": (2, 1_000_000),
+    "center_lr": (0, ANY),
+    "center_weight": (0, ANY),
+    "clip": (0, ANY),
+    "dim": (1, 8192),
+    "dropout": (0, 0.99),
+    "epochs": (1, 1_000_000),
+    "erase": (0, 1),
+    "eval_every": (0, 1_000_000),
+    "nformer.eval_every": (1, 1_000_000),
+    "backbone.flip": (0, 1),
+    "gamma": (0, 1),
+    "heads": (1, 64),
+    "height": (1, 8192),
+    "held_out": (0, 0.9),
+    "instances": (2, 1000),
+    "k1": (1, 10_000),
+    "k2": (1, 10_000),
+    "label_smoothing": (0, 0.99),
+    "landmark_draws": (1, 1000),
+    "landmarks": (1, 10_000),
+    "layers": (1, 64),
+    "lr": (0, ANY),
+    "max_rank": (1, 1_000_000),
+    "milestones": (1, 1_000_000),
+    "momentum": (0, 0.9999),
+    "neighbours": (0, 10_000),
+    "pad": (0, 1000),
+    "seed": (0, 2**62),
+    "single_shot": (0, 10_000),
+    "steps": (0, 10_000_000),
+    "top": (1, 1_000_000),
+    "triplet_margin": (0, ANY),
+    "triplet_weight": (0, ANY),
+    "warmup_epochs": (0, 1_000_000),
+    "warmup_factor": (0, 1),
+    "warmup_steps": (0, 10_000_000),
+    "weight": (0, 1),
+    "weight_decay": (0, ANY),
+    "width": (1, 8192),
+    "workers": (-1, 1024),
+}
+
+
+def allowed(section: str, key: str) -> tuple[float, float]:
+    """Return the least and the largest value of a number, both allowed."""
+    return RANGES.get(f"{section}.{key}") or RANGES[key]
+
+
 def configure(
     section: str,
     *,
@@ -212,7 +268,7 @@ def parse_setting(setting: str, section: str) -> tuple[str, str, Any]:
         raise BadInput(f"--set {setting}: wanted key=value, as in --set epochs=20")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # TOML's own error, 5,000 digits, 5,000 brackets
         value = text.strip()  # a bare word is a string
     return target, name, value
 
@@ -224,12 +280,23 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
     for key in table:
         if key not in hints:
             raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")
-    return kind(
-        **{key: _typed(value, hints[key], f"{where} {key}") for key, value in table.items()}
-    )
+    typed = {key: _typed(value, hints[key], where=f"{where} {key}") for key, value in table.items()}
+    section = next(name for name, known in SECTIONS.items() if known is kind)
+    for key, value in typed.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                _require_in_range(number, allowed(section, key), where=f"{where} {key}")
+    return kind(**typed)
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
+def _require_in_range(number: float, limits: tuple[float, float], *, where: str) -> None:
+    least, largest = limits
+    if not (least <= number <= largest and math.isfinite(number)):
+        limit = f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:g}"
+        raise BadInput(f"{where}: {number} is out of range; {limit} is wanted")
+
+
+def _typed(value: Any, hint: Any, *, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in arguments:
@@ -237,13 +304,14 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_typed(item, arguments[0], where) for item in items)
+        return tuple(_typed(item, arguments[0], where=where) for item in items)
     if origin is types.UnionType:
-        return None if value is None else _typed(value, arguments[0], where)
+        return None if value is None else _typed(value, arguments[0], where=where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise BadInput(f"{where}: {value!r} is no {hint.__name__}")
+        shown = repr(value) if len(repr(value)) <= 60 else f"{value!r:.60}…"
+        raise BadInput(f"{where}: {shown} is no {hint.__name__}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""`auto | cpu | cuda[:i] | mps` -> a torch device that exists here; what its cores can do."""
+"""Choose a torch device (`auto`, `cpu`, `cuda[:i]`, `mps`) and ask what it supports."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`Embeddings`: what a set of images looks like to everything after the backbone."""
+"""`Embeddings`: feature vectors with identities, cameras and names, checked when built."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of ours: one line for the user, exit code 2."""
+"""Errors that a user can cause and mend: shown as one line, with exit code 2."""
 
 
 class PipelineError(Exception):

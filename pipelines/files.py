@@ -5,9 +5,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 
 from .errors import BadInput
+
+LOG = getLogger("nformer")
 
 
 @contextmanager
@@ -20,17 +23,65 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         BadInput: the disk is full or the folder cannot be written; nothing was changed.
     """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        _put(temporary, path)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and take away what is left of it at the end."""
     with named_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             yield temporary
-            _flush(temporary)
-            os.replace(temporary, path)
-            _flush(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Flush a finished file and rename it."""
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+@contextmanager
+def sealing(path: Path) -> Iterator[Path]:
+    """As `replacing`, but the file's name gets the digest of its content: NAME.SHA256.ENDING.
+
+    For what an interrupted stage goes on from: see `sealed`.
+    """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        found = path.with_name(f"{path.stem}.{file_digest(temporary)}{path.suffix}")
+        _put(temporary, found)
+    for older in _sealed_files(path):
+        if older != found:
+            older.unlink(missing_ok=True)
+
+
+def sealed(path: Path) -> Path | None:
+    """Return the file that `sealing(path)` wrote, or None where there is none.
+
+    One whose content is no longer what its name says is removed, with a warning.
+    """
+    whole = None
+    for found in _sealed_files(path):
+        if found.name.split(".")[-2] == file_digest(found):
+            whole = found
+        else:
+            LOG.warning("%s is damaged: it is dropped, and that part is made again", found)
+            found.unlink()
+    return whole
+
+
+def _sealed_files(path: Path) -> list[Path]:
+    """Return the files sealed under a name, the latest last."""
+    found = path.parent.glob(f"{path.stem}.{'[0-9a-f]' * 64}{path.suffix}")
+    return sorted(found, key=lambda one: one.stat().st_mtime_ns)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens."""
+"""The interface through which a stage reports its progress; the caller decides what to show."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,7 +21,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Say one thing that the user should look at."""
 
-    def task(self, title: str, total: int | None, unit: str = "") -> AbstractContextManager[Task]:
+    def task(
+        self, title: str, total: int | None, *, unit: str = ""
+    ) -> AbstractContextManager[Task]:
         """Begin a counted piece of work: `with progress.task("embed", 592, "images") as task:`."""
 
 
@@ -40,6 +42,6 @@ class Silent:
         """Discard the warning."""
 
     @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "") -> Iterator[Task]:
+    def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator[Task]:
         """Count nothing."""
         yield _SilentTask()

@@ -1,4 +1,4 @@
-"""Every random choice comes from a generator that has a seed and a name."""
+"""Random generators, each made from a seed and a name."""
 
 import hashlib
 from typing import TYPE_CHECKING

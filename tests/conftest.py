@@ -38,7 +38,7 @@ class Recorder:
         self.warnings.append(text)
 
     @contextmanager
-    def task(self, title, total, unit=""):
+    def task(self, title, total, *, unit=""):
         recorder = self
         self.counted[title] = 0
 

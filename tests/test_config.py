@@ -1,8 +1,18 @@
 """Defaults, recipes and --set."""
 
+import dataclasses
+import re
+
 import pytest
 
-from pipelines.config import BackboneConfig, NFormerConfig, as_table, configure
+from pipelines.config import (
+    SECTIONS,
+    BackboneConfig,
+    NFormerConfig,
+    allowed,
+    as_table,
+    configure,
+)
 from pipelines.errors import BadInput
 
 
@@ -51,3 +61,38 @@ def test_tuples_from_toml_and_back_to_json():
     assert config.arch == "resnet18"
     assert as_table(config)["milestones"] == [1, 2]
     assert as_table(BackboneConfig())["dim"] == 256
+
+
+def test_every_number_has_a_range_that_holds_its_default():
+    for section, kind in SECTIONS.items():
+        for field in dataclasses.fields(kind):
+            values = field.default if isinstance(field.default, tuple) else (field.default,)
+            for value in values:
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    least, largest = allowed(section, field.name)
+                    assert least <= value <= largest, (section, field.name)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "said"),
+    [
+        ("nformer", "eval_every=-1", "eval_every: -1 is out of range; from 1 to"),
+        ("nformer", "lr=nan", "lr: nan is out of range; at least 0 is wanted"),
+        ("backbone", "lr=inf", "lr: inf is out of range"),
+        ("backbone", "weight_decay=-1", "weight_decay: -1.0 is out of range"),
+        ("backbone", "batch=1", "batch: 1 is out of range; from 2 to"),
+        ("backbone", "dim=0", "dim: 0 is out of range; from 1 to 8192"),
+        ("backbone", "milestones=[40, -1]", "milestones: -1 is out of range"),
+        ("nformer", "label_smoothing=2", "label_smoothing: 2.0 is out of range"),
+        ("pack", "height=100000", "height: 100000 is out of range; from 1 to 8192"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(section, setting, said):
+    with pytest.raises(BadInput, match=re.escape(said)):
+        configure(section, settings=[setting])
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 5000, "'" * 3])
+def test_values_that_toml_chokes_on_are_refused_or_text(text):
+    with pytest.raises(BadInput):
+        configure("backbone", settings=[f"epochs={text}"])

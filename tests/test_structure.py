@@ -20,10 +20,48 @@ FLOORS = (
     {"nformer", "backbones", "data"},
     {"ranking", "refiners"},
     {"neighbours"},
-    {"embeddings", "config", "progress", "flow", "errors", "seeding", "device", "imports", "files"},
+    {
+        "embeddings",
+        "config",
+        "progress",
+        "flow",
+        "errors",
+        "seeding",
+        "device",
+        "imports",
+        "files",
+        "labels",
+        "hdf5",
+    },
 )
 ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file
 FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}
+# Public functions whose first parameters users give by place, as the manual shows them.
+POSITIONAL = {
+    "pipelines.neighbours.nearest.search",  # search(query, gallery, k)
+    "pipelines.gallery.refinement.refine",  # refine(model, query, gallery)
+}
+# Rooms and files of which the functions still take more than two parameters by place.
+PENDING = {
+    "pipelines.evaluation",
+    "pipelines.gallery",
+    "pipelines.refiners",
+    "pipelines.neighbours.reciprocity",
+    "pipelines.nformer.on_closed_form",
+    "pipelines.ranking.rerankers.jaccard",
+    "pipelines.reporting.charts",
+    "pipelines.reporting.ranked_lists",
+    "pipelines.stages.evaluate",
+    "pipelines.stages.index",
+    "pipelines.stages.info",
+    "pipelines.stages.refine",
+    "pipelines.stages.search_images",
+    "pipelines.stages.train_nformer",
+    "pipelines.training.default_model",
+    "pipelines.training.folds",
+    "pipelines.training.neighbour_refiner",
+    "pipelines.training.selection",
+}
 HEAVY = ("torch", "torchvision", "h5py", "faiss", "scipy", "matplotlib", "PIL", "numpy")
 
 
@@ -120,6 +158,46 @@ def test_rooms_of_arrays_never_see_a_file(room):
             assert not opened, f"{module} opens a file"
             assert not {name.split(".")[0] for name in names} & FILES, module
         assert not {room_of(target) for target in imported_modules(module)} & FILES, module
+
+
+def test_more_than_two_parameters_are_given_by_name():
+    found = []
+    for module, path in SOURCES.items():
+        if module == "pipelines.nformer.kernels":  # Triton calls them
+            continue
+        if module in PENDING or ".".join(module.split(".")[:2]) in PENDING:
+            continue
+        found += [
+            f"{module}.{name}({', '.join(positional)})"
+            for name, positional in positional_parameters(ast.parse(path.read_text()))
+            if len(positional) > 2 and f"{module}.{name}" not in POSITIONAL
+        ]
+    assert not found, "\n".join(found)
+
+
+def positional_parameters(tree: ast.AST, inside: ast.ClassDef | None = None):
+    """Yield each function's name and its parameters that may be given by place, self left out."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from positional_parameters(
+                node, node if isinstance(node, ast.ClassDef) else inside
+            )
+            continue
+        names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
+        names = names[1:] if inside and names[:1] in (["self"], ["cls"]) else names
+        if not called_by_others(node, inside):
+            yield node.name, names
+        yield from positional_parameters(node)
+
+
+def called_by_others(function: ast.FunctionDef | ast.AsyncFunctionDef, inside) -> bool:
+    """Return whether Python, torch or Typer sets how a function is called."""
+    bases = [ast.unparse(base) for base in inside.bases] if inside else []
+    decorators = [ast.unparse(one) for one in function.decorator_list]
+    special = function.name.startswith("__") and function.name != "__init__"
+    differentiable = "torch.autograd.Function" in bases and function.name in ("forward", "backward")
+    typer = any("app." in one for one in decorators) or function.name == "command"
+    return special or differentiable or typer
 
 
 def test_only_relative_imports_inside_pipelines():

@@ -1,4 +1,4 @@
-"""nformer benchmark NAME"""
+"""nformer benchmark NAME: measure speed, memory or accuracy on this machine."""
 
 from typing import Annotated
 

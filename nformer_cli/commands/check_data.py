@@ -1,4 +1,4 @@
-"""nformer check-data NAME"""
+"""nformer check-data NAME: compare a data set's files with its published counts."""
 
 import json as json_format
 
@@ -41,7 +41,9 @@ def command(
     report = check_data(
         dataset,
         root=root,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
         progress=TerminalProgress(),
     )
     if json:

@@ -1,4 +1,4 @@
-"""nformer compare RUN…"""
+"""nformer compare RUN…: show several runs' results side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

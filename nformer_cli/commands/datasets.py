@@ -1,4 +1,4 @@
-"""nformer datasets"""
+"""nformer datasets: list the data sets that can be read."""
 
 import json as json_format
 

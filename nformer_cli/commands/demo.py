@@ -1,4 +1,4 @@
-"""nformer demo"""
+"""nformer demo: run every stage on a small drawn data set."""
 
 from pathlib import Path
 from typing import Annotated

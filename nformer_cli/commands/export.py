@@ -1,4 +1,4 @@
-"""nformer export"""
+"""nformer export: write the backbone as ONNX or TorchScript."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""nformer export-embeddings FILE"""
+"""nformer export-embeddings FILE: write embeddings for other programs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""nformer extract"""
+"""nformer extract: compute the embeddings of a data set's images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,9 +48,12 @@ def command(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each image with its mirror.")
     ] = DEFAULT.flip,
-    workers: Annotated[int, typer.Option(help="Decoding threads; -1: chosen.")] = DEFAULT.workers,
+    workers: Annotated[
+        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
+    ] = DEFAULT.workers,
     on_bad_image: Annotated[
-        str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
+        str,
+        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
     ] = DEFAULT.on_bad_image,
     distractors: DistractorsOption = None,
     combine_all: CombineAllOption = False,
@@ -87,7 +90,9 @@ def command(
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
         onnx=onnx,
     )
     progress.message(f"{path}; next: nformer train-nformer")

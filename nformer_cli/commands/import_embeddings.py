@@ -1,4 +1,4 @@
-"""nformer import-embeddings FILE…"""
+"""nformer import-embeddings FILE…: read other programs' embeddings into a run."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""nformer import-nformer FILE"""
+"""nformer import-nformer FILE: read a checkpoint of the authors' code into a run."""
 
 from pathlib import Path
 from typing import Annotated

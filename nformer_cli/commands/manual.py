@@ -1,4 +1,4 @@
-"""nformer manual [TOPIC]"""
+"""nformer manual [TOPIC]: show a page of the manual in the terminal."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""nformer pack NAME"""
+"""nformer pack NAME: decode and resize a data set's images once, into one file."""
 
 from typing import Annotated
 
@@ -27,9 +27,12 @@ def command(
     run: RunOption = DEFAULT_RUN,
     height: Annotated[int, typer.Option(min=8, help="Image height.")] = DEFAULT.height,
     width: Annotated[int, typer.Option(min=8, help="Image width.")] = DEFAULT.width,
-    workers: Annotated[int, typer.Option(help="Decoding threads; -1: chosen.")] = DEFAULT.workers,
+    workers: Annotated[
+        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
+    ] = DEFAULT.workers,
     on_bad_image: Annotated[
-        str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
+        str,
+        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
     ] = DEFAULT.on_bad_image,
     distractors: DistractorsOption = None,
     combine_all: CombineAllOption = False,
@@ -63,6 +66,8 @@ def command(
         config=configure("pack", options=options),
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
     )
     progress.message(f"{path}; next: nformer train-backbone {dataset}")

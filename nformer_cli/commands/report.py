@@ -1,4 +1,4 @@
-"""nformer report"""
+"""nformer report: write a page about a run, report.html."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""nformer reproduce"""
+"""nformer reproduce: make the paper's tables and figures again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +52,7 @@ def command(
 
     from pipelines import reproduce
 
-    exhibits = reproduce(
+    items = reproduce(
         runs or [DEFAULT_RUN],
         names,
         seeds=seeds,
@@ -62,39 +62,39 @@ def command(
         progress=TerminalProgress(),
     )
     if json:
-        whole = {"exhibits": [text.loads(exhibit.to_json()) for exhibit in exhibits]}
+        whole = {"exhibits": [text.loads(item.to_json()) for item in items]}
         typer.echo(text.dumps(whole, ensure_ascii=False))
         return
-    for exhibit in exhibits:
-        show(exhibit)
-    notes = dict.fromkeys(note for exhibit in exhibits for note in exhibit.notes)
+    for item in items:
+        show(item)
+    notes = dict.fromkeys(note for item in items for note in item.notes)
     for note in notes:  # several have the same: each is said once
         out.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-def show(exhibit: "TableOrFigure") -> None:
+def show(item: "TableOrFigure") -> None:
     """Print a table, or as a list of its columns where the terminal is too narrow."""
-    rows = list(exhibit.shown())
-    titles = [column.title for column in exhibit.columns]
+    rows = list(item.shown())
+    titles = [column.title for column in item.columns]
     widths = [max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)]
     if len(rows) > LONGEST:
-        out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
+        out.print(f"\n[bold]{escape(item.title)}[/]", highlight=False)
     elif sum(widths) <= out.width:
-        out.print(_table(exhibit, titles, rows))
+        out.print(_table(item, titles, rows=rows))
     else:
-        out.print(f"\n[bold]{escape(exhibit.title)}[/]", highlight=False)
+        out.print(f"\n[bold]{escape(item.title)}[/]", highlight=False)
         for first, *others in rows:
             cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
             out.print(f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}", highlight=False)
-    out.print(escape(exhibit.text), highlight=False)
+    out.print(escape(item.text), highlight=False)
 
 
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
-def _table(exhibit: "TableOrFigure", titles: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title=escape(exhibit.title), title_justify="left", box=box.SIMPLE_HEAD)
-    for title, column in zip(titles, exhibit.columns, strict=True):
+def _table(item: "TableOrFigure", titles: list[str], *, rows: list[list[str]]) -> Table:
+    table = Table(title=escape(item.title), title_justify="left", box=box.SIMPLE_HEAD)
+    for title, column in zip(titles, item.columns, strict=True):
         table.add_column(
             escape(title), justify="left" if column.kind == "text" else "right", no_wrap=True
         )

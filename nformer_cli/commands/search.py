@@ -56,7 +56,7 @@ def command(
 
     corner = parsed_crop(crop)
     if montage or html:
-        from pipelines.reporting.found import require_endings
+        from pipelines.reporting.montage import require_endings
 
         require_endings(montage=montage, html=html)
     progress = TerminalProgress()
@@ -71,7 +71,7 @@ def command(
         device=device,
         progress=progress,
     )
-    from pipelines.reporting.found import summary, write_montage, write_page
+    from pipelines.reporting.montage import summary, write_montage, write_page
 
     for path, write in ((montage, write_montage), (html, write_page)):
         if path is not None:

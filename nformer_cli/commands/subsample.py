@@ -1,4 +1,4 @@
-"""nformer subsample"""
+"""nformer subsample: make runs with fewer gallery images of each identity."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""nformer train-backbone DATASET"""
+"""nformer train-backbone DATASET: train the image encoder."""
 
 from typing import Annotated
 
@@ -50,10 +50,13 @@ def command(
     eval_every: Annotated[
         int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
     ] = DEFAULT.eval_every,
-    workers: Annotated[int, typer.Option(help="Decoding threads; -1: chosen.")] = DEFAULT.workers,
+    workers: Annotated[
+        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
+    ] = DEFAULT.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     on_bad_image: Annotated[
-        str, typer.Option(metavar="fail|skip", help="What an unreadable image does.")
+        str,
+        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
     ] = DEFAULT.on_bad_image,
     distractors: DistractorsOption = None,
     combine_all: CombineAllOption = False,
@@ -90,6 +93,8 @@ def command(
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(distractors, combine_all, camera_pattern),
+        options=reader_options(
+            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
+        ),
     )
     progress.message(f"{path}; next: nformer extract")

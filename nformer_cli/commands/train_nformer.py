@@ -1,4 +1,4 @@
-"""nformer train-nformer"""
+"""nformer train-nformer: train NFormer on a run's embeddings."""
 
 from typing import Annotated
 
@@ -73,7 +73,7 @@ def command(
             parser=number_or_auto,
             metavar="N|auto",
             show_default="auto",
-            help="Steps of training; auto: what soon is done (400 without a closed form).",
+            help="Training steps; auto: about a minute, at most 400 (400 without a closed form).",
         ),
     ] = DEFAULT.steps,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = DEFAULT.lr,

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 KIND = "backbone"
 
 
-def save_backbone(path: Path, backbone: "Backbone", facts: dict[str, Any]) -> None:
+def save_backbone(path: Path, backbone: "Backbone", *, facts: dict[str, Any]) -> None:
     """Write a backbone to `path` itself; `facts` are those that `load_backbone` builds it from.
 
     facts: arch, last_stage, dim, classes, height, width.
     """
-    save_checkpoint(path, backbone.state_dict(), {"kind": KIND, **facts})
+    save_checkpoint(path, backbone.state_dict(), meta={"kind": KIND, **facts})
 
 
 def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], meta: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, "Tensor"], *, meta: Mapping[str, Any]
+) -> None:
     """Write named tensors (moved to the CPU) and JSON-able facts to `path` itself.
 
     Callers give a temporary path from `Run.writing` or `replacing`.
@@ -75,7 +77,8 @@ def load_untrusted(path: Path, *, what: str = "weights", mmap: bool = False) -> 
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Of PyTorch's own words the first sentence; the rest tells to let the file run code.
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise BadInput(
             f"{path} cannot be read as {what}: {reason}. It is truncated, no PyTorch file, or "
             "holds Python objects beside tensors, which are never run"

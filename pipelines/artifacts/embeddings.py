@@ -11,6 +11,7 @@ import numpy as np
 from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
+from ..hdf5 import reading
 
 if TYPE_CHECKING:
     import h5py
@@ -65,7 +66,9 @@ def save_embeddings(
     ):
         file.attrs.update(attributes or {})
         for name, split in splits.items():
-            group = create_split(file, name, split.names, split.pids, split.camids)
+            group = create_split(
+                file, name, names=split.names, pids=split.pids, camids=split.camids
+            )
             group["features"][:] = split.features
     return Path(path)
 
@@ -78,15 +81,7 @@ def splits_in(file: "h5py.File") -> list[str]:
 @contextmanager
 def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
     """Open a file of embeddings for reading; BadInput when it is not one."""
-    import h5py
-
-    if not Path(path).is_file():
-        raise BadInput(f"{path} is not there; a file of embeddings (HDF5) is wanted")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise BadInput(f"{path} is not a whole HDF5 file ({error})") from error
-    with file:
+    with reading(Path(path)) as file:
         schema = file.attrs.get("schema")
         if schema != SCHEMA or not splits_in(file):
             raise BadInput(
@@ -109,10 +104,10 @@ def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h
 def create_split(
     file: "h5py.File",
     split: str,
+    *,
     names: Any,
     pids: np.ndarray,
     camids: np.ndarray,
-    *,
     exact: bool = False,
 ) -> "h5py.Group":
     """Add a split with its labels; the caller fills its `features` [N, dim] float32.

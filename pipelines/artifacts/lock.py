@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file beside what is written, which says who holds it."""
+"""Let one process at a time write a file; a second one is told who holds the lock."""
 
 import fcntl
 import json
@@ -30,7 +30,7 @@ def only_writer(
     lock = path.with_name(f"{path.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="utf-8") as file:
-        _wait(file.fileno(), lock, patience, warn)
+        _wait(file.fileno(), lock, patience=patience, warn=warn)
         left = _holder(lock)
         if left:
             warn(
@@ -44,7 +44,7 @@ def only_writer(
             _write(file.fileno(), "")  # the file stays: removing it would let two hold two locks
 
 
-def _wait(descriptor: int, lock: Path, patience: float, warn: Callable[[str], None]) -> None:
+def _wait(descriptor: int, lock: Path, *, patience: float, warn: Callable[[str], None]) -> None:
     end, told = time.monotonic() + patience, False
     while True:
         try:

@@ -17,7 +17,7 @@ KIND = "nformer"
 def save_nformer(path: str | Path, model: "NFormer", **facts: Any) -> None:
     """Write a model to `path` itself, with JSON-able facts about its making."""
     meta = {"kind": KIND, "model": model.settings, "facts": facts}
-    save_checkpoint(Path(path), model.state_dict(), meta)
+    save_checkpoint(Path(path), model.state_dict(), meta=meta)
 
 
 def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "NFormer":

@@ -21,7 +21,7 @@ class Run:
     """
 
     def __init__(self, folder: str | os.PathLike[str] = "runs/default") -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()  # of NFORMER_RUN no shell has
         if self.folder.exists() and not self.folder.is_dir():
             raise BadInput(f"--run {self.folder} is a file; a run is a folder")
         self._verified: dict[str, tuple[int, int, str]] = {}

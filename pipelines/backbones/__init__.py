@@ -1,1 +1,1 @@
-"""Images in, embeddings out: the networks, their checkpoints and what they expect of an image."""
+"""Networks that turn images into embeddings, and their checkpoints."""

@@ -183,11 +183,11 @@ def spectral_difference(rows: Tensor) -> Tensor:
     rows: [B, C, n].   returns: [B].
     """
     start = torch.randn(*rows.shape[:2], 1, device=rows.device)  # [B, C, 1]
-    largest = _rayleigh(rows, start, torch.zeros(len(rows), 1, 1, device=rows.device))
-    return -_rayleigh(rows, torch.randn_like(start), largest)[:, 0, 0]
+    largest = _rayleigh(rows, start, shift=torch.zeros(len(rows), 1, 1, device=rows.device))
+    return -_rayleigh(rows, torch.randn_like(start), shift=largest)[:, 0, 0]
 
 
-def _rayleigh(rows: Tensor, start: Tensor, shift: Tensor) -> Tensor:
+def _rayleigh(rows: Tensor, start: Tensor, *, shift: Tensor) -> Tensor:
     """Return a dominant eigenvalue of rows rowsᵀ − shift I: [B, 1, 1]."""
 
     def product(x: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def _rayleigh(rows: Tensor, start: Tensor, shift: Tensor) -> Tensor:
     return (x.transpose(1, 2) @ product(x)) / (x.transpose(1, 2) @ x).clamp(min=1e-12)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, *, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),

@@ -166,10 +166,10 @@ def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:
     if not linears:
         raise BadInput(f"--arch {arch} does not end in pooled features and a linear classifier")
     width = layers[linears[-1]].in_features
-    _replace(network, linears[-1], nn.Identity())
+    _replace(network, linears[-1], module=nn.Identity())
     for name, module in layers.items():
         if isinstance(module, nn.Dropout):  # metric losses see the features as they are
-            _replace(network, name, nn.Identity())
+            _replace(network, name, module=nn.Identity())
     return int(width), linears[-1]
 
 
@@ -191,6 +191,6 @@ def keep_resolution(body: nn.Module, last_stage: LastStage) -> None:
                 module.dilation = module.padding = (2, 2)
 
 
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+def _replace(network: nn.Module, name: str, *, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(network.get_submodule(parent), child, module)

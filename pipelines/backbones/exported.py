@@ -1,4 +1,4 @@
-"""A backbone as one file of another format: images in, embeddings out."""
+"""A backbone as one network for export: images in, embeddings out."""
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class EmbeddingNetwork(nn.Module):
         return output
 
 
-def example_images(height: int, width: int, count: int = 2) -> Tensor:
+def example_images(height: int, width: int, *, count: int = 2) -> Tensor:
     """Return [count, 3, height, width] normalised noise to trace and to compare with."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, 3, height, width, generator=generator)

@@ -1,9 +1,11 @@
-"""Import torchvision without PyTorch's compiler, which is most of what its import takes."""
+"""Import torchvision without PyTorch's compiler, which takes most of the import's time."""
 
 import importlib
 import sys
+from importlib.metadata import version
 from types import ModuleType
 
+FROM = (0, 29)  # torchvision; of earlier ones an import that fails cannot be tried again
 COMPILER = ("torch._dynamo", "torch._dynamo.utils")
 
 
@@ -12,10 +14,10 @@ def import_torchvision() -> None:
 
     torchvision.ops.roi_align takes `is_compile_supported` from torch._dynamo.utils, and with it
     come sympy, torch._inductor and torch.distributed: 1.3 of 1.5 seconds. A stand-in answers
-    instead, for as long as the import takes. Where torchvision wants more of the compiler than
-    that, or the compiler is there already, it is imported as ever.
+    instead, for as long as the import takes. Where torchvision is older than 0.29, wants more of
+    the compiler than that, or the compiler is there already, it is imported as ever.
     """
-    if "torchvision.models" in sys.modules or COMPILER[0] in sys.modules:
+    if "torchvision.models" in sys.modules or COMPILER[0] in sys.modules or not is_light():
         return
     before = set(sys.modules)
     package, utils = (ModuleType(name) for name in COMPILER)
@@ -31,3 +33,8 @@ def import_torchvision() -> None:
     finally:
         for name in COMPILER:
             sys.modules.pop(name, None)
+
+
+def is_light() -> bool:
+    """Return whether this torchvision can be imported without the compiler."""
+    return tuple(int(part) for part in version("torchvision").split(".")[:2]) >= FROM

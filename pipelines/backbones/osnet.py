@@ -17,7 +17,7 @@ class ConvLayer(nn.Module):
     """Convolution, batch norm and, unless `linear`, ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, linear: bool = False
+        self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, linear: bool = False
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
@@ -69,15 +69,17 @@ class OSBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         middle = outputs // BOTTLENECK_REDUCTION
-        self.conv1 = ConvLayer(inputs, middle, 1)
+        self.conv1 = ConvLayer(inputs, middle, kernel=1)
         self.conv2a = LightConv3x3(middle)
         self.conv2b = nn.Sequential(*(LightConv3x3(middle) for _ in range(2)))
         self.conv2c = nn.Sequential(*(LightConv3x3(middle) for _ in range(3)))
         self.conv2d = nn.Sequential(*(LightConv3x3(middle) for _ in range(4)))
         self.gate = ChannelGate(middle)
-        self.conv3 = ConvLayer(middle, outputs, 1, linear=True)
+        self.conv3 = ConvLayer(middle, outputs, kernel=1, linear=True)
         self.downsample = (
-            ConvLayer(inputs, outputs, 1, linear=True) if inputs != outputs else nn.Identity()
+            ConvLayer(inputs, outputs, kernel=1, linear=True)
+            if inputs != outputs
+            else nn.Identity()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,12 +97,12 @@ class OSNet(nn.Module):
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
         stem, first, second, third = channels
-        self.conv1 = ConvLayer(3, stem, 7, stride=2)
+        self.conv1 = ConvLayer(3, stem, kernel=7, stride=2)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.conv2 = _stage(stem, first, halve=True)
         self.conv3 = _stage(first, second, halve=True)
         self.conv4 = _stage(second, third, halve=False)
-        self.conv5 = ConvLayer(third, third, 1)
+        self.conv5 = ConvLayer(third, third, kernel=1)
         self.global_avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Sequential(nn.Linear(third, FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
 
@@ -115,5 +117,7 @@ class OSNet(nn.Module):
 def _stage(inputs: int, outputs: int, *, halve: bool) -> nn.Sequential:
     layers: list[nn.Module] = [OSBlock(inputs, outputs), OSBlock(outputs, outputs)]
     if halve:
-        layers.append(nn.Sequential(ConvLayer(outputs, outputs, 1), nn.AvgPool2d(2, stride=2)))
+        layers.append(
+            nn.Sequential(ConvLayer(outputs, outputs, kernel=1), nn.AvgPool2d(2, stride=2))
+        )
     return nn.Sequential(*layers)

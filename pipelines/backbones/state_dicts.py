@@ -1,4 +1,4 @@
-"""State dicts of other programs -> a backbone's: by the names of their tensors."""
+"""Load other programs' state dicts into a backbone, matching tensors by name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,18 +44,18 @@ def load_weights(backbone: Backbone, content: object, *, source: str) -> LoadedW
     if any(name.startswith("body.") for name in given):
         if not any(name.startswith("projection.") for name in given):
             body = {name.removeprefix("body."): value for name, value in given.items()}
-            return _load_body(backbone, body, source)
-        return _load(backbone, given, source, classifier="classifier")
-    return _load_body(backbone, given, source)
+            return _load_body(backbone, body, source=source)
+        return _load(backbone, given, source=source, classifier="classifier")
+    return _load_body(backbone, given, source=source)
 
 
-def _load_body(backbone: Backbone, given: Mapping[str, Tensor], source: str) -> LoadedWeights:
+def _load_body(backbone: Backbone, given: Mapping[str, Tensor], *, source: str) -> LoadedWeights:
     body = backbone.body
     fresh: tuple[str, ...] = ()
     count = len(given)
     if isinstance(body, ABDNet):
         given, fresh = body.expand_weights(given), body.fresh
-    loaded = _load(body, given, source, classifier=backbone.body_classifier, fresh=fresh)
+    loaded = _load(body, given, source=source, classifier=backbone.body_classifier, fresh=fresh)
     head = ("projection", "bottleneck", "classifier")
     return replace(loaded, given=count, made_anew=(*loaded.made_anew, *head))
 
@@ -78,8 +78,8 @@ def unwrapped(content: object, source: str) -> dict[str, Tensor]:
 def _load(
     module: nn.Module,
     given: Mapping[str, Tensor],
-    source: str,
     *,
+    source: str,
     classifier: str,
     fresh: tuple[str, ...] = (),
 ) -> LoadedWeights:
@@ -95,7 +95,9 @@ def _load(
     may_lack = (f"{classifier}.", *fresh)
     if classifier and not any(name.startswith(head) for name in given):
         may_lack = (head, *fresh)
-    problems = [_misfit(n, given, wanted) for n in left_out if not _is_classifier(n, classifier)]
+    problems = [
+        _misfit(n, given, wanted=wanted) for n in left_out if not _is_classifier(n, classifier)
+    ]
     problems += [f"{name} is missing" for name in missing if not name.startswith(may_lack)]
     if problems:
         raise BadInput(
@@ -118,7 +120,7 @@ def _is_classifier(name: str, classifier: str) -> bool:
     return module in CLASSIFIERS or (bool(classifier) and module == classifier)
 
 
-def _misfit(name: str, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+def _misfit(name: str, given: Mapping[str, Tensor], *, wanted: Mapping[str, Tensor]) -> str:
     if name not in wanted:
         return f"{name} is unknown here"
     return f"{name} is {tuple(given[name].shape)}, wanted {tuple(wanted[name].shape)}"

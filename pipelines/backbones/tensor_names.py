@@ -1,4 +1,4 @@
-"""Other programs' names for a backbone's tensors -> ours, and the network that fits best."""
+"""Map other programs' tensor names to a backbone's, and find the network that fits best."""
 
 from collections.abc import Mapping
 

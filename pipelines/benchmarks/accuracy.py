@@ -1,4 +1,4 @@
-"""What refinement brings on sets of many kinds, beside the closed forms and re-ranking."""
+"""Accuracy of refinement on many kinds of sets, beside closed forms and re-ranking."""
 
 import tempfile
 import time
@@ -25,7 +25,7 @@ from ..ranking.rerankers.k_reciprocal import rerank_k_reciprocal
 from ..refiners.chain import Pair, refine_chain
 from ..refiners.closed_form import ClosedFormSettings
 from ..refiners.expansion import expand_queries
-from ..refiners.metric import TrainingRows, fit_closed_form
+from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..stages.import_embeddings import import_embeddings
 from ..stages.train_nformer import train_nformer
 from .people import SETS, draw_people
@@ -69,7 +69,7 @@ def measure(
     """
     found: dict[str, list[dict[str, float]]] = {}
     cases = list(cases_of(quick, sets))
-    with progress.task("accuracy", len(cases), "sets") as task:
+    with progress.task("accuracy", len(cases), unit="sets") as task:
         for case in cases:
             found.setdefault(case.name, []).append(measure_case(case))
             task.advance(nformer=found[case.name][-1]["nformer"])
@@ -106,8 +106,8 @@ def measure_case(case: Case) -> dict[str, float]:
     figures["draws"] = float(np.std([_map(*pair) for pair in draws]))
     figures["joint"] = _map(*refine(model, case.query, case.gallery, protocol="joint"))
     alone = ClosedFormSettings(**{**model.closed_form.settings.as_table(), "neighbours": 1})
-    figures["k = 1"] = _map(*_prior(case, alone, "isolated"))
-    figures[JOINT.format("k = 1")] = _map(*_prior(case, alone, "joint"))
+    figures["k = 1"] = _map(*_prior(case, alone, protocol="isolated"))
+    figures[JOINT.format("k = 1")] = _map(*_prior(case, alone, protocol="joint"))
     figures["auto"] = figures["nformer"]
     if advice != ("nformer",):
         near = Neighbourhoods(case.query, case.gallery)
@@ -121,7 +121,7 @@ def _controls(case: Case) -> dict[str, float]:
     near = Neighbourhoods(case.query, case.gallery)
     for protocol, form in FORMS:
         for name, settings in CONTROLS.items():
-            figures[form.format(name)] = _map(*_prior(case, settings, protocol))
+            figures[form.format(name)] = _map(*_prior(case, settings, protocol=protocol))
         expanded = expand_queries(near, protocol=protocol, k=EXPANSION)
         figures[form.format("αQE")] = _map(*expanded)
     figures["closed"] = max(figures[name] for name in CLOSED)
@@ -175,7 +175,7 @@ def _case_of(path: Path) -> Case:
     return Case(path.stem, train, query, gallery)
 
 
-def _prior(case: Case, settings: ClosedFormSettings, protocol: Protocol) -> Pair:
+def _prior(case: Case, settings: ClosedFormSettings, *, protocol: Protocol) -> Pair:
     train = TrainingRows.of(case.train.features, case.train.pids, case.train.camids)
     model = NFormerOnClosedForm.joined(fit_closed_form(train, settings), None, share=0.0)
     return refine(model, case.query, case.gallery, protocol=protocol)

@@ -22,8 +22,8 @@ from ..device import choose_device
 from ..progress import Progress, Silent
 from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
+from ..training.delayed import one_behind
 from ..training.losses import identity_loss, triplet_loss
-from ..training.overlap import one_behind
 from ..training.precision import DTYPES, choose_precision
 from .record import Record
 
@@ -76,10 +76,10 @@ def measure(*, quick: bool = False, progress: Progress = Silent()) -> Record:
         sizes = Sizes(8192, 128, 3)
     arch, height, width = SMALL if quick else (ARCH, HEIGHT, WIDTH)
     with tempfile.TemporaryDirectory() as folder:
-        files, packed = _images(Path(folder), sizes.images, height, width)
+        files, packed = _images(Path(folder), sizes.images, height=height, width=width)
         scene = Scene(arch, height, width, device, files, packed, sizes)
-        extraction = _medians(extraction_ways(scene), sizes.rounds, progress)
-        training = _medians(training_ways(scene), sizes.rounds, progress)
+        extraction = _medians(extraction_ways(scene), sizes.rounds, progress=progress)
+        training = _medians(training_ways(scene), sizes.rounds, progress=progress)
     rows = [
         *_rows(extraction, "bare network, fast precision"),
         *_rows(training, "training: plain float32 loop"),
@@ -110,10 +110,10 @@ class Speed(NamedTuple):
 Way = Callable[[], Speed]
 
 
-def _medians(ways: dict[str, Way], rounds: int, progress: Progress) -> dict[str, Speed]:
+def _medians(ways: dict[str, Way], rounds: int, *, progress: Progress) -> dict[str, Speed]:
     """Run every way once to warm up, then in turn; return each one's median round."""
     found: dict[str, list[Speed]] = {name: [] for name in ways}
-    with progress.task("measure", (rounds + 1) * len(ways), "rounds") as task:
+    with progress.task("measure", (rounds + 1) * len(ways), unit="rounds") as task:
         for number in range(rounds + 1):
             for name, way in ways.items():
                 speed = way()
@@ -141,20 +141,22 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
     images = torch.randn(batch, 3, scene.height, scene.width, device=device)
     ready = images.to(dtype, memory_format=torch.channels_last)
 
-    def forward(network: Callable[[Tensor], Tensor], given: Tensor, total: int) -> Speed:
+    def forward(network: Callable[[Tensor], Tensor], given: Tensor, *, total: int) -> Speed:
         with torch.inference_mode():
-            return _timed(device, total, lambda: [network(given) for _ in range(total // batch)])
+            return _timed(
+                device, total, work=lambda: [network(given) for _ in range(total // batch)]
+            )
 
     def extraction(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=device.type == "cuda")
-        work = embed_rows(embedder, loader, count, batch)
-        speed = _timed(device, count, lambda: list(work))
+        work = embed_rows(embedder, loader, rows=count, size=batch)
+        speed = _timed(device, count, work=lambda: list(work))
         return Speed(speed.rate, loader.waited * speed.rate / count)
 
     return {
-        "bare network, fast precision": lambda: forward(bare, ready, count),
-        "bare network, batch norms folded": lambda: forward(folded, ready, count),
-        "bare network, plain float32": lambda: forward(plain, images, batch),
+        "bare network, fast precision": lambda: forward(bare, ready, total=count),
+        "bare network, batch norms folded": lambda: forward(folded, ready, total=count),
+        "bare network, plain float32": lambda: forward(plain, images, total=batch),
         "extraction from files": lambda: extraction(scene.files),
         "extraction from images.h5": lambda: extraction(scene.packed),
     }
@@ -175,9 +177,9 @@ def training_ways(scene: Scene) -> dict[str, Way]:
 
     def ours(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=scene.device.type == "cuda")
-        updates = trainer.epoch(0, loader.iterate(batches), len(batches))
+        updates = trainer.epoch(0, loader.iterate(batches), steps=len(batches))
         losses = (float(update["loss"]) for update in one_behind(updates))
-        speed = _timed(scene.device, total, lambda: list(losses))
+        speed = _timed(scene.device, total, work=lambda: list(losses))
         return Speed(speed.rate, loader.waited * speed.rate / total)
 
     return {
@@ -199,7 +201,7 @@ class PlainLoop:
     def __call__(self, batches: list[np.ndarray]) -> Speed:
         """Train on batches of rows."""
         total = sum(map(len, batches))
-        return _timed(self.scene.device, total, lambda: [self._step(rows) for rows in batches])
+        return _timed(self.scene.device, total, work=lambda: [self._step(rows) for rows in batches])
 
     def _step(self, rows: np.ndarray) -> float:
         read = BatchLoader(self.scene.files, workers=0)
@@ -215,7 +217,7 @@ class PlainLoop:
         return float(loss.detach())
 
 
-def _timed(device: torch.device, images: int, work: Callable[[], object]) -> Speed:
+def _timed(device: torch.device, images: int, *, work: Callable[[], object]) -> Speed:
     _finish(device)
     start = time.perf_counter()
     work()
@@ -228,13 +230,15 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _images(folder: Path, count: int, height: int, width: int) -> tuple[ImageSource, ImageSource]:
+def _images(
+    folder: Path, count: int, *, height: int, width: int
+) -> tuple[ImageSource, ImageSource]:
     """Write JPEG files of smooth noise, and the same packed."""
     names = list(_written(folder, count))
     files = ImageFiles(folder, names, height=height, width=width)
     path = folder / "images.h5"
     with Silent().task("pack", count) as task:
-        write_packed(path, BatchLoader(files), task)
+        write_packed(path, BatchLoader(files), task=task)
     return files, PackedFile(path).images(names)
 
 

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, so that its peak of memory is its own too."""
+"""Run one measurement in a process of its own, so that its peak memory is its own."""
 
 import json
 import resource

@@ -1,4 +1,4 @@
-"""The released computation written plainly, with N×N matrices: what the benchmark compares with.
+"""The released code's computation with N×N matrices: the benchmark's reference.
 
 The same operations in the same order as the authors' code, on our modules' weights: the mask and
 the affinity are dense, made anew in every layer, and the softmax at inference is over a sparse
@@ -16,19 +16,19 @@ from ..nformer.model import NFormer
 MASKED = -1e9
 
 
-def dense_refine(model: NFormer, rows: Tensor, landmarks: Tensor) -> Tensor:
+def dense_refine(model: NFormer, rows: Tensor, *, landmarks: Tensor) -> Tensor:
     """Refine one set for inference: [N, d] L2-normalised, [layers, l] -> [N, d]."""
     with torch.no_grad():
-        return embed(model, _layers(model, rows, landmarks))
+        return embed(model, _layers(model, rows, landmarks=landmarks))
 
 
-def dense_forward(model: NFormer, rows: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+def dense_forward(model: NFormer, rows: Tensor, *, landmarks: Tensor) -> tuple[Tensor, Tensor]:
     """Run one set for training: logits [N, classes] and features [N, d]."""
-    features = _layers(model, rows, landmarks)
+    features = _layers(model, rows, landmarks=landmarks)
     return model.classifier(model.embed(features)), features
 
 
-def _layers(model: NFormer, rows: Tensor, landmarks: Tensor) -> Tensor:
+def _layers(model: NFormer, rows: Tensor, *, landmarks: Tensor) -> Tensor:
     lists = (rows.detach() @ rows.detach().T).topk(model.neighbours, dim=1).indices
     states = rows
     for block, chosen in zip(model.layers(), landmarks, strict=True):

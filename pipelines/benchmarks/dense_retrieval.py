@@ -1,4 +1,4 @@
-"""Retrieval as its formulas say it, on whole matrices: what the benchmark compares with."""
+"""Search, scoring and re-ranking on whole matrices: the benchmark's reference."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def dense_rerank(
     nearest = np.argsort(distance, axis=1, kind="stable")[:, : max(k1 + 1, k2)].astype(np.int32)
     weights = np.zeros((N, N), np.float32)
     for item in range(N):
-        edges = _expanded(nearest, item, k1)
+        edges = _expanded(nearest, item, k1=k1)
         values = np.exp(-distance[item, edges])
         weights[item, edges] = values / values.sum()
     distance = distance[:Q, Q:].copy()
@@ -33,17 +33,17 @@ def dense_rerank(
     return distance
 
 
-def _expanded(nearest: np.ndarray, item: int, k1: int) -> np.ndarray:
-    near = _reciprocal(nearest, item, k1)
+def _expanded(nearest: np.ndarray, item: int, *, k1: int) -> np.ndarray:
+    near = _reciprocal(nearest, item, k=k1)
     found = [near]
     for candidate in near:
-        half = _reciprocal(nearest, candidate, int(np.around(k1 / 2)))
+        half = _reciprocal(nearest, candidate, k=int(np.around(k1 / 2)))
         if len(np.intersect1d(half, near)) > 2 / 3 * len(half):
             found.append(half)
     return np.unique(np.concatenate(found))
 
 
-def _reciprocal(nearest: np.ndarray, item: int, k: int) -> np.ndarray:
+def _reciprocal(nearest: np.ndarray, item: int, *, k: int) -> np.ndarray:
     forward = nearest[item, : k + 1]
     return forward[(nearest[forward, : k + 1] == item).any(axis=1)]
 

@@ -34,13 +34,13 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     scale = 20 if quick else 1
     growth = [size // scale for size in GROWTH]
     half = choose_precision(NFormerConfig.amp, torch.device("cpu")) == "bf16"
-    with progress.task("benchmark", 6 + len(growth), "measurements") as task:
+    with progress.task("benchmark", 6 + len(growth), unit="measurements") as task:
         for size, dense, goals in (
             (MARKET // scale, True, ("≤ 2.5 s", "≤ 0.8 GB")),
             (MSMT // scale, False, ("≤ 40 s", "≤ 1.5 GB")),
         ):
             found = measured("nformer", "inference", rows=size, dense=dense)
-            rows.append(_row(f"inference, N = {size:,}", found, goals))
+            rows.append(_row(f"inference, N = {size:,}", found, goals=goals))
             task.advance()
         for size, goals in (
             (2048 // scale, ("≤ 0.5 s", "–")),
@@ -49,13 +49,13 @@ def measure(*, quick: bool, progress: Progress) -> Record:
             if half:
                 found = measured("nformer", "training", rows=size, dense=False, half=True)
                 title = f"training step, N = {size:,}, linear layers in bfloat16"
-                rows.append(_row(f"{title} (the default here)", found, goals))
+                rows.append(_row(f"{title} (the default here)", found, goals=goals))
             found = measured("nformer", "training", rows=size, dense=True)
-            rows.append(_row(f"training step, N = {size:,}, all in float32", found, goals))
+            rows.append(_row(f"training step, N = {size:,}, all in float32", found, goals=goals))
             task.advance(2)
         found = measured("nformer", "one_query", rows=MARKET // scale)
         title = f"one new query, refined gallery of {MARKET // scale:,}"
-        rows.append(_row(title, found, ("≤ 20 ms", "–")))
+        rows.append(_row(title, found, goals=("≤ 20 ms", "–")))
         sizes = []
         for size in growth:
             sizes.append(measured("nformer", "inference", rows=size, dense=False)["private"])
@@ -71,7 +71,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     return Record("NFormer without N×N", COLUMNS, rows, notes)
 
 
-def _row(title: str, found: dict[str, float], goals: tuple[str, str]) -> list[str]:
+def _row(title: str, found: dict[str, float], *, goals: tuple[str, str]) -> list[str]:
     dense = "does not fit" if found.get("dense_too_large") else "–"
     if "dense" in found:
         dense = f"{_seconds(found['dense'])}, {found['dense_private'] / 1024:.1f} GB"
@@ -118,14 +118,16 @@ def inference(*, rows: int, dense: bool, repeats: int = 3) -> dict[str, float]:
     }
     if dense and not fits(rows, squares=3):
         return {**found, "dense_too_large": 1.0}
-    return {**found, **(_dense_inference(model, features, refined) if dense else {})}
+    return {**found, **(_dense_inference(model, features, refined=refined) if dense else {})}
 
 
-def _dense_inference(model: NFormer, features: np.ndarray, refined: np.ndarray) -> dict[str, float]:
+def _dense_inference(
+    model: NFormer, features: np.ndarray, *, refined: np.ndarray
+) -> dict[str, float]:
     with MemoryWatch() as watch, Timer() as timer:
         rows = functional.normalize(torch.from_numpy(features))
         landmarks = choose_landmarks(rows, layers=4, count=model.landmarks)
-        expected = dense_refine(model, rows, landmarks).numpy()
+        expected = dense_refine(model, rows, landmarks=landmarks).numpy()
     difference = float(np.abs(expected - refined).max())
     return {"dense": timer.seconds, "dense_private": watch.mib, "difference": difference}
 
@@ -142,7 +144,7 @@ def training(*, rows: int, dense: bool, half: bool = False, repeats: int = 4) ->
     model = _undropped(half=half)
     with MemoryWatch() as watch:
         found["seconds"], gradients = _steps(
-            lambda: model(features, landmarks=landmarks), model, labels, repeats=repeats
+            lambda: model(features, landmarks=landmarks), model, labels=labels, repeats=repeats
         )
     found["private"] = watch.mib
     if dense and not fits(rows, squares=9):
@@ -151,7 +153,10 @@ def training(*, rows: int, dense: bool, half: bool = False, repeats: int = 4) ->
         model, times = _undropped(), repeats if rows < 5000 else 1
         with MemoryWatch() as watch:
             found["dense"], expected = _steps(
-                lambda: dense_forward(model, features, landmarks), model, labels, repeats=times
+                lambda: dense_forward(model, features, landmarks=landmarks),
+                model,
+                labels=labels,
+                repeats=times,
             )
         found["dense_private"] = watch.mib
         found["difference"] = max(
@@ -172,7 +177,7 @@ def _undropped(*, half: bool = False) -> NFormer:
 
 
 def _steps(
-    forward: Callable[[], tuple[Tensor, Tensor]], model: NFormer, labels: Tensor, *, repeats: int
+    forward: Callable[[], tuple[Tensor, Tensor]], model: NFormer, *, labels: Tensor, repeats: int
 ) -> tuple[float, dict[str, Tensor]]:
     """Return the seconds of the quickest step, and the first one's gradients by name."""
     center = CenterLoss(CLASSES, DIM, generator=torch_generator(0, "centers"))
@@ -182,7 +187,8 @@ def _steps(
     for _ in range(repeats):
         with Timer() as timer:
             optimizer.zero_grad()
-            _loss(*forward(), labels, center).backward()
+            logits, refined = forward()
+            _loss(logits, refined, labels=labels, center=center).backward()
             optimizer.step()
         times.append(timer.seconds)
         gradients = gradients or {
@@ -193,8 +199,8 @@ def _steps(
     return min(times), gradients
 
 
-def _loss(logits: Tensor, refined: Tensor, labels: Tensor, center: CenterLoss) -> Tensor:
-    loss = identity_loss(logits, labels, 0.1) + triplet_loss(refined, labels, 0.3)
+def _loss(logits: Tensor, refined: Tensor, *, labels: Tensor, center: CenterLoss) -> Tensor:
+    loss = identity_loss(logits, labels, smoothing=0.1) + triplet_loss(refined, labels, margin=0.3)
     return loss + 5e-4 * center(refined, labels)
 
 

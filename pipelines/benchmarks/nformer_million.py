@@ -18,7 +18,7 @@ COLUMNS = ["", "seconds", "goal", "memory", "goal"]
 def measure(*, quick: bool, progress: Progress) -> Record:
     """Refine a million embeddings in a process of its own, and say how good its graph was."""
     rows = QUICK_ROWS if quick else ROWS
-    with progress.task("benchmark", 1, "measurements"):
+    with progress.task("benchmark", 1, unit="measurements"):
         found = measured("nformer_million", "refined", rows=rows)
     table = [
         f"inference, N = {rows:,}, approximate graph",

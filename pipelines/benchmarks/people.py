@@ -1,4 +1,4 @@
-"""Embeddings of people who do not exist, with what makes real ones hard turned up or down."""
+"""Synthetic embeddings of people, with adjustable difficulty."""
 
 from dataclasses import dataclass, replace
 
@@ -50,11 +50,11 @@ class World:
     def __init__(self, people: People, random: np.random.Generator) -> None:
         width = people.width
         self.people, self.random = people, random
-        self.persons = _directions(random, DIRECTIONS, width, STEEPNESS)
-        self.poses = _directions(random, POSES, width, 0.5)
+        self.persons = _directions(random, DIRECTIONS, width=width, slope=STEEPNESS)
+        self.poses = _directions(random, POSES, width=width, slope=0.5)
         self.passages = self.persons[random.permutation(DIRECTIONS)[:PASSAGES]]
         self.passages = self.passages * np.sqrt(DIRECTIONS / PASSAGES)
-        self.chance = _directions(random, width, width, 0.5)
+        self.chance = _directions(random, width, width=width, slope=0.5)
         self.base = 0.6 * random.normal(size=width) + 0.3
         self.offsets = random.normal(size=(people.cameras, width))
 
@@ -64,7 +64,7 @@ class World:
         other = object.__new__(World)
         other.__dict__.update(self.__dict__)
         other.offsets = kept * self.offsets + new * self.random.normal(size=self.offsets.shape)
-        fresh = _directions(self.random, POSES, self.people.width, 0.5)
+        fresh = _directions(self.random, POSES, width=self.people.width, slope=0.5)
         other.poses = kept * self.poses + new * fresh
         return other
 
@@ -78,13 +78,13 @@ class World:
             cameras = self.random.choice(self.people.cameras, seen_by, replace=False)
             seen, counts = np.unique(np.resize(cameras, images), return_counts=True)
             for camera, count in zip(seen.tolist(), counts.tolist(), strict=True):
-                features.append(self._passage(who, own_poses, camera, count))
+                features.append(self._passage(who, own_poses, camera=camera, count=count))
                 pids += [person] * count
                 camids += [camera] * count
         return np.concatenate(features), np.array(pids), np.array(camids)
 
     def _passage(
-        self, who: np.ndarray, own_poses: np.ndarray, camera: int, count: int
+        self, who: np.ndarray, own_poses: np.ndarray, *, camera: int, count: int
     ) -> np.ndarray:
         """Return the rows of one person before one camera: [count, d]."""
         people, normal = self.people, self.random.normal
@@ -121,7 +121,7 @@ def draw_people(people: People, *, seed: int) -> tuple[Embeddings, Embeddings, E
     return Embeddings(*train), parts[0], parts[1]
 
 
-def _directions(random: np.random.Generator, count: int, width: int, slope: float) -> np.ndarray:
+def _directions(random: np.random.Generator, count: int, *, width: int, slope: float) -> np.ndarray:
     """Return directions [count, width] whose lengths fall as a power of their number."""
     lengths = np.arange(1, count + 1) ** -slope
     lengths /= np.sqrt((lengths**2).mean() * count)

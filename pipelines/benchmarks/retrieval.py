@@ -46,12 +46,14 @@ def measure(*, quick: bool, progress: Progress) -> Record:
         ),
         ("evaluate --rerank kr, {}", "evaluation", _sizes(market), "", ("≤ 15 s", "–")),
     ]
-    with progress.task("benchmark", len(cases), "measurements") as task:
+    with progress.task("benchmark", len(cases), unit="measurements") as task:
         for title, case, arguments, reference, goals in cases:
             found = measured("retrieval", case, **arguments)
             other = measured("retrieval", f"{case}_reference", **arguments) if reference else {}
             size = " × ".join(f"{number:,}" for number in arguments.values())
-            rows.append(_row(title.format(size), found, other, reference, goals))
+            rows.append(
+                _row(title.format(size), found, other=other, reference=reference, goals=goals)
+            )
             task.advance()
     note = (
         "Seconds are the best of the runs after one that warms up (of one run where it takes "
@@ -69,6 +71,7 @@ def _sizes(sides: list[int]) -> dict[str, int]:
 def _row(
     title: str,
     found: dict[str, float],
+    *,
     other: dict[str, float],
     reference: str,
     goals: tuple[str, str],

@@ -1,4 +1,4 @@
-"""Finding a person with a picture: a cold start, one more picture, and a gallery of a million."""
+"""Time of a search: a cold start, one more picture, and a gallery of a million."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     scale = 20 if quick else 1
     with (
         tempfile.TemporaryDirectory(prefix="nformer-") as folder,
-        progress.task("benchmark", 5, "measurements") as task,
+        progress.task("benchmark", 5, unit="measurements") as task,
     ):
         made = make_run(Path(folder), gallery=GALLERY // scale, train=TRAIN // scale)
         task.advance()
@@ -103,7 +103,7 @@ def make_run(folder: Path, *, gallery: int, train: int) -> dict[str, float]:
     facts = {"arch": "resnet50", "last_stage": "dilated", "dim": DIM, "classes": 751}
     backbone = build_backbone("resnet50", classes=751, dim=DIM, last_stage="dilated")
     with run.writing(Manifest("backbone.pt", "train-backbone", {}, {})) as (path, _):
-        save_backbone(path, backbone, {**facts, "height": HEIGHT, "width": WIDTH})
+        save_backbone(path, backbone, facts={**facts, "height": HEIGHT, "width": WIDTH})
     inputs = {"backbone.pt": run.digest("backbone.pt")}
     with run.writing(Manifest("embeddings.h5", "extract", {}, inputs)) as (path, _):
         save_embeddings(path, train=_people(train, "train"), gallery=_people(gallery, "gallery"))

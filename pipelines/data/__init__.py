@@ -1,1 +1,1 @@
-"""dataset -> images -> batches: a reader for each layout."""
+"""Data sets: a reader for each layout, and batches of their images."""

@@ -26,20 +26,20 @@ def augment(
     generator:   a CPU generator: the same draws on every device.
     """
     if flip > 0:
-        images = random_flip(images, flip, generator)
+        images = random_flip(images, flip, generator=generator)
     if pad > 0:
-        images = random_crop(images, pad, generator)
+        images = random_crop(images, pad, generator=generator)
     images = normalise(images)
-    return random_erase(images, erase, generator) if erase > 0 else images
+    return random_erase(images, erase, generator=generator) if erase > 0 else images
 
 
-def random_flip(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def random_flip(images: Tensor, probability: float, *, generator: torch.Generator) -> Tensor:
     """Mirror each image of [B, 3, H, W] left to right with a probability."""
     mirrored = torch.rand(len(images), generator=generator) < probability
     return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
+def random_crop(images: Tensor, pad: int, *, generator: torch.Generator) -> Tensor:
     """Shift each image of [B, 3, H, W] by up to `pad` pixels each way, black coming in."""
     count, _, height, width = images.shape
     padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
@@ -51,7 +51,7 @@ def random_crop(images: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     return cropped.permute(0, 3, 1, 2)
 
 
-def random_erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def random_erase(images: Tensor, probability: float, *, generator: torch.Generator) -> Tensor:
     """Set a random rectangle of each normalised image to the mean colour, with a probability."""
     count, _, height, width = images.shape
     chosen = torch.rand(count, generator=generator) < probability
@@ -63,12 +63,12 @@ def random_erase(images: Tensor, probability: float, generator: torch.Generator)
     wide = (area / aspect).sqrt().round().clamp(1, width - 1)
     top = (torch.rand(count, generator=generator) * (height - tall + 1)).floor()
     left = (torch.rand(count, generator=generator) * (width - wide + 1)).floor()
-    inside_rows = _between(torch.arange(height), top, tall)  # [B, H]
-    inside_columns = _between(torch.arange(width), left, wide)  # [B, W]
+    inside_rows = _between(torch.arange(height), start=top, length=tall)  # [B, H]
+    inside_columns = _between(torch.arange(width), start=left, length=wide)  # [B, W]
     erased = (inside_rows[:, :, None] & inside_columns[:, None, :]) & chosen[:, None, None]
     kept = images.masked_fill(erased[:, None].to(images.device), 0.0)
     return kept.contiguous(memory_format=torch.channels_last)
 
 
-def _between(position: Tensor, start: Tensor, length: Tensor) -> Tensor:
+def _between(position: Tensor, *, start: Tensor, length: Tensor) -> Tensor:
     return (position >= start[:, None]) & (position < (start + length)[:, None])

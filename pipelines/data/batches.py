@@ -1,4 +1,4 @@
-"""Batches of decoded images, prepared by threads while the network works on earlier ones."""
+"""Batches of decoded images, prepared by threads while the network computes."""
 
 import os
 import time
@@ -22,6 +22,14 @@ class Batch(NamedTuple):
 
     images: Tensor
     rows: np.ndarray
+
+
+class Waiting(NamedTuple):
+    """A batch being read: its rows, the images [B, H, W, 3] being filled, a result for each."""
+
+    rows: Sequence[int] | np.ndarray
+    images: Tensor
+    reading: list[Future[str]]
 
 
 class BatchLoader:
@@ -53,14 +61,14 @@ class BatchLoader:
         pool: Executor = _Inline()
         if self.workers:
             pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        waiting: deque[tuple[Sequence[int] | np.ndarray, Tensor, list[Future[str]]]] = deque()
+        waiting: deque[Waiting] = deque()
         try:
             for rows in batches:
-                waiting.append((rows, *self._begin(rows, pool)))
+                waiting.append(Waiting(rows, *self._begin(rows, pool)))
                 if len(waiting) > AHEAD:
-                    yield from self._finished(*waiting.popleft())
+                    yield from self._finished(waiting.popleft())
             while waiting:
-                yield from self._finished(*waiting.popleft())
+                yield from self._finished(waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -82,9 +90,8 @@ class BatchLoader:
             return error.reason
         return ""
 
-    def _finished(
-        self, rows: Sequence[int] | np.ndarray, images: Tensor, reading: list[Future[str]]
-    ) -> Iterator[Batch]:
+    def _finished(self, waiting: Waiting) -> Iterator[Batch]:
+        rows, images, reading = waiting
         start = time.perf_counter()
         reasons = [future.result() for future in reading]
         self.waited += time.perf_counter() - start

@@ -10,9 +10,9 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .dukemtmcreid import read_dukemtmcreid
+from .folder_and_csv import read_csv_again, read_folder
 from .market1501 import read_market1501
 from .msmt17 import read_msmt17
-from .own import read_csv_again, read_folder
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
 
@@ -135,8 +135,8 @@ def entry(name: str) -> Entry:
 def open_dataset(
     name: str,
     root: str | Path,
-    options: Mapping[str, Any] | None = None,
     *,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
 ) -> Dataset:
     """Read the data set `name` below `root`; no image is opened.

@@ -24,7 +24,7 @@ EXTRACTED = re.compile(r"(\d{1,9})_c(\d{1,3})(?!\d)")
 EXAMPLE = "0003_c1_21.png"
 
 
-def read_cuhk03(root: Path, boxes: Boxes, progress: Progress = Silent()) -> Dataset:
+def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> Dataset:
     """Read CUHK03 in any of its forms; cameras are 1 and 2.
 
     Known are the protocol's own folders (labeled|detected/bounding_box_train, query,
@@ -40,11 +40,13 @@ def read_cuhk03(root: Path, boxes: Boxes, progress: Progress = Silent()) -> Data
         home = _home(root, needs)
         if home is not None:
             folders = dict(zip(FOLDERS, needs, strict=True))
-            return read_layout(f"cuhk03-{boxes}", home, folders, EXTRACTED, EXAMPLE)
+            return read_layout(
+                f"cuhk03-{boxes}", home, folders=folders, pattern=EXTRACTED, example=EXAMPLE
+            )
     for spelling in SPELLINGS[boxes]:
         home = _home(root, (f"cuhk03_new_protocol_config_{spelling}.mat",))
         if home is not None:
-            return _read_protocol(home, boxes, spelling, progress)
+            return _read_protocol(home, boxes, spelling=spelling, progress=progress)
     raise BadInput(
         f"{root} does not hold cuhk03-{boxes}: wanted labeled/ and detected/ with "
         f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
@@ -63,10 +65,10 @@ def _home(root: Path, needs: Sequence[str]) -> Path | None:
         return None
 
 
-def _read_protocol(home: Path, boxes: Boxes, spelling: str, progress: Progress) -> Dataset:
+def _read_protocol(home: Path, boxes: Boxes, *, spelling: str, progress: Progress) -> Dataset:
     config = home / f"cuhk03_new_protocol_config_{spelling}.mat"
     protocol = read_protocol(child(home, config.name) or config)
-    folder = _images(home, spelling, progress)
+    folder = _images(home, spelling, progress=progress)
     prefix = folder.relative_to(home).as_posix()
     splits = {}
     for split in ("train", "query", "gallery"):
@@ -78,7 +80,7 @@ def _read_protocol(home: Path, boxes: Boxes, spelling: str, progress: Progress) 
     return Dataset(f"cuhk03-{boxes}", home, splits)
 
 
-def _images(home: Path, spelling: str, progress: Progress) -> Path:
+def _images(home: Path, spelling: str, *, progress: Progress) -> Path:
     """Return the folder of the images, taken out of the archive when they are not yet."""
     for name in (f"images_{spelling}", "images"):
         folder = child(home, name)
@@ -87,7 +89,7 @@ def _images(home: Path, spelling: str, progress: Progress) -> Path:
     archive = next((p for name in ARCHIVE if (p := child(home, name)) is not None), None)
     if archive is None:
         raise BadInput(f"{home} has neither images_{spelling} nor cuhk-03.mat to take them from")
-    return unpack_archive(archive, spelling, home / f"images_{spelling}", progress)
+    return unpack_archive(archive, spelling, folder=home / f"images_{spelling}", progress=progress)
 
 
 def read_protocol(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""cuhk-03.mat (MATLAB 7.3, that is HDF5) -> a folder of PNG files, once and whole."""
+"""Unpack cuhk-03.mat (MATLAB 7.3, which is HDF5) into a folder of PNG files."""
 
 import os
 import shutil
@@ -10,13 +10,14 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BadInput
+from ..hdf5 import reading
 from ..progress import Progress
 
 if TYPE_CHECKING:
     import h5py
 
 
-def unpack_archive(archive: Path, boxes: str, folder: Path, progress: Progress) -> Path:
+def unpack_archive(archive: Path, boxes: str, *, folder: Path, progress: Progress) -> Path:
     """Write the images of cuhk-03.mat, "labeled" or "detected", to `folder`; return it.
 
     Names are those of the 767/700 protocol, PAIR_PERSON_VIEW_NUMBER.png. The folder appears only
@@ -25,12 +26,10 @@ def unpack_archive(archive: Path, boxes: str, folder: Path, progress: Progress) 
     Raises:
         BadInput: not that file, or the folder cannot be written.
     """
-    import h5py
-
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         partial.mkdir(parents=True)
-        with h5py.File(archive, "r") as file, progress.task("unpack cuhk-03.mat", None) as task:
+        with reading(archive) as file, progress.task("unpack cuhk-03.mat", None) as task:
             for name, pixels in _images(file, boxes):
                 Image.fromarray(pixels).save(partial / name)
                 task.advance()

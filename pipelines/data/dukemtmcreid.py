@@ -21,5 +21,5 @@ WITHDRAWN = (
 def read_dukemtmcreid(root: Path) -> Dataset:
     """Read DukeMTMC-reID from its folder or the folder that it lies in; cameras are 1 to 8."""
     home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="dukemtmcreid")
-    dataset = read_layout("dukemtmcreid", home, FOLDERS, PATTERN, EXAMPLE)
+    dataset = read_layout("dukemtmcreid", home, folders=FOLDERS, pattern=PATTERN, example=EXAMPLE)
     return replace(dataset, notices=(WITHDRAWN,))

@@ -1,4 +1,4 @@
-"""Finding a data set's folders and listing its images, whatever else lies beside them."""
+"""Find a data set's folders, and list the images in them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +6,11 @@ from pathlib import Path
 
 from ..errors import BadInput
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Every ending of the formats that `images` decodes: a set's pictures may have any of them.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp"),
+    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k"),
+)
 DEPTH = 8  # levels of folders looked into; real layouts have three
 
 
@@ -77,7 +81,7 @@ def image_names(folder: Path, *, deep: bool = False) -> list[str]:
     Raises:
         BadInput: a name that is not UTF-8, or a folder that cannot be read.
     """
-    return sorted(_walk(folder, "", DEPTH if deep else 0, {_identity(folder)}))
+    return sorted(_walk(folder, "", depth=DEPTH if deep else 0, seen={_identity(folder)}))
 
 
 def scan(folder: Path | str) -> list[os.DirEntry[str]]:
@@ -102,14 +106,16 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def _walk(folder: Path, prefix: str, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, *, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in scan(folder):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
             if depth and (identity := _identity(Path(entry.path))) not in seen:
                 seen.add(identity)
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", depth - 1, seen)
+                yield from _walk(
+                    Path(entry.path), f"{prefix}{entry.name}/", depth=depth - 1, seen=seen
+                )
         elif is_image(entry.name):
             yield prefix + _utf8(entry.name, folder)
 

@@ -1,4 +1,4 @@
-"""Image files -> RGB arrays of one size; what cannot be read is named, never guessed."""
+"""Read image files as RGB arrays of one size; an unreadable file is an error that names it."""
 
 import struct
 import zlib
@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 
 from ..errors import BadInput
 
+# No format that starts another program (PostScript) or that Pillow decodes without limits.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 PIXEL_LIMIT = 50_000_000  # an image of more is refused before it is decoded
 BAD_CONTENT = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -47,7 +49,9 @@ class ImageFiles:
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return resized(read_image(self.root / self.names[row]), self.height, self.width)
+        return resized(
+            read_image(self.root / self.names[row]), height=self.height, width=self.width
+        )
 
 
 def read_image(path: Path) -> Image.Image:
@@ -67,7 +71,7 @@ def read_image(path: Path) -> Image.Image:
 
 def decode(file: IO[bytes]) -> Image.Image:
     """Return an open image file as upright 8-bit RGB."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > PIXEL_LIMIT:
             raise ValueError(_too_large(f"{image.width}×{image.height} pixels"))
         image.load()
@@ -89,7 +93,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized(image: Image.Image, height: int, width: int) -> np.ndarray:
+def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
     """Return an RGB image as [height, width, 3] uint8, resampled with a triangle filter."""
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -27,7 +27,7 @@ def read_market1501(root: Path, *, distractors: str | None = None) -> Dataset:
         BadInput: another layout, an empty folder, or a name that does not parse.
     """
     home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="market1501")
-    dataset = read_layout("market1501", home, FOLDERS, PATTERN, EXAMPLE)
+    dataset = read_layout("market1501", home, folders=FOLDERS, pattern=PATTERN, example=EXAMPLE)
     if distractors is None:
         return replace(dataset, distractor=DISTRACTOR)
     if distractors != "500k":
@@ -59,7 +59,7 @@ def read_distractors(home: Path) -> list[Sample]:
 
 
 def read_layout(
-    dataset: str, home: Path, folders: dict[str, str], pattern: re.Pattern[str], example: str
+    dataset: str, home: Path, *, folders: dict[str, str], pattern: re.Pattern[str], example: str
 ) -> Dataset:
     """Read splits that are flat folders of images whose names tell the person and the camera."""
     splits: dict[str, list[Sample]] = {}
@@ -70,7 +70,7 @@ def read_layout(
         names = image_names(place)
         if not names:
             raise BadInput(f"{place} holds no images; a file there is named like {example}")
-        samples = parse_names(names, pattern, example, place)
+        samples = parse_names(names, pattern, example=example, place=place)
         kept = [sample for sample in samples if sample.pid >= 0]
         junk += len(samples) - len(kept)
         splits[split] = [
@@ -81,7 +81,7 @@ def read_layout(
 
 
 def parse_names(
-    names: Sequence[str], pattern: re.Pattern[str], example: str, place: Path
+    names: Sequence[str], pattern: re.Pattern[str], *, example: str, place: Path
 ) -> list[Sample]:
     """Return samples from file names of which `pattern` captures the person and the camera.
 

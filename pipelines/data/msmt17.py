@@ -26,7 +26,7 @@ def read_msmt17(root: Path, *, combine_all: bool = False) -> Dataset:
         BadInput: another layout, a list that is missing, or a line that does not parse.
     """
     home, train, test = _find(root)
-    samples = {name: list(_read_list(home, name, train, test)) for name in LISTS}
+    samples = {name: list(_read_list(home, name, train=train, test=test)) for name in LISTS}
     splits = {
         "train": sorted(samples["train"] + (samples["val"] if combine_all else [])),
         "query": sorted(samples["query"]),
@@ -51,7 +51,7 @@ def _find(root: Path) -> tuple[Path, Path, Path]:
     raise problem
 
 
-def _read_list(home: Path, name: str, train: Path, test: Path) -> Iterator[Sample]:
+def _read_list(home: Path, name: str, *, train: Path, test: Path) -> Iterator[Sample]:
     """Yield the samples of one list: lines of a path below its folder and a person's number."""
     stem = LISTS[name]
     spellings = (f"{stem}.txt", f"{stem}_v2.txt", f"{stem.replace('_', '-')}.txt")

@@ -1,4 +1,4 @@
-"""Images decoded and resized once, in one file: a batch is then a copy of memory."""
+"""images.h5: a data set's images, decoded and resized once, read through a memory map."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadInput
+from ..hdf5 import reading
 from ..progress import Task
 from .batches import BatchLoader, ordered_batches
 from .images import ImageSource, UnreadableImage
@@ -17,10 +18,8 @@ class PackedFile:
     """An images.h5, mapped into memory. `images` gives some of it by name."""
 
     def __init__(self, path: Path) -> None:
-        import h5py
-
         self.path = path
-        with h5py.File(path, "r") as file:
+        with reading(path) as file:
             pixels = file["images"]
             listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
             offset, shape = pixels.id.get_offset(), pixels.shape
@@ -56,7 +55,7 @@ class PackedImages:
         return np.asarray(self.file.pixels[self.file.place[name]])
 
 
-def write_packed(path: Path, loader: BatchLoader, task: Task) -> dict[str, str]:
+def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, str]:
     """Write every image of a loader's source to `path`; return those that could not be read.
 
     With the loader's policy "skip" these are kept as a name and a reason, without pixels.

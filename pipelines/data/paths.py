@@ -1,4 +1,4 @@
-"""Names that come out of files: kept below the data set's root."""
+"""Check image names that come out of files: paths that stay below the data set's root."""
 
 from pathlib import PurePosixPath
 

@@ -41,7 +41,7 @@ def identity_batches(
     until fewer than P have one left (as in the released code).
     """
     groups = {
-        int(label): _groups(np.flatnonzero(labels == label), instances, generator)
+        int(label): _groups(np.flatnonzero(labels == label), instances, generator=generator)
         for label in np.unique(labels)
     }
     people = batch // instances
@@ -53,7 +53,7 @@ def identity_batches(
     return batches
 
 
-def _groups(rows: np.ndarray, size: int, generator: np.random.Generator) -> list[np.ndarray]:
+def _groups(rows: np.ndarray, size: int, *, generator: np.random.Generator) -> list[np.ndarray]:
     if len(rows) < size:
         return [generator.choice(rows, size=size, replace=True)]
     shuffled = generator.permutation(rows)

@@ -1,4 +1,4 @@
-"""What a data set is to everything after its reader: named splits of samples below one root."""
+"""`Dataset`: a data set's images by split, each with its identity and camera."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.run import Run
+from ..data.subsampling import drawing_order, kept_rows
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.calibration import some_identities
 from ..neighbours.checked import unit_rows
 from ..neighbours.graph import Neighbourhoods
-from ..ranking.matches import Pairs
+from ..ranking.matches import Matches
 from ..ranking.metrics import score
 from ..refiners.chain import refine_chain
-from ..refiners.images_per_person import ROUNDS, histogram
+from ..refiners.images_per_person import histogram, share_of_one_person
 from ..seeding import numpy_generator
-from ..stages.subsample import drawing_order, kept_rows
 from ..training.folds import identity_splits
 
 PLAN = ((2, 2),)  # halves of the training identities, twice
@@ -128,15 +128,8 @@ def images_of_a_query(
     """
     asking, items = _some(query, LARGEST, seed), _some(gallery, LARGEST, seed)
     similarity = unit_rows(asking.features, "query") @ unit_rows(items.features, "gallery").T
-    pairs, same, other = (
-        (part + 1e-3) / (part + 1e-3).sum()
-        for part in (histogram(torch.from_numpy(similarity)), within, between)
-    )
-    weight = torch.tensor(0.05)
-    for _ in range(ROUNDS):
-        share = weight * same / (weight * same + (1 - weight) * other)
-        weight = (pairs * share).sum()
-    return float(weight) * len(gallery)
+    pairs = histogram(torch.from_numpy(similarity))
+    return share_of_one_person(pairs, within, between) * len(gallery)
 
 
 def nearness(query: Embeddings, gallery: Embeddings, seed: int = 0) -> float:
@@ -158,8 +151,8 @@ def _trials(train: Embeddings, images: int, seed: int) -> Iterator[tuple[Embeddi
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
         order = drawing_order(gallery.pids, seed)
-        gallery = gallery.select(np.sort(kept_rows(gallery.pids, order, images)))
-        if Pairs(query, gallery.pids, gallery.camids).any_valid():
+        gallery = gallery.select(np.sort(kept_rows(gallery.pids, order, number=images)))
+        if Matches(query, gallery.pids, camids=gallery.camids).any_valid():
             yield query, gallery
 
 

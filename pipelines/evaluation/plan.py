@@ -10,6 +10,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..ranking.rerankers.registry import RERANKERS
 from ..refiners.chain import REFINERS
+from .assumptions import assumptions
 
 if TYPE_CHECKING:
     from .recommend import Recommendation
@@ -73,8 +74,7 @@ def planned(
     if config.every:
         methods, left_out = possible(methods, query, gallery, train)
         notes += left_out
-    if not query.has_cameras or not gallery.has_cameras:
-        notes.append("no cameras are known: items of the query's own camera count too")
+    notes += assumptions(query, gallery)
     return Plan(config, tuple(methods), tuple(notes))
 
 

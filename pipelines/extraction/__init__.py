@@ -1,1 +1,1 @@
-"""Where pictures come from and which network embeds them: the data set's, a folder's, a file's."""
+"""Read images of a data set, a folder or a file, and embed them."""

@@ -1,4 +1,4 @@
-"""What embeds images: a run's backbone, or any network in ONNX format."""
+"""Load the network that embeds images: a run's backbone, or an ONNX file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,15 +36,15 @@ class Network(NamedTuple):
     precision: str
 
 
-def backbone_network(path: Path, config: ExtractConfig, device: torch.device) -> Network:
+def backbone_network(path: Path, config: ExtractConfig, *, device: torch.device) -> Network:
     """Return a run's backbone, ready to embed."""
     backbone, facts = load_backbone(path)
-    precision = choose_precision(config.amp, device, backbone)
+    precision = choose_precision(config.amp, device, network=backbone)
     embedder = Embedder(backbone, device=device, dtype=DTYPES[precision], flip=config.flip)
     return Network(embedder, facts["height"], facts["width"], precision)
 
 
-def onnx_network(path: str | Path, config: ExtractConfig, device: torch.device) -> Network:
+def onnx_network(path: str | Path, config: ExtractConfig, *, device: torch.device) -> Network:
     """Return an ONNX network, ready to embed; one of any image size takes the configured one."""
     network = OnnxNetwork(path, device=device.type)
     height, width = network.height or config.height, network.width or config.width
@@ -69,6 +69,7 @@ class OnnxEmbedder:
 def dataset_for_onnx(
     onnx: str | Path,
     dataset: str | None,
+    *,
     root: str | Path | None,
     options: Mapping[str, Any] | None,
     progress: Progress,
@@ -80,4 +81,4 @@ def dataset_for_onnx(
         )
     if not Path(onnx).is_file():
         raise BadInput(f"--onnx {onnx}: no such file; a network in ONNX format is wanted")
-    return open_dataset(dataset, root, options, progress=progress)
+    return open_dataset(dataset, root, options=options, progress=progress)

@@ -1,4 +1,4 @@
-"""pictures, folders of pictures, or files of embeddings -> Embeddings to search or to index"""
+"""Embed pictures, or read files of embeddings, to search with them or to index them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts.formats.reading import FORMATS, read_foreign
+from ..artifacts.formats.reading import FORMATS, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
@@ -62,11 +62,13 @@ def gather(
     pictures = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
     if pictures:
-        features = _embedded(run, pictures, crop, device, seconds, progress)
+        features = _embedded(
+            run, pictures, crop=crop, device=device, seconds=seconds, progress=progress
+        )
         pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
     if files:
-        found = _read(files, prefer, progress)
+        found = _read(files, prefer, progress=progress)
         parts.append(found)
         shown += [None] * len(found)
     if not parts:
@@ -88,7 +90,7 @@ def pictures_in(path: Path) -> list[Path]:
     return [path]
 
 
-def cropped(image: "Image.Image", crop: Crop | None, path: Path) -> "Image.Image":
+def cropped(image: "Image.Image", crop: Crop | None, *, path: Path) -> "Image.Image":
     """Return the part of an image that a crop of x, y, width, height in pixels names."""
     if crop is None:
         return image
@@ -133,12 +135,12 @@ class PictureEmbedder:
         config = manifest.config if manifest is not None else {}
         self.device, flip = choose_device(device), config.get("flip", False)
         self.embed_batch: Callable[[Tensor], Tensor] = partial(
-            plainly, backbone.to(self.device), flip
+            plainly, backbone=backbone.to(self.device), flip=flip
         )
         if many or self.device.type != "cpu":
             from ..backbones.embedder import Embedder
 
-            precision = choose_precision(config.get("amp", "auto"), self.device, backbone)
+            precision = choose_precision(config.get("amp", "auto"), self.device, network=backbone)
             self.embed_batch = Embedder(
                 backbone, device=self.device, dtype=DTYPES[precision], flip=flip
             )
@@ -150,7 +152,8 @@ class PictureEmbedder:
 
         from ..data.images import resized
 
-        arrays = np.stack([resized(image, *self.size) for image in images])
+        height, width = self.size
+        arrays = np.stack([resized(image, height=height, width=width) for image in images])
         batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
         return self.embed_batch(self._normalised(batch)).float().cpu().numpy()
 
@@ -160,7 +163,7 @@ class PictureEmbedder:
         return normalise(batch.to(self.device))
 
 
-def plainly(backbone: "Backbone", flip: bool, images: "Tensor") -> "Tensor":
+def plainly(images: "Tensor", *, backbone: "Backbone", flip: bool) -> "Tensor":
     """Embed normalised images [B, 3, H, W] in float32, averaged with their mirrors for `flip`."""
     import torch
 
@@ -172,6 +175,7 @@ def plainly(backbone: "Backbone", flip: bool, images: "Tensor") -> "Tensor":
 def _embedded(
     run: Run,
     pictures: list[Path],
+    *,
     crop: Crop | None,
     device: str,
     seconds: dict[str, float],
@@ -182,7 +186,7 @@ def _embedded(
     embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
     seconds["load backbone"] = time.perf_counter() - begun
     begun, found = time.perf_counter(), []
-    with progress.task("embed", len(pictures), "pictures") as task:
+    with progress.task("embed", len(pictures), unit="pictures") as task:
         for start in range(0, len(pictures), BATCH):
             batch = pictures[start : start + BATCH]
             found.append(embedder.embed([_picture(one, crop) for one in batch]))
@@ -195,13 +199,13 @@ def _picture(path: Path, crop: Crop | None) -> "Image.Image":
     from ..data.images import UnreadableImage, read_image
 
     try:
-        return cropped(read_image(path), crop, path)
+        return cropped(read_image(path), crop, path=path)
     except UnreadableImage as error:
         raise BadInput(f"{path}: {error.reason}; replace it, or leave it out") from error
 
 
-def _read(files: list[Path], prefer: str, progress: Progress) -> Embeddings:
-    found = read_foreign(files, progress.warn)
+def _read(files: list[Path], prefer: str, *, progress: Progress) -> Embeddings:
+    found = read_embedding_files(files, progress.warn)
     chosen = found.get(prefer) or (next(iter(found.values())) if len(found) == 1 else None)
     if not chosen:
         raise BadInput(

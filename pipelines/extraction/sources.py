@@ -1,4 +1,4 @@
-"""What the stages that read images share: where they come from, and what is recorded of them."""
+"""Open the images of a run's data set, packed or not, and record where they lie."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ Sources = Callable[[Sequence[str]], ImageSource]
 
 
 def image_sources(
-    run: Run, dataset: Dataset, progress: Progress = Silent(), *, height: int, width: int
+    run: Run, dataset: Dataset, *, progress: Progress = Silent(), height: int, width: int
 ) -> Sources:
     """Return what gives a reader of some of a data set's images: images.h5 where it serves.
 
@@ -29,7 +29,7 @@ def image_sources(
     """
     manifest = run.manifest(PACKED)
     if manifest is not None:
-        problem = _mismatch(manifest, dataset, height, width)
+        problem = _mismatch(manifest, dataset, height=height, width=width)
         if not problem:
             progress.message(f"images from {run.path(PACKED)}")
             return PackedFile(run.artifact(PACKED)).images
@@ -37,7 +37,7 @@ def image_sources(
     return lambda names: ImageFiles(dataset.root, names, height=height, width=width)
 
 
-def _mismatch(manifest: Manifest, dataset: Dataset, height: int, width: int) -> str:
+def _mismatch(manifest: Manifest, dataset: Dataset, *, height: int, width: int) -> str:
     """Return why packed images do not serve, or nothing."""
     size = (manifest.config["height"], manifest.config["width"])
     if size != (height, width):
@@ -50,6 +50,7 @@ def _mismatch(manifest: Manifest, dataset: Dataset, height: int, width: int) -> 
 def find_dataset(
     run: Run,
     dataset: str | None,
+    *,
     root: str | Path | None,
     options: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
@@ -73,7 +74,7 @@ def find_dataset(
             f"the images of {name} were at {where} and are not there now; say where they are: "
             "--root DIR"
         )
-    return open_dataset(name, where, {**kept, **(options or {})}, progress=progress)
+    return open_dataset(name, where, options={**kept, **(options or {})}, progress=progress)
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..neighbours.edges import edge_dot, edge_softmax
-from ..refiners.mutual_neighbours import CameraGraph, query_edges, read_listed
+from ..refiners.mutual_neighbours import read_listed
 from .graph import edges_to_read, similarity_of
 
 if TYPE_CHECKING:
@@ -38,20 +38,20 @@ def shares_of(layers: list[LayerWeights], query: int) -> tuple[float, dict[int, 
 
 
 class Explaining:
-    """Reads as `read_queries` does, and records the shares of each of the closed form's sums."""
+    """Reads as `read_listed` does, and records the shares of each of the closed form's sums."""
 
     def __init__(self, explain: list[LayerWeights]) -> None:
         self.explain = explain
 
     def __call__(
-        self, query: Tensor, camids: Tensor, rows: Tensor, graph: CameraGraph, *, sharpness: float
+        self, query: Tensor, rows: Tensor, *, listed: tuple[Tensor, Tensor], sharpness: float
     ) -> Tensor:
         """Return each query's sum with what it reads, [Q, d]."""
-        near, kept = query_edges(query, camids, rows, graph)
+        near, kept = listed
         weights = torch.exp(sharpness * (similarity_of(query, rows, near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
         self.explain.append(LayerWeights(near, 1 / total, weights / total[:, None]))
-        return read_listed(query, rows, (near, kept), sharpness=sharpness)
+        return read_listed(query, rows, listed=listed, sharpness=sharpness)
 
 
 def attention_weights(
@@ -67,8 +67,9 @@ def attention_weights(
     items, edges = edges_to_read(state.hidden[number], lists, heads=heads)
     own = attention.project(states, state.marks[number])
     source = attention.project(items, state.marks[number])
-    logits = edge_dot(own.asking, source.keys, edges)
-    self_weights, weights = edge_softmax(torch.linalg.vecdot(own.asking, own.keys), logits, edges)
+    logits = edge_dot(own.asking, source.keys, edges=edges)
+    itself = torch.linalg.vecdot(own.asking, own.keys)
+    self_weights, weights = edge_softmax(itself, logits, edges=edges)
     near, kept = lists
     by_head = kept[:, None].expand(-1, heads, -1)  # [Q', h, K]
     lent = weights.new_zeros(by_head.shape)

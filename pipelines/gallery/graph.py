@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..embeddings import row_blocks
 from ..neighbours.edges import Edges
 from ..neighbours.nearest import nearest_neighbours, search
-from ..neighbours.reciprocity import nearest_of
+from ..neighbours.reciprocity import SPARE, nearest_of, similarity_of
 from ..nformer.layerwise import fill_up
 from ..nformer.model import NFormer
 from ..progress import Progress, Silent
 
-BLOCK_PAIRS = 4096  # pairs of rows compared in float64 at once
-SPARE = 4  # candidates beyond k, whose order rounding may have changed
 FEW = 64  # queries
 Known = Callable[[int], np.ndarray]  # from k to lists [N, k or more] that were searched before
 
@@ -125,16 +122,3 @@ def edges_to_read(
     compact[kept] = place
     read = fill_up(items[used])
     return read, Edges.of(compact[:, None], kept[:, None], heads=heads, sources=len(read))
-
-
-def similarity_of(rows: Tensor, others: Tensor, lists: Tensor) -> Tensor:
-    """Return the cosine of each row with those it lists, the same however many rows there are.
-
-    rows: [N, d].   others: [M, d].   lists: [N, K] int64.   returns: [N, K] float32, rounded from
-    float64: a matrix product's last bit depends on its shape, and an edge must not.
-    """
-    found = torch.empty(lists.shape, device=rows.device)
-    for part in row_blocks(len(rows), max(1, BLOCK_PAIRS // max(1, lists.shape[1]))):
-        near, far = rows[part].double(), others[lists[part]].double()  # [b, d], [b, K, d]
-        found[part] = (far @ near[:, :, None])[:, :, 0].float()
-    return found

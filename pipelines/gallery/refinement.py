@@ -294,7 +294,7 @@ def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryG
     """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
     states = rows.clone()
     with evaluating(model):
-        for _ in layer_by_layer(model, states, graph.edges, landmarks):
+        for _ in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             pass
     return embed(model, states)
 
@@ -323,10 +323,10 @@ def refine_isolated(
         near, kept = (part[:, None] for part in lists)
         edges = Edges.of(near, kept, heads=model.heads, sources=len(gallery))
     with evaluating(model):
-        for layer in layer_by_layer(model, states, graph.edges, landmarks):
+        for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             if layers is not None:
                 layers.append((states.clone(), layer.marks))
-            query_states = layer.read_by(model, query_states, edges)
+            query_states = layer.read_by(model, query_states, edges=edges)
     if layers is not None:
         layers.append((states, states[:0]))
     return embed(model, query_states[: len(query)]), embed(model, states)

@@ -13,7 +13,7 @@ from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threa
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import ClosedFormGallery, camera_ids
-from ..refiners.mutual_neighbours import read_queries
+from ..refiners.mutual_neighbours import read_listed
 from .explanation import Explaining, LayerWeights, attention_weights
 from .graph import (
     GalleryGraph,
@@ -87,7 +87,7 @@ def refine_prepared(
     """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d]."""
     model = state.model
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
-        read = read_queries if explain is None else Explaining(explain)
+        read = read_listed if explain is None else Explaining(explain)
         rows = model.closed_form.query(state.start, rows, camids, read=read)
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
@@ -160,7 +160,7 @@ def _computed(
     graph, states = gallery_graph(model, rows, known=known), rows.clone()
     layers: list[tuple[Tensor, Tensor]] = []
     with evaluating(model):
-        for layer in layer_by_layer(model, states, graph.edges, landmarks):
+        for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             layers.append((states.clone(), layer.marks))
     return GalleryState.of(model, [*layers, (states, states[:0])], graph, start=start)
 
@@ -226,7 +226,7 @@ def read_layer(
     if lists is None and model.mask != "none":
         values = model.affinity_lists(source)[0]
         reach = model.affinity_reach(values)
-    return Layer(block, state.marks[number], source, reach).read_by(model, states, edges)
+    return Layer(block, state.marks[number], source, reach).read_by(model, states, edges=edges)
 
 
 def _filled(part: Tensor, rows: int) -> Tensor:

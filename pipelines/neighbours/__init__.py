@@ -1,1 +1,1 @@
-"""Who is near whom: exact and approximate nearest neighbours, the neighbour graph. Arrays only."""
+"""Nearest neighbours, exact and approximate, and the neighbour graph. Arrays only."""

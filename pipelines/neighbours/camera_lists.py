@@ -9,7 +9,7 @@ from .exact import top_k
 from .self_join import self_join
 
 
-def own_camera_lists(rows: np.ndarray, camids: np.ndarray, k: int) -> np.ndarray:
+def own_camera_lists(rows: np.ndarray, camids: np.ndarray, *, k: int) -> np.ndarray:
     """Return each unit row's k nearest within its camera, itself first: [N, k], -1 for none."""
     lists = np.full((len(rows), k), -1, np.int64)
     for camera in np.unique(camids):
@@ -23,8 +23,8 @@ def own_camera_lists(rows: np.ndarray, camids: np.ndarray, k: int) -> np.ndarray
 def other_camera_lists(
     rows: np.ndarray,
     camids: np.ndarray,
-    k: int,
     *,
+    k: int,
     others: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest of each unit row among other cameras' rows, -1 for none.
@@ -39,7 +39,7 @@ def other_camera_lists(
         own, other = np.flatnonzero(camids == camera), np.flatnonzero(target_camids != camera)
         width = min(k, len(other))
         if width:
-            found, columns = top_k(rows[own], targets[other], width)
+            found, columns = top_k(rows[own], targets[other], k=width)
             similarity[own, :width], index[own, :width] = found, other[columns]
     return similarity, index
 

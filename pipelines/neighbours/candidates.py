@@ -1,4 +1,4 @@
-"""The best entries of every row of a set, gathered from tiles of products, in bounded space."""
+"""Keep the k best entries of every row while products come in by tiles, in bounded memory."""
 
 from functools import partial
 from typing import Protocol
@@ -38,12 +38,12 @@ def collect(
         for i in range(0, N, TILE_ROWS)
         for j in range(i, N, TILE_COLUMNS)
     ]
-    with progress.task("neighbours", len(tiles), "tiles") as task:
+    with progress.task("neighbours", len(tiles), unit="tiles") as task:
         for across, down in tiles:
             tile = products.tile(across, down)
             if lowest is not None:
-                lower(lowest, tile, across, down)
-            lists.offer(tile, across, down)
+                lower(lowest, tile, across=across, down=down)
+            lists.offer(tile, across, down=down)
             task.advance()
     return lists, lowest
 
@@ -60,17 +60,17 @@ def bounds(products: Products, k: int) -> np.ndarray:
     bound = np.empty(products.count, np.float32)
     for block in blocks(products.count, width):
         found = products.with_sample(block)
-        parts = in_threads(partial(bound_of_rows, found, place), len(found))
+        parts = in_threads(partial(bound_of_rows, products=found, place=place), len(found))
         bound[block] = np.concatenate(parts)
     return bound
 
 
-def bound_of_rows(products: np.ndarray, place: int, part: slice) -> np.ndarray:
+def bound_of_rows(part: slice, *, products: np.ndarray, place: int) -> np.ndarray:
     """Return a lower bound of the `place`-th largest product of each row of a part."""
     return lower_bound(products[part], place)
 
 
-def lower(lowest: np.ndarray, products: np.ndarray, across: slice, down: slice) -> None:
+def lower(lowest: np.ndarray, products: np.ndarray, *, across: slice, down: slice) -> None:
     """Lower each row's least product by what one tile holds, in place."""
 
     def minima(part: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -93,12 +93,12 @@ class CandidateLists:
         self.keys = np.full((rows, self.room), NONE, np.uint64)
         self.count = np.zeros(rows, np.int64)
 
-    def offer(self, products: np.ndarray, across: slice, down: slice) -> None:
+    def offer(self, products: np.ndarray, across: slice, *, down: slice) -> None:
         """Take from a tile [b, c] what reaches the bound of its row or of its column."""
         of_row, of_column = self.bound[across], self.bound[down]
         columns = products.shape[1]
 
-        def passing(part: slice) -> np.ndarray:
+        def reaching_bound(part: slice) -> np.ndarray:
             found = []
             for start in range(part.start, part.stop, STRIP_ROWS):
                 strip = slice(start, min(start + STRIP_ROWS, part.stop))
@@ -107,17 +107,17 @@ class CandidateLists:
                 found.append(np.flatnonzero(mask) + start * columns)
             return np.concatenate(found)
 
-        flat = np.concatenate(in_threads(passing, len(products)))
+        flat = np.concatenate(in_threads(reaching_bound, len(products)))
         value = products.ravel()[flat]
         i, j = np.divmod(flat, columns)
         own = np.flatnonzero(value >= of_row[i])
-        self.add(across.start + i[own], down.start + j[own], value[own])
+        self.add(across.start + i[own], down.start + j[own], value=value[own])
         # A pair inside the diagonal square comes twice, and counts as its row's each time.
         other = np.flatnonzero((value >= of_column[j]) & (j >= across.stop - down.start))
         other = other[np.argsort(j[other], kind="stable")]
-        self.add(down.start + j[other], across.start + i[other], value[other])
+        self.add(down.start + j[other], across.start + i[other], value=value[other])
 
-    def add(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+    def add(self, row: np.ndarray, column: np.ndarray, *, value: np.ndarray) -> None:
         """Append entries, given in ascending order of their rows, to those rows' lists."""
         keys = pack(value, column)
         starts = np.flatnonzero(np.diff(row, prepend=-1))

@@ -1,4 +1,4 @@
-"""Rows in and out of a search: checked, of length 1, their lists in order, of the kind given."""
+"""Check and normalise rows before a search; order its lists and convert them after it."""
 
 from typing import Any
 

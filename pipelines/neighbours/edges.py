@@ -1,4 +1,4 @@
-"""A sparse graph, and the two products along its edges that attention is made of."""
+"""A sparse graph, and the two products along its edges of which attention consists."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +82,7 @@ class Edges:
         return Edges(offsets, self.index[first:last], self.sources, self.width)
 
 
-def edge_dot(rows: Tensor, sources: Tensor, edges: Edges) -> Tensor:
+def edge_dot(rows: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
     """Return the inner product of the two ends of every edge.
 
     rows: [R, c].   sources: [S, c].   returns: [E].
@@ -91,7 +91,7 @@ def edge_dot(rows: Tensor, sources: Tensor, edges: Edges) -> Tensor:
     return result
 
 
-def edge_sum(weights: Tensor, sources: Tensor, edges: Edges) -> Tensor:
+def edge_sum(weights: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
     """Return for every row the weighted sum of the sources that it reads.
 
     weights: [E].   sources: [S, c].   returns: [R, c].
@@ -100,7 +100,7 @@ def edge_sum(weights: Tensor, sources: Tensor, edges: Edges) -> Tensor:
     return result
 
 
-def edge_softmax(own: Tensor, logits: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+def edge_softmax(own: Tensor, logits: Tensor, *, edges: Edges) -> tuple[Tensor, Tensor]:
     """Return the softmax over each row's own edge and its edges.
 
     own: [R], the logits of the own edges.   logits: [E].   returns: weights [R] and [E].
@@ -119,15 +119,15 @@ class _EdgeDot(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, sources: Tensor, edges: Edges) -> Tensor:
         ctx.save_for_backward(rows, sources)
         ctx.edges = edges
-        return _dot(rows, sources, edges)
+        return _dot(rows, sources, edges=edges)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gradient,) = gradients
         rows, sources = ctx.saved_tensors
         need_rows, need_sources, _ = ctx.needs_input_grad
-        to_rows = _sum(gradient, sources, ctx.edges) if need_rows else None
-        return to_rows, _sum_back(gradient, rows, ctx.edges) if need_sources else None, None
+        to_rows = _sum(gradient, sources, edges=ctx.edges) if need_rows else None
+        return to_rows, _sum_back(gradient, rows, edges=ctx.edges) if need_sources else None, None
 
 
 class _EdgeSum(torch.autograd.Function):
@@ -137,18 +137,22 @@ class _EdgeSum(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, sources: Tensor, edges: Edges) -> Tensor:
         ctx.save_for_backward(weights, sources)
         ctx.edges = edges
-        return _sum(weights, sources, edges)
+        return _sum(weights, sources, edges=edges)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         gradient = gradients[0].contiguous()
         weights, sources = ctx.saved_tensors
         need_weights, need_sources, _ = ctx.needs_input_grad
-        to_weights = _dot(gradient, sources, ctx.edges) if need_weights else None
-        return to_weights, _sum_back(weights, gradient, ctx.edges) if need_sources else None, None
+        to_weights = _dot(gradient, sources, edges=ctx.edges) if need_weights else None
+        return (
+            to_weights,
+            _sum_back(weights, gradient, edges=ctx.edges) if need_sources else None,
+            None,
+        )
 
 
-def _dot(rows: Tensor, sources: Tensor, edges: Edges) -> Tensor:
+def _dot(rows: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
     """Inner products in blocks of edges: two gathered [block, c] are all the memory it takes."""
     result = rows.new_empty(len(edges))
     block = BLOCK_EDGES if rows.device.type == "cpu" else BLOCK_ELEMENTS // rows.shape[1]
@@ -160,7 +164,7 @@ def _dot(rows: Tensor, sources: Tensor, edges: Edges) -> Tensor:
     return result
 
 
-def _sum(weights: Tensor, sources: Tensor, edges: Edges) -> Tensor:
+def _sum(weights: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
     """Gather, weight and add in one pass: `embedding_bag` never stores what it gathers."""
     return functional.embedding_bag(
         edges.index,
@@ -172,6 +176,6 @@ def _sum(weights: Tensor, sources: Tensor, edges: Edges) -> Tensor:
     )
 
 
-def _sum_back(weights: Tensor, rows: Tensor, edges: Edges) -> Tensor:
+def _sum_back(weights: Tensor, rows: Tensor, *, edges: Edges) -> Tensor:
     transposed, order = edges.transposed
-    return _sum(weights[order], rows, transposed)
+    return _sum(weights[order], rows, edges=transposed)

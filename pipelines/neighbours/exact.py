@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def top_k(
-    query: np.ndarray, gallery: np.ndarray, k: int, *, progress: Progress | None = None
+    query: np.ndarray, gallery: np.ndarray, *, k: int, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k largest inner products of each query row, largest first, ties by index.
 
@@ -34,10 +34,10 @@ def top_k(
     similarity = np.empty((len(query), k), np.float32)
     index = np.empty((len(query), k), np.int64)
     room = Room(min(len(gallery), BLOCK_COLUMNS), rows=len(query))
-    with (progress or Silent()).task("search", len(query), "rows") as task:
+    with (progress or Silent()).task("search", len(query), unit="rows") as task:
         for start in range(0, len(query), room.rows):
             block = slice(start, start + room.rows)
-            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k, room)
+            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k=k, room=room)
             task.advance(len(query[block]))
     return similarity, index
 
@@ -56,23 +56,23 @@ class Room:
 
 
 def _top_k_of_block(
-    query: np.ndarray, gallery: np.ndarray, k: int, room: Room
+    query: np.ndarray, gallery: np.ndarray, *, k: int, room: Room
 ) -> tuple[np.ndarray, np.ndarray]:
     keys = []
     for first in range(0, len(gallery), BLOCK_COLUMNS):
         piece = gallery[first : first + BLOCK_COLUMNS]
         products = room.product(query, piece)
-        select = partial(_keys_of_rows, products, min(k, len(piece)), first)
+        select = partial(_keys_of_rows, products=products, k=min(k, len(piece)), first_column=first)
         keys.append(np.concatenate(in_threads(select, len(products))))
     merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
     return unpack(merged[:, :k])
 
 
-def _keys_of_rows(products: np.ndarray, k: int, first_column: int, part: slice) -> np.ndarray:
-    return largest_keys(products[part], k, first_column)
+def _keys_of_rows(part: slice, *, products: np.ndarray, k: int, first_column: int) -> np.ndarray:
+    return largest_keys(products[part], k, first_column=first_column)
 
 
-def largest_keys(values: np.ndarray, k: int, first_column: int = 0) -> np.ndarray:
+def largest_keys(values: np.ndarray, k: int, *, first_column: int = 0) -> np.ndarray:
     """Return the k largest entries of each row of [B, C] as sorted keys [B, k] (see `pack`)."""
     rows, columns = values.shape
     bound = lower_bound(values, k)
@@ -99,7 +99,7 @@ def lower_bound(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def decide(
-    rows: np.ndarray, others: np.ndarray, candidates: np.ndarray, k: int
+    rows: np.ndarray, others: np.ndarray, *, candidates: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k best of each row's candidates [N, S] among the others; -1 is none."""
     keys = np.empty((len(rows), k), np.uint64)

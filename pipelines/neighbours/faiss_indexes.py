@@ -4,12 +4,19 @@ Every builder takes the FAISS module, the rows [N, d] to search in, k and the de
 index and a description of its settings. FAISS seeds its k-means: the same rows, the same index.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import BadInput
+
+
+class IndexBuilder(Protocol):
+    """Builds an index of FAISS over the rows `others`, to be asked for k of them."""
+
+    def __call__(self, faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
+        """Return the index and a description of its settings."""
+        ...
 
 
 def list_count(rows: int) -> int:
@@ -17,20 +24,20 @@ def list_count(rows: int) -> int:
     return max(1, min(int(4 * np.sqrt(rows)), rows // 39))  # FAISS wants 39 points a centroid
 
 
-def ivf(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+def ivf(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
     """Inverted lists over k-means centres; the lists of the nearest centres are looked through."""
     lists = list_count(len(others))
     index = faiss.IndexIVFFlat(
         faiss.IndexFlatIP(others.shape[1]), others.shape[1], lists, faiss.METRIC_INNER_PRODUCT
     )
-    index = to_gpu(faiss, index, where)
+    index = to_gpu(faiss, index, where=where)
     index.train(others)
     index.add(others)
     index.nprobe = min(lists, 32)
     return index, f" ({lists} lists, {index.nprobe} probed)"
 
 
-def hnsw(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+def hnsw(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
     """A navigable graph of several levels (Malkov and Yashunin, 2018); no training."""
     index = faiss.IndexHNSWFlat(others.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = 80
@@ -39,7 +46,7 @@ def hnsw(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
     return index, f" (32 links, {index.hnsw.efSearch} candidates)"
 
 
-def ivfpq(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+def ivfpq(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
     """Inverted lists of product-quantised rows, a quarter byte a dimension, decided by the rows."""
     width, lists = others.shape[1], list_count(len(others))
     codes = max(part for part in range(1, max(1, width // 4) + 1) if width % part == 0)
@@ -55,7 +62,7 @@ def ivfpq(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]
     return index, f" ({lists} lists, {inner.nprobe} probed, {codes} bytes a row)"
 
 
-def cagra(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]:
+def cagra(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
     """A graph built and searched on a GPU (cuVS)."""
     if not hasattr(faiss, "GpuIndexCagra") or not where.startswith("cuda"):
         raise BadInput(
@@ -71,7 +78,7 @@ def cagra(faiss: Any, others: np.ndarray, k: int, where: str) -> tuple[Any, str]
     return index, ""
 
 
-def to_gpu(faiss: Any, index: Any, where: str) -> Any:
+def to_gpu(faiss: Any, index: Any, *, where: str) -> Any:
     """Return an index on the GPU, its rows in half precision; as it is elsewhere."""
     if not where.startswith("cuda"):
         return index
@@ -81,7 +88,7 @@ def to_gpu(faiss: Any, index: Any, where: str) -> Any:
     return faiss.index_cputo_gpu(faiss.StandardGpuResources(), device, index, options)
 
 
-BUILDERS: dict[str, Callable[[Any, np.ndarray, int, str], tuple[Any, str]]] = {
+BUILDERS: dict[str, IndexBuilder] = {
     "ivf": ivf,
     "hnsw": hnsw,
     "ivfpq": ivfpq,

@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from .checked import checked_k, own_first, unit_rows
 from .exact import blocks
-from .nearest import Searched, choose, place, searched
+from .nearest import Searched, choose, search_device, searched
 from .self_join import self_join
 
 LISTED = 32  # neighbours kept of each item unless more are asked for
@@ -42,9 +42,9 @@ def neighbour_graph(
     progress: Progress | None = None,
 ) -> NeighbourGraph:
     """Return the graph of one set of features [N, d], each item its own first neighbour."""
-    where = place(features, device)
-    if choose(method, len(features), len(features), where, k) != "numpy":
-        found = searched(features, None, k, device=device, method=method, progress=progress)
+    where = search_device(features, device)
+    if choose(method, rows=len(features), columns=len(features), where=where, k=k) != "numpy":
+        found = searched(features, None, k=k, device=device, method=method, progress=progress)
         farthest = least_similarity(features, device=str(where)) if least else None
         return NeighbourGraph(*found, least=farthest)
     k = checked_k(k, len(features))
@@ -133,6 +133,6 @@ class Neighbourhoods:
         settings = {"device": self.device, "method": self.method, "progress": self.progress}
         query, gallery = self.query_items.features, self.gallery_items.features
         if name == "query":
-            return NeighbourGraph(*searched(query, gallery, k, **settings))  # type: ignore[arg-type]
+            return NeighbourGraph(*searched(query, gallery, k=k, **settings))  # type: ignore[arg-type]
         rows = gallery if name == "gallery" else self.joint_rows()
         return neighbour_graph(rows, k, least=name == "joint", **settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Nearly the nearest of very many rows: only the lists of the nearest centres are looked through.
+"""Approximate search in NumPy by inverted lists: only the nearest centres' lists are searched.
 
 As FAISS's inverted files do, but a list is multiplied with all the rows that look through it in one
 matrix product, in bfloat16 where cores have it. How many lists a row looks through is measured on a
@@ -27,61 +27,61 @@ Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def top_k_in_lists(
-    rows: np.ndarray, others: np.ndarray, k: int, *, centres: np.ndarray, progress: Progress
+    rows: np.ndarray, others: np.ndarray, *, k: int, centres: np.ndarray, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Return nearly the k largest inner products of each unit row [Q, d] with the others [G, d].
 
     centres: [C, d].   returns: similarity and index [Q, k], as `top_k`, and how it was done. Rows
     that find fewer than k are searched in full.
     """
-    candidates, probes = candidates_of(rows, others, k, centres=centres, progress=progress)
-    similarity, index = decide(rows, others, candidates, k)
+    candidates, probes = candidates_of(rows, others, k=k, centres=centres, progress=progress)
+    similarity, index = decide(rows, others, candidates=candidates, k=k)
     short = np.flatnonzero(candidates[:, k - 1] < 0)
     if len(short):
-        similarity[short], index[short] = top_k(rows[short], others, k)
+        similarity[short], index[short] = top_k(rows[short], others, k=k)
     return similarity, index, f" ({len(centres)} lists, {probes} looked through)"
 
 
 def candidates_of(
-    rows: np.ndarray, others: np.ndarray, k: int, *, centres: np.ndarray, progress: Progress
+    rows: np.ndarray, others: np.ndarray, *, k: int, centres: np.ndarray, progress: Progress
 ) -> tuple[np.ndarray, int]:
     """Return the best of each row by rounded products, half as many again as k, -1 where fewer.
 
     returns: [Q, S] int64, best first, and how many lists each row looked through.
     """
-    list_of = nearest_centres(others, centres, 1)[:, 0]  # [G]
-    probes = lists_needed(rows, others, k, centres=centres, list_of=list_of)
+    list_of = nearest_centres(others, centres, count=1)[:, 0]  # [G]
+    probes = lists_needed(rows, others, k=k, centres=centres, list_of=list_of)
     members = in_lists(list_of[:, None], len(centres))
-    near = nearest_centres(rows, centres, probes)
+    near = nearest_centres(rows, centres, count=probes)
     homes, askers = in_lists(near[:, :1], len(centres)), in_lists(near, len(centres))
     del near
     product = rounded_product(rows, others)
     found = CandidateLists(min(k + k // 2 + 12, len(others)), len(rows), wanted=k)
     for at_home, inside in zip(homes, members, strict=True):
-        bound(found, at_home, inside, product)
-    with progress.task("neighbours", len(centres), "lists") as task:
+        bound(found, at_home, inside=inside, product=product)
+    with progress.task("neighbours", len(centres), unit="lists") as task:
         for asking, inside in zip(askers, members, strict=True):
-            look_through(found, asking, inside, product)
+            offer_list(found, asking, inside=inside, product=product)
             task.advance()
     return found.best()[1], probes
 
 
-def nearest_centres(rows: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
+def nearest_centres(rows: np.ndarray, centres: np.ndarray, *, count: int) -> np.ndarray:
     """Return the lists of the centres nearest to each row: [N, count] int32, nearest first."""
     near = np.empty((len(rows), count), np.int32)
     for part in row_blocks(len(rows), PROBED_ROWS):
-        near[part] = top_k(rows[part], centres, count)[1]
+        near[part] = top_k(rows[part], centres, k=count)[1]
     return near
 
 
 def lists_needed(
-    rows: np.ndarray, others: np.ndarray, k: int, *, centres: np.ndarray, list_of: np.ndarray
+    rows: np.ndarray, others: np.ndarray, *, k: int, centres: np.ndarray, list_of: np.ndarray
 ) -> int:
     """Return how many lists a row must look through to find its neighbours, by a sample."""
     count = min(SAMPLE_ROWS, len(rows))
     sample = rows[numpy_generator(0, "lists").choice(len(rows), count, replace=False)]
-    place = np.argsort(nearest_centres(sample, centres, len(centres)), axis=1)  # [S, C]
-    true = top_k(sample, others, k)[1]
+    place = np.argsort(nearest_centres(sample, centres, count=len(centres)), axis=1)  # [S, C]
+    true = top_k(sample, others, k=k)[1]
     needed = np.sort(np.take_along_axis(place, list_of[true], axis=1), axis=None)
     return 1 + int(needed[int(np.ceil(SHARE * len(needed))) - 1])
 
@@ -124,28 +124,34 @@ def filled(index: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(index, (0, -len(index) % multiple), mode="edge") if len(index) else index
 
 
-def bound(found: CandidateLists, at_home: np.ndarray, inside: np.ndarray, product: Product) -> None:
+def bound(
+    found: CandidateLists, at_home: np.ndarray, *, inside: np.ndarray, product: Product
+) -> None:
     """Bound what enters the rows' lists by what the list of their own centre holds."""
     if len(inside) < found.wanted:
         return
     for part in row_blocks(len(at_home), max(1, TILE // len(inside))):
         products = product(at_home[part], inside)
-        lowest = in_threads(partial(bound_of_rows, products, found.wanted), len(products))
+        lowest = in_threads(
+            partial(bound_of_rows, products=products, place=found.wanted), len(products)
+        )
         found.bound[at_home[part]] = np.concatenate(lowest)
 
 
-def look_through(
-    found: CandidateLists, asking: np.ndarray, inside: np.ndarray, product: Product
+def offer_list(
+    found: CandidateLists, asking: np.ndarray, *, inside: np.ndarray, product: Product
 ) -> None:
     """Offer the products of the rows `asking` with those `inside` a list to the former."""
     for part in row_blocks(len(asking), max(1, TILE // max(1, len(inside)))):
         who = asking[part]
         products, least = product(who, inside), found.bound[who]
-        flat = np.concatenate(in_threads(partial(passing, products, least), len(products)))
+        flat = np.concatenate(
+            in_threads(partial(reaching_bound, products=products, least=least), len(products))
+        )
         i, j = np.divmod(flat, len(inside))
-        found.add(who[i], inside[j], products.ravel()[flat])
+        found.add(who[i], inside[j], value=products.ravel()[flat])
 
 
-def passing(products: np.ndarray, least: np.ndarray, part: slice) -> np.ndarray:
+def reaching_bound(part: slice, *, products: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Return the flat places of the products [a, b] in some rows that reach their rows' bounds."""
     return np.flatnonzero(products[part] >= least[part, None]) + part.start * products.shape[1]

@@ -1,4 +1,4 @@
-"""Where a search takes place: a torch device, or host memory without loading torch."""
+"""Choose the device of a search, without loading torch where the search runs on the CPU."""
 
 import sys
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class HostDevice:
         return self.type if self.index is None else f"{self.type}:{self.index}"
 
 
-def place(given: Any, device: str) -> "torch.device | HostDevice":
+def search_device(given: Any, device: str) -> "torch.device | HostDevice":
     """Return where to search: the tensor's device, or the one asked for."""
     if hasattr(given, "detach") and device == "auto":
         return given.device if given.device.type != "cpu" else HostDevice("cpu")

@@ -12,7 +12,7 @@ from .checked import check_widths, checked_k, in_order, like, own_first, unit_ro
 from .exact import threads, top_k
 from .faiss_indexes import BUILDERS, list_count
 from .ivf import top_k_in_lists
-from .location import HostDevice, place
+from .location import HostDevice, search_device
 from .self_join import self_join
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def search(
         BadInput: an empty gallery, k below 1, other widths, rows with NaN, an unknown method.
     """
     similarity, index, _ = searched(
-        query, gallery, k, device=device, method=method, progress=progress
+        query, gallery, k=k, device=device, method=method, progress=progress
     )
     return like(query, similarity), like(query, index)
 
@@ -97,7 +97,7 @@ def nearest_neighbours(
         BadInput: no rows, k below 1, rows with NaN, an unknown method.
     """
     similarity, index, _ = searched(
-        features, None, k, device=device, method=method, progress=progress
+        features, None, k=k, device=device, method=method, progress=progress
     )
     return like(features, similarity), like(features, index)
 
@@ -105,8 +105,8 @@ def nearest_neighbours(
 def searched(
     query: Any,
     gallery: Any,
-    k: int,
     *,
+    k: int,
     device: str = "auto",
     method: str = "auto",
     progress: Progress | None = None,
@@ -116,17 +116,19 @@ def searched(
     columns = query if gallery is None else gallery
     check_widths(query, columns)
     k = checked_k(k, len(columns))
-    where = place(query, device)
-    how = choose(method, len(query), len(columns), where, k)
+    where = search_device(query, device)
+    how = choose(method, rows=len(query), columns=len(columns), where=where, k=k)
     if how == "torch":
         from .on_device import on_device
 
-        similarity, index = on_device(query, gallery, k, where)
+        similarity, index = on_device(query, gallery, k=k, where=where)
         done = Searched(how, str(where))
     else:
         rows = unit_rows(query, "query" if gallery is not None else "embeddings")
         others = rows if gallery is None else unit_rows(gallery, "gallery")
-        similarity, index, done = on_host(rows, others, k, how, str(where), progress)
+        similarity, index, done = on_host(
+            rows, others, k=k, how=how, where=str(where), progress=progress
+        )
         if gallery is None:
             own_first(similarity, index)
     progress.message(f"{len(query):,} × {len(columns):,}, k = {k}: {done}")
@@ -134,26 +136,26 @@ def searched(
 
 
 def on_host(
-    rows: np.ndarray, others: np.ndarray, k: int, how: str, where: str, progress: Progress
+    rows: np.ndarray, others: np.ndarray, *, k: int, how: str, where: str, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Searched]:
     """Search unit rows in host memory; FAISS may use a GPU for it."""
     if how == "numpy" and rows is others:
         found = self_join(rows, k, progress=progress)
         return found.similarity, found.index, Searched(how, where, detail=_on_threads())
     if how == "numpy":
-        return *top_k(rows, others, k, progress=progress), Searched(
+        return *top_k(rows, others, k=k, progress=progress), Searched(
             how, where, detail=_on_threads()
         )
     if how == "faiss":
-        return *faiss_exact(rows, others, k, where), Searched(how, where)
+        return *faiss_exact(rows, others, k=k, where=where), Searched(how, where)
     if how == "ivf" and where == "cpu":
         centres = cluster_centres(others, list_count(len(others)))
         similarity, index, detail = top_k_in_lists(
-            rows, others, k, centres=centres, progress=progress
+            rows, others, k=k, centres=centres, progress=progress
         )
     else:
-        similarity, index, detail = faiss_approximate(rows, others, k, how, where)
-    recall = recall_of(rows, others, index)
+        similarity, index, detail = faiss_approximate(rows, others, k=k, how=how, where=where)
+    recall = recall_of(rows, others, index=index)
     return similarity, index, Searched(how, where, recall, detail)
 
 
@@ -161,7 +163,9 @@ def _on_threads() -> str:
     return f", {threads()} threads"
 
 
-def choose(method: str, rows: int, columns: int, where: "torch.device | HostDevice", k: int) -> str:
+def choose(
+    method: str, *, rows: int, columns: int, where: "torch.device | HostDevice", k: int
+) -> str:
     """Return the way a search of this size goes on this device.
 
     Raises:
@@ -211,7 +215,7 @@ def faiss_gpus() -> int:
 
 
 def faiss_exact(
-    rows: np.ndarray, others: np.ndarray, k: int, where: str
+    rows: np.ndarray, others: np.ndarray, *, k: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k best inner products by FAISS's brute force, on a GPU or the CPU."""
     faiss = faiss_module()
@@ -234,17 +238,17 @@ def faiss_exact(
 
 
 def faiss_approximate(
-    rows: np.ndarray, others: np.ndarray, k: int, how: str, where: str
+    rows: np.ndarray, others: np.ndarray, *, k: int, how: str, where: str
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Return k near rows of each row by an index that does not look at all of them.
 
     A row that finds fewer than k is searched exactly. The third value describes the index.
     """
-    index, detail = BUILDERS[how](faiss_module(), others, k, where)
+    index, detail = BUILDERS[how](faiss_module(), others, k=k, where=where)
     similarity, found = in_order(*index.search(rows, k))
     short = np.flatnonzero((found < 0).any(axis=1))
     if len(short):
-        similarity[short], found[short] = top_k(rows[short], others, k)
+        similarity[short], found[short] = top_k(rows[short], others, k=k)
     return similarity, found, detail
 
 
@@ -280,10 +284,10 @@ def cluster_centres(
     return centres
 
 
-def recall_of(rows: np.ndarray, others: np.ndarray, index: np.ndarray, *, seed: int = 0) -> float:
+def recall_of(rows: np.ndarray, others: np.ndarray, *, index: np.ndarray, seed: int = 0) -> float:
     """Return the share of the true nearest that lists [Q, k] hold, on a sample of their rows."""
     count = min(RECALL_SAMPLE, len(rows))
     chosen = np.sort(numpy_generator(seed, "recall").choice(len(rows), count, replace=False))
-    _, true = top_k(rows[chosen], others, index.shape[1])
+    _, true = top_k(rows[chosen], others, k=index.shape[1])
     found = [len(np.intersect1d(*pair)) for pair in zip(true, index[chosen], strict=True)]
     return float(np.mean(found)) / index.shape[1] if found else 1.0

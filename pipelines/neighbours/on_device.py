@@ -11,14 +11,14 @@ from .checked import unit_rows
 BLOCK = 1 << 28  # similarities held at once: 1 GiB
 
 
-def on_device(query: Any, gallery: Any, k: int, where: Any) -> tuple[Any, Any]:
+def on_device(query: Any, gallery: Any, *, k: int, where: Any) -> tuple[Any, Any]:
     """Search on a torch device in blocks of rows; the results stay there for tensors.
 
     Equal similarities stand in the gallery's order, save where they straddle the end of a list.
     """
     device = torch.device(str(where))
-    rows = unit_tensor(query, device, "embeddings" if gallery is None else "query")
-    others = rows if gallery is None else unit_tensor(gallery, device, "gallery")
+    rows = unit_tensor(query, device, what="embeddings" if gallery is None else "query")
+    others = rows if gallery is None else unit_tensor(gallery, device, what="gallery")
     similarity = torch.empty(len(rows), k, device=device)
     index = torch.empty(len(rows), k, device=device, dtype=torch.int64)
     size = max(1, BLOCK // max(1, len(others)))
@@ -42,7 +42,7 @@ def on_device(query: Any, gallery: Any, k: int, where: Any) -> tuple[Any, Any]:
 
 def least_on_device(features: Any, where: Any) -> Any:
     """Return each row's smallest cosine with any row of its set, [N] numpy, found on a device."""
-    rows = unit_tensor(features, torch.device(str(where)), "embeddings")
+    rows = unit_tensor(features, torch.device(str(where)), what="embeddings")
     size = max(1, BLOCK // max(1, len(rows)))
     parts = [
         (rows[start : start + size] @ rows.T).amin(dim=1) for start in range(0, len(rows), size)
@@ -50,7 +50,7 @@ def least_on_device(features: Any, where: Any) -> Any:
     return torch.cat(parts).cpu().numpy()
 
 
-def unit_tensor(features: Any, device: torch.device, what: str) -> Tensor:
+def unit_tensor(features: Any, device: torch.device, *, what: str) -> Tensor:
     """Return [N, d] features as float32 rows of length 1 on the device."""
     if not hasattr(features, "detach"):
         return torch.from_numpy(unit_rows(features, what)).to(device)

@@ -1,4 +1,4 @@
-"""Exact neighbours within one set, each pair of rows multiplied once.
+"""Exact neighbours within one set (self-join): each pair of rows is multiplied once.
 
 A product serves both of its rows. What may enter a row's list is decided by a bound that a sample
 of the columns gives beforehand; a row whose bound proves too strict is searched again in full.
@@ -50,7 +50,7 @@ def self_join(
     similarity, index = lists.best()
     short = np.flatnonzero(lists.count < k)
     if len(short):
-        similarity[short], index[short] = top_k(rows[short], rows, k)
+        similarity[short], index[short] = top_k(rows[short], rows, k=k)
     return OwnNeighbours(similarity, index, lowest)
 
 
@@ -77,6 +77,6 @@ class FullProducts:
 
 
 def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
-    similarity, index = top_k(rows, rows, k)
+    similarity, index = top_k(rows, rows, k=k)
     least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
     return OwnNeighbours(similarity, index, np.concatenate(least))

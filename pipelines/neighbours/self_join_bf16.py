@@ -65,10 +65,10 @@ def halved_top_k(
     rounded, candidates = lists.best()
     # What is not a candidate has a rounded product of at most `cut`.
     cut = np.where(candidates[:, -1] >= 0, rounded[:, -1], lists.bound)
-    similarity, index = decide(rows, rows, candidates, k)
+    similarity, index = decide(rows, rows, candidates=candidates, k=k)
     doubtful = np.flatnonzero(~(similarity[:, -1] > cut + products.slack(cut)))
     if len(doubtful) > DOUBTFUL_SHARE * len(rows):
         return None
     if len(doubtful):
-        similarity[doubtful], index[doubtful] = top_k(rows[doubtful], rows, k)
+        similarity[doubtful], index[doubtful] = top_k(rows[doubtful], rows, k=k)
     return similarity, index

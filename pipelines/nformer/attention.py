@@ -41,8 +41,8 @@ class NeighbourAttention(nn.Module):
         if self.affinity == "exact":
             asking, keys = self.query(sets), self.key(sets)  # [..., N, heads·w]
         else:
-            asking = self._through(self.query, sets, self.key(marks))  # [..., N, heads·l]
-            keys = self._through(self.key, sets, self.query(marks))
+            asking = self._through(self.query, sets, agents=self.key(marks))  # [..., N, heads·l]
+            keys = self._through(self.key, sets, agents=self.query(marks))
         rows = sets.shape[:-1].numel() * self.heads
         return Projected(
             (asking / math.sqrt(self.width)).reshape(rows, -1),
@@ -50,7 +50,7 @@ class NeighbourAttention(nn.Module):
             self.value(sets).reshape(rows, self.width),
         )
 
-    def _through(self, projection: nn.Linear, sets: Tensor, agents: Tensor) -> Tensor:
+    def _through(self, projection: nn.Linear, sets: Tensor, *, agents: Tensor) -> Tensor:
         """Return projection(sets) · agentsᵀ in each head, by folding the agents into the weights.
 
         sets: [..., N, d].   agents: [..., l, heads·w].   returns: [..., N, heads·l].
@@ -62,12 +62,12 @@ class NeighbourAttention(nn.Module):
         offset = (agents @ bias).flatten(-3)  # [..., h·l]
         return sets @ folded.transpose(-2, -1) + offset.unsqueeze(-2)
 
-    def read(self, own: Projected, source: Projected, edges: Edges) -> Tensor:
+    def read(self, own: Projected, source: Projected, *, edges: Edges) -> Tensor:
         """Return what each row reads from itself and along its edges.
 
         own: the reading rows, [R, ·].   source: what can be read, [S, ·].   returns: [N, d].
         """
-        return self._joined(read_edges(own, source, edges))
+        return self._joined(read_edges(own, source, edges=edges))
 
     def read_all(self, own: Projected, *, sets: int = 1) -> Tensor:
         """Return what each row reads from every row of its set: ordinary softmax attention.

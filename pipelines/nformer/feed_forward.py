@@ -1,4 +1,4 @@
-"""The feed-forward half of a block, in parts that stay in the cache, remembering little."""
+"""The feed-forward half of a block, by parts of rows, keeping few activations for training."""
 
 from typing import Any
 

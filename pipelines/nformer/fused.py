@@ -1,4 +1,4 @@
-"""Attention along edges in one pass over memory, where a GPU and Triton are there to do it."""
+"""Attention along edges by Triton kernels on a GPU, and by PyTorch's operations elsewhere."""
 
 import subprocess
 import warnings
@@ -16,7 +16,7 @@ ELEMENTS = 4096  # of keys or values that a program gathers at once: they stay i
 TOLERANCE = 1e-4  # between the two ways, on the small graph that they are compared on
 
 
-def read_edges(own: Projected, source: Projected, edges: Edges) -> Tensor:
+def read_edges(own: Projected, source: Projected, *, edges: Edges) -> Tensor:
     """Return what each row reads from itself and along its edges: softmax-weighted values.
 
     own: the reading rows, [R, ·].   source: what can be read, [S, ·].   returns: [R, w].
@@ -26,20 +26,20 @@ def read_edges(own: Projected, source: Projected, edges: Edges) -> Tensor:
     gather from their readers, nothing is added atomically.
     """
     if own.asking.dtype == own.values.dtype == torch.float32 and _serves(own.asking.device):
-        return read_at_once(own, source, edges)
-    return read_in_steps(own, source, edges)
+        return read_at_once(own, source, edges=edges)
+    return read_in_steps(own, source, edges=edges)
 
 
-def read_in_steps(own: Projected, source: Projected, edges: Edges) -> Tensor:
+def read_in_steps(own: Projected, source: Projected, *, edges: Edges) -> Tensor:
     """`read_edges` with PyTorch's own operations, on any device."""
     self_logits = torch.linalg.vecdot(own.asking, own.keys)  # [R]
-    logits = edge_dot(own.asking, source.keys, edges)  # [E]
-    self_weights, weights = edge_softmax(self_logits, logits, edges)
-    mixed = edge_sum(weights, source.values, edges)
+    logits = edge_dot(own.asking, source.keys, edges=edges)  # [E]
+    self_weights, weights = edge_softmax(self_logits, logits, edges=edges)
+    mixed = edge_sum(weights, source.values, edges=edges)
     return torch.addcmul(mixed, self_weights[:, None], own.values)
 
 
-def read_at_once(own: Projected, source: Projected, edges: Edges) -> Tensor:
+def read_at_once(own: Projected, source: Projected, *, edges: Edges) -> Tensor:
     """`read_edges` by the kernels: float32 on a GPU, or on a CPU in Triton's interpreter."""
     result: Tensor = _Fused.apply(
         own.asking, own.keys, own.values, source.keys, source.values, edges
@@ -72,7 +72,7 @@ def difference_on_a_small_graph(device: torch.device) -> float:
     for read in (read_at_once, read_in_steps):
         leaves = [part.clone().requires_grad_() for part in parts]
         unread = torch.empty(0, device=device)  # a source asks nothing
-        mixed = read(Projected(*leaves[:3]), Projected(unread, *leaves[3:]), edges)
+        mixed = read(Projected(*leaves[:3]), Projected(unread, *leaves[3:]), edges=edges)
         found.append([mixed.detach(), *torch.autograd.grad(mixed.square().sum(), leaves)])
     return max(float((once - steps).abs().max()) for once, steps in zip(*found, strict=True))
 
@@ -103,10 +103,10 @@ class _Fused(torch.autograd.Function):
         to_parts, means = [torch.empty_like(part) for part in parts], torch.empty_like(levels)
         made = mixed, levels, gradient, *to_parts[:3], means
         lists = edges.offsets, edges.index
-        _launch(kernels.lead_back_to_rows, edges.rows, *parts, *lists, *made)
+        _launch(kernels.gradients_of_rows, edges.rows, *parts, *lists, *made)
         readers, _ = edges.transposed
         theirs = parts[0], *parts[3:], readers.offsets, readers.index, levels, gradient, means
-        _launch(kernels.lead_back_to_sources, edges.sources, *theirs, *to_parts[3:])
+        _launch(kernels.gradients_of_sources, edges.sources, *theirs, *to_parts[3:])
         return (*to_parts, None)
 
 

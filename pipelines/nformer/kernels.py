@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from triton.errors import TritonError
 
-__all__ = ["TritonError", "lead_back_to_rows", "lead_back_to_sources", "read_rows"]
+__all__ = ["TritonError", "gradients_of_rows", "gradients_of_sources", "read_rows"]
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def read_rows(
 
 
 @triton.jit
-def lead_back_to_rows(
+def gradients_of_rows(
     asking, own_keys, own_values, keys, values, offsets, index, mixed, levels, gradient,
     to_asking, to_own_keys, to_own_values, means,
     C: tl.constexpr, W: tl.constexpr, C2: tl.constexpr, W2: tl.constexpr, E2: tl.constexpr,
@@ -74,7 +74,7 @@ def lead_back_to_rows(
 
 
 @triton.jit
-def lead_back_to_sources(
+def gradients_of_sources(
     asking, keys, values, offsets, index, levels, gradient, means, to_keys, to_values,
     C: tl.constexpr, W: tl.constexpr, C2: tl.constexpr, W2: tl.constexpr, E2: tl.constexpr,
 ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""The rows of a set that stand for all of it in landmark agent attention."""
+"""Choose the rows of a set that serve as landmarks in landmark agent attention (Eq. 5)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args

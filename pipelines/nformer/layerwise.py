@@ -1,4 +1,4 @@
-"""A set's way through the layers, in blocks of rows, each layer open to be read by queries."""
+"""Layer-wise inference of a whole set in blocks of rows; queries can read each layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ class Layer:
     source: Projected
     reach: Tensor | None
 
-    def read_by(self, model: NFormer, query: Tensor, edges: Edges | None) -> Tensor:
+    def read_by(self, model: NFormer, query: Tensor, *, edges: Edges | None) -> Tensor:
         """Return the next states of queries [Q', d] that read these rows."""
         attention = self.block.attention
         own = attention.project(query, self.marks)
@@ -41,7 +41,7 @@ class Layer:
             return self.block(query, attention.read_all_of(own, self.source))
         if edges is None:
             edges = self._affinity_edges(model, own)
-        return self.block(query, attention.read(own, self.source, edges))
+        return self.block(query, attention.read(own, self.source, edges=edges))
 
     def _affinity_edges(self, model: NFormer, own: Projected) -> Edges:
         """Return the edges of queries by this layer's affinity (Eq. 6), each on its own."""
@@ -68,7 +68,7 @@ class Layer:
 
 
 def layer_by_layer(
-    model: NFormer, states: Tensor, edges: Edges | None, landmarks: Tensor
+    model: NFormer, states: Tensor, *, edges: Edges | None, landmarks: Tensor
 ) -> Iterator[Layer]:
     """Take a set through all layers, in place, showing each layer before its rows move on.
 
@@ -76,44 +76,44 @@ def layer_by_layer(
     edges:     of the set, or None where each layer makes its own, or there is no mask.
     landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
     """
-    parts = None if edges is None else blocks_of(edges, states, model.heads)
+    parts = None if edges is None else blocks_of(edges, states, heads=model.heads)
     for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
         marks = chosen if chosen.is_floating_point() else states[chosen]  # a copy
         source = block.attention.project(states, marks)
         reach = None
         if edges is None and model.mask != "none":
             values, lists = model.affinity_lists(source)
-            parts = blocks_of(model.masked_edges(lists), states, model.heads)
+            parts = blocks_of(model.masked_edges(lists), states, heads=model.heads)
             reach = model.affinity_reach(values)
         yield Layer(block, marks, source, reach)
-        _advance(block, states, source, parts)
+        _advance(block, states, source=source, parts=parts)
 
 
-def block_rows(states: Tensor) -> int:
+def rows_at_once(states: Tensor) -> int:
     """Return how many rows go through a layer at once."""
     return BLOCK_ROWS if states.device.type == "cpu" else DEVICE_ROWS
 
 
-def blocks_of(edges: Edges, states: Tensor, heads: int) -> list[tuple[slice, Edges]]:
+def blocks_of(edges: Edges, states: Tensor, *, heads: int) -> list[tuple[slice, Edges]]:
     """Return the edges of each block of rows, what they derive being kept from layer to layer."""
     return [
         (part, edges.block(part.start * heads, part.stop * heads))
-        for part in row_blocks(len(states), block_rows(states))
+        for part in row_blocks(len(states), rows_at_once(states))
     ]
 
 
 def _advance(
-    block: Block, states: Tensor, source: Projected, parts: list[tuple[slice, Edges]] | None
+    block: Block, states: Tensor, *, source: Projected, parts: list[tuple[slice, Edges]] | None
 ) -> None:
     attention = block.attention
     if parts is None:
         read = attention.read_all(source)
-        for part in row_blocks(len(states), block_rows(states)):
+        for part in row_blocks(len(states), rows_at_once(states)):
             states[part] = block(states[part], read[part])
         return
     for part, edges in parts:
         own = source.block(part.start * attention.heads, part.stop * attention.heads)
-        states[part] = block(states[part], attention.read(own, source, edges))
+        states[part] = block(states[part], attention.read(own, source, edges=edges))
 
 
 def fill_up(query: Tensor) -> Tensor:

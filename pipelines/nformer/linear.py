@@ -1,4 +1,4 @@
-"""Linear layers that may multiply in bfloat16; what goes in and comes out is float32."""
+"""Linear layers that may multiply in bfloat16; inputs and outputs are float32."""
 
 from typing import Any
 

@@ -120,6 +120,7 @@ class NFormer(nn.Module):
         self,
         gallery: Tensor,
         gallery_camids: Tensor,
+        *,
         query: Tensor | None = None,
         query_camids: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
@@ -157,7 +158,7 @@ class NFormer(nn.Module):
         for block, marks in zip(self.layers(), landmarks.to(sets.device), strict=True):
             projected = block.attention.project(sets, sets[:, marks])
             flat = sets.reshape(count * rows, -1)
-            read = self._read(block.attention, projected, edges, count)
+            read = self._read(block.attention, projected, edges=edges, sets=count)
             sets = block(flat, read).view_as(sets)
         refined = sets.view_as(features)
         logits = self.classifier(self.embed(refined))
@@ -216,13 +217,13 @@ class NFormer(nn.Module):
         return self.masked_edges(join_sets(lists))
 
     def _read(
-        self, attention: NeighbourAttention, projected: Projected, edges: Edges | None, sets: int
+        self, attention: NeighbourAttention, projected: Projected, *, edges: Edges | None, sets: int
     ) -> Tensor:
         if self.mask == "none":
             return attention.read_all(projected, sets=sets)
         if edges is None:
             edges = self.masked_edges(self.affinity_lists(projected, sets)[1])
-        return attention.read(projected, projected, edges)
+        return attention.read(projected, projected, edges=edges)
 
 
 def join_sets(neighbours: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What attention needs of rows: who asks, who is asked, and what is read."""
+"""The projections of rows that attention reads: queries, keys and values."""
 
 from dataclasses import dataclass
 

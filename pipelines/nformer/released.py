@@ -1,4 +1,4 @@
-"""The authors' checkpoints: their state dicts as our `NFormer`."""
+"""Load a checkpoint of the authors' released code as an `NFormer`."""
 
 import re
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Who comes first: evaluation protocols, metrics and re-ranking. Arrays only."""
+"""Evaluation protocols, metrics and re-ranking. Arrays only."""

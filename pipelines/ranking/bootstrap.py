@@ -1,4 +1,4 @@
-"""How sure a difference in mAP is: resample the queries, the same ones for both."""
+"""How certain a difference in mAP is: a paired bootstrap over the queries."""
 
 from typing import NamedTuple
 

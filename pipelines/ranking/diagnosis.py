@@ -1,4 +1,4 @@
-"""Where a ranking is good and where it is not: similarities, camera pairs, matches per query."""
+"""Where a ranking fails: similarity distributions, camera pairs, matches of each query."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..neighbours.checked import unit_rows
 from ..neighbours.exact import blocks
-from .matches import Pairs
+from .matches import Matches
 from .metrics import score
 
 BINS = 60
@@ -55,7 +55,7 @@ class Purity(NamedTuple):
 def similarities(query: Embeddings, gallery: Embeddings, *, bins: int = BINS) -> Similarities:
     """Return the distribution of the similarities of all pairs that the metrics count."""
     q, g = unit_rows(query.features, "query"), unit_rows(gallery.features, "gallery")
-    pairs = Pairs(query, gallery.pids, gallery.camids)
+    pairs = Matches(query, gallery.pids, camids=gallery.camids)
     edges = np.linspace(-1, 1, bins + 1)
     everything, same, skipped = (np.zeros(bins) for _ in range(3))
     for block in blocks(len(query), len(gallery)):
@@ -77,14 +77,14 @@ def camera_pairs(query: Embeddings, gallery: Embeddings) -> CameraPairs:
         part = gallery.select(gallery.camids == camera)
         for row, other in enumerate(asking):
             queries = query.select(query.camids == other)
-            if Pairs(queries, part.pids, part.camids).any_valid():
+            if Matches(queries, part.pids, camids=part.camids).any_valid():
                 table[row, column] = score(queries, part).mean_ap
     return CameraPairs(asking, asked, table)
 
 
 def match_counts(query: Embeddings, gallery: Embeddings) -> np.ndarray:
     """Return how many true matches each query has that are not of its own camera: [Q] int64."""
-    pairs = Pairs(query, gallery.pids, gallery.camids)
+    pairs = Matches(query, gallery.pids, camids=gallery.camids)
     return np.array([len(pairs.of(number)[0]) for number in range(len(query))], np.int64)
 
 

@@ -1,5 +1,7 @@
 """Which gallery items count for a query, and at which ranks its true matches stand."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..embeddings import Embeddings
@@ -7,10 +9,17 @@ from ..embeddings import Embeddings
 SORT_FROM = 96  # matches of one query from which one sort is cheaper than counting for each
 
 
-class Pairs:
+class Labels(NamedTuple):
+    """The identities [Q] and cameras [Q] of queries."""
+
+    pids: np.ndarray
+    camids: np.ndarray
+
+
+class Matches:
     """Which gallery items are a query's true matches, and which are skipped."""
 
-    def __init__(self, query: Embeddings, pids: np.ndarray, camids: np.ndarray) -> None:
+    def __init__(self, query: Embeddings | Labels, pids: np.ndarray, *, camids: np.ndarray) -> None:
         self.query_pids, self.query_camids = query.pids, query.camids
         self.pids, self.camids = pids, camids
         self.order = np.argsort(pids, kind="stable")
@@ -29,7 +38,7 @@ class Pairs:
         own = (self.camids[same] == camera) & (camera >= 0)
         return same[~own & (self.query_pids[query] >= 0)], same[own]
 
-    def ranks_of_rows(self, first: int, nearness: np.ndarray, part: slice) -> list[np.ndarray]:
+    def ranks_of_rows(self, part: slice, *, first: int, nearness: np.ndarray) -> list[np.ndarray]:
         """Return `ranks` of some rows of a block [B, G] that begins with the query `first`."""
         return [self.ranks(first + row, nearness[row]) for row in range(part.start, part.stop)]
 
@@ -67,7 +76,7 @@ def count_before(nearness: np.ndarray, items: np.ndarray) -> np.ndarray:
     return before
 
 
-def no_valid_query(pairs: Pairs) -> str:
+def no_valid_query(pairs: Matches) -> str:
     """Return why no query can be scored."""
     shared = int((pairs.last > pairs.first).sum())
     queries = len(pairs.query_pids)

@@ -17,7 +17,7 @@ from ..errors import BadInput
 from ..neighbours.checked import unit_rows
 from ..neighbours.exact import Room, blocks, in_threads, largest_keys, unpack
 from ..progress import Progress, Silent
-from .matches import Pairs, no_valid_query
+from .matches import Matches, no_valid_query
 from .open_set import Verification
 
 
@@ -103,17 +103,17 @@ def score(
         raise BadInput(f"max_rank is {max_rank} and top {top}; at least 1 and 0 are wanted")
     if hasattr(distances, "detach"):
         distances = as_numpy(distances)
-    require_rankable(query, gallery, distances)
+    require_rankable(query, gallery, distances=distances)
     kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Pairs(query, gallery.pids[kept], gallery.camids[kept])
+    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
     if not pairs.any_valid():
         raise BadInput(no_valid_query(pairs))
     ranks: list[np.ndarray] = []
-    lists = Lists(pairs, kept, top)
+    lists = RankedLists(pairs, kept, top=top)
     verification = Verification(pairs, len(kept)) if open_set else None
-    with (progress or Silent()).task("score", len(query), "queries") as task:
-        for block, nearness in nearness_blocks(query, gallery, distances, kept):
-            count = partial(pairs.ranks_of_rows, block.start, nearness)
+    with (progress or Silent()).task("score", len(query), unit="queries") as task:
+        for block, nearness in nearness_blocks(query, gallery, distances=distances, kept=kept):
+            count = partial(pairs.ranks_of_rows, first=block.start, nearness=nearness)
             ranks += chain.from_iterable(in_threads(count, len(nearness)))
             lists.add(block, nearness)
             if verification is not None:
@@ -128,10 +128,10 @@ def score(
     )
 
 
-class Lists:
+class RankedLists:
     """Gathers the first items of every list, block by block."""
 
-    def __init__(self, pairs: Pairs, kept: np.ndarray, top: int) -> None:
+    def __init__(self, pairs: Matches, kept: np.ndarray, *, top: int) -> None:
         self.pairs, self.kept, self.top = pairs, kept, min(top, len(kept))
         self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -162,6 +162,7 @@ class Lists:
 def nearness_blocks(
     query: Embeddings,
     gallery: Embeddings,
+    *,
     distances: "np.ndarray | Distances | None",
     kept: np.ndarray,
 ) -> Iterator[tuple[slice, np.ndarray]]:
@@ -217,7 +218,7 @@ def summarise(
     )
 
 
-def require_rankable(query: Embeddings, gallery: Embeddings, distances: Any) -> None:
+def require_rankable(query: Embeddings, gallery: Embeddings, *, distances: Any) -> None:
     """Raise BadInput where there is nothing to rank, or shapes do not agree."""
     if not len(query):
         raise BadInput("there are no queries to score")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .matches import Pairs
+from .matches import Matches
 
 FALSE_POSITIVE_RATES = (0.001, 0.01)
 
@@ -10,10 +10,10 @@ FALSE_POSITIVE_RATES = (0.001, 0.01)
 class Verification:
     """Gathers, block by block, all true pairs' nearness and the nearest of the false pairs'.
 
-    Pairs that the protocol skips are no pairs. Exact, in memory for 1 % of the pairs.
+    Pairs that the protocol skips are not counted. Exact, in memory for 1 % of the pairs.
     """
 
-    def __init__(self, pairs: Pairs, gallery: int) -> None:
+    def __init__(self, pairs: Matches, gallery: int) -> None:
         self.pairs = pairs
         counts = [[len(side) for side in pairs.of(query)] for query in range(len(pairs.first))]
         self.false_pairs = gallery * len(counts) - int(np.sum(counts))

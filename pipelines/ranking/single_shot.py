@@ -5,7 +5,7 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..seeding import numpy_generator
-from .matches import Pairs, no_valid_query
+from .matches import Matches, no_valid_query
 from .metrics import nearness_blocks, require_rankable
 
 
@@ -27,16 +27,18 @@ def single_shot_cmc(
     """
     if repeats < 1:
         raise BadInput(f"single_shot is {repeats}; at least one draw of the gallery is wanted")
-    require_rankable(query, gallery, None)
+    require_rankable(query, gallery, distances=None)
     kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Pairs(query, gallery.pids[kept], gallery.camids[kept])
+    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
     if not pairs.any_valid():
         raise BadInput(no_valid_query(pairs))
     generator = numpy_generator(seed, "single shot")
     ranks: list[np.ndarray] = []
-    for block, nearness in nearness_blocks(query, gallery, None, kept):
+    for block, nearness in nearness_blocks(query, gallery, distances=None, kept=kept):
         for number, row in zip(range(block.start, block.stop), nearness, strict=True):
-            ranks.append(drawn_ranks(pairs, number, row, repeats, generator))
+            ranks.append(
+                drawn_ranks(pairs, number, nearness=row, repeats=repeats, generator=generator)
+            )
     found = np.concatenate(ranks)
     length = min(max_rank, len(np.unique(pairs.pids)))
     hits = np.bincount(found, minlength=length + 1)[1 : length + 1]
@@ -44,7 +46,12 @@ def single_shot_cmc(
 
 
 def drawn_ranks(
-    pairs: Pairs, number: int, nearness: np.ndarray, repeats: int, generator: np.random.Generator
+    pairs: Matches,
+    number: int,
+    *,
+    nearness: np.ndarray,
+    repeats: int,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Return the rank of the right person in each drawn gallery: [repeats], or [0] if not valid."""
     matches, skipped = pairs.of(number)

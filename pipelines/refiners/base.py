@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -65,12 +65,18 @@ def split_rows(near: Neighbourhoods, rows: np.ndarray) -> Pair:
     return with_rows(near, rows[:queries], rows[queries:])
 
 
-def weighted_sum(rows: np.ndarray, index: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_sum(rows: Any, *, index: Any, weights: Any) -> Any:
     """Return the sum of the rows that each list names, by weight.
 
-    rows: [N, d]. index: [M, k] int64. weights: [M, k], 0 where an entry does not count.
-    returns: [M, d] float32.
+    rows: [N, d], numpy or torch. index: [M, k] int64. weights: [M, k], 0 where an entry does not
+    count. returns: [M, d] float32.
     """
+    if not isinstance(rows, np.ndarray):
+        from ..neighbours.edges import Edges, edge_sum
+
+        kept = weights != 0
+        edges = Edges.of(index[:, None], kept[:, None], heads=1, sources=len(rows))
+        return edge_sum(weights[kept], rows, edges=edges)
     from scipy.sparse import csr_array
 
     M, k = index.shape
@@ -79,13 +85,3 @@ def weighted_sum(rows: np.ndarray, index: np.ndarray, weights: np.ndarray) -> np
         shape=(M, len(rows)),
     )
     return matrix @ rows  # [M, N] x [N, d] -> [M, d]
-
-
-def mutual(index: np.ndarray, k: int) -> np.ndarray:
-    """Return which entries [N, K] of a set's lists are listed back within the first k: bool."""
-    found = np.zeros(index.shape, bool)
-    for start in range(0, len(index), 4096):
-        part = index[start : start + 4096]
-        me = np.arange(start, start + len(part))
-        found[start : start + 4096] = (index[part, :k] == me[:, None, None]).any(axis=2)
-    return found

@@ -12,7 +12,8 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..neighbours.graph import NeighbourGraph, Neighbourhoods
-from .base import Pair, RefineProtocol, both_rows, mutual, split_rows, weighted_sum, with_rows
+from ..neighbours.reciprocity import mutual
+from .base import Pair, RefineProtocol, both_rows, split_rows, weighted_sum, with_rows
 
 
 def centralise(
@@ -32,21 +33,23 @@ def centralise(
         raise BadInput(f"nfc: k1 is {k1} and k2 {k2}; both must be at least 1")
     if protocol == "joint":
         rows, graph = near.joint_rows(), near.joint(max(k1, k2) + 1)
-        return split_rows(near, centralised(rows, graph, k1, k2))
+        return split_rows(near, centralised(rows, graph, k1=k1, k2=k2))
     query, gallery = both_rows(near)
     graph, ahead = near.gallery(max(k1, k2) + 1), near.query(k1)
     index, similarity = ahead.index[:, :k1], ahead.similarity[:, :k1]
     listed = similarity > reach(graph, k2)[index]
     return with_rows(
-        near, query + weighted_sum(gallery, index, listed), centralised(gallery, graph, k1, k2)
+        near,
+        query + weighted_sum(gallery, index=index, weights=listed),
+        centralised(gallery, graph, k1=k1, k2=k2),
     )
 
 
-def centralised(rows: np.ndarray, graph: NeighbourGraph, k1: int, k2: int) -> np.ndarray:
+def centralised(rows: np.ndarray, graph: NeighbourGraph, *, k1: int, k2: int) -> np.ndarray:
     """Return unit rows [N, d], each with its mutual neighbours' added."""
-    width = min(max(k1, k2) + 1, graph.index.shape[1])
-    kept = mutual(graph.index[:, :width], k2 + 1)[:, 1 : k1 + 1]  # column 0 is the item itself
-    return rows + weighted_sum(rows, graph.index[:, 1 : k1 + 1], kept)
+    lists = graph.index[:, : max(k1, k2) + 1]
+    kept = mutual(lists, within=k2 + 1)[:, : k1 + 1]
+    return rows + weighted_sum(rows, index=lists[:, : k1 + 1], weights=kept)
 
 
 def reach(graph: NeighbourGraph, k: int) -> np.ndarray:

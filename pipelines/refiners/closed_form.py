@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from logging import getLogger
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ..embeddings import row_blocks
 from ..errors import BadInput
+from .centring import BLOCK_ROWS, Centring, Means, fit_means
 from .images_per_person import (
     BINS,
     as_spread,
@@ -19,15 +20,18 @@ from .images_per_person import (
     images_per_person,
     pair_histogram,
 )
-from .mutual_neighbours import CameraGraph, camera_graph, read_gallery, read_queries
+from .mutual_neighbours import (
+    CameraGraph,
+    camera_graph,
+    query_edges,
+    read_gallery,
+    read_listed,
+)
 
 LOG = getLogger("nformer")
 NO = torch.tensor(False)
-TOLD = 100  # rows whose similarities tell what kind of data they are
-ANOTHER_KIND = 1.8  # times as wide a spread; three persons' many images alone make 1.4
-Centre = Literal["none", "global", "camera"]
-WEIGHT_OF_TRAINING = 1.0  # rows that a training mean counts for beside a set's own rows
-BLOCK_ROWS = 16384
+MIN_ROWS_TO_COMPARE = 100  # fewer do not show how widely similarities spread
+MAX_SPREAD = 1.8  # times training's; three persons' many images alone make 1.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class ClosedFormSettings:
     layers:     how often rows read their neighbours.
     """
 
-    centre: Centre = "none"
+    centre: Centring = "none"
     shrinkage: float = 1.0
     between: float = 0.0
     neighbours: int = 1
@@ -53,9 +57,9 @@ class ClosedFormSettings:
     layers: int = 1
 
     def __post_init__(self) -> None:
-        if self.centre not in get_args(Centre):
+        if self.centre not in get_args(Centring):
             raise BadInput(
-                f"closed form: centre {self.centre!r} is none of {', '.join(get_args(Centre))}"
+                f"closed form: centre {self.centre!r} is none of {', '.join(get_args(Centring))}"
             )
         if not 0 < self.shrinkage <= 1 or self.between < 0 or self.sharpness < 0:
             raise BadInput(
@@ -69,31 +73,28 @@ class ClosedFormSettings:
         """Whether camera ids matter to it."""
         return self.centre == "camera" or (self.per_camera and self.neighbours > 1)
 
+    @property
+    def whitens(self) -> bool:
+        """Whether rows are whitened or shaped."""
+        return self.shrinkage < 1 or self.between > 0
+
+    def groups(self, camids: Tensor) -> Tensor:
+        """Return the groups [N] that the k nearest are taken of: the cameras, or all as one."""
+        return camids if self.per_camera else torch.zeros_like(camids)
+
     def as_table(self) -> dict[str, Any]:
         """Return the settings as a JSON-able table."""
         return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
-    """What is subtracted from the rows of a set and of those that join it, and what is not done.
+class SetMeans(Means):
+    """What is subtracted from a set's rows, and whether the whitening is left out after it.
 
-    centre: [d] float64.   cameras: [C] int64, sorted.   means: [C, d] float64, a camera's each.
-    plain:  [] bool, whether the training's metric is left out: the set is of another kind.
+    plain: [] bool; a set that is unlike the training data is not whitened.
     """
 
-    centre: Tensor
-    cameras: Tensor
-    means: Tensor
     plain: Tensor = NO
-
-    def of(self, camids: Tensor) -> Tensor:
-        """Return each row's mean: [N] -> [N, d]; an unknown camera's is that of the set."""
-        if not len(self.cameras):
-            return self.centre.expand(len(camids), -1)
-        place = torch.searchsorted(self.cameras, camids).clamp(max=len(self.cameras) - 1)
-        known = self.cameras[place] == camids
-        return torch.where(known[:, None], self.means[place], self.centre)
 
 
 class ClosedForm(nn.Module):
@@ -124,32 +125,13 @@ class ClosedForm(nn.Module):
         self.register_buffer("between", torch.zeros(BINS))
         self.register_buffer("images", torch.zeros(()))
 
-    def means(self, rows: Tensor, camids: Tensor) -> Means:
-        """Return the means of a set, its own and the training's for cameras not in it.
+    def means(self, rows: Tensor, camids: Tensor) -> SetMeans:
+        """Return the means of unit rows [N, d] with cameras [N] int64, -1 where unknown."""
+        training = Means(self.mean.double(), self.cameras, self.camera_means.double())
+        found = fit_means(rows, camids, centring=self.settings.centre, training=training)
+        return SetMeans(found.centre, found.cameras, found.means)
 
-        rows: [N, d], unit.   camids: [N] int64, -1 where unknown.
-        A camera that is not in the set has its training mean, moved as far as the cameras in both
-        have moved since.
-        """
-        centre = _blend(rows, self.mean.double())
-        none = Means(centre, self.cameras[:0], self.camera_means[:0].double())
-        if self.settings.centre == "none":
-            return Means(torch.zeros_like(centre), none.cameras, none.means)
-        here = camids[camids >= 0].unique()  # sorted
-        if self.settings.centre == "global" or not len(here):
-            return none
-        found = torch.stack([_blend(rows[camids == camera], centre) for camera in here.tolist()])
-        shared = torch.isin(self.cameras, here)
-        moved = torch.zeros_like(centre)
-        if shared.any():
-            before = self.camera_means[shared].double()
-            moved = (found[torch.isin(here, self.cameras)] - before).mean(dim=0)
-        cameras = torch.cat([here, self.cameras[~shared]])
-        means = torch.cat([found, self.camera_means[~shared].double() + moved])
-        cameras, order = cameras.sort()
-        return Means(centre, cameras, means[order])
-
-    def standardise(self, rows: Tensor, camids: Tensor, means: Means) -> Tensor:
+    def standardise(self, rows: Tensor, camids: Tensor, *, means: SetMeans) -> Tensor:
         """Centre, whiten and normalise: [N, d] -> [N, d] float32 unit rows.
 
         In float64, so that a row comes out the same alone and among others.
@@ -157,15 +139,10 @@ class ClosedForm(nn.Module):
         metric = None if means.plain else self.metric.double()
         found = torch.empty_like(rows, dtype=torch.float32)
         for part in row_blocks(len(rows), BLOCK_ROWS):
-            centred = rows[part].double() - means.of(camids[part])
-            turned = centred if metric is None else centred @ metric
-            found[part] = functional.normalize(turned).float()
+            centred = rows[part] - means.of(camids[part])
+            whitened = centred if metric is None else centred @ metric
+            found[part] = functional.normalize(whitened).float()
         return found
-
-    def graph(self, rows: Tensor, camids: Tensor, neighbours: int) -> CameraGraph:
-        """Return who reads whom among standardised rows."""
-        groups = camids if self.settings.per_camera else torch.zeros_like(camids)
-        return camera_graph(rows, groups, neighbours)
 
     def fitting_neighbours(self, rows: Tensor) -> int:
         """Return k for a set of standardised rows: another where it is unlike those of training."""
@@ -183,15 +160,15 @@ class ClosedForm(nn.Module):
             )  # fmt: skip
         return fitting
 
-    def is_foreign(self, rows: Tensor) -> bool:
-        """Return whether standardised rows spread much wider than training's: another kind of data.
+    def is_unlike_training(self, rows: Tensor) -> bool:
+        """Return whether standardised rows spread much wider than those of training.
 
         What whitening learned of one kind costs accuracy on another.
         """
-        if not float(self.images) or len(rows) < TOLD:
+        if not float(self.images) or len(rows) < MIN_ROWS_TO_COMPARE:
             return False
         _, spread = as_spread(self.between.cpu(), pair_histogram(rows))
-        if spread < ANOTHER_KIND:
+        if spread < MAX_SPREAD:
             return False
         LOG.warning(
             "similarities are spread %.1f times as wide here as among training identities: data of "
@@ -199,24 +176,21 @@ class ClosedForm(nn.Module):
         )  # fmt: skip
         return True
 
-    def layers(self, neighbours: int) -> int:
-        """Return how many times rows read their neighbours."""
-        return self.settings.layers if neighbours > 1 else 0
-
     @torch.no_grad()
     def gallery(
         self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
     ) -> "ClosedFormGallery":
         """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
-        means = self.means(rows, camids)
-        hidden, graphs = [self.standardise(rows, camids, means)], []
-        k = self.fitting_neighbours(hidden[0]) if neighbours is None else neighbours
-        if self.is_foreign(hidden[0]):
+        settings, means = self.settings, self.means(rows, camids)
+        states = self.standardise(rows, camids, means=means)
+        k = self.fitting_neighbours(states) if neighbours is None else neighbours
+        if self.is_unlike_training(states):
             means = replace(means, plain=~NO)
-            hidden = [self.standardise(rows, camids, means)]
-        for _ in range(self.layers(k)):
-            graphs.append(self.graph(hidden[-1], camids, k))
-            hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=self.settings.sharpness))
+            states = self.standardise(rows, camids, means=means)
+        hidden, graphs = [states], []
+        for _ in range(settings.layers if k > 1 else 0):
+            graphs.append(camera_graph(hidden[-1], groups=settings.groups(camids), k=k))
+            hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=settings.sharpness))
         return ClosedFormGallery(rows, camids, means, tuple(hidden), tuple(graphs))
 
     @torch.no_grad()
@@ -226,15 +200,16 @@ class ClosedForm(nn.Module):
         rows: Tensor,
         camids: Tensor,
         *,
-        read: Callable[..., Tensor] = read_queries,
+        read: Callable[..., Tensor] = read_listed,
     ) -> Tensor:
         """Refine queries [Q, d] against a refined set, each as if it were the only one.
 
-        read: does what `read_queries` does at each layer, and may record what it reads.
+        read: does what `read_listed` does at each layer, and may record what it reads.
         """
-        states = self.standardise(rows, camids, gallery.means)
+        states = self.standardise(rows, camids, means=gallery.means)
         for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
-            states = read(states, camids, items, graph, sharpness=self.settings.sharpness)
+            listed = query_edges(states, camids, rows=items, graph=graph)
+            states = read(states, items, listed=listed, sharpness=self.settings.sharpness)
         return states
 
 
@@ -250,7 +225,7 @@ class ClosedFormGallery:
 
     rows: Tensor
     camids: Tensor
-    means: Means
+    means: SetMeans
     hidden: tuple[Tensor, ...]
     graphs: tuple[CameraGraph, ...]
 
@@ -278,7 +253,7 @@ class ClosedFormGallery:
         return ClosedFormGallery(
             tensors["rows"],
             tensors["camids"],
-            Means(
+            SetMeans(
                 **{name: tensors[f"means/{name}"] for name in MEANS if name != "plain"},
                 plain=tensors.get("means/plain", NO),
             ),
@@ -299,11 +274,3 @@ def camera_ids(camids: Any, rows: int, device: torch.device) -> Tensor:
     if found.shape != (rows,):
         raise BadInput(f"{rows} embeddings, but camera ids of the shape {list(found.shape)}")
     return found
-
-
-def _blend(rows: Tensor, expected: Tensor) -> Tensor:
-    """Return the mean of rows, with `expected` counting as one more: [N, d], [d] -> [d] float64."""
-    total = torch.zeros_like(expected)
-    for part in row_blocks(len(rows), BLOCK_ROWS):
-        total += rows[part].double().sum(dim=0)
-    return (total + WEIGHT_OF_TRAINING * expected) / (len(rows) + WEIGHT_OF_TRAINING)

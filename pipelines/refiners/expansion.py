@@ -32,14 +32,18 @@ def expand_queries(
     if protocol == "joint":
         rows, graph = near.joint_rows(), near.joint(k + 1)
         found = graph.index[:, : k + 1], graph.similarity[:, : k + 1]
-        return split_rows(near, weighted_sum(rows, found[0], weights_of(found[1], alpha)))
+        return split_rows(
+            near, weighted_sum(rows, index=found[0], weights=weights_of(found[1], alpha))
+        )
     query, gallery = both_rows(near)
     graph, ahead = near.gallery(k + 1), near.query(k)
     expanded = weighted_sum(
-        gallery, graph.index[:, : k + 1], weights_of(graph.similarity[:, : k + 1], alpha)
+        gallery,
+        index=graph.index[:, : k + 1],
+        weights=weights_of(graph.similarity[:, : k + 1], alpha),
     )
     asked = query + weighted_sum(
-        gallery, ahead.index[:, :k], weights_of(ahead.similarity[:, :k], alpha)
+        gallery, index=ahead.index[:, :k], weights=weights_of(ahead.similarity[:, :k], alpha)
     )
     return with_rows(near, asked, expanded)
 

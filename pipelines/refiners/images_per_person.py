@@ -9,8 +9,8 @@ BINS = 80  # of similarities from -1 to 1
 ROUNDS = 300  # of expectation and maximisation
 SAMPLED = 2000  # rows whose pairs are looked at
 MORE, FEWER = 3.3, 2.2  # times as many, or as few, images as make another k
-COMPANY = 6.0  # images of a person from which neighbours are read where there were none to choose
-FOREIGN = 1.4  # times as wide, or as narrow, a spread of similarities as makes a set another kind
+MIN_IMAGES_FOR_NEIGHBOURS = 6.0  # of a person, where k = 1 was chosen for want of neighbours
+MAX_SPREAD_RATIO = 1.4  # times as wide, or as narrow, similarities are those of other data
 LOW = 0.16  # share of pairs below one standard deviation under the median
 
 
@@ -41,14 +41,22 @@ def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float | 
         return 1.0
     found = pair_histogram(rows)
     other, spread = as_spread(between.cpu(), found)
-    if not 1 / FOREIGN < spread < FOREIGN:
+    if not 1 / MAX_SPREAD_RATIO < spread < MAX_SPREAD_RATIO:
         return None
-    pairs, same, other = (_density(part) for part in (found, within.cpu(), other))
+    return 1 + share_of_one_person(found, within.cpu(), other) * (len(rows) - 1)
+
+
+def share_of_one_person(pairs: Tensor, within: Tensor, between: Tensor) -> float:
+    """Estimate which share of pairs are of one person, by expectation and maximisation.
+
+    Histograms [BINS] of similarities: of the pairs, of pairs of one person, and of two persons.
+    """
+    pairs, same, other = ((part + 1e-3) / (part + 1e-3).sum() for part in (pairs, within, between))
     weight = torch.tensor(0.05)
     for _ in range(ROUNDS):
         share = weight * same / (weight * same + (1 - weight) * other)
         weight = (pairs * share).sum()
-    return 1 + float(weight) * (len(rows) - 1)
+    return float(weight)
 
 
 def as_spread(histogram: Tensor, like: Tensor) -> tuple[Tensor, float]:
@@ -76,10 +84,6 @@ def _quantile(histogram: Tensor, share: float) -> float:
     return -1 + 2 / BINS * (place + inside)
 
 
-def _density(histogram: Tensor) -> Tensor:
-    return (histogram + 1e-3) / (histogram + 1e-3).sum()
-
-
 def fitting_neighbours(k: int, *, chosen_for: float, found: float) -> int:
     """Return k for a set with `found` images of a person where k was chosen for other sets.
 
@@ -89,8 +93,7 @@ def fitting_neighbours(k: int, *, chosen_for: float, found: float) -> int:
     if 1 / FEWER < ratio < MORE:
         return k
     if ratio > 1:
-        alone = k == 1 and chosen_for < 2  # there was nobody to read when k was chosen
-        if alone:
-            return round(found / 2) if found >= COMPANY else 1
+        if k == 1 and chosen_for < 2:  # no neighbours showed the person when k was chosen
+            return round(found / 2) if found >= MIN_IMAGES_FOR_NEIGHBOURS else 1
         return round(k * ratio) if k > 1 else 1
     return 1 if found < 1.7 else max(1, round(k * ratio))

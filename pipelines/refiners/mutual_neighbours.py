@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..gallery.graph import SPARE, similarity_of
-from ..neighbours.edges import Edges, edge_dot, edge_sum
+from ..neighbours.edges import Edges, edge_dot
 from ..neighbours.nearest import nearest_neighbours, search
-from ..neighbours.reciprocity import nearest_of, reciprocal
+from ..neighbours.reciprocity import SPARE, mutual, nearest_of, row_numbers, similarity_of
+from .base import weighted_sum
 
-FEW = 64  # queries that are not worth the large search
+FEW_QUERIES = 64  # that are not worth the large search
 
 
 @dataclass(frozen=True, eq=False)
 class CameraGraph:
     """A set's mutual neighbours, and how near a newcomer must be to be listed.
 
-    lists:  [N, C·k] int64, the k nearest of each camera; places left free hold the row itself.
+    lists:  [N, C·k] int64, the k nearest of each camera; columns left free hold the row itself.
     kept:   [N, C·k] bool, the edges: both ends list each other, and not the row itself.
     reach:  [N, C], the similarity of each row's k-th neighbour of each camera; -inf where fewer.
     groups: [N] int64, each row's camera.   cameras: [C] int64, sorted.   neighbours: k.
@@ -32,85 +32,110 @@ class CameraGraph:
     neighbours: int
 
 
-def camera_graph(rows: Tensor, groups: Tensor, k: int) -> CameraGraph:
-    """Return the graph of unit rows [N, d] whose cameras are groups [N]."""
+def camera_graph(
+    rows: Tensor, *, groups: Tensor, k: int, similarity: Tensor | None = None
+) -> CameraGraph:
+    """Return the graph of unit rows [N, d] whose cameras are groups [N].
+
+    similarity: [N, N], each row's own above all others, where it is at hand (cross-validation
+    tries hundreds of settings on one); None: the rows are searched.
+    """
     cameras = groups.unique()  # sorted
-    own = torch.arange(len(rows), device=rows.device)[:, None]
+    own = row_numbers(rows)[:, None]
     lists, reach = [], []
     for camera in cameras.tolist():
         members = (groups == camera).nonzero()[:, 0]
-        if len(cameras) == 1:
+        if similarity is not None:
+            found, last = _listed(similarity, members, k)
+        elif len(cameras) == 1:
             found = nearest_neighbours(rows, k)[1]
+            last = similarity_of(rows, rows, found[:, -1:])
         else:
             found = members[search(rows, rows[members], k)[1]]
-        far = rows.new_full((len(rows),), -torch.inf)
-        if found.shape[1] == k:
-            far = similarity_of(rows, rows, found[:, -1:])[:, 0]
-        free = own.expand(-1, k - found.shape[1])
-        lists.append(torch.cat([found, free], dim=1))
-        reach.append(far)
+            last = similarity_of(rows, rows, found[:, -1:])
+        free = k - found.shape[1]
+        lists.append(torch.cat([found, own.expand(-1, free)], dim=1))
+        reach.append(last[:, -1] if not free else torch.full_like(last[:, -1], -torch.inf))
     joined = torch.cat(lists, dim=1)
-    kept = reciprocal(joined[:, None])[:, 0] & (joined != own)
-    return CameraGraph(joined, kept, torch.stack(reach, dim=1), groups, cameras, k)
-
-
-def read_gallery(rows: Tensor, graph: CameraGraph, *, sharpness: float) -> Tensor:
-    """Return each row's weighted sum with its mutual neighbours, normalised: [N, d] -> [N, d]."""
-    lists, kept = graph.lists[:, None], graph.kept[:, None]
-    return _read(rows, rows, Edges.of(lists, kept, heads=1, sources=len(rows)), sharpness)
-
-
-def read_queries(
-    query: Tensor, camids: Tensor, rows: Tensor, graph: CameraGraph, *, sharpness: float
-) -> Tensor:
-    """Return each query's weighted sum with the rows that it would be a mutual neighbour of.
-
-    query: [Q, d], unit.   camids: [Q] int64.   rows: [N, d], the set's states.   returns: [Q, d].
-    A query reads row j where j is among the k nearest of its camera, the query itself taking a
-    place in its own, and where the query would be among the k nearest of j.
-    """
-    return read_listed(query, rows, query_edges(query, camids, rows, graph), sharpness=sharpness)
-
-
-def read_listed(
-    query: Tensor, rows: Tensor, listed: tuple[Tensor, Tensor], *, sharpness: float
-) -> Tensor:
-    """Return each query's weighted sum with the rows that `query_edges` found, normalised."""
-    lists, kept = listed
-    edges = Edges.of(lists[:, None], kept[:, None], heads=1, sources=len(rows))
-    return _read(query, rows, edges, sharpness)
+    return CameraGraph(joined, mutual(joined), torch.stack(reach, dim=1), groups, cameras, k)
 
 
 def query_edges(
-    query: Tensor, camids: Tensor, rows: Tensor, graph: CameraGraph
+    query: Tensor,
+    camids: Tensor,
+    *,
+    rows: Tensor,
+    graph: CameraGraph,
+    similarity: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the rows near each query and which of them it reads: [Q, K] int64 and bool."""
+    """Return the rows near each query and which of them it reads: [Q, K] int64 and bool.
+
+    query: [Q, d], unit.   camids: [Q] int64.   rows: [N, d], the set's states.
+    similarity: [Q, N], where it is at hand.
+    A query reads row j where j is among the k nearest of its camera, the query itself being one
+    of those of its own, and where the query would be among the k nearest of j.
+    """
     k, cameras = graph.neighbours, graph.cameras
     single = len(cameras) == 1
-    place = torch.searchsorted(cameras, camids).clamp(max=len(cameras) - 1)
-    known = cameras[place] == camids if not single else torch.ones_like(camids, dtype=torch.bool)
+    number_of = torch.searchsorted(cameras, camids).clamp(max=len(cameras) - 1)
+    known = cameras[number_of] == camids if not single else torch.ones_like(camids).bool()
     lists, kept = [], []
     for number, camera in enumerate(cameras.tolist()):
         members = (graph.groups == camera).nonzero()[:, 0]
-        near = members[_near(query, rows[members], k + SPARE)].sort(dim=1).values
-        similarity, order = similarity_of(query, rows, near).sort(
-            dim=1, descending=True, stable=True
-        )
-        near, similarity = near.gather(1, order)[:, :k], similarity[:, :k]
-        own = known & (place == number)
-        rank = torch.arange(near.shape[1], device=near.device)
-        keep = rank < (k - own.long())[:, None]
-        asked = torch.where(known[:, None], place[:, None], number).expand_as(near)
+        if similarity is not None:
+            near, cosine = _listed(similarity, members, k)
+        else:
+            near, cosine = _searched(query, rows, members, k)
+        own = known & (number_of == number)
+        rank = row_numbers(near.T)
+        asked = torch.where(known[:, None], number_of[:, None], number).expand_as(near)
         lists.append(near)
-        kept.append(keep & (similarity > graph.reach[near, asked]))
+        kept.append((rank < (k - own.long())[:, None]) & (cosine > graph.reach[near, asked]))
     return torch.cat(lists, dim=1), torch.cat(kept, dim=1)
 
 
-def _near(query: Tensor, rows: Tensor, k: int) -> Tensor:
-    return nearest_of(query, rows, k)[1] if len(query) <= FEW else search(query, rows, k)[1]
+def _listed(similarity: Tensor, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest members of each row of similarities [M, N], and how near they are."""
+    part = similarity if len(members) == similarity.shape[1] else similarity[:, members]
+    cosine, found = part.topk(min(k, len(members)), dim=1)
+    return members[found], cosine
 
 
-def _read(rows: Tensor, sources: Tensor, edges: Edges, sharpness: float) -> Tensor:
-    """Softmax attention whose affinity is sharpness · cosine, own edge included, normalised."""
-    weights = torch.exp(sharpness * (edge_dot(rows, sources, edges) - 1))
-    return functional.normalize(rows + edge_sum(weights, sources, edges))
+def _searched(query: Tensor, rows: Tensor, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest members of each query, ties by number, and how near they are."""
+    find = nearest_of if len(query) <= FEW_QUERIES else search
+    near = members[find(query, rows[members], k + SPARE)[1]].sort(dim=1).values
+    cosine, order = similarity_of(query, rows, near).sort(dim=1, descending=True, stable=True)
+    return near.gather(1, order)[:, :k], cosine[:, :k]
+
+
+def read_gallery(
+    rows: Tensor, graph: CameraGraph, *, sharpness: float, similarity: Tensor | None = None
+) -> Tensor:
+    """Return each row's weighted sum with its mutual neighbours, normalised: [N, d] -> [N, d]."""
+    listed = graph.lists, graph.kept
+    return read_listed(rows, rows, listed=listed, sharpness=sharpness, similarity=similarity)
+
+
+def read_listed(
+    rows: Tensor,
+    sources: Tensor,
+    *,
+    listed: tuple[Tensor, Tensor],
+    sharpness: float,
+    similarity: Tensor | None = None,
+) -> Tensor:
+    """Return each row's weighted sum with the sources that it lists and reads, normalised.
+
+    Softmax attention whose affinity is sharpness · cosine, the row's own edge included.
+    rows: [M, d].   sources: [N, d].   listed: [M, K] int64 and bool.   similarity: [M, N], where
+    it is at hand.   returns: [M, d].
+    """
+    lists, kept = listed
+    weights = kept.to(rows.dtype)
+    if sharpness and similarity is not None:
+        weights *= torch.exp(sharpness * (similarity.gather(1, lists) - 1))
+    elif sharpness:
+        edges = Edges.of(lists[:, None], kept[:, None], heads=1, sources=len(sources))
+        weights[kept] = torch.exp(sharpness * (edge_dot(rows, sources, edges=edges) - 1))
+    return functional.normalize(rows + weighted_sum(sources, index=lists, weights=weights))

@@ -74,7 +74,7 @@ class Step:
         for share, index, weights in self._graphs(rows, camids, rows, camids, own=True):
             column = np.bincount(index.ravel(), weights.ravel(), len(rows)).astype(np.float32)
             scale = np.sqrt(weights.sum(axis=1, keepdims=True) * column[index])
-            mixed += share * weighted_sum(rows, index, weights / scale)
+            mixed += share * weighted_sum(rows, index=index, weights=weights / scale)
             sums.append(column)
         return unit_rows(mixed, "embeddings"), sums
 
@@ -92,7 +92,9 @@ class Step:
         graphs = self._graphs(query, asking, gallery, camids, own=False)
         for (share, index, weights), column in zip(graphs, sums, strict=True):
             total = weights.sum(axis=1, keepdims=True) + own
-            read = weighted_sum(gallery, index, weights / np.sqrt(total * column[index]))
+            read = weighted_sum(
+                gallery, index=index, weights=weights / np.sqrt(total * column[index])
+            )
             # No other row lists a query: its column holds its own entry alone.
             mixed += share * (read + query * (own / np.sqrt(total * own)))
         return unit_rows(mixed, "embeddings")
@@ -123,7 +125,7 @@ class Step:
             found = self_join(rows, k)
             own_first(found.similarity, found.index)
             return found.index, np.exp(found.similarity / self.beta)
-        similarity, index = top_k(rows, others, max(k, 1))
+        similarity, index = top_k(rows, others, k=max(k, 1))
         return index[:, :k], np.exp(similarity[:, :k] / self.beta)
 
     def _across(
@@ -137,7 +139,7 @@ class Step:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the lists among other cameras; an item with too few has weights of 0."""
         targets = (others, other_camids)
-        similarity, index = other_camera_lists(rows, camids, self.k_across - 1, others=targets)
+        similarity, index = other_camera_lists(rows, camids, k=self.k_across - 1, others=targets)
         weights = np.where(index >= 0, np.exp(similarity / self.beta), 0).astype(np.float32)
         index = index.clip(0)
         if not own:

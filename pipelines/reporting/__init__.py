@@ -1,1 +1,1 @@
-"""What a person looks at: the report, charts, ranked lists, montages."""
+"""The HTML report with its charts and ranked lists, and montages of search results."""

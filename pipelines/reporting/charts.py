@@ -116,7 +116,7 @@ def _gains(evidence: Evidence, examples: Sequence[Example]) -> Iterator[Chart]:
     name = evidence.compared
     before, after = evidence.precision[BASELINE][valid], evidence.precision[name][valid]
     better, worse = int((gain[valid] > 0).sum()), int((gain[valid] < 0).sum())
-    svg = scatter_chart("scatter", before, after, (BASELINE, name))
+    svg = scatter_chart("scatter", before=before, after=after, labels=(BASELINE, name))
     text = f"{better} queries gain, {worse} lose, {int(valid.sum()) - better - worse} stay."
     links = [
         (f"{example.kind}: {example.name.rpartition('/')[2]}", example.anchor)
@@ -125,7 +125,7 @@ def _gains(evidence: Evidence, examples: Sequence[Example]) -> Iterator[Chart]:
     ]
     yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text, links)
     matches = match_counts(evidence.query, evidence.gallery)[valid]
-    svg = gain_chart("gain-chart", matches, gain[valid])
+    svg = gain_chart("gain-chart", matches, gain=gain[valid])
     text = f"Queries have {matches.min()} to {matches.max()} true matches; the mean gain is "
     yield Chart(
         "Gain by images per identity", svg, f"{text}{100 * float(gain[valid].mean()):+.1f} points."

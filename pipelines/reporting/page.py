@@ -1,4 +1,4 @@
-"""report.html: what a run measured, as one page that needs nothing else."""
+"""report.html: a run's results as one self-contained page."""
 
 import base64
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
 QUALITY = 80
-LONGEST = 40  # rows of an exhibit that the page shows as a table
+LONGEST = 40  # rows of a table or figure that the page shows as a table
 COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
 
 
@@ -39,13 +39,13 @@ class Chart:
 class Evidence:
     """A table or figure of the paper made again, and its panels as charts."""
 
-    exhibit: TableOrFigure
+    item: TableOrFigure
     charts: Sequence[Chart]
 
     @property
     def is_table(self) -> bool:
         """Whether its rows are few enough to be read."""
-        return len(self.exhibit.rows) <= LONGEST
+        return len(self.item.rows) <= LONGEST
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Plots as data, and as pictures: SVG in the ink of the page around it, PNG for anywhere."""
+"""Plots described as data, and drawn as SVG or PNG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ def svg_of(name: str, plots: Sequence[Plot], *, titled: bool = True) -> str:
         return inline(_figure(plots, titled=titled), name)
 
 
-def save_pictures(folder: Path, name: str, plots: Sequence[Plot]) -> None:
+def save_pictures(folder: Path, name: str, *, plots: Sequence[Plot]) -> None:
     """Write NAME.svg and NAME.png, each whole or not at all."""
     import matplotlib
 

@@ -16,7 +16,7 @@ from ..data.images import UnreadableImage, read_image
 from ..embeddings import Embeddings
 from ..errors import PipelineError
 from ..neighbours.checked import unit_rows
-from ..ranking.matches import Pairs
+from ..ranking.matches import Matches
 from ..ranking.metrics import Ranking
 from ..seeding import numpy_generator
 from .page import Example, Item, data_uri
@@ -204,7 +204,7 @@ def _with_skipped(
     album: Album,
 ) -> list[Item]:
     """Add the items of the query's own person and camera that come as near as those listed."""
-    own = Pairs(evidence.query, evidence.gallery.pids, evidence.gallery.camids).of(row)[1]
+    own = Matches(evidence.query, evidence.gallery.pids, camids=evidence.gallery.camids).of(row)[1]
     if not len(own):
         return items
     asked = unit_rows(pair[0].features[row : row + 1], "query")

@@ -1,4 +1,4 @@
-"""Charts as SVG text that takes the colours of the page around it, light or dark."""
+"""Charts as SVG text in the colours of the page around it, light or dark."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ def line_chart(name: str, curves: Curves, *, x: str, y: str) -> str:
             style: dict[str, Any] = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
             chart.axes.plot(xs, ys, label=label, **style)
         _whole_numbers(chart.axes)
-        _labelled(chart.axes, x, y, legend=len(curves) > 1)
+        _labelled(chart.axes, x=x, y=y, legend=len(curves) > 1)
     return chart.svg
 
 
@@ -88,11 +88,13 @@ def similarity_chart(name: str, panels: "Mapping[str, Similarities]") -> str:
             chart.axes.plot(
                 middle, found.different, color=colour, linestyle="--", label=f"{label}: different"
             )
-        _labelled(chart.axes, "cosine similarity", "share of pairs", legend=True)
+        _labelled(chart.axes, x="cosine similarity", y="share of pairs", legend=True)
     return chart.svg
 
 
-def scatter_chart(name: str, before: np.ndarray, after: np.ndarray, labels: tuple[str, str]) -> str:
+def scatter_chart(
+    name: str, *, before: np.ndarray, after: np.ndarray, labels: tuple[str, str]
+) -> str:
     """Return AP before [Q] against AP after [Q]; above the line is a gain."""
     with drawing(name, width=4.6, height=4.2) as chart:
         chart.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
@@ -100,11 +102,11 @@ def scatter_chart(name: str, before: np.ndarray, after: np.ndarray, labels: tupl
             before, after, s=14, alpha=0.45, color=COLOURS[0], edgecolors="none", rasterized=True
         )
         chart.axes.set_aspect("equal")
-        _labelled(chart.axes, f"AP, {labels[0]}", f"AP, {labels[1]}", legend=False)
+        _labelled(chart.axes, x=f"AP, {labels[0]}", y=f"AP, {labels[1]}", legend=False)
     return chart.svg
 
 
-def gain_chart(name: str, matches: np.ndarray, gain: np.ndarray) -> str:
+def gain_chart(name: str, matches: np.ndarray, *, gain: np.ndarray) -> str:
     """Return the mean gain in AP [Q] by how many true matches a query has [Q]."""
     with drawing(name) as chart:
         counts, where = np.unique(matches, return_inverse=True)
@@ -116,7 +118,7 @@ def gain_chart(name: str, matches: np.ndarray, gain: np.ndarray) -> str:
         chart.axes.set_xlim(counts.min() - 1, counts.max() + 1)
         _whole_numbers(chart.axes)
         _labelled(
-            chart.axes, "true matches in the gallery", "mean gain in AP (± standard error)",
+            chart.axes, x="true matches in the gallery", y="mean gain in AP (± standard error)",
             legend=False,
         )  # fmt: skip
     return chart.svg
@@ -133,7 +135,7 @@ def camera_chart(name: str, pairs: "CameraPairs") -> str:
             chart.axes.text(column, row, text, ha="center", va="center", color=ink)
         chart.axes.set_xticks(range(len(pairs.gallery_cameras)), _names(pairs.gallery_cameras))
         chart.axes.set_yticks(range(len(pairs.query_cameras)), _names(pairs.query_cameras))
-        _labelled(chart.axes, "gallery camera", "query camera", legend=False)
+        _labelled(chart.axes, x="gallery camera", y="query camera", legend=False)
     return chart.svg
 
 
@@ -147,7 +149,7 @@ def _whole_numbers(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _labelled(axes: "Axes", x: str, y: str, *, legend: bool) -> None:
+def _labelled(axes: "Axes", *, x: str, y: str, legend: bool) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if legend:

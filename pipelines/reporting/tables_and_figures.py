@@ -1,4 +1,4 @@
-"""A table or figure of the paper made again: its numbers, in one object that everything shows."""
+"""A reproduced table or figure of the paper: its numbers, for terminal, JSON, CSV and report."""
 
 import csv
 import json
@@ -93,24 +93,24 @@ class TableOrFigure:
 
 
 def file_of(name: str) -> str:
-    """Return the artifact of an exhibit, by its name in the run's folder."""
+    """Return the artifact of a table or figure, by its name in the run's folder."""
     return f"{FOLDER}/{name}.json"
 
 
-def load_exhibit(path: Path) -> TableOrFigure:
-    """Read an exhibit; BadInput when it is not ours."""
+def load_table_or_figure(path: Path) -> TableOrFigure:
+    """Read a table or figure; BadInput when it is not ours."""
     try:
         return TableOrFigure.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, KeyError) as error:
-        raise BadInput(f"{path} holds no exhibit of ours ({error})") from error
+        raise BadInput(f"{path} holds no table or figure of nformer reproduce ({error})") from error
 
 
-def exhibits_in(run: Run) -> list[TableOrFigure]:
-    """Return the exhibits of the run's present embeddings, in the paper's order."""
+def tables_and_figures_in(run: Run) -> list[TableOrFigure]:
+    """Return the tables and figures of the run's present embeddings, in the paper's order."""
     found = []
     for name in NAMES:
         try:
-            found.append(load_exhibit(run.artifact(file_of(name))))
+            found.append(load_table_or_figure(run.artifact(file_of(name))))
         except PipelineError:  # not made, stale or damaged: a report goes without
             continue
     return found

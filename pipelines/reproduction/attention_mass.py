@@ -1,4 +1,4 @@
-"""How much of its attention a set spends on rows of other identities."""
+"""The share of its attention that a set spends on rows of other identities."""
 
 import torch
 from torch import Tensor
@@ -26,15 +26,15 @@ def irrelevant_mass(model: NFormer, items: Embeddings, *, seed: int = 0) -> floa
     graph = gallery_graph(model, rows)
     shares = []
     with evaluating(model):
-        for layer in layer_by_layer(model, rows.clone(), graph.edges, marks):
+        for layer in layer_by_layer(model, rows.clone(), edges=graph.edges, landmarks=marks):
             if graph.edges is None:
-                shares.append(_of_all(layer.source, pids, model.heads))
+                shares.append(_of_all(layer.source, pids, heads=model.heads))
             else:
-                shares.append(_of_edges(layer.source, graph.edges, pids, model.heads))
+                shares.append(_of_edges(layer.source, graph.edges, pids=pids, heads=model.heads))
     return sum(shares) / len(shares)
 
 
-def _of_all(source: Projected, pids: Tensor, heads: int) -> float:
+def _of_all(source: Projected, pids: Tensor, *, heads: int) -> float:
     asking, keys = (
         part.view(len(pids), heads, -1).transpose(0, 1) for part in (source.asking, source.keys)
     )  # [h, N, c]
@@ -45,8 +45,10 @@ def _of_all(source: Projected, pids: Tensor, heads: int) -> float:
     return total / (heads * len(pids))
 
 
-def _of_edges(source: Projected, edges: Edges, pids: Tensor, heads: int) -> float:
+def _of_edges(source: Projected, edges: Edges, *, pids: Tensor, heads: int) -> float:
     own = torch.linalg.vecdot(source.asking, source.keys)
-    weights = edge_softmax(own, edge_dot(source.asking, source.keys, edges), edges)[1]  # [E]
+    weights = edge_softmax(own, edge_dot(source.asking, source.keys, edges=edges), edges=edges)[
+        1
+    ]  # [E]
     other = pids[edges.row_of // heads] != pids[edges.index // heads]
     return float(weights[other].sum()) / (heads * len(pids))

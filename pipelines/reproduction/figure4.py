@@ -10,8 +10,8 @@ from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
 from .attention_mass import irrelevant_mass
+from .experiment import Experiment
 from .variants import NFORMER, SOFTMAX, Variant
-from .workshop import Workshop
 
 LARGEST = 8000  # rows whose every pair is looked at
 SIZES = 6
@@ -35,12 +35,14 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
-    shop = shops[0]
+    experiment = experiments[0]
     rows = [
-        _row_of(shop, items)
-        for items in growing_sets(shop.gallery.select(shop.of_people(shop.gallery.pids)))
+        _row_of(experiment, items)
+        for items in growing_sets(
+            experiment.gallery.select(experiment.of_people(experiment.gallery.pids))
+        )
     ]
     sizes = [row["rows"] for row in rows]
     curves = [
@@ -83,7 +85,7 @@ def growing_sets(gallery: Embeddings) -> Iterator[Embeddings]:
         yield gallery.select(np.isin(gallery.pids, order[:number]))
 
 
-def _row_of(shop: Workshop, items: Embeddings) -> dict[str, Any]:
+def _row_of(experiment: Experiment, items: Embeddings) -> dict[str, Any]:
     identities = len(np.unique(items.pids))
     same = (items.pids[:, None] == np.unique(items.pids)).sum(axis=0)
     row: dict[str, Any] = {
@@ -92,17 +94,22 @@ def _row_of(shop: Workshop, items: Embeddings) -> dict[str, Any]:
         "uniform": float(1 - (same / len(items)) @ (same / len(items))),
     }
     for key, variant in (("softmax", SOFTMAX), ("switched", NFORMER), ("rns", NFORMER)):
-        masses = [_mass(shop, key, variant, seed, items) for seed in shop.seeds]
+        masses = [
+            _mass(experiment, key=key, variant=variant, seed=seed, items=items)
+            for seed in experiment.seeds
+        ]
         row |= {key: float(np.mean(masses)), f"{key}_over_seeds": float(np.std(masses))}
     return row
 
 
-def _mass(shop: Workshop, key: str, variant: Variant, seed: int, items: Embeddings) -> float:
+def _mass(
+    experiment: Experiment, *, key: str, variant: Variant, seed: int, items: Embeddings
+) -> float:
     def measure() -> dict[str, float]:
-        model = shop.model(variant, seed)
+        model = experiment.model(variant, seed)
         if key == "switched":
             model.mask = "none"
         return {"mass": irrelevant_mass(model, items)}
 
-    wanted = shop.key_of(variant, seed)
-    return shop.cached(measure, "mass", key, wanted, len(items))["mass"]
+    wanted = experiment.key_of(variant, seed)
+    return experiment.cached(measure, "mass", key, wanted, len(items))["mass"]

@@ -11,8 +11,8 @@ from ..neighbours.checked import unit_rows
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
+from .experiment import Experiment
 from .variants import NFORMER
-from .workshop import Workshop
 
 IDENTITIES = 10
 LEAST_IMAGES = 4
@@ -42,19 +42,21 @@ def require_tsne() -> None:
         ) from error
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run.
 
     Raises:
         CannotShow: scikit-learn is not installed, or there is hardly anybody to show.
     """
     require_tsne()
-    shop = shops[0]
-    chosen = sampled(shop)
-    refined = refine(shop.model(NFORMER, 0), shop.query, shop.gallery)[1].select(chosen)
-    before = shop.gallery.select(chosen)
+    experiment = experiments[0]
+    chosen = sampled(experiment)
+    refined = refine(experiment.model(NFORMER, 0), experiment.query, experiment.gallery)[1].select(
+        chosen
+    )
+    before = experiment.gallery.select(chosen)
     places = {
-        side: in_the_plane(items, shop.settings.seed)
+        side: in_the_plane(items, experiment.settings.seed)
         for side, items in (("before", before), ("after", refined))
     }
     spread = {side: silhouette(items) for side, items in (("before", before), ("after", refined))}
@@ -76,7 +78,10 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         title="Figure 5: t-SNE before and after",
         columns=COLUMNS,
         rows=rows,
-        plots=[_plot(side, points, before.pids, spread[side]) for side, points in places.items()],
+        plots=[
+            _plot(side, points, pids=before.pids, spread=spread[side])
+            for side, points in places.items()
+        ],
         text=f"{len(before)} gallery images of {people} identities. Silhouette by identity (1: far "
         f"apart, 0: mixed): {spread['before']:.2f} before, {spread['after']:.2f} after NFormer.",
         notes=(
@@ -108,10 +113,10 @@ def silhouette(items: Embeddings) -> float:
     return float(silhouette_score(items.features, items.pids, metric="cosine"))
 
 
-def sampled(shop: Workshop) -> np.ndarray:
+def sampled(experiment: Experiment) -> np.ndarray:
     """Return the gallery rows to show, [n] sorted; CannotShow where nearly nobody has enough."""
-    pids, random = shop.gallery.pids, numpy_generator(shop.settings.seed, "figure 5")
-    people, counts = np.unique(pids[shop.of_people(pids)], return_counts=True)
+    pids, random = experiment.gallery.pids, numpy_generator(experiment.settings.seed, "figure 5")
+    people, counts = np.unique(pids[experiment.of_people(pids)], return_counts=True)
     able = people[counts >= LEAST_IMAGES]
     if len(able) < 2:
         raise CannotShow(
@@ -123,7 +128,7 @@ def sampled(shop: Workshop) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _plot(side: str, points: np.ndarray, pids: np.ndarray, spread: float) -> Plot:
+def _plot(side: str, points: np.ndarray, *, pids: np.ndarray, spread: float) -> Plot:
     curves = [
         Curve(f"{pid}", points[pids == pid, 0].tolist(), points[pids == pid, 1].tolist())
         for pid in np.unique(pids)

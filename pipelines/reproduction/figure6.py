@@ -1,4 +1,4 @@
-"""Figure 6: landmarks against the exact affinity: likeness, mAP and cost."""
+"""Figure 6: landmarks against the exact affinity: similarity, mAP and cost."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from ..gallery.refinement import prepare
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
+from .affinity_similarity import affinity_similarity
+from .control_rows import of_summary
+from .experiment import Experiment
 from .flops import affinity_flops
-from .likeness import likeness
-from .rows import of_summary
 from .variants import EXACT_RNS, LS, NFORMER, ORDINARY, Variant
-from .workshop import Workshop
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
 DRAWS = 5  # for the likeness, of each layer and training
@@ -31,20 +31,20 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
-    shop = shops[0]
-    like = _likeness(shop)
-    dim = shop.query.dim
-    rows = [_row_of(shop, count, like, dim) for count in sorted({*LS, *like})]
+    experiment = experiments[0]
+    like = _likeness(experiment)
+    dim = experiment.query.dim
+    rows = [_row_of(experiment, count, like=like, dim=dim) for count in sorted({*LS, *like})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
-        rows.append(of_summary(title, shop.measured(variant), **_cost(dim, 0)))
+        rows.append(of_summary(title, experiment.measured(variant), **_cost(dim, 0)))
     return TableOrFigure(
         name="figure6",
         title="Figure 6: landmark agent attention",
         columns=COLUMNS,
         rows=rows,
-        plots=(_likeness_plot(like), _map_plot(shop, rows), _cost_plot(dim)),
+        plots=(_likeness_plot(like), _map_plot(experiment, rows), _cost_plot(dim)),
         text=_told(next(row for row in rows if row.get("landmarks") == 5), rows[-2]),
         notes=(
             "cos(vec A, vec Ã), with A = q kᵀ and Ã = (q k_lᵀ)(k q_lᵀ)ᵀ (Eq. 5), over all pairs of "
@@ -70,21 +70,23 @@ def _told(five: dict[str, Any], exact: dict[str, Any]) -> str:
     return f"With l = 5 {like}; {words}"
 
 
-def _likeness(shop: Workshop) -> dict[int, tuple[float, float]]:
+def _likeness(experiment: Experiment) -> dict[int, tuple[float, float]]:
     """Return l -> the two cosines, means over trainings."""
-    counts = [count for count in COUNTS if count <= len(shop.query) + len(shop.gallery)]
-    features = np.concatenate([shop.query.features, shop.gallery.features])
+    counts = [count for count in COUNTS if count <= len(experiment.query) + len(experiment.gallery)]
+    features = np.concatenate([experiment.query.features, experiment.gallery.features])
     found = []
-    for seed in shop.seeds:
+    for seed in experiment.seeds:
 
         def measure(seed: int = seed) -> dict[str, float]:
-            model = shop.model(NFORMER, seed)
+            model = experiment.model(NFORMER, seed)
             rows = prepare(model, features, "embeddings")
-            each = likeness(model, rows, counts, draws=DRAWS, seed=seed)
+            each = affinity_similarity(model, rows, counts=counts, draws=DRAWS, seed=seed)
             return {f"{count} {side}": value for count, pair in each.items()
                     for side, value in zip(("plain", "centred"), pair, strict=True)}  # fmt: skip
 
-        found.append(shop.cached(measure, "likeness", shop.key_of(NFORMER, seed), DRAWS, COUNTS))
+        found.append(
+            experiment.cached(measure, "likeness", experiment.key_of(NFORMER, seed), DRAWS, COUNTS)
+        )
     return {
         count: (_mean(found, f"{count} plain"), _mean(found, f"{count} centred"))
         for count in counts
@@ -96,13 +98,13 @@ def _mean(found: Sequence[dict[str, float]], key: str) -> float:
 
 
 def _row_of(
-    shop: Workshop, count: int, like: dict[int, tuple[float, float]], dim: int
+    experiment: Experiment, count: int, *, like: dict[int, tuple[float, float]], dim: int
 ) -> dict[str, Any]:
     cosine, centred = like.get(count, (None, None))
     about = {"landmarks": count, "cosine": cosine, "centred": centred, **_cost(dim, count)}
     if count not in LS:
         return {"method": f"Ã, l = {count}", **about}
-    return of_summary(f"Ã, l = {count}", shop.measured(Variant(landmarks=count)), **about)
+    return of_summary(f"Ã, l = {count}", experiment.measured(Variant(landmarks=count)), **about)
 
 
 def _cost(dim: int, landmarks: int) -> dict[str, float]:
@@ -121,7 +123,7 @@ def _likeness_plot(like: dict[int, tuple[float, float]]) -> Plot:
                 curves=curves, log="x", within=(0, 1))  # fmt: skip
 
 
-def _map_plot(shop: Workshop, rows: Sequence[dict[str, Any]]) -> Plot:
+def _map_plot(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> Plot:
     measured = [row for row in rows if row.get("landmarks") in LS]
     curve = Curve(
         "landmarks, RNS",
@@ -130,7 +132,7 @@ def _map_plot(shop: Workshop, rows: Sequence[dict[str, Any]]) -> Plot:
         [100 * (row["mAP_over_seeds"] or 0) for row in measured],
     )
     levels = {row["method"]: 100 * row["mAP"] for row in rows[-2:]}
-    levels["backbone"] = 100 * shop.baseline()["mAP"]
+    levels["backbone"] = 100 * experiment.baseline()["mAP"]
     return Plot(title="mAP by landmarks", x="landmarks l", y="mAP in %", curves=(curve,),
                 levels=levels, log="x")  # fmt: skip
 

@@ -5,25 +5,25 @@ from typing import Any
 
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .rows import FIGURES, of_figures, of_summary
+from .control_rows import FIGURES, of_figures, of_summary
+from .experiment import Experiment
 from .variants import ALONE, KS, SOFTMAX, Variant
-from .workshop import Workshop
 
 TITLES = {"reciprocal": "RNS", "topk": "RNS-Mk (top-k, not reciprocal)"}
 COLUMNS = (Column("method", "softmax over"), Column("k", "k", "count"), *FIGURES)
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
-    shop = shops[0]
-    alone = shop.measured(ALONE)
+    experiment = experiments[0]
+    alone = experiment.measured(ALONE)
     by_mask = {mask: [of_summary("k = 1: a row's own edge", alone, k=1)] for mask in TITLES}
     for mask, rows in by_mask.items():
         for k in KS:
             variant = Variant(mask=mask, neighbours=k)  # type: ignore[arg-type]  # one of Mask
-            rows.append(of_summary(TITLES[mask], shop.measured(variant), k=k))
-    softmax = of_summary("all rows (softmax)", shop.measured(SOFTMAX))
-    backbone = of_figures("backbone", shop.baseline())
+            rows.append(of_summary(TITLES[mask], experiment.measured(variant), k=k))
+    softmax = of_summary("all rows (softmax)", experiment.measured(SOFTMAX))
+    backbone = of_figures("backbone", experiment.baseline())
     rows = [*by_mask["reciprocal"], *by_mask["topk"][1:], softmax, backbone]
     best = max(by_mask["reciprocal"], key=lambda row: row["mAP"])
     curves = [_curve(TITLES[mask], measured) for mask, measured in by_mask.items()]

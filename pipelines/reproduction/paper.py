@@ -1,4 +1,4 @@
-"""What the paper reports, where it could be checked, and whether a run is of its data set."""
+"""The figures that the paper reports, and whether a run is of the paper's data set."""
 
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ def is_the_papers(dataset: str, queries: int) -> bool:
     return entry is not None and bool(entry.counts) and entry.counts["query"].images == queries
 
 
-def published_for(run: Run, dataset: str, queries: int) -> Published | None:
+def published_for(run: Run, dataset: str, *, queries: int) -> Published | None:
     """Return the paper's figures for a run; ResNet-50's where the backbone is unlike the paper's.
 
     None where the data set is not one of the paper's, or not all of it.
@@ -73,9 +73,9 @@ def published_for(run: Run, dataset: str, queries: int) -> Published | None:
     return own or TABLE4.get((dataset, "resnet50"))
 
 
-def paper_note(run: Run, dataset: str, queries: int) -> str:
+def paper_note(run: Run, dataset: str, *, queries: int) -> str:
     """Return in a sentence what stands beside ours, or why nothing does."""
-    if published_for(run, dataset, queries) is None:
+    if published_for(run, dataset, queries=queries) is None:
         named = any(entry.name == dataset and entry.counts for entry in ENTRIES)
         why = (
             f"these {queries:,} queries are not {dataset}'s" if named

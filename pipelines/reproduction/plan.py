@@ -1,4 +1,4 @@
-"""What a reproduction will train and measure, what lies there already, and how long it takes."""
+"""Plan a reproduction: what it will train and measure, what exists, and how long it takes."""
 
 import time
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ..gallery.refinement import refine
 from ..progress import Progress
+from .experiment import Experiment, scored
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by
-from .workshop import Workshop, scored
 
 TIMED_STEPS = 2
 LEVELS = 4  # of Table 3
@@ -18,7 +18,7 @@ LEVELS = 4  # of Table 3
 class Training:
     """One training that is wanted."""
 
-    shop: Workshop
+    experiment: Experiment
     variant: Variant
     seed: int
 
@@ -39,7 +39,7 @@ class Plan:
             if trainings:
                 told.append(f"  {title}: {_counted(trainings)}")
         if self.missing:
-            settings = self.missing[0].shop.settings
+            settings = self.missing[0].experiment.settings
             told.append(
                 f"  {len(self.missing)} trainings of {settings.steps} steps, {len(self.cached)} "
                 f"cached; about {_duration(self.seconds)} on this machine, measuring included"
@@ -49,56 +49,60 @@ class Plan:
         return told
 
 
-def make_plan(shops: Sequence[Workshop], names: Sequence[str], progress: Progress) -> Plan:
+def make_plan(
+    experiments: Sequence[Experiment], names: Sequence[str], *, progress: Progress
+) -> Plan:
     """Return the plan for some tables and figures; one training and one test are timed for it.
 
     Raises:
         BadInput: a run has no training identities.
     """
     wanted = [
-        Training(shop, variant, seed)
-        for place, shop in enumerate(shops)
+        Training(experiment, variant, seed)
+        for place, experiment in enumerate(experiments)
         for variant in needed_by(n for n in names if not place or n in SEVERAL_RUNS)
-        for seed in shop.seeds
+        for seed in experiment.seeds
     ]
-    missing = [one for one in wanted if not one.shop.is_trained(one.variant, one.seed)]
+    missing = [one for one in wanted if not one.experiment.is_trained(one.variant, one.seed)]
     cached = [one for one in wanted if one not in missing]
     seconds = 0.0
-    for shop in shops:
-        own = [one for one in missing if one.shop is shop]
+    for experiment in experiments:
+        own = [one for one in missing if one.experiment is experiment]
         if own:
             with progress.task("estimate", None) as task:
-                seconds += _seconds(shop, own, names)
+                seconds += _seconds(experiment, own, names=names)
                 task.advance()
     return Plan(names, missing, cached, seconds)
 
 
-def _seconds(shop: Workshop, missing: Sequence[Training], names: Sequence[str]) -> float:
+def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequence[str]) -> float:
     """Estimate from a few steps and one test of NFormer; others by their operations."""
-    trainer = shop.trainer(NFORMER, 0)
+    trainer = experiment.trainer(NFORMER, 0)
     trainer.step()
     begun = time.perf_counter()
     for _ in range(TIMED_STEPS):
         trainer.step()
     step = (time.perf_counter() - begun) / TIMED_STEPS
     begun = time.perf_counter()
-    scored(refine(trainer.model, shop.query, shop.gallery))
+    scored(refine(trainer.model, experiment.query, experiment.gallery))
     test = time.perf_counter() - begun
-    assert shop.train is not None
-    batch = min(shop.settings.batch, len(shop.train))
-    whole = len(shop.query) + len(shop.gallery)
+    assert experiment.train is not None
+    batch = min(experiment.settings.batch, len(experiment.train))
+    whole = len(experiment.query) + len(experiment.gallery)
     repeats = 1 + ("table2" in names) + LEVELS * ("table3" in names)
     total = 0.0
     for one in missing:
-        tests = (shop.settings.draws if one.variant.draws_matter else 1) * (
+        tests = (experiment.settings.draws if one.variant.draws_matter else 1) * (
             repeats if one.variant in CONTROLS else 1
         )
-        total += shop.settings.steps * step * _times(one.variant, batch, shop.query.dim)
-        total += tests * test * _times(one.variant, whole, shop.query.dim)
+        total += (
+            experiment.settings.steps * step * _times(one.variant, batch, dim=experiment.query.dim)
+        )
+        total += tests * test * _times(one.variant, whole, dim=experiment.query.dim)
     return total
 
 
-def _times(variant: Variant, rows: int, dim: int) -> float:
+def _times(variant: Variant, rows: int, *, dim: int) -> float:
     """Return how many times NFormer's operations a variant takes."""
     return flops_a_person(variant, rows, dim=dim) / flops_a_person(NFORMER, rows, dim=dim)
 

@@ -1,4 +1,4 @@
-"""runs' embeddings -> variants trained on them -> the paper's tables and figures"""
+"""Train variants on runs' embeddings, and make the paper's tables and figures from them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -11,10 +11,10 @@ from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
 from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
+from .experiment import Experiment, lies_whole
 from .figure5 import CannotShow, require_tsne, sampled
 from .plan import Plan, make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
-from .workshop import Workshop, lies_whole
 
 
 def reproduce(
@@ -42,60 +42,62 @@ def reproduce(
             without scikit-learn, or with fewer than two identities to show.
     """
     wanted = chosen([names] if isinstance(names, str) else list(names))
-    wanted = _without_figure5(wanted, require_tsne, progress)
+    wanted = _without_figure5(wanted, require_tsne, progress=progress)
     settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
     _require_different(folders)
-    shops = [Workshop(run, settings, device=device, progress=progress) for run in folders]
-    wanted = _without_figure5(wanted, lambda: sampled(shops[0]), progress)
-    plan = make_plan(shops, wanted, progress)
+    experiments = [Experiment(run, settings, device=device, progress=progress) for run in folders]
+    wanted = _without_figure5(wanted, lambda: sampled(experiments[0]), progress=progress)
+    plan = make_plan(experiments, wanted, progress=progress)
     for line in plan.lines():
         progress.message(line)
     _train(plan, progress)
-    exhibits = []
-    with progress.task("measure", len(wanted), "tables and figures") as task:
+    items = []
+    with progress.task("measure", len(wanted), unit="tables and figures") as task:
         for name in wanted:
             module = import_module(f".{name}", __package__)
-            exhibits.append(_kept(shops, module.make(shops)))
+            items.append(_kept(experiments, module.make(experiments)))
             task.advance()
-    _report(shops[0].run, progress)
-    return exhibits
+    _report(experiments[0].run, progress)
+    return items
 
 
 def _train(plan: Plan, progress: Progress) -> None:
     if not plan.missing:
         return
-    with progress.task("train variants", len(plan.missing), "trainings") as task:
+    with progress.task("train variants", len(plan.missing), unit="trainings") as task:
         for one in plan.missing:
-            one.shop.model(one.variant, one.seed)
+            one.experiment.model(one.variant, one.seed)
             task.advance(latest=f"{one.variant.name}, seed {one.seed}")
 
 
-def _kept(shops: Sequence[Workshop], exhibit: TableOrFigure) -> TableOrFigure:
-    """Write an exhibit into the first run, its pictures first and its manifest last."""
-    shop = shops[0]
-    others = [str(other.run.folder) for other in shops[1:]] if exhibit.name in SEVERAL_RUNS else []
+def _kept(experiments: Sequence[Experiment], item: TableOrFigure) -> TableOrFigure:
+    """Write a table or figure into the first run, its pictures first and its manifest last."""
+    experiment = experiments[0]
+    others = (
+        [str(other.run.folder) for other in experiments[1:]] if item.name in SEVERAL_RUNS else []
+    )
     config = {
-        "seeds": shop.settings.seeds,
-        "draws": shop.settings.draws,
-        "steps": shop.settings.steps,
-        "batch": shop.settings.batch,
+        "seeds": experiment.settings.seeds,
+        "draws": experiment.settings.draws,
+        "steps": experiment.settings.steps,
+        "batch": experiment.settings.batch,
         "other_runs": others,
     }
-    wanted = Manifest(file_of(exhibit.name), "reproduce", config, {"embeddings.h5": shop.digest})
-    text = exhibit.to_json() + "\n"
-    if not _is_there(shop.run, wanted, text):
-        folder = shop.run.path(FOLDER)
-        write_text(folder / f"{exhibit.name}.csv", exhibit.to_csv())
-        save_pictures(folder, exhibit.name, exhibit.plots)
-        with shop.run.writing(wanted) as (path, _):
+    wanted = Manifest(file_of(item.name), "reproduce", config, {"embeddings.h5": experiment.digest})
+    text = item.to_json() + "\n"
+    if not _is_there(experiment.run, wanted, text=text):
+        folder = experiment.run.path(FOLDER)
+        write_text(folder / f"{item.name}.csv", item.to_csv())
+        save_pictures(folder, item.name, plots=item.plots)
+        with experiment.run.writing(wanted) as (path, _):
             path.write_text(text, encoding="utf-8")
-    return exhibit
+    return item
 
 
-def _is_there(run: Run, wanted: Manifest, text: str) -> bool:
-    """Return whether an exhibit was written before, with its pictures."""
+def _is_there(run: Run, wanted: Manifest, *, text: str) -> bool:
+    """Return whether a table or figure was written before, with its pictures."""
     path = run.path(wanted.artifact)
     if not all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png")):
         return False
@@ -118,7 +120,7 @@ def _report(run: Run, progress: Progress) -> None:
 
 
 def _without_figure5(
-    wanted: list[str], check: Callable[[], object], progress: Progress
+    wanted: list[str], check: Callable[[], object], *, progress: Progress
 ) -> list[str]:
     """Leave figure5 out where a check says that it cannot be made, with a word; alone it fails."""
     if "figure5" not in wanted:

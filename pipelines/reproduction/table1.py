@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..reporting.tables_and_figures import Column, TableOrFigure
+from .control_rows import (
+    FIGURES,
+    bars,
+    control_note,
+    control_rows,
+    of_figures,
+    of_summary,
+    own_note,
+)
+from .experiment import Experiment
 from .flops import counted_flops_a_person, flops_a_person, search_flops_a_person
 from .paper import (
     MARKET,
@@ -14,9 +24,7 @@ from .paper import (
     paper_note,
     published_for,
 )
-from .rows import FIGURES, bars, control_note, control_rows, of_figures, of_summary, own_note
 from .variants import NFORMER, ORDINARY, Variant
-from .workshop import Workshop
 
 COLUMNS = (
     Column("method", "method"),
@@ -27,25 +35,25 @@ COLUMNS = (
 PAPERS_COST = Column("paper_gflops", "paper GFLOPs", "number")
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the table of the first run."""
-    shop = shops[0]
-    queries = len(shop.query)
-    published = published_for(shop.run, shop.dataset, queries)
+    experiment = experiments[0]
+    queries = len(experiment.query)
+    published = published_for(experiment.run, experiment.dataset, queries=queries)
     beside: list[dict[str, Any]] = [{}, {}, {}]
     if published:
         beside[0], beside[2] = published.beside()
     if published and is_the_papers("market1501", queries):
         beside[1]["paper_gflops"] = TRANSFORMER_GFLOPS
         beside[2]["paper_gflops"] = NFORMER_GFLOPS
-    costs = {variant: _cost(shop, variant) for variant in (ORDINARY, NFORMER)}
+    costs = {variant: _cost(experiment, variant) for variant in (ORDINARY, NFORMER)}
     rows = [
-        of_figures("backbone", shop.baseline(), **beside[0]),
+        of_figures("backbone", experiment.baseline(), **beside[0]),
         of_summary(
-            "+ ordinary transformer", shop.measured(ORDINARY), **costs[ORDINARY], **beside[1]
+            "+ ordinary transformer", experiment.measured(ORDINARY), **costs[ORDINARY], **beside[1]
         ),
-        of_summary("+ NFormer", shop.measured(NFORMER), **costs[NFORMER], **beside[2]),
-        *control_rows(shop),
+        of_summary("+ NFormer", experiment.measured(NFORMER), **costs[NFORMER], **beside[2]),
+        *control_rows(experiment),
     ]
     return TableOrFigure(
         name="table1",
@@ -55,17 +63,17 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         plots=(bars("mAP, and its deviation over trainings", rows),),
         text=_told(rows),
         notes=(
-            paper_note(shop.run, shop.dataset, queries),
-            control_note(shop),
-            *own_note(shop),
-            _cost_note(shop, costs),
+            paper_note(experiment.run, experiment.dataset, queries=queries),
+            control_note(experiment),
+            *own_note(experiment),
+            _cost_note(experiment, costs),
         ),
     )
 
 
-def _cost(shop: Workshop, variant: Variant) -> dict[str, float]:
+def _cost(experiment: Experiment, variant: Variant) -> dict[str, float]:
     """Return GFLOPs a person at the test set's size, by formula and by torch's counter."""
-    rows, dim = len(shop.query) + len(shop.gallery), shop.query.dim
+    rows, dim = len(experiment.query) + len(experiment.gallery), experiment.query.dim
     return {
         "gflops": flops_a_person(variant, rows, dim=dim) / 1e9,
         "gflops_counted": counted_flops_a_person(variant, rows, dim=dim) / 1e9,
@@ -77,9 +85,9 @@ def _told(rows: Sequence[dict[str, Any]]) -> str:
     return "mAP: " + ", ".join(f"{name} {value:.1f} %" for name, value in figures.items()) + "."
 
 
-def _cost_note(shop: Workshop, costs: dict[Variant, dict[str, float]]) -> str:
+def _cost_note(experiment: Experiment, costs: dict[Variant, dict[str, float]]) -> str:
     """Explain the paper's two figures by ours at the size of its test set."""
-    dim, rows = shop.query.dim, len(shop.query) + len(shop.gallery)
+    dim, rows = experiment.query.dim, len(experiment.query) + len(experiment.gallery)
     ordinary, ours = (
         flops_a_person(variant, MARKET, dim=256) / 1e9 for variant in (ORDINARY, NFORMER)
     )

@@ -8,9 +8,9 @@ import numpy as np
 from ..evaluation.foresee import foresee
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .rows import control_note, difference, own_note
+from .control_rows import control_note, difference, own_note
+from .experiment import Experiment
 from .variants import ALONE, NFORMER
-from .workshop import Workshop
 
 NUMBERS = (20, 15, 10, 5)
 COLUMNS = (
@@ -30,10 +30,10 @@ COLUMNS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the table of the first run."""
-    shop = shops[0]
-    rows = [_row_of(shop, number) for number in NUMBERS]
+    experiment = experiments[0]
+    rows = [_row_of(experiment, number) for number in NUMBERS]
     gains = {f"{row['images']:.3g}": row["gain"] for row in rows}
     return TableOrFigure(
         name="table3",
@@ -47,23 +47,23 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
         notes=(
             "Gallery images of each identity are drawn, for every training anew, as nformer "
             "subsample draws them; an identity that has fewer keeps all. Queries are not drawn.",
-            foresee(shop.train, shop.query, shop.gallery).describe(),
+            foresee(experiment.train, experiment.query, experiment.gallery).describe(),
             "“images estimated” and “gain foreseen” use no label of the test set (nformer evaluate "
             "--will-it-help). The paper's own figures could not be checked and are left out.",
-            control_note(shop),
-            *own_note(shop),
+            control_note(experiment),
+            *own_note(experiment),
         ),
     )
 
 
-def _row_of(shop: Workshop, number: int) -> dict[str, Any]:
-    before, after = shop.baseline(number=number), shop.measured(NFORMER, number=number)
-    free, free_figures = shop.training_free(number=number)
-    own = shop.own(number=number)
-    gallery = shop.subset((number, 0))
-    people = gallery.pids[shop.of_people(gallery.pids)]
-    foreseen = shop.cached(
-        lambda: foresee(shop.train, shop.query, gallery).figures(), "foreseen", number
+def _row_of(experiment: Experiment, number: int) -> dict[str, Any]:
+    before, after = experiment.baseline(number=number), experiment.measured(NFORMER, number=number)
+    free, free_figures = experiment.training_free(number=number)
+    own = experiment.own(number=number)
+    gallery = experiment.subset((number, 0))
+    people = gallery.pids[experiment.of_people(gallery.pids)]
+    foreseen = experiment.cached(
+        lambda: foresee(experiment.train, experiment.query, gallery).figures(), "foreseen", number
     )
     return {
         "number": number,
@@ -73,7 +73,7 @@ def _row_of(shop: Workshop, number: int) -> dict[str, Any]:
         "mAP_over_seeds": after.over_seeds,
         "mAP_over_draws": after.over_draws,
         "gain": difference(after.mean, before),
-        "alone_mAP": shop.measured(ALONE, number=number).mean["mAP"],
+        "alone_mAP": experiment.measured(ALONE, number=number).mean["mAP"],
         "free": free,
         "free_mAP": free_figures["mAP"],
         "own_mAP": own["mAP"] if own else None,

@@ -5,10 +5,10 @@ from typing import Any
 
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
+from .control_rows import control_note, difference, distinct_labels, own_note
+from .experiment import Experiment
 from .paper import backbone_of, paper_note, published_for
-from .rows import control_note, difference, own_note, told_apart
 from .variants import ALONE, NFORMER
-from .workshop import Workshop
 
 COLUMNS = (
     Column("run", "run"),
@@ -34,11 +34,14 @@ PAPERS = (
 )
 
 
-def make(shops: Sequence[Workshop]) -> TableOrFigure:
+def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return a row for each run."""
-    rows = [_row_of(shop) for shop in shops]
-    notes = dict.fromkeys(paper_note(shop.run, shop.dataset, len(shop.query)) for shop in shops)
-    labels = told_apart([f"{row['dataset']}, {row['backbone']}" for row in rows], shops)
+    rows = [_row_of(experiment) for experiment in experiments]
+    notes = dict.fromkeys(
+        paper_note(experiment.run, experiment.dataset, queries=len(experiment.query))
+        for experiment in experiments
+    )
+    labels = distinct_labels([f"{row['dataset']}, {row['backbone']}" for row in rows], experiments)
     papers = PAPERS if any("paper_mAP" in row for row in rows) else ()
     return TableOrFigure(
         name="table4",
@@ -51,18 +54,18 @@ def make(shops: Sequence[Workshop]) -> TableOrFigure:
             f"{100 * row['mAP']:.1f} % with it."
             for label, row in zip(labels, rows, strict=True)
         ),
-        notes=(*notes, control_note(shops[0]), *own_note(shops[0])),
+        notes=(*notes, control_note(experiments[0]), *own_note(experiments[0])),
     )
 
 
-def _row_of(shop: Workshop) -> dict[str, Any]:
-    before, after = shop.baseline(), shop.measured(NFORMER)
-    free, free_figures = shop.training_free()
-    own = shop.own()
+def _row_of(experiment: Experiment) -> dict[str, Any]:
+    before, after = experiment.baseline(), experiment.measured(NFORMER)
+    free, free_figures = experiment.training_free()
+    own = experiment.own()
     row = {
-        "run": str(shop.run.folder),
-        "dataset": shop.dataset or "embeddings",
-        "backbone": backbone_of(shop.run),
+        "run": str(experiment.run.folder),
+        "dataset": experiment.dataset or "embeddings",
+        "backbone": backbone_of(experiment.run),
         "baseline_rank1": before["rank1"],
         "baseline_mAP": before["mAP"],
         **after.mean,
@@ -70,11 +73,11 @@ def _row_of(shop: Workshop) -> dict[str, Any]:
         "mAP_over_draws": after.over_draws,
         "gain": difference(after.mean, before),
         "own_mAP": own["mAP"] if own else None,
-        "alone_mAP": shop.measured(ALONE).mean["mAP"],
+        "alone_mAP": experiment.measured(ALONE).mean["mAP"],
         "free": free,
         "free_mAP": free_figures["mAP"],
     }
-    published = published_for(shop.run, shop.dataset, len(shop.query))
+    published = published_for(experiment.run, experiment.dataset, queries=len(experiment.query))
     if published:
         keys = [column.key for column in PAPERS]
         row |= dict(zip(keys, published, strict=True))

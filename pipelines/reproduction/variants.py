@@ -54,7 +54,7 @@ class Variant:
         return self.affinity == "landmarks" and self.neighbours > 1
 
     def config(self, settings: ReproduceConfig, seed: int) -> NFormerConfig:
-        """Return what one training of it is, as `train-nformer --no-prior` would have it."""
+        """Return what one training of it is, as `train-nformer --no-closed-form` would have it."""
         return NFormerConfig(
             closed_form=False,
             mask=self.mask,

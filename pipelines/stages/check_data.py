@@ -1,4 +1,4 @@
-"""the data set's files -> what was found, what differs from the published, and what is wrong"""
+"""a data set's files -> what was found, what differs from the published counts, what is wrong"""
 
 import hashlib
 from collections import defaultdict
@@ -64,7 +64,7 @@ def check_data(
     """
     name = entry(dataset).name
     try:
-        data = open_dataset(name, root, options, progress=progress)
+        data = open_dataset(name, root, options=options, progress=progress)
     except BadInput as error:
         return DataReport(name, str(root), findings=(Finding("error", str(error)),))
     findings = [
@@ -105,14 +105,14 @@ def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
     samples = [sample for split in data.filled_splits() for sample in data.split(split)]
     with (
         ThreadPoolExecutor(default_workers()) as pool,
-        progress.task("decode", len(samples), "images") as task,
+        progress.task("decode", len(samples), unit="images") as task,
     ):
         for sample, reason in zip(samples, pool.map(_reason(data.root), samples), strict=True):
             if reason:
                 found[reason].append(sample.name)
             task.advance()
     for reason, names in sorted(found.items()):
-        yield _finding("error", f"cannot be read: {reason}", names)
+        yield _finding("error", f"cannot be read: {reason}", names=names)
 
 
 def _reason(root: Path) -> Any:
@@ -136,22 +136,29 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
         pair for size, pairs in by_size.items() if size > 0 and len(pairs) > 1 for pair in pairs
     ]
     groups: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
-    with progress.task("compare", len(suspects), "files") as task:
+    with progress.task("compare", len(suspects), unit="files") as task:
         for split, name in suspects:
             groups[_content_digest(data.root / name)].append((split, name))
             task.advance()
     across: list[str] = []
     within: list[str] = []
+    asked: list[str] = []
     for pairs in groups.values():
         if len(pairs) < 2:
             continue
         splits = {split for split, _ in pairs}
         text = " = ".join(name for _, name in pairs)
-        (across if "train" in splits and len(splits) > 1 else within).append(text)
+        if "train" in splits and len(splits) > 1:
+            across.append(text)
+        else:
+            (asked if splits == {"query", "gallery"} else within).append(text)
     if across:
-        yield _finding("error", "the same content in train and in test", sorted(across))
+        yield _finding("error", "the same content in train and in test", names=sorted(across))
+    if asked:
+        what = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"
+        yield _finding("warning", what, names=sorted(asked))
     if within:
-        yield _finding("warning", "the same content twice", sorted(within))
+        yield _finding("warning", "the same content twice", names=sorted(within))
 
 
 def _content_digest(path: Path) -> bytes:
@@ -169,7 +176,7 @@ def _same_people(data: Dataset) -> Iterator[Finding]:
     }
     both = sorted(people["train"] & (people["query"] | people["gallery"]))
     if both and not data.train_apart:
-        yield _finding("error", "identities in train and in test", [str(pid) for pid in both])
+        yield _finding("error", "identities in train and in test", names=[str(pid) for pid in both])
 
 
 def _without_match(data: Dataset) -> Iterator[Finding]:
@@ -185,7 +192,7 @@ def _without_match(data: Dataset) -> Iterator[Finding]:
             if trained == training and len(seen) == 1 and pid != data.distractor
         ]
         if alone and data.has_cameras:
-            yield _finding("warning", f"identities of one camera only, in {where}", alone)
+            yield _finding("warning", f"identities of one camera only, in {where}", names=alone)
     answers: dict[int, set[int]] = defaultdict(set)
     for sample in data.splits.get("gallery", ()):
         answers[sample.pid].add(sample.camid)
@@ -195,8 +202,8 @@ def _without_match(data: Dataset) -> Iterator[Finding]:
         if not (answers[sample.pid] - {sample.camid} if data.has_cameras else answers[sample.pid])
     ]
     if lost:
-        yield _finding("warning", "queries without a match in the gallery", lost)
+        yield _finding("warning", "queries without a match in the gallery", names=lost)
 
 
-def _finding(level: str, what: str, names: Sequence[str]) -> Finding:
+def _finding(level: str, what: str, *, names: Sequence[str]) -> Finding:
     return Finding(level, what, tuple(names[:SHOWN]), len(names))

@@ -78,14 +78,14 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
     for one in scored[1:]:
         _require_same_queries(scored[0], one)
     chosen = [(one, name) for one in scored for name in _chosen(one, results)]
-    first = _precision(scored[0], *chosen[0])
+    first = _precision(scored[0], chosen[0][0], name=chosen[0][1])
     valid = np.isfinite(first)
     rows = []
     for number, (one, name) in enumerate(chosen):
         difference = None
         if number:
             random = numpy_generator(seed, "compare", number)
-            second = _precision(scored[0], one, name)
+            second = _precision(scored[0], one, name=name)
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))
     return Comparison(scored[0].evaluation.dataset, int(valid.sum()), tuple(rows))
@@ -99,7 +99,7 @@ def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
     return list(results) or there
 
 
-def _precision(reference: _Scored, one: _Scored, name: str) -> np.ndarray:
+def _precision(reference: _Scored, one: _Scored, *, name: str) -> np.ndarray:
     """Return a result's average precision [Q] in the order of the reference's queries."""
     row = {query: number for number, query in enumerate(one.names)}
     return one.precision[name][[row[query] for query in reference.names]]

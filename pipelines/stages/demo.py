@@ -1,4 +1,4 @@
-"""nothing -> a drawn data set -> the four stages, as for real data -> the table"""
+"""Draw a small data set, run the four stages on it as on real data, and return the table."""
 
 from pathlib import Path
 from typing import Any

@@ -88,7 +88,7 @@ def evaluate_run(
     )
     scored: dict[str, Scored] = {}
     state = None
-    with progress.task("evaluate", len(plan.methods), "rankings") as task:
+    with progress.task("evaluate", len(plan.methods), unit="rankings") as task:
         for names, methods in plan.chains().items():
             memory = PeakMemory()
             memory.restart()

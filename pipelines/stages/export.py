@@ -55,16 +55,18 @@ def export(
     height, width = facts["height"], facts["width"]
     with run.writing(wanted) as (path, recorded):
         if format == "onnx":
-            _write_onnx(network, path, example_images(height, width))
+            _write_onnx(network, path, images=example_images(height, width))
         else:
-            _write_torchscript(network, path, example_images(height, width))
-        difference = _difference(network, path, format, example_images(height, width, count=3))
+            _write_torchscript(network, path, images=example_images(height, width))
+        difference = _difference(
+            network, path, format=format, images=example_images(height, width, count=3)
+        )
         recorded["maximum_difference"] = difference
     progress.message(f"largest difference from torch: {difference:.2g}")
     return run.path(wanted.artifact)
 
 
-def _write_onnx(network: torch.nn.Module, path: Path, images: torch.Tensor) -> None:
+def _write_onnx(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -90,14 +92,14 @@ def _write_onnx(network: torch.nn.Module, path: Path, images: torch.Tensor) -> N
         program.save(str(path), external_data=False)
 
 
-def _write_torchscript(network: torch.nn.Module, path: Path, images: torch.Tensor) -> None:
+def _write_torchscript(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python values in attention's reshapes
         torch.jit.trace(network, images).save(str(path))
 
 
 def _difference(
-    network: torch.nn.Module, path: Path, format: Format, images: torch.Tensor
+    network: torch.nn.Module, path: Path, *, format: Format, images: torch.Tensor
 ) -> float:
     """Return the largest difference between the file's embeddings and torch's, another batch."""
     with torch.no_grad():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..artifacts.formats.reading import read_h5
-from ..artifacts.formats.writing import write_foreign
+from ..artifacts.formats.writing import write_embedding_files
 from ..artifacts.run import Run
 from ..embeddings import SPLITS
 from ..errors import BadInput
@@ -39,31 +39,31 @@ def export_embeddings(
         MissingArtifact: the run has no such embeddings.
     """
     path = Path(file)
-    _require_known("--stage", stage, tuple(ARTIFACTS))
-    _require_known("--dtype", dtype, DTYPES)
+    _require_known("--stage", stage, known=tuple(ARTIFACTS))
+    _require_known("--dtype", dtype, known=DTYPES)
     source = run.artifact(ARTIFACTS[stage])
     chosen = read_h5(source)
     present = [split.split for split in chosen]
     for split in splits:
-        _require_known("--split", split, tuple(name for name in SPLITS if name in present))
+        _require_known("--split", split, known=tuple(name for name in SPLITS if name in present))
     chosen = [split for split in chosen if not splits or split.split in splits]
     companions = [path, path.with_suffix(".csv")] if path.suffix.lower() == ".npy" else [path]
     for companion in companions:
         if companion.exists() and not overwrite:
             raise BadInput(f"{companion} is there already; add --overwrite to replace it")
-    kept = _kept_type(run, stage, path) if dtype == "auto" else dtype
-    with progress.task(f"export {stage}", sum(map(len, chosen)), "rows") as task:
-        write_foreign(path, chosen, dtype=kept, advance=task.advance)
+    kept = _kept_type(run, stage, path=path) if dtype == "auto" else dtype
+    with progress.task(f"export {stage}", sum(map(len, chosen)), unit="rows") as task:
+        write_embedding_files(path, chosen, dtype=kept, advance=task.advance)
     return path
 
 
-def _kept_type(run: Run, stage: str, path: Path) -> str:
+def _kept_type(run: Run, stage: str, *, path: Path) -> str:
     source = run.facts(ARTIFACTS[stage]).get("source_dtype", "") if stage == "raw" else ""
     if "float64" in source:
         return "float64"
     return "float16" if source == "float16" and path.suffix.lower() != ".mat" else "float32"
 
 
-def _require_known(option: str, value: str, known: tuple[str, ...]) -> None:
+def _require_known(option: str, value: str, *, known: tuple[str, ...]) -> None:
     if value not in known:
         raise BadInput(f"{option} {value}: not known; wanted {', '.join(known)}")

@@ -21,9 +21,9 @@ from ..device import choose_device
 from ..errors import BadInput
 from ..extraction.networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
 from ..extraction.sources import Sources, dataset_facts, find_dataset, image_sources, skipped_text
-from ..files import file_digest, replacing, text_digest, write_text
+from ..files import file_digest, sealed, sealing, text_digest, write_text
 from ..progress import Progress, Silent
-from ..training.overlap import one_behind
+from ..training.delayed import one_behind
 
 ARTIFACT = "embeddings.h5"
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from
@@ -51,10 +51,10 @@ def extract(
     """
     chosen = choose_device(device)
     if onnx is None:
-        data = find_dataset(run, dataset, root, options, progress)
+        data = find_dataset(run, dataset, root=root, options=options, progress=progress)
         inputs = {"backbone.pt": run.digest("backbone.pt")}
     else:
-        data = dataset_for_onnx(onnx, dataset, root, options, progress)
+        data = dataset_for_onnx(onnx, dataset, root=root, options=options, progress=progress)
         inputs = {"onnx network": file_digest(Path(onnx))}
     wanted = Manifest(
         ARTIFACT,
@@ -68,11 +68,13 @@ def extract(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     if onnx is None:
-        network = backbone_network(run.artifact("backbone.pt"), config, chosen)
+        network = backbone_network(run.artifact("backbone.pt"), config, device=chosen)
     else:
-        network = onnx_network(onnx, config, chosen)
-    sources = image_sources(run, data, progress, height=network.height, width=network.width)
-    work = Extraction(data, sources, network.embed, config, progress)
+        network = onnx_network(onnx, config, device=chosen)
+    sources = image_sources(
+        run, data, progress=progress, height=network.height, width=network.width
+    )
+    work = Extraction(data, sources, embedder=network.embed, config=config, progress=progress)
     work.resume_in(run.scratch(ARTIFACT), key=text_digest(wanted.to_json()))
     work.embed_all()
     with run.writing(wanted) as (temporary, recorded):
@@ -89,6 +91,7 @@ class Extraction:
         self,
         dataset: Dataset,
         sources: Sources,
+        *,
         embedder: Embeds,
         config: ExtractConfig,
         progress: Progress,
@@ -113,12 +116,12 @@ class Extraction:
         """Embed every chunk that is not there yet."""
         splits = {name: self.dataset.split(name) for name in self.dataset.filled_splits()}
         total = sum(map(len, splits.values()))
-        with self.progress.task("embed", total, "images") as task:
+        with self.progress.task("embed", total, unit="images") as task:
             for split, samples in splits.items():
                 for rows in chunks(samples):
                     path = self._path(split, rows)
-                    if not path.exists():
-                        self._embed_chunk(path, samples, rows, task)
+                    if sealed(path) is None:
+                        self._embed_chunk(path, samples, rows=rows, task=task)
                     else:
                         task.advance(len(rows))
         if self.embedded:
@@ -127,14 +130,18 @@ class Extraction:
                 f"embedded {self.embedded} images in {self.seconds:.1f} s: {rate:.1f} images/s"
             )
 
-    def _embed_chunk(self, path: Path, samples: Sequence[Sample], rows: range, task: Any) -> None:
+    def _embed_chunk(
+        self, path: Path, samples: Sequence[Sample], *, rows: range, task: Any
+    ) -> None:
         source = self.sources([samples[row].name for row in rows])
         pinned = self.embedder.device.type == "cuda"
         policy = self.config.on_bad_image
         loader = BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pinned)
         start = time.perf_counter()
         found, kept = [], []
-        for batch_rows, features in embed_rows(self.embedder, loader, len(rows), self.config.batch):
+        for batch_rows, features in embed_rows(
+            self.embedder, loader, rows=len(rows), size=self.config.batch
+        ):
             found.append(features)
             kept.append(batch_rows)
             self.embedded += len(batch_rows)
@@ -144,7 +151,7 @@ class Extraction:
         self.seconds += time.perf_counter() - start
         features = np.concatenate(found) if found else np.empty((0, 0), np.float32)
         index = np.concatenate(kept) if kept else np.empty(0, np.int64)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with sealing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, features=features, rows=index, skipped=json.dumps(loader.skipped))
 
     def assemble(self, path: Path) -> None:
@@ -158,7 +165,7 @@ class Extraction:
                     raise BadInput(f"none of the {len(samples)} {split} images could be read")
                 labels = [samples[row] for row in kept]
                 names, pids, camids = (np.array(column) for column in zip(*labels, strict=True))
-                group = create_split(file, split, names, pids, camids)
+                group = create_split(file, split, names=names, pids=pids, camids=camids)
                 start = 0
                 for _, features, _ in self._chunks(split, samples):
                     if len(features):
@@ -191,7 +198,13 @@ class Extraction:
         self, split: str, samples: Sequence[Sample]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, str]]]:
         for rows in chunks(samples):
-            with np.load(self._path(split, rows), allow_pickle=False) as file:
+            path = sealed(self._path(split, rows))
+            if path is None:
+                raise BadInput(
+                    f"a finished part of the extraction in {self.folder} is gone or was damaged; "
+                    "run the same command again: only that part is made anew"
+                )
+            with np.load(path, allow_pickle=False) as file:
                 yield file["rows"] + rows.start, file["features"], json.loads(str(file["skipped"]))
 
     def _path(self, split: str, rows: range) -> Path:
@@ -199,7 +212,7 @@ class Extraction:
 
 
 def embed_rows(
-    embedder: Embeds, loader: BatchLoader, rows: int, size: int
+    embedder: Embeds, loader: BatchLoader, *, rows: int, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the rows read, [B] int64, and their embeddings, [B, dim] float32, batch by batch."""
 

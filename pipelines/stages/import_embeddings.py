@@ -1,4 +1,4 @@
-"""embeddings of any network, in any of seven formats -> embeddings.h5"""
+"""other programs' embeddings, in any of seven formats -> embeddings.h5"""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
-from ..artifacts.formats.reading import kind_of, read_foreign
+from ..artifacts.formats.reading import kind_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
@@ -49,13 +49,13 @@ def import_embeddings(
         StaleArtifact: the run holds other embeddings, and `overwrite` is not given.
     """
     sources = [Path(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
-    _require_foreign(run, sources)
+    _require_other_files(run, sources)
     config = {"dataset": dataset, "root": str(root), "drop_bad": drop_bad}
     wanted = Manifest(ARTIFACT, STAGE, config, _digests(sources))
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    splits = _joined(read_foreign(sources, progress.warn))
+    splits = _joined(read_embedding_files(sources, progress.warn))
     for split in splits:
         progress.message(split.describe())
     _require_one_width(splits)
@@ -66,7 +66,7 @@ def import_embeddings(
         facts.update(_facts(splits, kept, dataset=dataset, root=root))
         with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
             for split, rows in zip(splits, kept, strict=True):
-                _write(file, split, rows, progress)
+                _write(file, split, keep=rows, progress=progress)
     return run.path(ARTIFACT)
 
 
@@ -140,7 +140,7 @@ def _stored_names(part: FileSplit) -> Iterator[str]:
         yield name
 
 
-def _require_foreign(run: Run, sources: list[Path]) -> None:
+def _require_other_files(run: Run, sources: list[Path]) -> None:
     if not sources:
         raise BadInput("no file given; name one or more files of embeddings")
     for source in sources:
@@ -189,7 +189,7 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
     """Return [N] bool, which rows can be used; refuse the others unless they may be dropped."""
     lengths = np.empty(len(split), np.float32)  # squared
     done = 0
-    with progress.task(f"check {split.name}", len(split), "rows") as task:
+    with progress.task(f"check {split.name}", len(split), unit="rows") as task:
         for block in map(_single, split.blocks()):
             with np.errstate(over="ignore", invalid="ignore"):
                 lengths[done : done + len(block)] = np.einsum("nd,nd->n", block, block)
@@ -263,12 +263,20 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(chosen[:3]) + ("…" if len(chosen) > 3 else "")
 
 
-def _write(file: "h5py.File", split: ImportedSplit, keep: np.ndarray, progress: Progress) -> None:
+def _write(
+    file: "h5py.File", split: ImportedSplit, *, keep: np.ndarray, progress: Progress
+) -> None:
     names = compress(split.names(), keep)
-    labels = (names, split.pids[keep], split.camids[keep])
-    group = create_split(file, split.name, *labels, exact=split.exact)
+    group = create_split(
+        file,
+        split.name,
+        names=names,
+        pids=split.pids[keep],
+        camids=split.camids[keep],
+        exact=split.exact,
+    )
     read = written = 0
-    with progress.task(f"import {split.name}", len(split), "rows") as task:
+    with progress.task(f"import {split.name}", len(split), unit="rows") as task:
         for block in split.blocks():
             rows = block[keep[read : read + len(block)]]
             group["features"][written : written + len(rows)] = _single(rows)

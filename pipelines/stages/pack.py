@@ -32,7 +32,7 @@ def pack(
     Training and extraction in the same run read it instead of the files while the list of files
     (names, labels, sizes) and the image size are those that it was made from.
     """
-    data = open_dataset(dataset, root, options, progress=progress)
+    data = open_dataset(dataset, root, options=options, progress=progress)
     wanted = Manifest(
         PACKED,
         "pack",
@@ -47,9 +47,9 @@ def pack(
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
     with (
         run.writing(wanted) as (path, facts),
-        progress.task("pack", len(source.names), "images") as task,
+        progress.task("pack", len(source.names), unit="images") as task,
     ):
-        skipped = write_packed(path, loader, task)
+        skipped = write_packed(path, loader, task=task)
         facts.update(skipped=skipped)
     if skipped:
         progress.warn(skipped_text(skipped))

@@ -16,7 +16,7 @@ from ..reporting.page import Chart, Evidence, Item, Link, Report, render
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Evidence as Queries
 from ..reporting.ranked_lists import examples_of
-from ..reporting.tables_and_figures import exhibits_in
+from ..reporting.tables_and_figures import tables_and_figures_in
 from .info import on_the_way
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def build_report(
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     queries = Queries.of(run)
-    with progress.task("report", 3, "parts") as task:
+    with progress.task("report", 3, unit="parts") as task:
         shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
         task.advance()
         charts = charts_of(run, queries, shown)
@@ -87,17 +87,17 @@ def evidence_of(run: Run) -> list[Evidence]:
     """Return what `nformer reproduce` made of the run's present embeddings."""
     return [
         Evidence(
-            exhibit,
+            item,
             [
                 Chart(
                     plot.title,
-                    svg_of(f"{exhibit.name}-{number}", [plot], titled=False),
-                    exhibit.text,
+                    svg_of(f"{item.name}-{number}", [plot], titled=False),
+                    item.text,
                 )
-                for number, plot in enumerate(exhibit.plots)
+                for number, plot in enumerate(item.plots)
             ],
         )
-        for exhibit in exhibits_in(run)
+        for item in tables_and_figures_in(run)
     ]
 
 
@@ -156,7 +156,7 @@ def to_json(found: Report) -> str:
                 }
                 for example in found.examples
             ],
-            "exhibits": [asdict(evidence.exhibit) for evidence in found.evidence],
+            "exhibits": [asdict(evidence.item) for evidence in found.evidence],
             "notes": [*found.evaluation.notes, *found.notes],
             "artifacts": {link.name: link.sha256 for link in found.chain},
             "manifests": [asdict(link) for link in found.chain],

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
+from ..data.subsampling import drawing_order, kept_rows
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from ..seeding import numpy_generator
 
 EMBEDDINGS, NFORMER = "embeddings.h5", "nformer.pt"
 
@@ -45,34 +43,18 @@ def subsample(
     folders = []
     for number in images_per_identity:
         target = Run(run.folder / f"images-per-identity-{number:02d}")
-        kept = kept_rows(gallery.pids, order, number)
-        _write_embeddings(run, target, gallery.select(kept), number, seed, overwrite)
-        _copy_model(run, target, overwrite)
+        kept = kept_rows(gallery.pids, order, number=number)
+        _write_embeddings(
+            run, target, gallery=gallery.select(kept), number=number, seed=seed, overwrite=overwrite
+        )
+        _copy_model(run, target, overwrite=overwrite)
         progress.message(f"{target.folder}: {len(kept):,} of {len(gallery):,} gallery images")
         folders.append(target.folder)
     return folders
 
 
-def drawing_order(pids: np.ndarray, seed: int) -> np.ndarray:
-    """Return each row's place, from 0, in its identity's random order: [N] int64."""
-    generator = numpy_generator(seed, "subsample")
-    shuffled = generator.permutation(len(pids))
-    by_pid = shuffled[np.argsort(pids[shuffled], kind="stable")]
-    sorted_pids = pids[by_pid]
-    first = np.flatnonzero(np.r_[True, sorted_pids[1:] != sorted_pids[:-1]])
-    counts = np.diff(np.r_[first, len(pids)])
-    places = np.empty(len(pids), np.int64)
-    places[by_pid] = np.arange(len(pids)) - np.repeat(first, counts)
-    return places
-
-
-def kept_rows(pids: np.ndarray, order: np.ndarray, number: int) -> np.ndarray:
-    """Return the rows to keep, sorted: the first `number` of each identity, and pid 0 whole."""
-    return np.flatnonzero((order < number) | (pids == 0))
-
-
 def _write_embeddings(
-    run: Run, target: Run, gallery: Embeddings, number: int, seed: int, overwrite: bool
+    run: Run, target: Run, *, gallery: Embeddings, number: int, seed: int, overwrite: bool
 ) -> None:
     manifest = run.manifest(EMBEDDINGS)
     assert manifest is not None  # checked by the caller
@@ -95,7 +77,7 @@ def _write_embeddings(
         save_embeddings(path, **splits, gallery=gallery, dataset=dataset)
 
 
-def _copy_model(run: Run, target: Run, overwrite: bool) -> None:
+def _copy_model(run: Run, target: Run, *, overwrite: bool) -> None:
     """Copy nformer.pt: its manifest says that it was made from the whole run's."""
     manifest = run.manifest(NFORMER)
     if manifest is None:

@@ -24,9 +24,9 @@ from ..files import text_digest
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
+from ..training.delayed import one_behind
 from ..training.initial_weights import start_from, weights_digest
 from ..training.log import TrainLog, require_finite
-from ..training.overlap import one_behind
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
 from .extract import embed_rows
@@ -53,7 +53,7 @@ def train_backbone(
     options: of the data set's reader, such as `combine_all` for MSMT17.
     An interrupted training goes on by itself from its last whole epoch.
     """
-    data = open_dataset(dataset, root, options, progress=progress)
+    data = open_dataset(dataset, root, options=options, progress=progress)
     train = data.split("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
     require_identities(
@@ -86,14 +86,14 @@ def train_backbone(
         size=(config.height, config.width),
     )
     require_image_size(backbone, config.arch, height=config.height, width=config.width)
-    loaded = start_from(backbone, config.weights, config.arch)
+    loaded = start_from(backbone, config.weights, arch=config.arch)
     if loaded is not None:
         progress.message(f"weights {config.weights}: {loaded}")
     trainer = BackboneTrainer(backbone, labels, config=config, device=chosen)
-    training = Training(run, data, trainer, config, progress)
+    training = Training(run, data, trainer=trainer, config=config, progress=progress)
     training.run_epochs(key=text_digest(wanted.to_json()))
     with run.writing(wanted) as (temporary, facts):
-        save_backbone(temporary, backbone, backbone_facts(config, classes=len(pids)))
+        save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
         facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
@@ -106,6 +106,7 @@ class Training:
         self,
         run: Run,
         data: Dataset,
+        *,
         trainer: BackboneTrainer,
         config: BackboneConfig,
         progress: Progress,
@@ -113,7 +114,7 @@ class Training:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
         size = {"height": config.height, "width": config.width}
-        self.sources = image_sources(run, data, progress, **size)
+        self.sources = image_sources(run, data, progress=progress, **size)
         self.loader = self._loader("train", config.on_bad_image)
         self.steps = 0  # updates made so far
         self.seconds = 0.0
@@ -135,12 +136,12 @@ class Training:
         with (
             TrainLog(self.run.path(LOG), STAGE, after=self.steps) as log,
             self.progress.task(
-                "train backbone", self.config.epochs * planned * self.config.batch, "images"
+                "train backbone", self.config.epochs * planned * self.config.batch, unit="images"
             ) as task,
         ):
             task.advance(first * planned * self.config.batch)
             for epoch in range(first, self.config.epochs):
-                self._epoch(epoch, log, task, planned)
+                self._epoch(epoch, log, task=task, planned=planned)
                 save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
 
     def _counters(self, epochs: int) -> dict[str, Any]:
@@ -151,9 +152,9 @@ class Training:
             "skipped": self.loader.skipped,
         }
 
-    def _epoch(self, epoch: int, log: TrainLog, task: Task, planned: int) -> None:
+    def _epoch(self, epoch: int, log: TrainLog, *, task: Task, planned: int) -> None:
         batches = self.trainer.batches(epoch)
-        updates = self.trainer.epoch(epoch, self.loader.iterate(batches), len(batches))
+        updates = self.trainer.epoch(epoch, self.loader.iterate(batches), steps=len(batches))
         start, counted = time.perf_counter(), 0
         for losses in one_behind(updates):
             self.steps += 1
@@ -183,7 +184,7 @@ class Training:
         device, precision = self.trainer.device, self.trainer.precision
         embedder = Embedder(self.trainer.backbone, device=device, dtype=DTYPES[precision])
         loader = self._loader(split, "skip")
-        found = list(embed_rows(embedder, loader, len(samples), self.config.batch))
+        found = list(embed_rows(embedder, loader, rows=len(samples), size=self.config.batch))
         kept = [samples[row] for rows, _ in found for row in rows]
         names, pids, camids = zip(*kept, strict=True)
         features = np.concatenate([features for _, features in found])

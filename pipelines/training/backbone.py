@@ -1,4 +1,4 @@
-"""Training the image encoder: one step, one epoch, and what an interrupted training keeps."""
+"""Train the image encoder: one step, one epoch, and the state to resume from."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +39,7 @@ class BackboneTrainer:
     ) -> None:
         self.config, self.device = config, device
         self.labels = torch.from_numpy(labels)
-        self.precision = choose_precision(config.amp, device, backbone)
+        self.precision = choose_precision(config.amp, device, network=backbone)
         self.backbone = channels_last(backbone, device)
         self.network: nn.Module = self.backbone
         if config.compile:
@@ -68,7 +68,9 @@ class BackboneTrainer:
             generator=generator,
         )
 
-    def epoch(self, epoch: int, batches: Iterator[Batch], steps: int) -> Iterator[dict[str, Any]]:
+    def epoch(
+        self, epoch: int, batches: Iterator[Batch], *, steps: int
+    ) -> Iterator[dict[str, Any]]:
         """Make one update for each batch; yield its losses (tensors, on the device) and rate.
 
         Batches of a single image, all that bad images may leave, are passed over.
@@ -87,7 +89,7 @@ class BackboneTrainer:
             if len(images) < 2:
                 continue  # batch norm needs two
             lr = self.learning_rate(epoch, number / steps)
-            yield {**self.step(images, self.labels[torch.from_numpy(batch.rows)], lr), "lr": lr}
+            yield {**self.step(images, self.labels[torch.from_numpy(batch.rows)], lr=lr), "lr": lr}
 
     def learning_rate(self, epoch: int, fraction: float) -> float:
         """Return the rate at a fraction of an epoch; multistep changes from epoch to epoch only."""
@@ -102,7 +104,7 @@ class BackboneTrainer:
             warmup_factor=config.warmup_factor,
         )
 
-    def step(self, images: Tensor, labels: Tensor, lr: float) -> dict[str, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, *, lr: float) -> dict[str, Tensor]:
         """Make one update from [B, 3, H, W] normalised images and [B] labels; return the losses."""
         set_learning_rate(self.optimizer, lr)
         labels = labels.to(self.device, non_blocking=True)
@@ -118,8 +120,8 @@ class BackboneTrainer:
     def losses(self, output: BackboneOutput, labels: Tensor) -> dict[str, Tensor]:
         """Return the weighted sum and its three parts, unweighted; ABD-Net adds its diversity."""
         config = self.config
-        identity = identity_loss(output.logits, labels, config.label_smoothing)
-        triplet = triplet_loss(output.embedding, labels, config.triplet_margin)
+        identity = identity_loss(output.logits, labels, smoothing=config.label_smoothing)
+        triplet = triplet_loss(output.embedding, labels, margin=config.triplet_margin)
         center = self.center(output.embedding, labels)
         total = identity + config.triplet_weight * triplet + config.center_weight * center
         body = self.backbone.body

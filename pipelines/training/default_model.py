@@ -16,12 +16,12 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
-from ..refiners.metric import TrainingRows, fit_closed_form
+from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..seeding import numpy_generator
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .nformer import Trainer
-from .selection import TOO_WELL, CameraAware, Chosen, choose_closed_form
+from .selection import SEEN_IDENTITIES, CameraAware, Chosen, choose_closed_form
 
 SHARES = (0.25, 0.5, 1.0)  # of the learned part
 ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
@@ -52,7 +52,7 @@ def train_default_model(
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
     """
-    chosen = select(train, config, progress)
+    chosen = select(train, config, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     learned, share, facts = _learned(
@@ -70,7 +70,7 @@ def train_default_model(
     )
 
 
-def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chosen | None:
+def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, train.camids)
     folds = make_folds(rows, seed=config.seed)
@@ -81,7 +81,7 @@ def select(train: Embeddings, config: NFormerConfig, progress: Progress) -> Chos
         )
         return None
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"
-    with progress.task("choose by cross-validation", None, "candidates") as task:
+    with progress.task("choose by cross-validation", None, unit="candidates") as task:
         return choose_closed_form(
             folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
         )
@@ -92,7 +92,7 @@ def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
 
     Not where held-out identities are drawn together as test identities never will be.
     """
-    if chosen.baseline.mean() > TOO_WELL:
+    if chosen.baseline.mean() > SEEN_IDENTITIES:
         return
     closed_form.images.fill_(chosen.images)
     closed_form.within.copy_(chosen.within)
@@ -134,17 +134,17 @@ def _learned(
     """Train NFormer on some identities' refined rows; return it where others gain by it."""
     training, apart = split_identities(train, share=config.held_out, seed=config.seed)
     held_out = HeldOut.of(apart, seed=config.seed) if apart is not None else None
-    steps = config.steps or affordable_steps(config, len(training), train.dim)
+    steps = config.steps or affordable_steps(config, rows=len(training), dim=train.dim)
     too_few = held_out is not None and held_out.identities < SMALLEST  # to tell a gain from chance
     if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
     apart_rows = held_out_rows(training, held_out, settings)
     trainer = Trainer(
-        crossed_rows(training, settings, config.seed), apart_rows, config, device=device
+        crossed_rows(training, settings, config.seed), apart_rows, config=config, device=device
     )
     trained = trainer.run(folder, log, key=key, progress=progress)
-    share, before, after = best_share(trained.model.cpu(), apart_rows)
+    share, before, after, tried = best_share(trained.model.cpu(), apart_rows)
     facts = {
         "learned_steps": trained.best_step if share else 0,
         "held_out_identities": held_out.identities,
@@ -159,13 +159,13 @@ def _learned(
         )
     else:
         progress.message(
-            f"learned: nothing that held-out identities gain by (mAP {before:.3f}); the chosen "
-            "closed form stands"
+            f"No NFormer kept: it did not raise held-out mAP ({before:.3f} without, {tried:.3f} "
+            "with). nformer.pt holds the closed form."
         )
     return (trained.model if share else None), share, facts
 
 
-def affordable_steps(config: NFormerConfig, rows: int, dim: int) -> int:
+def affordable_steps(config: NFormerConfig, *, rows: int, dim: int) -> int:
     """Return how many steps fit into a fixed amount of arithmetic, 400 at the most."""
     a_step = 6 * 12 * config.layers * dim**2 * min(rows, config.batch)
     return min(400, int(ARITHMETIC / max(1, a_step)))
@@ -205,13 +205,15 @@ def closed_form_rows(
     return refined[0].features, refined[1].features
 
 
-def best_share(model: NFormer, held_out: HeldOut) -> tuple[float, float, float]:
+def best_share(model: NFormer, held_out: HeldOut) -> tuple[float, float, float, float]:
     """Return the share of the learned part that ranks best, and the mAP without and with it.
+
+    The last value is the best mAP of any share that was tried.
 
     The share is 0 unless the mAP gains more than its standard error over queries.
     """
     before = score(held_out.query, held_out.gallery)
-    found = (0.0, before.mean_ap, before.mean_ap)
+    found, tried = (0.0, before.mean_ap, before.mean_ap), 0.0
     refined = refine(model, held_out.query, held_out.gallery)
     for share in SHARES:
         pair = [
@@ -221,9 +223,10 @@ def best_share(model: NFormer, held_out: HeldOut) -> tuple[float, float, float]:
         after = score(*pair)
         gains = np.nan_to_num(after.average_precision - before.average_precision)
         error = gains.std() / max(1, before.valid_queries) ** 0.5
+        tried = max(tried, after.mean_ap)
         if after.mean_ap > found[2] and after.mean_ap - before.mean_ap > max(LEAST_GAIN, error):
             found = (share, before.mean_ap, after.mean_ap)
-    return found
+    return *found, tried
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

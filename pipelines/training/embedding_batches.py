@@ -1,4 +1,4 @@
-"""Which embeddings stand in a training step's batch: none twice, drawn for each step anew."""
+"""Sample the embeddings of each training step's batch, none twice."""
 
 import torch
 from torch import Tensor

@@ -58,7 +58,7 @@ def _trained_alone(
 ) -> tuple[NFormer, dict[str, Any]]:
     """Train NFormer without the closed form and keep the best step."""
     training, held_out = _split(train, config, progress)
-    trainer = Trainer(training, held_out, config, device=device)
+    trainer = Trainer(training, held_out, config=config, device=device)
     baseline = held_out.baseline() if held_out else None
     trained = trainer.run(folder, log, key=key, progress=progress)
     _tell(trained, baseline, progress)

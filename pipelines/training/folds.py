@@ -9,25 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..ranking.matches import Labels, Matches
+from ..refiners.centring import fit_means
 from ..refiners.closed_form import ClosedFormSettings
-from ..refiners.metric import Frame, TrainingRows
+from ..refiners.fitting import TrainingRows
+from ..refiners.mutual_neighbours import camera_graph, query_edges, read_gallery, read_listed
+from ..refiners.whitening import Scatter, fit_whitening
 from ..seeding import numpy_generator
 
 LARGEST = 600  # rows held out in a fold: similarities are held whole here
 PLAN = ((2, 2), (4, 1))  # (parts, repetitions): halves twice, quarters once
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Some rows [N, d] with labels [N] and cameras [N], -1 where unknown."""
-
-    rows: Tensor
-    labels: Tensor
-    camids: Tensor
-
-    def select(self, mask: Tensor) -> "Rows":
-        """Return the rows given by a mask or an index."""
-        return Rows(self.rows[mask], self.labels[mask], self.camids[mask])
 
 
 @dataclass(eq=False)
@@ -35,11 +26,11 @@ class Fold:
     """Identities to fit on, and others split into queries and a gallery."""
 
     fit: TrainingRows
-    query: Rows
-    gallery: Rows
+    query: TrainingRows
+    gallery: TrainingRows
     width: int  # d of the embeddings; rows may stand in the coordinates of their own span
-    frames: dict[str, Frame] = field(default_factory=dict)
-    _rotated: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    scatters: dict[str, tuple[Tensor, Scatter]] = field(default_factory=dict)
+    _turned: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _standard: "Recent" = field(default_factory=lambda: Recent(8))
     _similar: "Recent" = field(default_factory=lambda: Recent(1))
     _read: "Recent" = field(default_factory=lambda: Recent(4))
@@ -91,61 +82,64 @@ class Fold:
             replace(self.query, rows=query),
             replace(self.gallery, rows=gallery),
             self.width,
-            self.frames,
+            self.scatters,
         )
 
     def _standardise(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
-        parts = [self._centred(part, settings) for part in (self.query, self.gallery)]
-        if settings.shrinkage < 1 or settings.between:
-            by_camera = settings.centre == "camera"
-            key = "camera" if by_camera else "global"
-            if key not in self.frames:
-                self.frames[key] = Frame.of(self.fit, by_camera=by_camera, width=self.width)
-            frame = self.frames[key]
-            if settings.centre not in self._rotated:
-                turned = [(part.double() @ frame.basis).float() for part in parts]
-                self._rotated[settings.centre] = (turned[0], turned[1])
-            parts = [frame.apply(part, settings) for part in self._rotated[settings.centre]]
-        query, gallery = (functional.normalize(part) for part in parts)
-        return query, gallery
+        if not settings.whitens:
+            query, gallery = self._centred(settings)
+        else:
+            basis, scatter = self._scatter(settings)
+            if settings.centre not in self._turned:  # once, for every shrinkage that is tried
+                turned = [(part @ basis).float() for part in self._centred(settings)]
+                self._turned[settings.centre] = (turned[0], turned[1])
+            query, gallery = self._turned[settings.centre]
+            white = fit_whitening(scatter, shrinkage=settings.shrinkage, between=settings.between)
+            if white is not None:
+                query, gallery = white.apply(query), white.apply(gallery)
+        return functional.normalize(query).float(), functional.normalize(gallery).float()
 
-    def _centred(self, part: Rows, settings: ClosedFormSettings) -> Tensor:
-        if settings.centre == "none":
-            return part.rows
-        means = self.gallery.rows.mean(dim=0).expand_as(part.rows)
-        if settings.centre == "camera":
-            means = means.clone()
-            for camera in part.camids.unique().tolist():
-                here = self.gallery.rows[self.gallery.camids == camera]
-                if camera >= 0 and len(here):
-                    means[part.camids == camera] = here.mean(dim=0)
-                elif camera >= 0 and (self.fit.cameras == camera).any():
-                    place = (self.fit.cameras == camera).nonzero()[0]
-                    means[part.camids == camera] = self.fit.camera_means[place].float()
-        return part.rows - means
+    def _centred(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
+        """Return queries and gallery less the gallery's means: [N, d] float64."""
+        rows, camids = self.gallery.rows, self.gallery.camids
+        means = fit_means(rows, camids, centring=settings.centre, training=self.fit.means)
+        query = self.query.rows - means.of(self.query.camids)
+        return query, rows - means.of(camids)
+
+    def _scatter(self, settings: ClosedFormSettings) -> tuple[Tensor, Scatter]:
+        key = "camera" if settings.centre == "camera" else "global"
+        if key not in self.scatters:
+            scatter = self.fit.scatter(settings.centre, width=self.width)
+            self.scatters[key] = scatter.in_own_directions()
+        return self.scatters[key]
 
     def _layer(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
-        """Let gallery and queries read their mutual neighbours, on dense similarities."""
+        """Let gallery and queries read their mutual neighbours once."""
+        sharpness = settings.sharpness
         if settings.layers == 1:
             query, gallery = self.standardised(settings)
             within, across = self._similar.get(
-                _metric_of(settings), lambda: (gallery @ gallery.T, query @ gallery.T)
+                _metric_of(settings), lambda: similarities(query, gallery)
             )
         else:
             query, gallery = self.refined(replace(settings, layers=settings.layers - 1))
-            within, across = gallery @ gallery.T, query @ gallery.T
-        cameras, asking = self.gallery.camids, self.query.camids
-        if not settings.per_camera:
-            cameras, asking = torch.zeros_like(cameras), torch.zeros_like(asking)
-        edges, query_edges = mutual_edges(within, across, cameras, asking, settings.neighbours)
-        weights, query_weights = edges.float(), query_edges.float()
-        if settings.sharpness:
-            weights = weights * torch.exp(settings.sharpness * (within - 1))
-            query_weights = query_weights * torch.exp(settings.sharpness * (across - 1))
-        return (
-            functional.normalize(query + query_weights @ gallery),
-            functional.normalize(gallery + weights @ gallery),
+            within, across = similarities(query, gallery)
+        graph = camera_graph(
+            gallery,
+            groups=settings.groups(self.gallery.camids),
+            k=settings.neighbours,
+            similarity=within,
         )
+        listed = query_edges(query, self.query.camids, rows=gallery, graph=graph, similarity=across)
+        return (
+            read_listed(query, gallery, listed=listed, sharpness=sharpness, similarity=across),
+            read_gallery(gallery, graph, sharpness=sharpness, similarity=within),
+        )
+
+
+def similarities(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """Return those of gallery rows [G, G], each one's own above all others, and queries' [Q, G]."""
+    return (gallery @ gallery.T).fill_diagonal_(2.0), query @ gallery.T
 
 
 class Recent:
@@ -168,37 +162,7 @@ def _metric_of(settings: ClosedFormSettings) -> tuple[str, float, float]:
     return settings.centre, settings.shrinkage, settings.between
 
 
-def mutual_edges(
-    within: Tensor, across: Tensor, cameras: Tensor, asking: Tensor, k: int
-) -> tuple[Tensor, Tensor]:
-    """Return which gallery rows are mutual neighbours, and which of them each query reads.
-
-    within: [G, G] and across: [Q, G] similarities.   cameras: [G], asking: [Q], all 0 where the k
-    nearest are taken of all cameras together.   returns: [G, G] and [Q, G] bool, the own left out.
-    """
-    own = torch.eye(len(within), dtype=torch.bool)
-    within = within.masked_fill(own, 2.0)  # first in its own list
-    listed, query_listed = torch.zeros_like(own), torch.zeros(across.shape, dtype=torch.bool)
-    seen = cameras.unique()
-    reach = within.new_full((len(within), len(seen)), -torch.inf)
-    for number, camera in enumerate(seen.tolist()):
-        members = (cameras == camera).nonzero()[:, 0]
-        near, rank = within[:, members], min(k, len(members))
-        least = near.topk(rank, dim=1).values[:, -1]
-        listed[:, members] = near >= least[:, None]
-        if rank == k:
-            reach[:, number] = least
-        top = torch.arange(rank)[None] < (k - (asking == camera).long())[:, None]  # [Q, rank]
-        places = members[across[:, members].topk(rank, dim=1).indices]
-        query_listed.scatter_(1, places, top)
-    place = torch.searchsorted(seen, asking).clamp(max=len(seen) - 1)
-    known = (seen[place] == asking)[:, None]
-    own_reach = reach.gather(1, torch.searchsorted(seen, cameras)[:, None])[:, 0]
-    wanted = torch.where(known, reach[:, place].T, own_reach)  # [Q, G]
-    return listed & listed.T & ~own, query_listed & (across > wanted)
-
-
-def mean_average_precision(similarity: Tensor, query: Rows, gallery: Rows) -> float:
+def mean_average_precision(similarity: Tensor, query: TrainingRows, gallery: TrainingRows) -> float:
     """Return the mAP of similarities [Q, G]; the query's person in its own camera is skipped."""
     same = query.labels[:, None] == gallery.labels
     skipped = same & (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
@@ -241,7 +205,9 @@ def identity_splits(
                 chosen = choose_queries(labels[apart], camids[apart], random)
                 query, gallery = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
                 query[apart[chosen]], gallery[apart[~chosen]] = True, True
-                if has_match(labels, camids, query, gallery) and len(np.unique(labels[fit])) > 1:
+                asking = Labels(labels[query], camids[query])
+                matched = Matches(asking, labels[gallery], camids=camids[gallery]).any_valid()
+                if matched and len(np.unique(labels[fit])) > 1:
                     found.append(Split(fit, query, gallery))
     return found
 
@@ -250,22 +216,19 @@ def make_folds(
     train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
 ) -> list[Fold]:
     """Return the folds of `identity_splits`, their rows in the coordinates of their own span."""
-    width = train.rows.shape[1]
-    whole = Rows(in_own_span(train.rows), train.labels, train.camids)
+    whole = TrainingRows(in_own_span(train.rows), train.labels, train.camids)
     folds = []
     for split in identity_splits(train.labels.numpy(), train.camids.numpy(), seed=seed, plan=plan):
-        fit, query, gallery = (
-            whole.select(torch.from_numpy(mask)) for mask in (split.fit, split.query, split.gallery)
-        )
-        labels = fit.labels.unique(return_inverse=True)[1]
-        folds.append(Fold(TrainingRows(fit.rows, labels, fit.camids), query, gallery, width))
+        masks = map(torch.from_numpy, (split.fit, split.query, split.gallery))
+        fit, query, gallery = (whole.select(mask) for mask in masks)
+        folds.append(Fold(fit, query, gallery, width=train.rows.shape[1]))
     return folds
 
 
 def choose_queries(
-    labels: np.ndarray, camids: np.ndarray, random: np.random.Generator
+    labels: np.ndarray, camids: np.ndarray, random: np.random.Generator, *, least: int = 2
 ) -> np.ndarray:
-    """Return a mask of queries: one of each identity and camera that has two rows or more.
+    """Return a mask of queries: one of each identity and camera that has `least` rows or more.
 
     Of an identity that has no such camera, one row at random.
     """
@@ -273,19 +236,10 @@ def choose_queries(
     keys = np.stack([labels, camids], axis=1)[order]
     _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
     chosen = np.zeros(len(labels), bool)
-    chosen[order[first[counts > 1]]] = True
+    chosen[order[first[counts >= least]]] = True
     left = order[~np.isin(labels[order], labels[chosen])]
     chosen[left[np.unique(labels[left], return_index=True)[1]]] = True
     return chosen
-
-
-def has_match(
-    labels: np.ndarray, camids: np.ndarray, query: np.ndarray, gallery: np.ndarray
-) -> bool:
-    """Return whether any query has its person in the gallery, seen by another camera."""
-    same = labels[query][:, None] == labels[gallery]
-    cameras = camids[query][:, None]
-    return bool((same & ~((cameras == camids[gallery]) & (cameras >= 0))).any())
 
 
 def in_own_span(rows: Tensor) -> Tensor:

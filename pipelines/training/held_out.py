@@ -7,8 +7,10 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..gallery.refinement import refine
 from ..nformer.model import NFormer
+from ..ranking.matches import Matches
 from ..ranking.metrics import score
 from ..seeding import numpy_generator
+from .folds import choose_queries
 
 ENOUGH = 32  # identities from which on at least SMALLEST are held out
 SMALLEST = 8
@@ -44,13 +46,11 @@ class HeldOut:
 
         None where no query has a match: every identity was seen once, or by one camera only.
         """
-        random = numpy_generator(seed, "held-out queries").permutation(len(embeddings))
-        keys = np.stack([embeddings.pids, embeddings.camids], axis=1)[random]
-        first = np.unique(keys, axis=0, return_index=True)[1]
-        chosen = np.zeros(len(embeddings), bool)
-        chosen[random[first]] = True
+        random = numpy_generator(seed, "held-out queries")
+        chosen = choose_queries(embeddings.pids, embeddings.camids, random, least=1)
         query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
-        return HeldOut(query, gallery) if _has_match(query, gallery) else None
+        matched = Matches(query, gallery.pids, camids=gallery.camids).any_valid()
+        return HeldOut(query, gallery) if matched else None
 
     @property
     def identities(self) -> int:
@@ -65,17 +65,3 @@ class HeldOut:
         """Return the mAP after refinement, each query on its own."""
         pair = refine(model, self.query, self.gallery, landmarks=landmarks, seed=seed)
         return score(*pair).mean_ap
-
-
-def _has_match(query: Embeddings, gallery: Embeddings) -> bool:
-    seen = {(int(pid), int(cam)) for pid, cam in zip(gallery.pids, gallery.camids, strict=True)}
-    persons = {pid for pid, _ in seen}
-    if not query.has_cameras:
-        return any(int(pid) in persons for pid in query.pids)
-    cameras: dict[int, set[int]] = {}
-    for pid, cam in seen:
-        cameras.setdefault(pid, set()).add(cam)
-    return any(
-        cameras.get(int(pid), set()) - {int(cam)}
-        for pid, cam in zip(query.pids, query.camids, strict=True)
-    )

@@ -1,4 +1,4 @@
-"""`--weights imagenet | none | PATH`: what a backbone's training starts from."""
+"""A backbone's initial weights: `--weights imagenet | none | PATH`."""
 
 from pathlib import Path
 from urllib.error import URLError
@@ -10,7 +10,7 @@ from ..errors import BadInput
 from ..files import file_digest
 
 
-def start_from(backbone: Backbone, weights: str, arch: str) -> LoadedWeights | None:
+def start_from(backbone: Backbone, weights: str, *, arch: str) -> LoadedWeights | None:
     """Give a new backbone its first weights, in place; None when they stay random.
 
     Raises:

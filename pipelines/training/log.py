@@ -22,7 +22,7 @@ class TrainLog:
 
     def __init__(self, path: Path, stage: str, *, after: int = 0) -> None:
         self.stage = stage
-        kept = [line for line in _whole_lines(path) if _stays(line, stage, after)]
+        kept = [line for line in _whole_lines(path) if _stays(line, stage, after=after)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
@@ -78,5 +78,5 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _stays(line: dict[str, Any], stage: str, after: int) -> bool:
+def _stays(line: dict[str, Any], stage: str, *, after: int) -> bool:
     return bool(line["stage"] != stage or line["step"] <= after)

@@ -10,7 +10,7 @@ SMALLEST_SQUARE = 1e-12  # keeps the root's gradient finite for equal embeddings
 BLOCK_DISTANCES = 1 << 23  # distances held at once: 32 MiB
 
 
-def identity_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+def identity_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross-entropy with label smoothing (Szegedy et al., CVPR 2016).
 
     logits: [N, C].   labels: [N] int64 in 0 … C-1.   returns: a scalar.
@@ -19,7 +19,7 @@ def identity_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Ten
 
 
 def triplet_loss(
-    features: Tensor, labels: Tensor, margin: float | None = 0.3, *, normalised: bool = False
+    features: Tensor, labels: Tensor, *, margin: float | None = 0.3, normalised: bool = False
 ) -> Tensor:
     """Return the batch-hard triplet loss (Hermans et al., 2017).
 
@@ -60,35 +60,36 @@ def _hardest_rows(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     order = labels.argsort(stable=True)
     rows, ranked = features[order], labels[order]
     squares = rows.square().sum(dim=1)
-    farthest, nearest = Extremes(len(rows), rows, -1.0), Extremes(len(rows), rows, 1.0)
+    farthest, nearest = Extremes(len(rows), rows, sign=-1.0), Extremes(len(rows), rows, sign=1.0)
     for part, reach in _label_blocks(ranked):
         start, stop = part.start, part.stop
         apart = torch.addmm(squares[start:], rows[part], rows[start:].T, alpha=-2)
         apart += squares[part, None]  # [block, N - start] squared distances
         same = ranked[part, None] == ranked[start:reach]
         beside = apart[:, : reach - start]
-        farthest.see(beside.masked_fill(~same, -torch.inf), start, stop)
+        farthest.see(beside.masked_fill(~same, -torch.inf), start=start, stop=stop)
         beside.masked_fill_(same, torch.inf)
-        nearest.see(apart, start, stop)
+        nearest.see(apart, start=start, stop=stop)
     return farthest.of(order), nearest.of(order)
 
 
 class Extremes:
     """Each row's least (sign 1) or largest (sign -1) distance so far, and whose it is."""
 
-    def __init__(self, rows: int, like: Tensor, sign: float) -> None:
+    def __init__(self, rows: int, like: Tensor, *, sign: float) -> None:
         self.sign = sign
         self.value = like.new_full((rows,), sign * torch.inf)
         self.index = torch.zeros(rows, dtype=torch.int64, device=like.device)
 
-    def see(self, apart: Tensor, start: int, stop: int) -> None:
+    def see(self, apart: Tensor, *, start: int, stop: int) -> None:
         """Take distances [b, c] of the rows from `start` to `stop` with those from `start` on."""
         extreme = torch.min if self.sign > 0 else torch.max
-        self._take(start, *extreme(apart, dim=1), first=start)
+        self._take(start, extreme(apart, dim=1), first=start)
         if apart.shape[1] > stop - start:  # the others' side of the same distances
-            self._take(stop, *extreme(apart[:, stop - start :], dim=0), first=start)
+            self._take(stop, extreme(apart[:, stop - start :], dim=0), first=start)
 
-    def _take(self, start: int, value: Tensor, index: Tensor, *, first: int) -> None:
+    def _take(self, start: int, found: tuple[Tensor, Tensor], *, first: int) -> None:
+        value, index = found
         part = slice(start, start + len(value))
         better = self.sign * value < self.sign * self.value[part]
         self.value[part] = torch.where(better, value, self.value[part])

@@ -47,8 +47,8 @@ class Trainer:
         self,
         train: Embeddings,
         held_out: HeldOut | None,
-        config: NFormerConfig,
         *,
+        config: NFormerConfig,
         device: torch.device,
     ) -> None:
         self.config, self.held_out, self.device = config, held_out, device
@@ -88,7 +88,7 @@ class Trainer:
                 self._check()
             with (
                 TrainLog(log, STAGE, after=self.step_done) as lines,
-                progress.task("train NFormer", self.config.steps, "steps") as task,
+                progress.task("train NFormer", self.config.steps, unit="steps") as task,
             ):
                 task.advance(self.step_done)
                 while self.step_done < self.config.steps:
@@ -122,7 +122,7 @@ class Trainer:
         logits, refined = self.model(
             features, generator=torch_generator(self.config.seed, "landmarks", number)
         )
-        losses = self._losses(logits, refined, labels)
+        losses = self._losses(logits, refined, labels=labels)
         self.optimizer.zero_grad()
         self.center_optimizer.zero_grad()
         losses["loss"].backward()
@@ -133,12 +133,12 @@ class Trainer:
         self.center_optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
-    def _losses(self, logits: Tensor, refined: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _losses(self, logits: Tensor, refined: Tensor, *, labels: Tensor) -> dict[str, Tensor]:
         config = self.config
-        parts = {"identity": identity_loss(logits, labels, config.label_smoothing)}
+        parts = {"identity": identity_loss(logits, labels, smoothing=config.label_smoothing)}
         total = parts["identity"]
         if config.triplet_weight > 0:
-            parts["triplet"] = triplet_loss(refined, labels, config.triplet_margin)
+            parts["triplet"] = triplet_loss(refined, labels, margin=config.triplet_margin)
             total = total + config.triplet_weight * parts["triplet"]
         if config.center_weight > 0:
             parts["center"] = self.center(refined, labels)

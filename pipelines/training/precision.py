@@ -1,4 +1,4 @@
-"""Mixed precision and memory layout where the device is good at them."""
+"""Choose mixed precision and memory layout by what the device is fast at."""
 
 from contextlib import AbstractContextManager
 from typing import Literal, TypeVar
@@ -13,7 +13,9 @@ Precision = Literal["off", "bf16", "fp16"]
 DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_precision(amp: str, device: torch.device, network: nn.Module | None = None) -> Precision:
+def choose_precision(
+    amp: str, device: torch.device, *, network: nn.Module | None = None
+) -> Precision:
     """Return what `--set amp=…` means on a device; `auto` takes bf16 only where it serves.
 
     network: what is to compute. `auto` leaves depthwise networks in float32: bf16 costs their

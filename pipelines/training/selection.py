@@ -21,14 +21,14 @@ SHARPNESSES = (0.0, 1.25, 5 / 3, 2.5, 10 / 3, 5.0)
 SWEEPS = 2
 CameraAware = Literal["auto", "on", "off"]
 SATURATED = 0.88  # held-out mAP above which every choice looks right
-TOO_WELL = 0.9  # held-out mAP of embeddings as they are: a backbone was trained on the identities
-UNLEARNED = 0.01  # mAP that camera means may cost there: it has unlearned these persons' cameras
+SEEN_IDENTITIES = 0.9  # held-out mAP of embeddings as they are: the backbone saw the identities
+SEEN_TOLERANCE = 0.01  # mAP that camera means may cost there: it ignores these persons' cameras
 STEP = 1.25  # held-out identities are spread wider by this factor until they are hard enough
 WIDEST = 4.0
 TOLERANCE = 0.003  # mAP that more shrinkage, or camera means, may cost
-NOBODY = 1.2  # images of a person below which a row has no neighbour of its own person
-ABREAST = 2  # folds scored at once, on as many cores
-HOPELESS = 0.03  # mAP, summed over folds, by which a candidate may trail before it is given up
+MIN_IMAGES_FOR_NEIGHBOURS = 1.2  # of a person; fewer leave rows no neighbour of their person
+FOLDS_AT_ONCE = 2  # on as many cores
+GIVE_UP = 0.03  # mAP, summed over folds, by which a candidate may trail before it is given up
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class Search:
             "off": ("none", "global"),
         }[camera_aware]
         self.ks: tuple[int, ...] = NEIGHBOURS if neighbours is None else (neighbours,)
-        if neighbours is None and max(fold.images for fold in folds) < NOBODY:
+        if neighbours is None and max(fold.images for fold in folds) < MIN_IMAGES_FOR_NEIGHBOURS:
             self.ks = ()  # whatever neighbours gained, they were other persons
         self.alone = neighbours is None or neighbours == 1
-        self.pool = ThreadPoolExecutor(ABREAST)
+        self.pool = ThreadPoolExecutor(FOLDS_AT_ONCE)
 
     def scores(self, settings: ClosedFormSettings) -> np.ndarray:
         """Return the mAP of each fold, a mean over the levels of difficulty."""
@@ -104,10 +104,10 @@ class Search:
     def _beats(self, settings: ClosedFormSettings, rival: ClosedFormSettings) -> bool:
         """Return whether settings have the higher mean; given up early where they clearly trail."""
         lead, levels = 0.0, len(self.levels)
-        for start in range(0, len(self.levels[0]), ABREAST):
-            folds = [fold for level in self.levels for fold in level[start : start + ABREAST]]
+        for start in range(0, len(self.levels[0]), FOLDS_AT_ONCE):
+            folds = [fold for level in self.levels for fold in level[start : start + FOLDS_AT_ONCE]]
             lead += sum(self.pool.map(lambda fold: _ahead(fold, settings, rival), folds)) / levels
-            if lead < -HOPELESS:
+            if lead < -GIVE_UP:
                 return False
         return lead > 0
 
@@ -243,8 +243,8 @@ def choose_closed_form(
     found = search.shrunk(search.simplest(found))
     plain = search.levels[0]
     baseline = np.array([fold.mean_ap(ClosedFormSettings()) for fold in plain])
-    known = baseline.mean() > TOO_WELL
-    found = search.aware(found, bound=UNLEARNED if known else TOLERANCE)
+    known = baseline.mean() > SEEN_IDENTITIES
+    found = search.aware(found, bound=SEEN_TOLERANCE if known else TOLERANCE)
     scores = np.array([fold.mean_ap(found) for fold in plain])
     images = float(np.mean([fold.images for fold in plain]))
     pairs = [fold.pair_similarities(found) for fold in plain]

@@ -1,4 +1,4 @@
-"""Everything that an interrupted training needs to go on as if nothing had happened."""
+"""Save and restore all that an interrupted training needs to continue unchanged."""
 
 import random
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..artifacts.checkpoints import load_checkpoint, save_checkpoint
-from ..files import replacing
+from ..files import sealed, sealing
 
 Modules = Mapping[str, nn.Module]
 Optimizers = Mapping[str, Optimizer]
@@ -27,7 +27,7 @@ def save_state(
     optimizers: Optimizers,
     generators: Generators | None = None,
 ) -> None:
-    """Write a training's state to `path`, whole or not at all.
+    """Write a training's state as `path` with its digest in the name, whole or not at all.
 
     key:      what this training is (a digest of its config and inputs): see `load_state`.
     counters: JSON-able facts, such as the epoch and the step reached.
@@ -44,8 +44,8 @@ def save_state(
         tensors[f"generator/{name}"] = generator.get_state()
     random_tensors, meta["random"] = _random_state()
     tensors.update(_prefixed("random", random_tensors))
-    with replacing(path) as temporary:
-        save_checkpoint(temporary, tensors, meta)
+    with sealing(path) as temporary:
+        save_checkpoint(temporary, tensors, meta=meta)
 
 
 def load_state(
@@ -58,15 +58,13 @@ def load_state(
 ) -> dict[str, Any] | None:
     """Restore a training from `path` and return its counters, or None to start afresh.
 
-    None: there is no such file, or it belongs to another training than `key`.
+    None: there is no such file, it was damaged, or it belongs to another training than `key`.
     Modules, optimisers, generators and the global random states are changed in place.
-
-    Raises:
-        BadInput: the file is damaged.
     """
-    if not path.exists():
+    found = sealed(path)
+    if found is None:
         return None
-    tensors, meta = load_checkpoint(path)
+    tensors, meta = load_checkpoint(found)
     if meta.get("key") != key:
         return None
     for name, module in modules.items():

@@ -11,7 +11,7 @@ from pipelines.errors import BadInput
 
 
 def test_round_trip(tmp_path):
-    save_checkpoint(tmp_path / "a.pt", {"w": torch.arange(3.0)}, {"dim": 3})
+    save_checkpoint(tmp_path / "a.pt", {"w": torch.arange(3.0)}, meta={"dim": 3})
     tensors, meta = load_checkpoint(tmp_path / "a.pt")
     assert tensors["w"].tolist() == [0, 1, 2]
     assert meta == {"dim": 3}
@@ -19,7 +19,7 @@ def test_round_trip(tmp_path):
 
 def test_the_same_content_is_the_same_bytes(tmp_path):
     for name in ("a.pt", "another.pt"):
-        save_checkpoint(tmp_path / name, {"w": torch.arange(3.0)}, {"dim": 3})
+        save_checkpoint(tmp_path / name, {"w": torch.arange(3.0)}, meta={"dim": 3})
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
 
 
@@ -44,7 +44,7 @@ def test_refusals(tmp_path, capsys):
     torch.save({"w": torch.zeros(1)}, tmp_path / "foreign.pt")
     with pytest.raises(BadInput, match="not a checkpoint of nformer's"):
         load_checkpoint(tmp_path / "foreign.pt")
-    save_checkpoint(tmp_path / "a.pt", {"w": torch.zeros(1000)}, {})
+    save_checkpoint(tmp_path / "a.pt", {"w": torch.zeros(1000)}, meta={})
     (tmp_path / "half.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:2000])
     with pytest.raises(BadInput, match="cannot be read as weights"):
         load_checkpoint(tmp_path / "half.pt")
@@ -54,4 +54,4 @@ def test_refusals(tmp_path, capsys):
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_full_disk_is_an_error_of_the_disk(size):
     with pytest.raises(OSError, match="No space left"):
-        save_checkpoint(Path("/dev/full"), {"a": torch.zeros(size)}, {})
+        save_checkpoint(Path("/dev/full"), {"a": torch.zeros(size)}, meta={})

@@ -24,10 +24,20 @@ def test_the_same_model_is_the_same_bytes(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "nformer.pt"
-    save_checkpoint(path, {"w": torch.zeros(1)}, {"kind": "backbone"})
+    save_checkpoint(path, {"w": torch.zeros(1)}, meta={"kind": "backbone"})
     with pytest.raises(BadInput, match="holds backbone, not an NFormer"):
         load_nformer(path)
     meta = {"kind": "nformer", "model": {"dim": 6, "classes": 3}}
-    save_checkpoint(path, {"w": torch.zeros(1)}, meta)
+    save_checkpoint(path, {"w": torch.zeros(1)}, meta=meta)
     with pytest.raises(BadInput, match="another version of nformer"):
+        load_nformer(path)
+
+
+def test_a_model_of_an_earlier_version_is_refused_with_the_command(tmp_path):
+    path = tmp_path / "nformer.pt"
+    model = {"dim": 6, "classes": 1, "prior": {"centre": "global"}, "share": 0.0}
+    save_checkpoint(path, {"prior.mean": torch.zeros(6)}, {"kind": "nformer", "model": model})
+    with pytest.raises(
+        BadInput, match="written by an earlier version .* nformer train-nformer --overwrite"
+    ):
         load_nformer(path)

@@ -1,6 +1,7 @@
 """A run folder whose files can be trusted."""
 
 import errno
+import hashlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.run import Run
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
-from pipelines.files import replacing, write_text
+from pipelines.files import file_digest, replacing, write_text
 
 
 def make(run: Run, name: str, content: str, *, config=None, inputs=None) -> Manifest:
@@ -106,8 +107,9 @@ def test_a_killed_write_leaves_the_earlier_file_and_the_next_tidies(tmp_path):
 
 def test_a_run_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="is a file; a run is a folder"):
+    with pytest.raises(BadInput) as error:
         Run(tmp_path / "file")
+    assert str(error.value) == f"--run {tmp_path}/file is a file; a run is a folder"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -122,6 +124,154 @@ def test_scratch_is_removed_with_its_parent(tmp_path):
     (run.scratch("extract") / "chunk").touch()
     run.clear_scratch("extract")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_changed_inputs_are_both_named(tmp_path):
+    run = Run(tmp_path)
+    make(run, "embeddings.h5", "e")
+    make(run, "nformer.pt", "n")
+    inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
+    make(run, "refined.h5", "r", inputs=inputs)
+    assert run.changed_inputs("refined.h5") == []
+    make(run, "embeddings.h5", "E")
+    make(run, "nformer.pt", "N")
+    assert run.changed_inputs("refined.h5") == ["embeddings.h5", "nformer.pt"]
+    with pytest.raises(StaleArtifact) as error:
+        run.artifact("refined.h5")
+    assert str(error.value) == (
+        f"{tmp_path}/refined.h5 was made from another embeddings.h5 and another nformer.pt than "
+        f"the one there now; remake it with: nformer evaluate --run {tmp_path} --overwrite"
+    )
+    assert run.changed_inputs("nothing.h5") == []
+
+
+def test_an_input_that_is_gone_does_not_make_an_artifact_stale(tmp_path):
+    run = Run(tmp_path)
+    make(run, "embeddings.h5", "e")
+    make(run, "nformer.pt", "n", inputs={"embeddings.h5": run.digest("embeddings.h5")})
+    run.path("embeddings.h5").unlink()
+    assert run.artifact("nformer.pt") == tmp_path / "nformer.pt"
+
+
+def test_an_input_in_another_run_is_as_stale_as_it_is_there(tmp_path):
+    here, there = Run(tmp_path / "here"), Run(tmp_path / "there")
+    make(there, "backbone.pt", "one")
+    make(there, "embeddings.h5", "e", inputs={"backbone.pt": there.digest("backbone.pt")})
+    inputs = {"../there/embeddings.h5": there.digest("embeddings.h5")}
+    make(here, "nformer.pt", "n", inputs=inputs)
+    assert here.changed_inputs("nformer.pt") == []
+    make(there, "backbone.pt", "two")
+    assert here.changed_inputs("nformer.pt") == ["../there/embeddings.h5"]
+
+
+def test_what_is_not_whole_is_neither_held_nor_recorded(tmp_path):
+    run = Run(tmp_path)
+    wanted = make(run, "backbone.pt", "weights")
+    assert run.digest("backbone.pt") == hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "backbone.pt").write_text("weight")
+    truncated = (
+        f"{tmp_path}/backbone.pt is truncated or foreign: 6 bytes, its manifest records 7; "
+        f"remake it with: nformer train-backbone DATASET --run {tmp_path} --overwrite"
+    )
+    for asked in (lambda: run.holds(wanted), lambda: run.digest("backbone.pt")):
+        with pytest.raises(BadInput) as error:
+            asked()
+        assert str(error.value) == truncated
+    (tmp_path / "backbone.pt").write_text("weighty")
+    with pytest.raises(BadInput) as error:
+        run.is_current(wanted)
+    assert str(error.value) == (
+        f"{tmp_path}/backbone.pt is damaged or foreign: its content is not what its manifest "
+        f"records; remake it with: nformer train-backbone DATASET --run {tmp_path} --overwrite"
+    )
+
+
+def test_what_is_not_there_is_not_current_and_says_what_makes_it(tmp_path):
+    run = Run(tmp_path)
+    wanted = Manifest("embeddings.h5", "extract", {"seed": 1, "size": 8}, {})
+    assert run.is_current(wanted) is False
+    assert run.holds(wanted) is False
+    missing = (
+        f"{tmp_path}/embeddings.h5 is not there; make it with: nformer extract --run {tmp_path}"
+    )
+    for asked in (run.artifact, run.digest, run.facts):
+        with pytest.raises(MissingArtifact) as error:
+            asked("embeddings.h5")
+        assert str(error.value) == missing
+    make(run, "embeddings.h5", "e", config={"seed": 2, "size": 9})
+    assert run.is_current(wanted, overwrite=True) is False
+    with pytest.raises(StaleArtifact) as error:
+        run.is_current(wanted)
+    assert str(error.value) == (
+        f"{tmp_path}/embeddings.h5 is another one: it was made by a-stage; seed was 2, now 1; "
+        "size was 9, now 8. Add --overwrite to replace it, or --run DIR to keep both"
+    )
+
+
+def test_the_stage_that_made_it_is_named_where_several_could(tmp_path):
+    run = Run(tmp_path)
+    for stage, command in (
+        ("import-embeddings", "import-embeddings FILE"),
+        ("extract", "extract"),
+    ):
+        with run.writing(Manifest("embeddings.h5", stage, {}, {})) as (path, _):
+            path.write_text("e")
+        run.path("embeddings.h5").write_text("")
+        with pytest.raises(BadInput, match=f"with: nformer {command} --run"):
+            run.artifact("embeddings.h5")
+
+
+def test_a_manifest_never_stands_beside_another_file(tmp_path, monkeypatch):
+    """Killed between the file and its manifest: there is no artifact, rather than a wrong one."""
+    run = Run(tmp_path)
+    make(run, "backbone.pt", "weights")
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.artifacts.run.write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(run, "backbone.pt", "others")
+    assert run.manifest("backbone.pt") is None
+    assert run.path("backbone.pt").read_text() == "others"
+
+
+def test_the_facts_of_the_wanted_manifest_are_kept(tmp_path):
+    run = Run(tmp_path)
+    wanted = Manifest("backbone.pt", "a-stage", {}, {}, facts={"dataset": "made up"})
+    with run.writing(wanted) as (path, facts):
+        path.write_text("weights")
+        facts["letters"] = 7
+    assert run.facts("backbone.pt") == {"dataset": "made up", "letters": 7}
+    assert wanted.facts == {"dataset": "made up"}
+    assert (run.manifest("backbone.pt").bytes, Run().folder) == (7, Path("runs/default"))
+
+
+def test_scratch_of_one_stage_leaves_that_of_another(tmp_path):
+    run = Run(tmp_path / "not" / "yet")
+    run.clear_scratch("extract")  # nothing is there: nothing happens
+    (run.scratch("extract") / "chunk").touch()
+    assert run.scratch("extract") == run.folder / ".unfinished" / "extract"
+    run.scratch("train")
+    run.clear_scratch("train")
+    assert (run.scratch("extract") / "chunk").exists()
+    assert [path.name for path in (run.folder / ".unfinished").iterdir()] == ["extract"]
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    make(run, "backbone.pt", "weights")
+    run.artifact("backbone.pt")
+    read = []
+    monkeypatch.setattr(
+        "pipelines.artifacts.run.file_digest", lambda path: read.append(path) or file_digest(path)
+    )
+    run.artifact("backbone.pt")
+    assert read == []
+    later = run.path("backbone.pt").stat().st_mtime_ns + 10
+    os.utime(run.path("backbone.pt"), ns=(later, later))
+    run.artifact("backbone.pt")
+    assert read == [run.path("backbone.pt")]
 
 
 @pytest.mark.parametrize("last", ["file", "manifest"])

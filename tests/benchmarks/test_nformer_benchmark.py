@@ -23,7 +23,7 @@ def test_the_dense_training_step_has_the_same_logits():
     for block in model.layers():
         block.dropout.p = 0.0
     landmarks = torch.arange(20).view(4, 5)
-    dense, _ = dense_forward(model, rows, landmarks)
+    dense, _ = dense_forward(model, rows, landmarks=landmarks)
     sparse, _ = model(rows, landmarks=landmarks)
     assert torch.allclose(dense, sparse, atol=1e-5)
 

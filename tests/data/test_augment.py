@@ -26,7 +26,7 @@ def test_without_augmentation_images_are_only_normalised():
 
 def test_a_flip_mirrors_some_images_and_no_other():
     before = images()
-    after = random_flip(before, 0.5, generator())
+    after = random_flip(before, 0.5, generator=generator())
     mirrored = (after == before.flip(3)).flatten(1).all(1)
     same = (after == before).flatten(1).all(1)
     assert (mirrored | same).all() and 16 < int(mirrored.sum()) < 48
@@ -34,7 +34,7 @@ def test_a_flip_mirrors_some_images_and_no_other():
 
 def test_a_crop_is_the_image_moved_with_black_coming_in():
     before = images()
-    after = random_crop(before, 2, generator())
+    after = random_crop(before, 2, generator=generator())
     moves = set()
     padded = torch.nn.functional.pad(before, (2, 2, 2, 2))
     for image, source in zip(after, padded, strict=True):
@@ -51,7 +51,7 @@ def test_a_crop_is_the_image_moved_with_black_coming_in():
 
 def test_erasing_sets_one_rectangle_of_each_image_to_the_mean():
     before = torch.ones(64, 3, 24, 12)
-    after = random_erase(before, 1.0, generator())
+    after = random_erase(before, 1.0, generator=generator())
     for image in after:
         rows, columns = torch.where(image[0] == 0)
         height, width = (int(v.max() - v.min() + 1) for v in (rows, columns))
@@ -60,7 +60,7 @@ def test_erasing_sets_one_rectangle_of_each_image_to_the_mean():
 
 
 def test_erasing_leaves_the_others_alone():
-    after = random_erase(torch.ones(200, 3, 24, 12), 0.5, generator())
+    after = random_erase(torch.ones(200, 3, 24, 12), 0.5, generator=generator())
     erased = int((after == 0).flatten(1).any(1).sum())
     assert 70 < erased < 130
 

@@ -127,23 +127,23 @@ def test_a_split_that_is_not_there_names_the_others(home):
 
 def test_500k_distractors_join_the_gallery_when_asked(home):
     write_images(home / "images", ["0000_c2s1_000001_00.jpg", "some/thing else.jpg"])
-    data = open_dataset("market1501", home, {"distractors": "500k"})
+    data = open_dataset("market1501", home, options={"distractors": "500k"})
     assert [(s.name, s.pid, s.camid) for s in data.split("gallery")][-2:] == [
         ("images/0000_c2s1_000001_00.jpg", 0, 2),
         ("images/some/thing else.jpg", 0, -1),
     ]
     assert data.counts("gallery").identities == 2
-    assert open_dataset("market1501", home, data.options).digest() == data.digest()
+    assert open_dataset("market1501", home, options=data.options).digest() == data.digest()
 
 
 def test_500k_distractors_that_are_not_there_say_where_they_go(home):
     with pytest.raises(BadInput, match="--distractors 500k: .* has no folder images or"):
-        open_dataset("market1501", home, {"distractors": "500k"})
+        open_dataset("market1501", home, options={"distractors": "500k"})
 
 
 def test_an_option_of_another_data_set_is_refused(home):
     with pytest.raises(BadInput, match="market1501 has no option --combine-all"):
-        open_dataset("market1501", home, {"combine_all": True})
+        open_dataset("market1501", home, options={"combine_all": True})
 
 
 def test_the_table_counts_each_split_as_the_field_prints_it(home):

@@ -17,6 +17,7 @@ from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.import_embeddings import import_embeddings
 from pipelines.stages.train_nformer import train_nformer
+from pipelines.training.folds import identity_splits
 
 QUICK = {"layers": 1, "steps": 2, "eval_every": 2, "batch": 64}
 
@@ -130,3 +131,88 @@ def test_neighbours_are_a_number_or_auto(tmp_path):
     for wrong in ("0", "-3", "many"):
         out = CliRunner().invoke(app, [*asked, wrong])
         assert out.exit_code == 2 and "neither a number" in out.output
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def mean_ap(query, gallery):
+    """mAP of (rows, pids, camids) of two sides, as the words of the protocol say it."""
+    (asking, pids, cameras), (rows, others, seen) = query, gallery
+    precision = []
+    for row, pid, camera in zip(asking, pids, cameras, strict=True):
+        order = np.argsort(-(unit(rows) @ row), kind="stable")
+        right = [others[j] == pid for j in order if others[j] != pid or seen[j] != camera]
+        ranks = np.flatnonzero(right) + 1
+        precision += [np.mean(np.arange(1, len(ranks) + 1) / ranks)] if len(ranks) else []
+    return np.mean(precision)
+
+
+def without_camera_means(query, gallery):
+    """Subtract the mean of the gallery's rows of each camera: both sides have the same two."""
+    parts = []
+    for rows, pids, camids in (query, gallery):
+        means = [gallery[0][gallery[2] == camera].mean(axis=0) for camera in (0, 1)]
+        parts.append((unit(rows - np.stack(means)[camids]), pids, camids))
+    return parts
+
+
+def with_two_mutual_neighbours(query, gallery):
+    """Add to each row those of its two nearest that have it among theirs; a query is alone."""
+
+    def summed(rows):
+        similarity = rows @ rows.T
+        np.fill_diagonal(similarity, -np.inf)
+        near = np.argsort(-similarity, axis=1)[:, :2]
+        mutual = [[j for j in near[i] if i in near[j]] for i in range(len(rows))]
+        return np.stack([rows[i] + rows[js].sum(axis=0) for i, js in enumerate(mutual)])
+
+    alone = [summed(np.concatenate([row[None], gallery[0]]))[0] for row in query[0]]
+    return (np.stack(alone), *query[1:]), (summed(gallery[0]), *gallery[1:])
+
+
+def test_what_is_compared_is_the_map_on_held_out_identities(trained):
+    """Baseline, camera means and mutual sums written down in full, on the same folds."""
+    made = people(0, 20, 8, "train")
+    rows = unit(made["train_features"].astype(float))
+    pids, camids = made["train_pids"], made["train_camids"]
+    by_hand = {"baseline": [], "camera": [], "nfc": [], "camera,nfc": []}
+    for split in identity_splits(pids, camids, seed=0):
+        sides = [(rows[part], pids[part], camids[part]) for part in (split.query, split.gallery)]
+        centred = without_camera_means(*sides)
+        found = {"baseline": sides, "camera": centred}
+        found["nfc"] = with_two_mutual_neighbours(*sides)
+        found["camera,nfc"] = with_two_mutual_neighbours(*centred)
+        for name, pair in found.items():
+            by_hand[name].append(mean_ap(*pair))
+    advice = recommend(trained)
+    assert advice.folds == len(by_hand["baseline"]) == 8
+    for name, values in by_hand.items():
+        assert advice.held_out[name] == pytest.approx(np.mean(values), abs=1e-4)
+    assert np.mean(by_hand["camera"]) > np.mean(by_hand["baseline"]) + 0.5
+
+
+def test_the_best_is_recommended_and_is_the_row_that_stands_alone(trained, tmp_path):
+    run = run_with(tmp_path, cameras=False)
+    for here, has_nformer in ((trained, True), (run, False)):
+        advice, config = recommend(here), EvaluateConfig(refine=("auto",))
+        best = max(advice.held_out, key=lambda name: advice.held_out[name])
+        assert ",".join(advice.refine) == best
+        assert ("nformer" in advice.held_out) == has_nformer
+        last = evaluate(here, config=config).results[-1]
+        alone = evaluate(here, config=EvaluateConfig(refine=advice.refine)).results[-1]
+        assert last.name == alone.name == best
+        assert (last.mAP, last.mINP, last.rank1) == (alone.mAP, alone.mINP, alone.rank1)
+
+
+def test_nformer_is_recommended_where_another_is_hardly_better(tmp_path, monkeypatch):
+    run = run_with(tmp_path)
+    train_nformer(run, config=NFormerConfig(closed_form=False, neighbours=5, **QUICK), device="cpu")
+    held_out = recommend(run).held_out
+    best = next(iter(held_out))
+    behind = held_out[best] - held_out["nformer"]
+    assert behind > 0.01 and recommend(run).refine == tuple(best.split(","))
+    for tie, expected in ((behind + 1e-6, "nformer"), (behind - 1e-6, best)):
+        monkeypatch.setattr("pipelines.evaluation.recommend.TIE", tie)
+        assert ",".join(recommend(run).refine) == expected

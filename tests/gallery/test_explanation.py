@@ -69,7 +69,7 @@ def test_the_closed_forms_shares_make_its_rows():
     (layer,) = explained(state, queries)[1]
     unit = torch.nn.functional.normalize(queries)
     unknown = torch.full((5,), -1)
-    own = closed_form.standardise(unit, unknown, state.start.means)
+    own = closed_form.standardise(unit, unknown, means=state.start.means)
     read = (layer.lent[..., None] * state.start.hidden[0][layer.items]).sum(dim=1)
     expected = torch.nn.functional.normalize(layer.own[:, None] * own + read)
     assert layer.lent.gt(0).any()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.dense import CHOICES, rows_of, sharp
+from helpers.dense import CHOICES, dense_nformer, rows_of, sharp
 
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
@@ -114,8 +114,53 @@ def test_a_small_gallery_grows_past_k():
 def test_duplicates_are_added():
     rows = rows_of(40, 16)
     state = refine_gallery(model_of(), rows)
-    twice = add_items(state, rows[:3])
-    assert len(twice) == 43 and twice.refined.isfinite().all()
+    same(add_items(state, rows[:3]), whole(state, torch.cat([rows, rows[:3]])))
+
+
+def on_a_circle(*angles):
+    """Unit rows [N, 16] in one plane, at angles in radians."""
+    turned = torch.tensor(angles)
+    return torch.nn.functional.pad(torch.stack([turned.cos(), turned.sin()], dim=1), (0, 14))
+
+
+def test_a_twin_takes_its_places_by_hand():
+    """Three bundles of three; a twin of row 0 comes, and each row lists itself and two others."""
+    rows = on_a_circle(0, 0.1, -0.12, 1.5, 1.6, 1.72, 3.0, 3.1, 3.22)
+    model = model_of(neighbours=3, affinity="exact")  # without landmarks' states, which stay
+    state = refine_gallery(model, rows)
+    assert edges_of(state)[:3] == [{1, 2}, {0, 2}, {0, 1}]
+    twice = add_items(state, rows[:1])
+    # 0 and its twin 9 list each other and 1; 2 lists both, and neither lists it any more.
+    expected = [{1, 9}, {0, 9}, set(), {4, 5}, {3, 5}, {3, 4}, {7, 8}, {6, 8}, {6, 7}, {0, 1}]
+    assert edges_of(twice) == expected
+    dense = dense_nformer(model, torch.cat([rows, rows[:1]]), torch.zeros(3, 1).long())
+    assert torch.allclose(twice.hidden[-1], dense, atol=1e-5)
+    assert torch.allclose(twice.hidden[-1][0], twice.hidden[-1][9], atol=1e-6)
+    assert torch.equal(twice.hidden[-1][3:9], state.hidden[-1][3:])  # the other bundles
+    gone = remove_items(twice, [0])
+    assert edges_of(gone)[:2] == [{8, 1}, {8, 0}]  # the twin, now row 8, stands in its place
+    assert torch.allclose(gone.hidden[-1][8], state.hidden[-1][0], atol=1e-5)
+
+
+def edges_of(state):
+    lists, kept = state.graph.lists, state.graph.kept
+    return [set(row[keep].tolist()) for row, keep in zip(lists, kept, strict=True)]
+
+
+def test_a_change_as_big_as_the_gallery_equals_dense_matrices():
+    """Half of the gallery is new, then the other half goes; states as N×N matrices give them."""
+    rows = rows_of(80, 16)
+    model = model_of(affinity="exact")
+    state = add_items(refine_gallery(model, rows[:40]), rows[40:])
+    unused = torch.zeros(3, 1).long()
+    assert torch.allclose(state.hidden[-1], dense_nformer(model, rows, unused), atol=1e-5)
+    rest = remove_items(state, torch.arange(80) < 40)
+    assert torch.allclose(rest.hidden[-1], dense_nformer(model, rows[40:], unused), atol=1e-5)
+    refined = refine_queries(rest, rows[:2])
+    for query, found in zip(rows[:2], refined, strict=True):
+        joined = dense_nformer(model, torch.cat([rows[40:], query[None]]), unused, newcomer=True)
+        expected = model.bottleneck(joined[-1:])[0]
+        assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_what_cannot_be_removed_is_refused():
@@ -125,7 +170,7 @@ def test_what_cannot_be_removed_is_refused():
     with pytest.raises(BadInput, match="all 20 items would be removed"):
         remove_items(state, list(range(20)))
     assert remove_items(state, []) is state
-    assert len(remove_items(state, np.arange(20) < 5)) == 15
+    same(remove_items(state, np.arange(20) < 5), whole(state, rows_of(20, 16)[5:]))
 
 
 def test_a_few_rows_take_one_thread_and_give_the_others_back():

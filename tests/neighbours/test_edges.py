@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -44,20 +45,26 @@ def test_transposed_names_who_reads_a_row():
 def test_products_along_edges():
     rows = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 2.0]])
     sources = torch.tensor([[1.0, 1.0], [2.0, 0.0], [3.0, 4.0]])
-    assert edge_dot(rows, sources, edges()).tolist() == [2.0, 3.0, 2.0]
+    assert edge_dot(rows, sources, edges=edges()).tolist() == [2.0, 3.0, 2.0]
     weights = torch.tensor([10.0, 1.0, 2.0])
-    assert edge_sum(weights, sources, edges()).tolist() == [[23.0, 4.0], [0.0, 0.0], [2.0, 2.0]]
+    assert edge_sum(weights, sources, edges=edges()).tolist() == [
+        [23.0, 4.0],
+        [0.0, 0.0],
+        [2.0, 2.0],
+    ]
 
 
 def test_softmax_over_the_own_edge_and_the_others():
     own, logits = torch.zeros(3), torch.tensor([2.0, 1.0, 3.0]).log()
-    mine, theirs = edge_softmax(own, logits, edges())
+    mine, theirs = edge_softmax(own, logits, edges=edges())
     assert torch.allclose(mine, torch.tensor([1 / 4, 1.0, 1 / 4]))
     assert torch.allclose(theirs, torch.tensor([2 / 4, 1 / 4, 3 / 4]))
 
 
 def test_softmax_of_large_logits():
-    mine, theirs = edge_softmax(torch.full((3,), 1e4), torch.tensor([1e4, -1e4, 2e4]), edges())
+    mine, theirs = edge_softmax(
+        torch.full((3,), 1e4), torch.tensor([1e4, -1e4, 2e4]), edges=edges()
+    )
     assert torch.allclose(mine, torch.tensor([0.5, 1.0, 0.0]))
     assert torch.allclose(theirs, torch.tensor([0.5, 0.0, 1.0]))
 
@@ -72,9 +79,9 @@ def test_gradients(heads):
     graph = edges(heads)
     rows, sources, weights = random(3 * heads, 4), random(3 * heads, 4), random(3 * heads)
     own = random(3 * heads)
-    assert torch.autograd.gradcheck(lambda r, s: edge_dot(r, s, graph), (rows, sources))
-    assert torch.autograd.gradcheck(lambda w, s: edge_sum(w, s, graph), (weights, sources))
-    assert torch.autograd.gradcheck(lambda o, w: edge_softmax(o, w, graph), (own, weights))
+    assert torch.autograd.gradcheck(lambda r, s: edge_dot(r, s, edges=graph), (rows, sources))
+    assert torch.autograd.gradcheck(lambda w, s: edge_sum(w, s, edges=graph), (weights, sources))
+    assert torch.autograd.gradcheck(lambda o, w: edge_softmax(o, w, edges=graph), (own, weights))
 
 
 def test_blocks_of_edges_change_nothing(monkeypatch):
@@ -82,9 +89,9 @@ def test_blocks_of_edges_change_nothing(monkeypatch):
     rows = torch.randn(50, 3, generator=generator)
     neighbours = torch.randint(50, (50, 1, 7), generator=generator)
     graph = Edges.of(neighbours, neighbours >= 0, heads=1, sources=50)
-    whole = edge_dot(rows, rows, graph)
+    whole = edge_dot(rows, rows, edges=graph)
     monkeypatch.setattr("pipelines.neighbours.edges.BLOCK_EDGES", 9)
-    assert torch.equal(edge_dot(rows, rows, graph), whole)
+    assert torch.equal(edge_dot(rows, rows, edges=graph), whole)
     lists = neighbours[:, 0]
     assert torch.allclose(whole.view(50, 7), (rows[:, None] * rows[lists]).sum(2), atol=1e-6)
 
@@ -105,3 +112,16 @@ def test_reciprocal_keeps_what_both_list():
     expected = [[True, False], [True, True], [True, False], [False, False]]
     assert reciprocal(lists)[:, 0].tolist() == expected
     assert reciprocal(lists, torch.tensor([3, 1]))[:, 0].tolist() == [expected[3], expected[1]]
+
+
+@pytest.mark.parametrize("within", [None, 3])
+@pytest.mark.parametrize("rows", [6, 300])  # by a matrix, and by comparing lists
+def test_reciprocity_is_one_for_numpy_and_torch_and_skips_what_lists_nobody(rows, within):
+    random = np.random.default_rng(0)
+    lists = np.stack([random.permutation(rows)[:5] for _ in range(rows)])
+    lists[random.random(lists.shape) < 0.2] = -1
+    expected = [[j >= 0 and i in lists[j, :within] for j in row] for i, row in enumerate(lists)]
+    assert reciprocal(lists, within=within).tolist() == expected
+    assert reciprocal(torch.from_numpy(lists), within=within).tolist() == expected
+    asked = reciprocal(torch.from_numpy(lists), torch.tensor([4, 1]), within=within)
+    assert asked.tolist() == [expected[4], expected[1]]

@@ -133,14 +133,14 @@ def test_says_what_it_chose(recorder):
 
 
 def test_large_sets_are_approximated_by_themselves():
-    assert choose("auto", 10**6, 10**6, HostDevice("cpu"), 20) == "ivf"
-    assert choose("auto", 10**5, 10**5, HostDevice("cpu"), 20) == "numpy"
-    assert choose("exact", 10**6, 10**6, HostDevice("cpu"), 20) == "numpy"
+    assert choose("auto", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "ivf"
+    assert choose("auto", rows=10**5, columns=10**5, where=HostDevice("cpu"), k=20) == "numpy"
+    assert choose("exact", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "numpy"
 
 
 def test_without_faiss_exact_search_goes_on_and_others_say_why(monkeypatch):
     monkeypatch.setattr("pipelines.neighbours.nearest._FAISS_FAULT", ["libcudart is missing"])
-    assert choose("auto", 10**6, 10**6, HostDevice("cpu"), 20) == "numpy"
+    assert choose("auto", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "numpy"
     with pytest.raises(BadInput, match="libcudart is missing"):
         search(np.eye(3), np.eye(3), 1, method="hnsw")
 
@@ -159,7 +159,7 @@ def test_each_pair_once_equals_each_row_in_full():
     features[100:400] = features[100]  # more equal rows than a list has room for
     rows = unit_rows(features, "rows")
     found = self_join(rows, 12, least=True)
-    similarity, index = exact.top_k(rows, rows, 12)
+    similarity, index = exact.top_k(rows, rows, k=12)
     assert found.similarity == pytest.approx(similarity, abs=1e-6)
     assert (found.index == index).mean() > 0.999
     assert found.least == pytest.approx((rows @ rows.T).min(axis=1), abs=1e-6)
@@ -185,7 +185,7 @@ def test_candidates_in_half_precision_end_in_the_same_lists():
     centres = generator.normal(size=(200, 32))
     features = centres[generator.integers(0, 200, 5000)] + generator.normal(size=(5000, 32))
     rows = unit_rows(features, "rows")
-    similarity, index = exact.top_k(rows, rows, 15)
+    similarity, index = exact.top_k(rows, rows, k=15)
     found = halved_top_k(rows, 15, progress=Silent())
     assert found[0] == pytest.approx(similarity, abs=1e-6)
     assert (found[1] == index).mean() > 0.999
@@ -236,7 +236,7 @@ def test_a_query_looks_through_the_lists_of_a_gallery():
 def test_rows_that_find_too_few_are_searched_in_full():
     rows = unit_rows(np.random.default_rng(7).normal(size=(200, 4)).astype(np.float32), "rows")
     centres = rows[:100]  # lists of two rows, which cannot hold ten neighbours
-    similarity, index, told = top_k_in_lists(rows, rows, 10, centres=centres, progress=Silent())
+    similarity, index, told = top_k_in_lists(rows, rows, k=10, centres=centres, progress=Silent())
     assert (index >= 0).all() and np.isfinite(similarity).all()
     assert all(len(set(found)) == 10 for found in index.tolist())
     assert "100 lists" in told

@@ -32,7 +32,7 @@ for columns, width, kept in ((1, 3, 0.0), (5, 16, 0.5), (40, 40, 1.0), (5, 2100,
             for size in (columns, columns, width)
         ]
         projected = Projected(*leaves)  # the rows read each other, as in training
-        mixed = read(projected, projected, edges)
+        mixed = read(projected, projected, edges=edges)
         found.append([mixed.detach(), *torch.autograd.grad(mixed.exp().sum(), leaves)])
     print(max(float(((a - b).norm() / b.norm().clamp(min=1e-6))) for a, b in zip(*found)))
 """
@@ -61,7 +61,7 @@ def test_kernels_compile_for_gpus(columns, width, capability):
 
     settings = launch_settings(columns, width)
     warps = settings.pop("num_warps")
-    for kernel in (kernels.read_rows, kernels.lead_back_to_rows, kernels.lead_back_to_sources):
+    for kernel in (kernels.read_rows, kernels.gradients_of_rows, kernels.gradients_of_sources):
         arguments = [name for name in kernel.arg_names if name not in settings]
         types = {name: "*i64" if name in ("offsets", "index") else "*fp32" for name in arguments}
         source = ASTSource(
@@ -75,7 +75,7 @@ def test_kernels_compile_for_gpus(columns, width, capability):
 def test_a_cpu_reads_in_steps_and_says_nothing(recwarn):
     edges = Edges.of(torch.tensor([[[1]], [[0]]]), torch.ones(2, 1, 1).bool(), heads=1, sources=2)
     rows = Projected(torch.ones(2, 1), torch.zeros(2, 1), torch.tensor([[0.0], [4.0]]))
-    assert read_edges(rows, rows, edges).tolist() == [[2.0], [2.0]]
+    assert read_edges(rows, rows, edges=edges).tolist() == [[2.0], [2.0]]
     assert not recwarn
 
 
@@ -104,4 +104,4 @@ def test_the_step_by_step_way_by_hand():
     edges = Edges.of(torch.tensor([[[1]], [[0]]]), kept, heads=1, sources=2)
     keys = torch.tensor([[1.0], [3.0]]).log()
     rows = Projected(torch.ones(2, 1), keys, torch.tensor([[4.0], [8.0]]))
-    assert torch.allclose(read_in_steps(rows, rows, edges), torch.tensor([[7.0], [8.0]]))
+    assert torch.allclose(read_in_steps(rows, rows, edges=edges), torch.tensor([[7.0], [8.0]]))

@@ -51,7 +51,7 @@ def test_without_settings_it_changes_nothing():
 def test_mutual_sums_by_hand():
     angles = torch.tensor([0.0, 0.1, 0.3, 1.5])  # the last is nobody's nearest
     rows = torch.stack([angles.cos(), angles.sin()], dim=1)
-    graph = camera_graph(rows, torch.zeros(4, dtype=torch.int64), 2)
+    graph = camera_graph(rows, groups=torch.zeros(4, dtype=torch.int64), k=2)
     assert graph.kept.tolist() == [[False, True], [False, True], [False, False], [False, False]]
     read = read_gallery(rows, graph, sharpness=0.0)
     assert torch.allclose(read[0], normalize(rows[:2].sum(dim=0), dim=0))
@@ -63,7 +63,7 @@ def test_mutual_sums_by_hand():
 
 def test_neighbours_of_each_camera_are_mutual_in_each_others_camera():
     rows, groups = rows_of(40, 1), torch.arange(40) % 3
-    graph, k = camera_graph(rows, groups, 4), 4
+    graph, k = camera_graph(rows, groups=groups, k=4), 4
     similarity = rows @ rows.T
     similarity.fill_diagonal_(2.0)
     listed = torch.zeros(40, 40, dtype=torch.bool)
@@ -82,11 +82,16 @@ def test_a_query_reads_what_it_would_read_inside_the_set():
     asking = torch.tensor([0, 1, 0])
     for number, query in enumerate(rows_of(3, 5)):
         inside = camera_graph(
-            torch.cat([rows, query[None]]), torch.cat([groups, asking[number : number + 1]]), k
+            torch.cat([rows, query[None]]),
+            groups=torch.cat([groups, asking[number : number + 1]]),
+            k=k,
         )
         wanted = set(inside.lists[-1][inside.kept[-1]].tolist())
         near, kept = query_edges(
-            query[None], asking[number : number + 1], rows, camera_graph(rows, groups, k)
+            query[None],
+            asking[number : number + 1],
+            rows=rows,
+            graph=camera_graph(rows, groups=groups, k=k),
         )
         assert set(near[kept].tolist()) == wanted
 
@@ -205,6 +210,8 @@ def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
 
     rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)
-    whitened = model.closed_form.standardise(rows, unknown, model.closed_form.means(rows, unknown))
+    whitened = model.closed_form.standardise(
+        rows, unknown, means=model.closed_form.means(rows, unknown)
+    )
     model.closed_form.between.copy_(pair_histogram(whitened))  # training's were like these
     assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)

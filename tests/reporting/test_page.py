@@ -54,7 +54,7 @@ def evidence() -> Evidence:
     """Return a table wider than a phone, with a plot."""
     plot = Plot(title="mAP", x="k", y="mAP in %", curves=[Curve("<i>RNS", [1, 5], [50.0, 60.0])])
     keys = [f"column{number}" for number in range(14)]
-    exhibit = TableOrFigure(
+    item = TableOrFigure(
         name="table4",
         title="Table 4: data sets and backbones",
         columns=[Column(key, f"{key} of the <b>table", "percent") for key in keys],
@@ -63,7 +63,7 @@ def evidence() -> Evidence:
         text="mAP is 60.0 % with k = 5.",
         notes=["How it was made."],
     )
-    return Evidence(exhibit, [Chart(plot.title, svg_of("table4-0", [plot]), exhibit.text)])
+    return Evidence(item, [Chart(plot.title, svg_of("table4-0", [plot]), item.text)])
 
 
 def page(queries: int) -> str:

@@ -9,10 +9,10 @@ from pipelines.gallery.refinement import prepare
 from pipelines.neighbours.nearest import nearest_neighbours
 from pipelines.neighbours.reciprocity import reciprocal
 from pipelines.nformer.model import NFormer
+from pipelines.reproduction.affinity_similarity import affinity_similarity, cosines
 from pipelines.reproduction.attention_mass import irrelevant_mass
-from pipelines.reproduction.cells import Cells
 from pipelines.reproduction.figure4 import growing_sets
-from pipelines.reproduction.likeness import cosines, likeness
+from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.paper import TABLE4, is_the_papers
 
 
@@ -26,20 +26,22 @@ def test_cosines_by_traces_are_those_of_the_whole_matrices():
     rough = (query.double() @ key[marks].double().T) @ (key.double() @ query[marks].double().T).T
     plain = torch.nn.functional.cosine_similarity(exact.flatten(), rough.flatten(), dim=0)
     centred = np.corrcoef(exact.flatten(), rough.flatten())[0, 1]
-    assert cosines(query, key, marks) == pytest.approx((float(plain), float(centred)), abs=1e-9)
+    assert cosines(query, key, landmarks=marks) == pytest.approx(
+        (float(plain), float(centred)), abs=1e-9
+    )
 
 
 def test_the_scale_of_queries_and_keys_does_not_matter():
     query, key, marks = random_rows(40, 4), random_rows(40, 4, seed=1), torch.arange(40)
-    once = cosines(query, key, marks)
-    assert cosines(3 * query, 5 * key, marks) == pytest.approx(once)
+    once = cosines(query, key, landmarks=marks)
+    assert cosines(3 * query, 5 * key, landmarks=marks) == pytest.approx(once)
     assert 0 < once[0] <= 1
 
 
 def test_likeness_of_a_model_has_an_entry_for_each_number():
     model = NFormer(dim=8, classes=3, layers=2, neighbours=4, landmarks=3)
     rows = prepare(model, random_rows(50, 8), "rows")
-    found = likeness(model, rows, [1, 50], draws=2)
+    found = affinity_similarity(model, rows, counts=[1, 50], draws=2)
     assert list(found) == [1, 50]
     assert all(-1 <= value <= 1 for pair in found.values() for value in pair)
 
@@ -89,12 +91,12 @@ def test_few_identities_are_sets_too_and_none_comes_twice(identities):
 
 def test_cells_are_kept_and_those_of_other_embeddings_are_not(tmp_path):
     path = tmp_path / "cells.json"
-    Cells(path, digest="a").put({"mAP": 0.5}, "baseline", 0)
-    assert Cells(path, digest="a").get("baseline", 0) == {"mAP": 0.5}
-    assert Cells(path, digest="a").get("baseline", 1) is None
-    assert Cells(path, digest="b").get("baseline", 0) is None
+    MeasuredFigures(path, digest="a").put({"mAP": 0.5}, "baseline", 0)
+    assert MeasuredFigures(path, digest="a").get("baseline", 0) == {"mAP": 0.5}
+    assert MeasuredFigures(path, digest="a").get("baseline", 1) is None
+    assert MeasuredFigures(path, digest="b").get("baseline", 0) is None
     path.write_text("{cut")
-    assert Cells(path, digest="a").get("baseline", 0) is None
+    assert MeasuredFigures(path, digest="a").get("baseline", 0) is None
 
 
 def test_the_papers_numbers_are_for_its_own_test_sets():

@@ -18,10 +18,16 @@ from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, repr
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import EvaluateConfig
-from pipelines.reporting.tables_and_figures import NAMES, exhibits_in, file_of, load_exhibit
+from pipelines.reporting.tables_and_figures import (
+    NAMES,
+    file_of,
+    load_table_or_figure,
+    tables_and_figures_in,
+)
 from pipelines.reproduction import reproduce as module
-from pipelines.reproduction.cells import Cells
-from pipelines.reproduction.rows import told_apart
+from pipelines.reproduction.control_rows import distinct_labels
+from pipelines.reproduction.experiment import Experiment
+from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.variants import (
     NEEDED,
     ReproduceConfig,
@@ -29,7 +35,6 @@ from pipelines.reproduction.variants import (
     chosen,
     needed_by,
 )
-from pipelines.reproduction.workshop import Workshop
 from pipelines.stages.report import build_report, report, to_json
 
 DIM = 8
@@ -90,29 +95,29 @@ def test_the_numbers_are_the_same_everywhere(whole):
     objects = json.loads(whole.again.stdout)["exhibits"]
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     in_report = json.loads(to_json(build_report(run)))["exhibits"]
-    exhibits = exhibits_in(run)
-    assert [exhibit.name for exhibit in exhibits] == [one["name"] for one in objects]
-    for exhibit, as_json, reported in zip(exhibits, objects, in_report, strict=True):
-        text = (run.folder / "reproduce" / f"{exhibit.name}.csv").read_text()
+    items = tables_and_figures_in(run)
+    assert [item.name for item in items] == [one["name"] for one in objects]
+    for item, as_json, reported in zip(items, objects, in_report, strict=True):
+        text = (run.folder / "reproduce" / f"{item.name}.csv").read_text()
         for row, line, one in zip(
-            exhibit.rows, csv.DictReader(text.splitlines()), as_json["rows"], strict=True
+            item.rows, csv.DictReader(text.splitlines()), as_json["rows"], strict=True
         ):
             assert dict(row) == one
-            for column in exhibit.columns:
+            for column in item.columns:
                 value = row.get(column.key)
                 if isinstance(value, float):
                     assert float(line[column.key]) == value
-                    if len(exhibit.rows) <= 40:
+                    if len(item.rows) <= 40:
                         assert column.show(value) in shown.stdout
                         assert f">{column.show(value)}</td>" in page
-        assert json.loads(exhibit.to_json()) == as_json == json.loads(json.dumps(reported))
-        assert exhibit.title in shown.stdout
-        assert exhibit.title in page
+        assert json.loads(item.to_json()) == as_json == json.loads(json.dumps(reported))
+        assert item.title in shown.stdout
+        assert item.title in page
 
 
 def test_every_name_has_its_files_and_its_place_in_the_report(whole):
     run = whole.run
-    names = [exhibit.name for exhibit in exhibits_in(run)]
+    names = [item.name for item in tables_and_figures_in(run)]
     assert names == [name for name in NAMES if name != "figure5" or "figure5" in names]
     for name in names:
         for ending in ("csv", "json", "svg", "png"):
@@ -134,13 +139,13 @@ def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
 
 def test_controls_stand_in_every_table(whole):
     run = whole.run
-    tables = {name: load_exhibit(run.path(file_of(name))) for name in NAMES[:4]}
+    tables = {name: load_table_or_figure(run.path(file_of(name))) for name in NAMES[:4]}
     for name in ("table1", "table2"):
         methods = [row["method"] for row in tables[name].rows]
         assert any(method == "control: NFormer, k = 1" for method in methods)
         assert any(method.startswith("control: training-free, ") for method in methods)
-    for exhibit in tables.values():
-        keys = {column.key for column in exhibit.columns}
+    for item in tables.values():
+        keys = {column.key for column in item.columns}
         assert {"mAP_over_seeds", "mAP_over_draws"} <= keys
     for name in ("table3", "table4"):
         assert {"alone_mAP", "free_mAP"} <= {column.key for column in tables[name].columns}
@@ -148,20 +153,22 @@ def test_controls_stand_in_every_table(whole):
 
 def test_means_and_deviations_are_those_of_the_cells(whole):
     run = whole.run
-    shop_cells = Cells(run.path("reproduce/cells.json"), digest=run.digest("embeddings.h5")).known
+    measured = MeasuredFigures(
+        run.path("reproduce/cells.json"), digest=run.digest("embeddings.h5")
+    ).known
     name = Variant().name
     each = np.array(
         [
             [
                 figures["mAP"]
-                for key, figures in sorted(shop_cells.items())
+                for key, figures in sorted(measured.items())
                 if key.startswith(f"{name} {seed} ") and key.endswith("| 0 | 0 | ")
             ]
             for seed in (0, 1)
         ]
     )
     assert each.shape == (2, 2)  # trainings, draws
-    row = load_exhibit(run.path(file_of("table1"))).rows[2]
+    row = load_table_or_figure(run.path(file_of("table1"))).rows[2]
     assert row["mAP"] == pytest.approx(each.mean())
     assert row["mAP_over_seeds"] == pytest.approx(each.mean(axis=1).std())
     assert row["mAP_over_draws"] == pytest.approx(each.std(axis=1).mean())
@@ -169,9 +176,9 @@ def test_means_and_deviations_are_those_of_the_cells(whole):
 
 def test_two_runs_have_rows_of_their_own(whole):
     run, other = whole.run, whole.other
-    table = load_exhibit(run.path(file_of("table4")))
+    table = load_table_or_figure(run.path(file_of("table4")))
     assert [row["run"] for row in table.rows] == [str(run.folder), str(other.folder)]
-    assert {row["run"] for row in load_exhibit(run.path(file_of("table2"))).rows} == {
+    assert {row["run"] for row in load_table_or_figure(run.path(file_of("table2"))).rows} == {
         str(run.folder),
         str(other.folder),
     }
@@ -179,14 +186,17 @@ def test_two_runs_have_rows_of_their_own(whole):
 
 
 def test_labels_tell_runs_of_the_same_backbone_apart(whole):
-    labels = [row["label"] for row in load_exhibit(whole.run.path(file_of("table2"))).rows]
+    labels = [row["label"] for row in load_table_or_figure(whole.run.path(file_of("table2"))).rows]
     assert len(set(labels)) == len(labels)
     assert "imported (two): NFormer" in labels
-    text = load_exhibit(whole.run.path(file_of("table4"))).text
+    text = load_table_or_figure(whole.run.path(file_of("table4"))).text
     assert "made up, imported (two): mAP" in text
-    shops = [Workshop(whole.run, ReproduceConfig()), Workshop(whole.run, ReproduceConfig())]
-    assert told_apart(["a", "a"], shops) == ["a (run 1)", "a (run 2)"]
-    assert told_apart(["a", "b"], shops) == ["a", "b"]
+    experiments = [
+        Experiment(whole.run, ReproduceConfig()),
+        Experiment(whole.run, ReproduceConfig()),
+    ]
+    assert distinct_labels(["a", "a"], experiments) == ["a (run 1)", "a (run 2)"]
+    assert distinct_labels(["a", "b"], experiments) == ["a", "b"]
 
 
 def test_a_data_sets_name_is_shown_as_it_is(tmp_path):
@@ -211,7 +221,7 @@ def test_what_is_damaged_is_made_again(tmp_path):
     run.path(file_of("table4")).write_text("{}")
     (after,) = reproduce(Run(tmp_path), "table4", seeds=1, draws=1, steps=1)
     assert variants[0].read_bytes() == content
-    kept = load_exhibit(Run(tmp_path).artifact(file_of("table4")))
+    kept = load_table_or_figure(Run(tmp_path).artifact(file_of("table4")))
     assert kept.to_json() == before.to_json() == after.to_json()
 
 
@@ -224,24 +234,24 @@ def test_identities_may_start_at_0_and_distractors_are_nobody(tmp_path):
     query, gallery = (
         load_embeddings(blank.path("embeddings.h5"), split) for split in ("query", "gallery")
     )
-    shop = Workshop(blank, ReproduceConfig())
+    experiment = Experiment(blank, ReproduceConfig())
     pids = np.where(gallery.pids == 30, 0, gallery.pids)
-    assert shop.of_people(pids).sum() == 11 * 7 and 30 in query.pids
+    assert experiment.of_people(pids).sum() == 11 * 7 and 30 in query.pids
 
 
 def test_figure5_is_left_out_where_it_has_nobody_to_show(tmp_path, recorder):
     run = made(tmp_path, each=3)
-    shop = Workshop(run, ReproduceConfig())
+    experiment = Experiment(run, ReproduceConfig())
 
     def check():
-        module.sampled(shop)
+        module.sampled(experiment)
 
-    assert module._without_figure5(["table1", "figure5"], check, recorder) == ["table1"]
+    assert module._without_figure5(["table1", "figure5"], check, progress=recorder) == ["table1"]
     assert recorder.warnings == [
         "left out: figure5 samples identities with 4 gallery images or more, and there are 0 here"
     ]
     with pytest.raises(BadInput, match="4 gallery images or more"):
-        module._without_figure5(["figure5"], check, recorder)
+        module._without_figure5(["figure5"], check, progress=recorder)
 
 
 def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
@@ -276,10 +286,10 @@ def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(t
 def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):
     run = made(tmp_path / "run")
     reproduce(run, "table4", seeds=1, draws=1, steps=1)
-    assert [exhibit.name for exhibit in exhibits_in(run)] == ["table4"]
+    assert [item.name for item in tables_and_figures_in(run)] == ["table4"]
     changed = made(tmp_path / "run", seed=7)
     evaluate(changed, config=EvaluateConfig(refine=("none",)))
-    assert exhibits_in(changed) == []
+    assert tables_and_figures_in(changed) == []
     assert 'id="evidence"' not in report(changed).read_text(encoding="utf-8")
 
 
@@ -321,10 +331,10 @@ def test_without_tsne_the_others_are_made(recorder):
     def absent():
         raise module.CannotShow("figure5 needs scikit-learn")
 
-    assert module._without_figure5(["table1", "figure5"], absent, recorder) == ["table1"]
+    assert module._without_figure5(["table1", "figure5"], absent, progress=recorder) == ["table1"]
     assert recorder.warnings == ["left out: figure5 needs scikit-learn"]
     with pytest.raises(BadInput, match="scikit-learn"):
-        module._without_figure5(["figure5"], absent, recorder)
+        module._without_figure5(["figure5"], absent, progress=recorder)
 
 
 def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.dense import sharp
 
 from pipelines import (
     BadInput,
@@ -54,7 +55,8 @@ def made(folder, *, cameras=True, train=True, nformer=False):
     if nformer:
         inputs = {"embeddings.h5": run.digest("embeddings.h5")}
         with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
-            save_nformer(path, NFormer(dim=16, classes=4, layers=1, neighbours=5))
+            model = sharp(NFormer(dim=16, classes=4, layers=1, neighbours=5))
+            save_nformer(path, model)  # one to which its landmarks make a difference
     return run
 
 
@@ -201,13 +203,47 @@ def test_other_settings_replace_the_results(tmp_path):
     assert len(evaluate(run, config=EvaluateConfig(refine=("aqe",))).results) == 2
 
 
-def test_draws_of_the_landmarks_have_a_deviation(tmp_path):
+def draws_of_seeds(run, seeds):
+    """Refine with each seed on its own: the draws that an evaluation makes, and nothing of it."""
+    model = load_nformer(run.path("nformer.pt"))
+    pair = items(0, 30).without_junk(), items(1, 200).without_junk()
+    return [refine(model, *pair, seed=seed) for seed in seeds]
+
+
+def test_draws_of_the_landmarks_have_a_mean_and_a_deviation(tmp_path):
     run = made(tmp_path, nformer=True)
-    result = evaluate(run, config=EvaluateConfig(landmark_draws=3))
-    assert set(result.row("nformer").std) == {"mAP", "mINP", "rank1", "rank5", "rank10"}
-    assert result.row("baseline").std == {}
-    averaged = evaluate(run, config=EvaluateConfig(landmark_draws=3, average_draws=True))
-    assert averaged.row("nformer").std == {}
+    row = evaluate(run, config=EvaluateConfig(seed=4, landmark_draws=3)).row("nformer")
+    scores = [score(*draw) for draw in draws_of_seeds(run, (4, 5, 6))]
+    figures = {
+        "mAP": [one.mean_ap for one in scores],
+        "mINP": [one.mean_inp for one in scores],
+        "rank1": [one.rank(1) for one in scores],
+        "rank5": [one.rank(5) for one in scores],
+        "rank10": [one.rank(10) for one in scores],
+    }
+    assert len(set(figures["mAP"])) == 3
+    assert set(row.std) == set(figures)
+    for name, values in figures.items():
+        mean = sum(values) / 3
+        assert getattr(row, name) == pytest.approx(mean, abs=1e-6)
+        variance = sum((value - mean) ** 2 for value in values) / 3
+        assert row.std[name] == pytest.approx(variance**0.5, abs=1e-6)
+
+
+def test_averaged_draws_are_scored_as_one(tmp_path):
+    run = made(tmp_path, nformer=True)
+    config = EvaluateConfig(seed=4, landmark_draws=3, average_draws=True)
+    result = evaluate(run, config=config)
+    draws = draws_of_seeds(run, (4, 5, 6))
+    means = []
+    for side, split in enumerate(("query", "gallery")):
+        rows = np.stack([draw[side].features for draw in draws]).astype(np.float64).sum(axis=0) / 3
+        means.append(draws[0][side].with_features(rows))
+        assert load_embeddings(run.path("refined.h5"), split).features == pytest.approx(
+            rows, abs=1e-6
+        )
+    assert result.row("nformer").mAP == pytest.approx(score(*means).mean_ap, abs=1e-6)
+    assert result.row("nformer").std == result.row("baseline").std == {}
 
 
 def test_open_set_and_single_shot_figures(tmp_path):

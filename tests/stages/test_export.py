@@ -38,13 +38,13 @@ def run(tmp_path_factory, images):
 def expected(run, count):
     backbone, _ = load_backbone(run.path("backbone.pt"))
     with torch.no_grad():
-        return backbone(example_images(32, 16, count)).numpy()
+        return backbone(example_images(32, 16, count=count)).numpy()
 
 
 def test_torchscript_embeds_as_torch_does(run, recorder):
     path = export(run, format="torchscript", progress=recorder)
     with torch.no_grad():
-        found = torch.jit.load(str(path))(example_images(32, 16, 5)).numpy()
+        found = torch.jit.load(str(path))(example_images(32, 16, count=5)).numpy()
     np.testing.assert_allclose(found, expected(run, 5), rtol=1e-4, atol=1e-4)
     assert recorder.messages[0].startswith("largest difference from torch: ")
 
@@ -57,7 +57,7 @@ def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):
     network = OnnxNetwork(path)
     assert (network.batch, network.height, network.width) == (None, 32, 16)
     for count in (1, 5):
-        found = network(example_images(32, 16, count).numpy())
+        found = network(example_images(32, 16, count=count).numpy())
         np.testing.assert_allclose(found, expected(run, count), rtol=1e-3, atol=1e-3)
     assert recorder.messages[0].startswith("largest difference from torch: ")
     assert run.facts("backbone.onnx")["maximum_difference"] < 1e-3

@@ -67,7 +67,9 @@ def test_flip_averages_the_mirrored_view(run):
     assert not np.allclose(plain, both.features)
 
 
-def test_an_interrupted_extraction_goes_on_and_ends_the_same(monkeypatch, tmp_path, trained):
+def test_an_interrupted_extraction_goes_on_and_ends_the_same(
+    monkeypatch, tmp_path, trained, caplog
+):
     monkeypatch.setattr(stage, "CHUNK", 8)
     whole, parts = (Run(shutil.copytree(trained, tmp_path / name)) for name in ("whole", "parts"))
     extract(whole, config=PLAIN, device="cpu")
@@ -85,7 +87,10 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(monkeypatch, tmp_pa
     assert not parts.path("embeddings.h5").exists()
     chunks = sorted(parts.scratch("embeddings.h5").glob("*.npz"))
     assert len(chunks) == 3
-    kept = {path: path.stat().st_mtime_ns for path in chunks}
+    flipped = bytearray(chunks[0].read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    chunks[0].write_bytes(flipped)
+    kept = {path: path.stat().st_mtime_ns for path in chunks[1:]}
 
     def checked(embedder, loader, rows, size):
         assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
@@ -93,6 +98,7 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(monkeypatch, tmp_pa
 
     monkeypatch.setattr(stage, "embed_rows", checked)
     extract(parts, config=PLAIN, device="cpu")
+    assert "is damaged: it is dropped" in caplog.text
     assert file_digest(whole.path("embeddings.h5")) == file_digest(parts.path("embeddings.h5"))
     assert not (parts.folder / ".unfinished").exists()
 

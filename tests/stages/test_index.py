@@ -103,9 +103,18 @@ def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
     rows = GALLERY["gallery_features"][6:]
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(index.rows, expected, atol=1e-6)
-    found = search_images(run, [tmp_path / "e.npz"], top=1)
+    found = search_images(run, [tmp_path / "e.npz"], top=3)
     assert not found.refined
-    assert [answer.hits[0].pid for answer in found.answers] != []
+    asking = people(500, 10, 1, 2, "query")["query_features"]
+    asking /= np.linalg.norm(asking, axis=1, keepdims=True)
+    cosines = asking @ expected.T
+    for answer, row in zip(found.answers, cosines, strict=True):
+        nearest = np.argsort(-row)[:3]
+        assert [hit.name for hit in answer.hits] == GALLERY["gallery_names"][6:][nearest].tolist()
+        assert [hit.pid for hit in answer.hits] == GALLERY["gallery_pids"][6:][nearest].tolist()
+        assert [hit.similarity for hit in answer.hits] == pytest.approx(row[nearest], abs=1e-6)
+    assert [answer.hits[0].pid for answer in found.answers[1:]] == list(range(501, 510))
+    assert found.answers[0].hits[0].pid != 500  # that person's items were removed
 
 
 def test_up_to_date_stale_and_missing(tmp_path, run, recorder):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import torch
+from helpers.dense import sharp
 
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
@@ -20,14 +20,6 @@ def some(rows, seed):
     return Embeddings(random.normal(size=(rows, 8)), pids, camids)
 
 
-def uneven(model):
-    """Give a model weights with which its landmarks matter."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, generator=generator)
-    return model
-
-
 @pytest.fixture
 def run(tmp_path):
     run = Run(tmp_path)
@@ -35,7 +27,8 @@ def run(tmp_path):
         save_embeddings(path, query=some(5, 0), gallery=some(60, 1), dataset="made up")
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
     with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, _):
-        save_nformer(path, uneven(NFormer(dim=8, classes=3, layers=2, neighbours=5, landmarks=3)))
+        model = sharp(NFormer(dim=8, classes=3, layers=2, neighbours=5, landmarks=3))
+        save_nformer(path, model)  # one to which its landmarks make a difference
     return run
 
 
@@ -59,13 +52,24 @@ def test_it_is_up_to_date_the_second_time(run, recorder):
 
 
 def test_draws_are_averaged(run):
-    config = EvaluateConfig(landmark_draws=3, average_draws=True)
-    mean = load_embeddings(refine_run(run, config=config, device="cpu"), "query").features
+    """The draws of seed 5 are those of seeds 5, 6 and 7, each refined here on its own."""
     model = load_nformer(run.path("nformer.pt"))
-    draws = [refine(model, some(5, 0), some(60, 1), seed=seed)[0].features for seed in range(3)]
-    np.testing.assert_allclose(mean, np.mean(draws, axis=0), atol=1e-6)
-    assert np.abs(draws[0] - draws[2]).max() > 1e-3
-    assert len(run.facts("refined.h5")["landmark_rows"]) == 3
+    each = [refine(model, some(5, 0), some(60, 1), seed=seed) for seed in (5, 6, 7)]
+    config = EvaluateConfig(seed=5, landmark_draws=3, average_draws=True)
+    path = refine_run(run, config=config, device="cpu")
+    for side, split in enumerate(("query", "gallery")):
+        draws = np.stack([draw[side].features for draw in each]).astype(np.float64)
+        assert draws.std(axis=0).max() > 1e-3  # a mean is none of them
+        found = load_embeddings(path, split)
+        assert found.features == pytest.approx(draws.sum(axis=0) / 3, abs=1e-6)
+        assert found.pids.tolist() == each[0][side].pids.tolist()
+
+
+def test_without_averaging_the_first_draw_is_kept(run):
+    config = EvaluateConfig(seed=5, landmark_draws=3)
+    found = load_embeddings(refine_run(run, config=config, device="cpu"), "query")
+    first = refine(load_nformer(run.path("nformer.pt")), some(5, 0), some(60, 1), seed=5)[0]
+    assert np.array_equal(found.features, first.features)
 
 
 def test_what_cannot_be_refined_is_refused(run, tmp_path):

@@ -23,7 +23,7 @@ from pipelines.extraction.pictures import PictureEmbedder, cropped
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
-from pipelines.reporting.found import summary, verdict, write_montage, write_page
+from pipelines.reporting.montage import summary, verdict, write_montage, write_page
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
 from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
 
@@ -131,10 +131,10 @@ def test_some_identities_are_whole():
 
 def test_crops(tmp_path):
     image = Image.new("RGB", (20, 10))
-    assert cropped(image, (5, 0, 10, 10), tmp_path).size == (10, 10)
+    assert cropped(image, (5, 0, 10, 10), path=tmp_path).size == (10, 10)
     for crop in ((15, 0, 10, 10), (0, 0, 0, 5), (0, 1, 5, 10)):
         with pytest.raises(BadInput, match=r"--crop .* lies outside of .*, which is 20×10; want"):
-            cropped(image, crop, tmp_path)
+            cropped(image, crop, path=tmp_path)
     assert parsed_crop("1, 2,3,4") == (1, 2, 3, 4)
     assert parsed_crop("") is None
     for text in ("1,2,3", "a,2,3,4", "-1,2,3,4"):
@@ -214,7 +214,7 @@ def photographed(tmp_path):
     backbone = build_backbone(**facts, classes=2, dim=16)
     with run.writing(Manifest("backbone.pt", "train-backbone", {}, {})) as (path, _):
         size = {"height": 64, "width": 32}
-        save_backbone(path, backbone, {**facts, "dim": 16, "classes": 2, **size})
+        save_backbone(path, backbone, facts={**facts, "dim": 16, "classes": 2, **size})
     (tmp_path / "gallery").mkdir()
     for number in range(6):
         stripes(tmp_path / "gallery" / f"{number}.png", number)

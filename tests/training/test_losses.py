@@ -26,7 +26,7 @@ def close(actual, expected, tolerance=1e-5):
 
 def test_identity_loss_equals_the_released_code(golden):
     logits = golden["logits"].requires_grad_()
-    loss = identity_loss(logits, golden["labels"], 0.1)
+    loss = identity_loss(logits, golden["labels"], smoothing=0.1)
     loss.backward()
     close(loss, golden["xent_loss"])
     close(logits.grad, golden["xent_grad"])
@@ -37,7 +37,7 @@ def test_identity_loss_equals_the_released_code(golden):
 )
 def test_triplet_loss_equals_the_released_code(golden, case, margin, normalised):
     features = golden["feat"].requires_grad_()
-    loss = triplet_loss(features, golden["labels"], margin, normalised=normalised)
+    loss = triplet_loss(features, golden["labels"], margin=margin, normalised=normalised)
     loss.backward()
     close(loss, golden[f"triplet_{case}_loss"])
     close(features.grad, golden[f"triplet_{case}_grad"])
@@ -87,7 +87,7 @@ def test_triplet_loss_by_hand():
     positive, negative = hardest_distances(features, labels)
     assert positive.tolist() == [1, 1, 4, 4]
     assert negative.tolist() == [3, 2, 2, 6]
-    assert triplet_loss(features, labels, 0.5).item() == pytest.approx((0 + 0 + 2.5 + 0) / 4)
+    assert triplet_loss(features, labels, margin=0.5).item() == pytest.approx((0 + 0 + 2.5 + 0) / 4)
 
 
 def test_equal_embeddings_have_a_finite_gradient():

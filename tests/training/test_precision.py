@@ -30,8 +30,8 @@ def test_auto_asks_the_gpu(monkeypatch, major, wanted):
 
 def test_depthwise_networks_compute_in_float32_unless_told_otherwise():
     depthwise = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
-    assert choose_precision("auto", CPU, depthwise) == "off"
-    assert choose_precision("bf16", CPU, depthwise) == "bf16"
+    assert choose_precision("auto", CPU, network=depthwise) == "off"
+    assert choose_precision("bf16", CPU, network=depthwise) == "bf16"
 
 
 @pytest.mark.parametrize("precision, dtype", [("off", torch.float32), ("bf16", torch.bfloat16)])

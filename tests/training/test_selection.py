@@ -1,5 +1,7 @@
 """Choosing the closed form: folds never see their own identities, and the choice fits the data."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,22 +11,29 @@ from pipelines.gallery.refinement import refine
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.ranking.metrics import score
 from pipelines.refiners.closed_form import ClosedFormSettings
+from pipelines.refiners.fitting import TrainingRows, fit_closed_form
 from pipelines.refiners.images_per_person import (
     as_spread,
     fitting_neighbours,
     histogram,
     images_per_person,
 )
-from pipelines.refiners.metric import TrainingRows, fit_closed_form
 from pipelines.training.folds import choose_queries, identity_splits, make_folds
 from pipelines.training.selection import Search, choose_closed_form
 
 FORMS = [
     ClosedFormSettings(),
     ClosedFormSettings(centre="global", shrinkage=0.6, neighbours=4),
-    ClosedFormSettings(centre="global", shrinkage=0.4, between=1.0, neighbours=3, layers=2),
+    ClosedFormSettings(
+        centre="global", shrinkage=0.4, between=1.0, neighbours=3, sharpness=1.25, layers=2
+    ),
     ClosedFormSettings(
         centre="global", shrinkage=0.2, neighbours=3, per_camera=True, sharpness=2.5, layers=2
+    ),
+    ClosedFormSettings(centre="camera"),
+    ClosedFormSettings(centre="camera", shrinkage=0.3, between=0.3, neighbours=4),
+    ClosedFormSettings(
+        centre="camera", shrinkage=0.6, neighbours=5, per_camera=True, sharpness=2.5, layers=3
     ),
 ]
 
@@ -68,15 +77,27 @@ def test_no_match_no_folds():
 
 
 @pytest.mark.parametrize("settings", FORMS)
-@pytest.mark.parametrize("width", [16, 200])
-def test_folds_score_what_the_product_computes(settings, width):
-    features, pids, camids = people(12, 8, width=width)
+@pytest.mark.parametrize("width", [16, 200])  # fewer and more numbers than rows of a fold
+@pytest.mark.parametrize("cameras", ["all known", "one not in the gallery", "some unknown"])
+def test_a_fold_scores_what_the_shipped_model_gives(settings, width, cameras):
+    features, pids, camids = people(12, 8, width=width, cameras=3, shift=1.0)
+    split = identity_splits(pids, camids, seed=0)[0]
+    if cameras == "one not in the gallery":
+        camids[np.flatnonzero(split.query)[:4]] = 7
+        camids[np.flatnonzero(split.fit)[:9]] = 7
+    if cameras == "some unknown":
+        camids[::5] = -1
     fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
     split = identity_splits(pids, camids, seed=0)[0]
     fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
     model = NFormerOnClosedForm.joined(fit_closed_form(fit, settings), None, share=0.0)
     pair = [Embeddings(features[m], pids[m], camids[m]) for m in (split.query, split.gallery)]
-    assert fold.mean_ap(settings) == pytest.approx(score(*refine(model, *pair)).mean_ap, abs=0.02)
+    refined = refine(model, *pair)
+    for ours, theirs in zip(fold.refined(settings), refined, strict=True):
+        ours, theirs = ours.numpy(), theirs.features  # the fold's in coordinates of its own
+        assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-4)
+    if settings.sharpness or settings.neighbours == 1:  # two rows of one plain sum tie exactly
+        assert fold.mean_ap(settings) == pytest.approx(score(*refined).mean_ap, abs=1e-4)
 
 
 def test_few_images_choose_no_neighbours_and_many_choose_some():
@@ -129,7 +150,7 @@ def test_images_of_a_person_are_estimated_without_labels(each, rows):
     )
     unknown = torch.full((len(others),), -1)
     standard = model.closed_form.standardise(
-        others, unknown, model.closed_form.means(others, unknown)
+        others, unknown, means=model.closed_form.means(others, unknown)
     )
     found = images_per_person(standard, chosen.within, chosen.between)
     assert each / 1.6 < found < each * 1.6
@@ -168,3 +189,101 @@ def test_camera_means_are_kept_where_they_cost_little_unless_forbidden():
     assert Search(folds, camera_aware="auto").aware(mean, bound=0.01).centre == "camera"
     assert Search(folds, camera_aware="auto").aware(mean, bound=-1.0) == mean
     assert Search(folds, camera_aware="off").aware(mean, bound=1.0) == mean
+
+
+def seen_by_two_cameras(persons, each=3, *, shift=5.0):
+    """Rows e_person + shift·e_camera: what a camera adds outweighs who it is."""
+    pids = np.repeat(np.arange(persons), 2 * each)
+    camids = np.tile(np.arange(2 * each) % 2, persons)
+    features = np.zeros((len(pids), persons + 2), np.float32)
+    features[np.arange(len(pids)), pids] = 1
+    features[np.arange(len(pids)), persons + camids] = shift
+    return features, pids, camids
+
+
+def ahead_of_two(others):
+    """AP of a query whose two matches follow the two items of `others` persons in its camera."""
+    return (1 / (2 * others + 1) + 2 / (2 * others + 2)) / 2
+
+
+def test_camera_means_by_hand():
+    folds = make_folds(TrainingRows.of(*seen_by_two_cameras(12)), seed=0)
+    assert [len(fold.gallery.labels.unique()) for fold in folds] == [6] * 4 + [3] * 4
+    expected = [ahead_of_two(5)] * 4 + [ahead_of_two(2)] * 4
+    for centre, wanted in (("none", expected), ("global", expected), ("camera", [1.0] * 8)):
+        found = [fold.mean_ap(ClosedFormSettings(centre=centre)) for fold in folds]
+        assert found == pytest.approx(wanted, abs=1e-6)
+    chosen = choose_closed_form(folds, camera_aware="on")
+    assert chosen.settings.centre == "camera" and chosen.scores.tolist() == [1.0] * 8
+    assert chosen.baseline == pytest.approx(expected, abs=1e-6)
+    assert chosen.gain[0] == pytest.approx(1 - np.mean(expected), abs=1e-6)
+
+
+CAMERA_FORMS = [
+    ClosedFormSettings(centre="camera"),
+    ClosedFormSettings(centre="camera", neighbours=4),
+    ClosedFormSettings(centre="camera", neighbours=3, per_camera=True, sharpness=2.5),
+]
+
+
+def camera_form(fit, query, gallery, settings):
+    """Write a camera form without whitening down in float64, each query in a set of its own.
+
+    fit, query, gallery: unit rows and their cameras, of which there are two.
+    A mean counts what is expected as one row more: the training's for the set, the set's for a
+    camera.
+    """
+    rows, camids = gallery
+    whole = (rows.sum(axis=0) + fit.mean(axis=0)) / (len(rows) + 1)
+    means = np.stack(
+        [
+            (rows[camids == camera].sum(axis=0) + whole) / ((camids == camera).sum() + 1)
+            for camera in (0, 1)
+        ]
+    )
+    rows, asking = (unit(part - means[cameras]) for part, cameras in (gallery, query))
+    if settings.neighbours == 1:
+        return asking, rows
+    alone = [
+        read_mutual(
+            np.concatenate([rows, row[None]]), np.append(camids, query[1][number]), settings
+        )[-1]
+        for number, row in enumerate(asking)
+    ]
+    return np.stack(alone), read_mutual(rows, camids, settings)
+
+
+def read_mutual(rows, camids, settings):
+    groups = camids if settings.per_camera else np.zeros_like(camids)
+    similarity = rows @ rows.T
+    first = similarity + 2 * np.eye(len(rows))
+    listed = np.zeros(similarity.shape, bool)
+    for i, group in itertools.product(range(len(rows)), np.unique(groups)):
+        members = np.flatnonzero(groups == group)
+        listed[i, members[np.argsort(-first[i, members])[: settings.neighbours]]] = True
+    mutual = listed & listed.T & ~np.eye(len(rows), dtype=bool)
+    return unit(rows + (mutual * np.exp(settings.sharpness * (similarity - 1))) @ rows)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("settings", CAMERA_FORMS)
+def test_camera_forms_equal_their_definition(settings):
+    features, pids, camids = people(24, 8, width=12, shift=1.5, nuisance=2.0)
+    split = identity_splits(pids, camids, seed=0)[0]
+    masks = (split.fit, split.query, split.gallery)
+    rows = [unit(features[mask].astype(float)) for mask in masks]
+    sides = [(rows[place], camids[masks[place]]) for place in (1, 2)]
+    expected = camera_form(rows[0], *sides, settings)
+    fit = TrainingRows.of(features[split.fit], pids[split.fit], camids[split.fit])
+    model = NFormerOnClosedForm.joined(fit_closed_form(fit, settings), None, share=0.0)
+    pair = [Embeddings(features[m], pids[m], camids[m]) for m in masks[1:]]
+    refined = refine(model, *pair)
+    for side, wanted in zip(refined, expected, strict=True):
+        assert side.features == pytest.approx(wanted, abs=1e-4)
+    by_hand = score(*(one.with_features(part) for one, part in zip(pair, expected, strict=True)))
+    assert by_hand.mean_ap > score(*pair).mean_ap + 0.1
+    fold = make_folds(TrainingRows.of(features, pids, camids), seed=0)[0]
+    assert fold.mean_ap(settings) == pytest.approx(by_hand.mean_ap, abs=0.01)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.errors import BadInput
 from pipelines.training.state import load_state, save_state
 
 
@@ -61,11 +60,18 @@ def test_no_state_or_another_trainings_state_starts_afresh(tmp_path):
     assert load_state(tmp_path / "state.pt", key="a", **parts) is None
 
 
-def test_a_damaged_state_says_so(tmp_path):
-    _, parts = make("sgd")
-    (tmp_path / "state.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(BadInput, match=r"state\.pt cannot be read as weights"):
-        load_state(tmp_path / "state.pt", key="a", **parts)
+@pytest.mark.parametrize("damage", ["a flipped bit", "cut"])
+def test_a_damaged_state_is_dropped_and_said(tmp_path, caplog, damage):
+    model, parts = make("sgd")
+    save_state(tmp_path / "state.pt", key="a", counters={}, **parts)
+    (state,) = tmp_path.glob("state.*.pt")
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content if damage == "a flipped bit" else content[:-9])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert load_state(tmp_path / "state.pt", key="a", **parts) is None
+    assert "is damaged: it is dropped" in caplog.text and not list(tmp_path.iterdir())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_momentum_keeps_its_parameters_memory_layout(tmp_path):

@@ -1,1 +1,1 @@
-"""Embeddings in other programs' files: one reader a format, and their writers."""
+"""Other programs' formats for embeddings: a reader for each, and writers."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...embeddings import SPLITS
 from ...errors import BadInput
+from ...labels import JUNK
 from .numpy_files import StoredArray, npy
 from .split import FileSplit, Warn, checked_split
 
@@ -19,14 +20,14 @@ COLUMNS = ("path", "pid", "camid", "split")  # camid may be missing
 
 @dataclass(frozen=True)
 class Table:
-    """The labels of a CSV, row by row; `splits` holds each row's place in SPLITS."""
+    """The labels of a CSV, row by row, as text; `splits` holds each row's place in SPLITS."""
 
     splits: np.ndarray
     pids: np.ndarray
     camids: np.ndarray | None
 
 
-def read_npy_and_csv(features: Path, labels: Path, warn: Warn) -> list[FileSplit]:
+def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSplit]:
     """Read an .npy [N, d] and the CSV with a line for each of its rows."""
     array = npy(features)
     table = read_table(labels, warn)
@@ -71,14 +72,16 @@ def read_table(path: Path, warn: Warn) -> Table:
     """Read every line's labels.
 
     Raises:
-        BadInput: a column missing, a value that is no whole number, or an unknown split, with its
-            line number.
+        BadInput: a column missing or given twice, no pid, or an unknown split, with its line
+            number.
     """
-    splits, pids, camids = array("b"), array("q"), array("q")
+    splits, pids, camids = array("b"), Texts(), Texts()
     columns: list[str] = []
     for line, row in _lines(path, columns):
-        pids.append(_whole(path, line, "pid", row["pid"]))
-        camids.append(_whole(path, line, "camid", row.get("camid") or "-1"))
+        if not row["pid"]:
+            raise BadInput(f"{path}, line {line}: no pid")
+        pids.append(row["pid"])
+        camids.append(row.get("camid") or str(JUNK))
         if row["split"] not in SPLITS:
             raise BadInput(
                 f"{path}, line {line}: split is {row['split']!r}; wanted {', '.join(SPLITS)}"
@@ -87,8 +90,23 @@ def read_table(path: Path, warn: Warn) -> Table:
     unknown = [column for column in columns if column not in COLUMNS]
     if unknown:
         warn(f"{path}: ignored {', '.join(unknown)}")
-    cameras = np.array(camids, np.int64) if "camid" in columns else None
-    return Table(np.array(splits, np.int8), np.array(pids, np.int64), cameras)
+    cameras = camids.labels() if "camid" in columns else None
+    return Table(np.array(splits, np.int8), pids.labels(), cameras)
+
+
+class Texts:
+    """Many texts of which few differ, each kept once."""
+
+    def __init__(self) -> None:
+        self.codes, self.of = array("q"), dict[str, int]()
+
+    def append(self, text: str) -> None:
+        """Take one more."""
+        self.codes.append(self.of.setdefault(text, len(self.of)))
+
+    def labels(self) -> np.ndarray:
+        """Return all of them, [N] str."""
+        return np.array(list(self.of), str)[np.array(self.codes, np.int64)]
 
 
 def names_of(path: Path, split: str) -> Iterator[str]:
@@ -104,6 +122,9 @@ def _lines(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             columns[:] = [column.strip() for column in next(reader, [])]
+            twice = sorted({name for name in columns if columns.count(name) > 1})
+            if twice:
+                raise BadInput(f"{path} has the column {', '.join(twice)} more than once")
             missing = [name for name in ("path", "pid", "split") if name not in columns]
             if missing:
                 raise BadInput(
@@ -118,16 +139,6 @@ def _lines(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]
                         f"{path}, line {reader.line_num}: {len(fields)} fields; the header has "
                         f"{len(columns)}"
                     )
-                yield reader.line_num, dict(zip(columns, fields, strict=True))
+                yield reader.line_num, dict(zip(columns, map(str.strip, fields), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is not a CSV file in UTF-8 ({error})") from error
-
-
-def _whole(path: Path, line: int, column: str, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 1 << 63
-    if not -(1 << 63) <= value < 1 << 63:
-        raise BadInput(f"{path}, line {line}: {column} is {text!r}; a whole number is wanted")
-    return value

@@ -11,6 +11,8 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
+from ...hdf5 import reading, require_own
+from .probe import require_readable
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
 FIELDS = {"f": "features", "label": "pids", "cam": "camids", "name": "names"}
@@ -27,6 +29,8 @@ def read_mat(path: Path, warn: Warn) -> list[FileSplit]:
 
     with _named_damage(path):
         newer = h5py.is_hdf5(path)
+        if not newer:
+            require_readable(path, "mat")
         file: MatFile5 | MatFile73 = MatFile73(path) if newer else MatFile5(path)
         shapes = file.shapes()
     keys = {f"{split}_{short}": (split, short) for split in SPLITS for short in FIELDS}
@@ -45,12 +49,12 @@ def read_mat(path: Path, warn: Warn) -> list[FileSplit]:
                 raise BadInput(
                     f"{path} has {split} but no {split}_{short}: missing, or the file is truncated"
                 )
-    turned = _turned(path, found, shapes, default=newer)
-    return [_split(path, file, split, shapes, turned=turned[split]) for split in found]
+    turned = _turned(path, found, shapes=shapes, default=newer)
+    return [_split(path, file, split=split, shapes=shapes, turned=turned[split]) for split in found]
 
 
 def _turned(
-    path: Path, splits: list[str], shapes: dict[str, tuple[int, ...]], *, default: bool
+    path: Path, splits: list[str], *, shapes: dict[str, tuple[int, ...]], default: bool
 ) -> dict[str, bool]:
     """Return for each split whether its features are stored [d, N], judged by its labels."""
     certain: dict[str, bool] = {}
@@ -71,9 +75,9 @@ def _turned(
 def _split(
     path: Path,
     file: "MatFile5 | MatFile73",
+    *,
     split: str,
     shapes: dict[str, tuple[int, ...]],
-    *,
     turned: bool,
 ) -> FileSplit:
     shape = shapes[f"{split}_f"]
@@ -139,9 +143,7 @@ class MatFile73:
         self.path = path
 
     def _read(self, use: Callable[[Any], Any]) -> Any:
-        import h5py
-
-        with h5py.File(self.path, "r") as file:
+        with reading(self.path) as file:
             return use(file)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -164,9 +166,7 @@ class MatFile73:
 
     def rows(self, name: str, *, turned: bool) -> Iterator[np.ndarray]:
         """Yield the features row by row, [n, d] a block."""
-        import h5py
-
-        with h5py.File(self.path, "r") as file:
+        with reading(self.path) as file:
             features = file[name]
             rows, width = features.shape[::-1] if turned else features.shape
             for block in row_blocks(rows, rows_per_block(width * features.dtype.itemsize)):
@@ -176,10 +176,11 @@ class MatFile73:
         """Yield the text of a cell array, whose cells are references to arrays of UTF-16."""
         import h5py
 
-        with h5py.File(self.path, "r") as file:
+        with reading(self.path) as file:
             for reference in file[name][()].ravel():
                 if not isinstance(reference, h5py.Reference):
                     raise BadInput(f"{self.path}: {name} is no cell array of text")
+                require_own(self.path, file[reference])
                 units = np.asarray(file[reference][()], np.uint16).ravel()
                 yield units.astype("<u2").tobytes().decode("utf-16-le")
 

@@ -15,7 +15,15 @@ import numpy as np
 
 from ...embeddings import row_blocks
 from ...errors import BadInput
-from .split import FileSplit, Warn, checked_split, keyed_fields, rows_per_block
+from .split import (
+    FileSplit,
+    Warn,
+    checked_split,
+    keyed_fields,
+    require_count,
+    require_features,
+    rows_per_block,
+)
 
 
 @dataclass(frozen=True)
@@ -62,15 +70,20 @@ def read_npz(path: Path, warn: Warn) -> list[FileSplit]:
     with _named_damage(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     splits = []
-    for split, fields in keyed_fields(path, keys, warn).items():
+    for split, fields in keyed_fields(path, keys, warn=warn).items():
         arrays = {field: member(path, key) for field, key in fields.items()}
-        splits.append(split_of(path, split, arrays))
+        splits.append(split_of(path, split, arrays=arrays))
     return splits
 
 
-def split_of(path: Path, split: str, arrays: dict[str, StoredArray]) -> FileSplit:
+def split_of(path: Path, split: str, *, arrays: dict[str, StoredArray]) -> FileSplit:
     """Return one split of stored arrays, its labels read."""
     features, names, camids = arrays["features"], arrays.get("names"), arrays.get("camids")
+    where = f"{path}, split {split}"
+    require_features(where, shape=features.shape, dtype=features.dtype.name)
+    for field, labels in (("pids", arrays["pids"]), ("camids", camids)):
+        if labels is not None:
+            require_count(where, rows=features.shape[0], shape=labels.shape, what=field)
     return checked_split(
         path,
         split,
@@ -109,7 +122,7 @@ def member(path: Path, key: str) -> StoredArray:
     with _named_damage(path), zipfile.ZipFile(path) as archive:
         size = archive.getinfo(f"{key}.npy").file_size
         with archive.open(f"{key}.npy") as stream:
-            return stored_array(f"{path}, {key}", stream, size, open_behind)
+            return stored_array(f"{path}, {key}", stream, size=size, open_behind=open_behind)
 
 
 def npy(path: Path) -> StoredArray:
@@ -122,12 +135,13 @@ def npy(path: Path) -> StoredArray:
             yield stream
 
     with path.open("rb") as stream:
-        return stored_array(str(path), stream, path.stat().st_size, open_behind)
+        return stored_array(str(path), stream, size=path.stat().st_size, open_behind=open_behind)
 
 
 def stored_array(
     what: str,
     stream: IO[bytes],
+    *,
     size: int,
     open_behind: Callable[[int], AbstractContextManager[IO[bytes]]],
 ) -> StoredArray:

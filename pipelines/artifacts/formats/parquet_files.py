@@ -13,6 +13,7 @@ from ...errors import BadInput
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
 COLUMNS = ("path", "pid", "camid", "split")
+FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # Arrow says
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
 
 
@@ -41,10 +42,10 @@ def read_parquet(path: Path, warn: Warn) -> list[FileSplit]:
     unknown = [name for name in schema.names if name not in (*COLUMNS, column)]
     if unknown:
         warn(f"{path}: ignored {', '.join(unknown)}")
-    return _splits(path, column, schema)
+    return _splits(path, column, schema=schema)
 
 
-def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
+def _splits(path: Path, column: str, *, schema: Any) -> list[FileSplit]:
     codes = _split_codes(path)
     labels = {"pid": _labels(path, "pid")}
     if "camid" in schema.names:
@@ -60,8 +61,8 @@ def _splits(path: Path, column: str, schema: Any) -> list[FileSplit]:
                 path,
                 split,
                 shape=(int(chosen.sum()), width),
-                dtype=str(np.dtype(schema.field(column).type.value_type.to_pandas_dtype())),
-                blocks=partial(_blocks, path, column, width, chosen),
+                dtype=FLOATS[str(schema.field(column).type.value_type)],
+                blocks=partial(_blocks, path, column, width=width, chosen=chosen),
                 pids=labels["pid"][chosen],
                 camids=labels["camid"][chosen] if "camid" in labels else None,
                 names=partial(_names, path, chosen) if "path" in schema.names else None,
@@ -103,7 +104,7 @@ def _width(path: Path, column: str) -> int:
     raise BadInput(f"{path} has no rows")
 
 
-def _blocks(path: Path, column: str, width: int, chosen: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(path: Path, column: str, *, width: int, chosen: np.ndarray) -> Iterator[np.ndarray]:
     start = 0
     with _opened(path) as table:
         for batch in table.iter_batches(batch_size=rows_per_block(width * 8), columns=[column]):
@@ -136,17 +137,18 @@ def _split_codes(path: Path) -> np.ndarray:
 
 
 def _labels(path: Path, column: str) -> np.ndarray:
-    """Return a column of whole numbers, [N] int64; a camera that is missing is -1."""
+    """Return a column of numbers or text, [N]; a camera that is missing is -1."""
     found, row = [], 0
     for values in _batches(path, column):
         if column == "camid":
             values = [-1 if value is None else value for value in values]
         for number, value in enumerate(values):
-            if not isinstance(value, int):
+            if not isinstance(value, int | float | str):
                 raise BadInput(
-                    f"{path}, row {row + number}: {column} is {value!r}; a whole number is wanted"
+                    f"{path}, row {row + number}: {column} is {value!r}; a whole number or a name "
+                    "is wanted"
                 )
-        found.append(np.array(values, np.int64))
+        found.append(np.array(values))
         row += len(values)
     return np.concatenate(found) if found else np.empty(0, np.int64)
 

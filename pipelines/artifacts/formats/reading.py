@@ -1,4 +1,4 @@
-"""Any files of embeddings -> their splits, the format recognised by name and by content."""
+"""Read files of embeddings; the format is recognised by name and by content."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,17 @@ from .csv_files import read_npy_and_csv
 from .matlab_files import read_mat
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
-from .split import FIELDS, FileSplit, Warn, checked_split, rows_per_block
+from .probe import require_readable
+from .split import (
+    FIELDS,
+    FileSplit,
+    Warn,
+    checked_split,
+    numbered_together,
+    require_count,
+    require_features,
+    rows_per_block,
+)
 from .torch_files import read_pt
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ FORMATS = {
 }
 
 
-def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
+def read_embedding_files(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
     """Return what the files hold, by split; several files' parts of a split stand in their order.
 
     Raises:
@@ -48,26 +58,34 @@ def read_foreign(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]
     parts: list[FileSplit] = []
     for path, kind in zip(files, kinds, strict=True):
         if kind == "npy":
-            parts += read_npy_and_csv(path, _labels_of(path, files), warn)
+            parts += read_npy_and_csv(path, _labels_of(path, files), warn=warn)
         elif kind == "csv":
             _features_of(path, files)
         else:
             readers = {"npz": read_npz, "mat": read_mat, "pt": read_pt, "parquet": read_parquet}
             parts += readers[kind](path, warn) if kind in readers else read_h5(path)
+    parts = numbered_together(parts, warn)
     by_split = {name: [part for part in parts if part.split == name] for name in SPLITS}
     return {name: found for name, found in by_split.items() if found}
 
 
 def read_h5(path: Path) -> list[FileSplit]:
     """Read a file of our own schema."""
-    with open_embeddings(path) as file:
+    with open_embeddings(path) as file:  # which refuses what points elsewhere
         present = splits_in(file)
+    require_readable(path, "h5")
+    with open_embeddings(path) as file:
         for split in present:
             missing = [field for field in FIELDS if field not in file[split]]
             if missing:
                 raise BadInput(f"{path}, split {split}: it has no {', '.join(missing)}")
         shapes = {split: _features(file[split]).shape for split in present}
         dtypes = {split: _features(file[split]).dtype.name for split in present}
+        for split, field in ((split, field) for split in present for field in ("pids", "camids")):
+            where = f"{path}, split {split}"
+            require_features(where, shape=shapes[split], dtype=dtypes[split])
+            labelled = file[split][field].shape
+            require_count(where, rows=shapes[split][0], shape=labelled, what=field)
         pids = {split: file[split]["pids"][:] for split in present}
         camids = {split: file[split]["camids"][:] for split in present}
         counts = {split: len(file[split]["names"]) for split in present}

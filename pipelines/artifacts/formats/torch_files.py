@@ -26,9 +26,9 @@ def read_pt(path: Path, warn: Warn) -> list[FileSplit]:
         )
     values = _flat(content)
     splits = []
-    for split, fields in keyed_fields(path, list(values), warn).items():
+    for split, fields in keyed_fields(path, list(values), warn=warn).items():
         given = {field: values[key] for field, key in fields.items()}
-        splits.append(_split(path, split, given))
+        splits.append(_split(path, split, given=given))
     return splits
 
 
@@ -43,7 +43,7 @@ def _flat(content: dict[Any, Any]) -> dict[str, Any]:
     return values
 
 
-def _split(path: Path, split: str, given: dict[str, Any]) -> FileSplit:
+def _split(path: Path, split: str, *, given: dict[str, Any]) -> FileSplit:
     import torch
 
     features, names = given["features"], given.get("names")

@@ -1,4 +1,4 @@
-"""Splits of embeddings -> .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
+"""Write splits of embeddings as .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
 
 import csv
 import zipfile
@@ -22,7 +22,7 @@ DAWN = (1980, 1, 1, 0, 0, 0)  # of zip: the same content makes the same file
 Advance = Callable[[int], None]
 
 
-def write_foreign(
+def write_embedding_files(
     path: Path, splits: Sequence[FileSplit], *, dtype: str, advance: Advance
 ) -> list[Path]:
     """Write the splits in the format that the name says; returns the files written.
@@ -40,11 +40,11 @@ def write_foreign(
     names = [path, path.with_suffix(".csv")] if write is _npy_and_csv else [path]
     with ExitStack() as stack:
         temporaries = [stack.enter_context(replacing(name)) for name in names]
-        write(temporaries, splits, np.dtype(dtype), advance)
+        write(temporaries, splits, dtype=np.dtype(dtype), advance=advance)
     return names
 
 
-def _blocks(split: FileSplit, dtype: np.dtype, advance: Advance) -> Iterator[np.ndarray]:
+def _blocks(split: FileSplit, dtype: np.dtype, *, advance: Advance) -> Iterator[np.ndarray]:
     for block in split.blocks():
         yield block.astype(dtype)
         advance(len(block))
@@ -59,14 +59,16 @@ def _has_cameras(splits: Sequence[FileSplit]) -> bool:
     return any(bool((split.camids >= 0).any()) for split in splits if split.camids is not None)
 
 
-def _npz(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance) -> None:
+def _npz(
+    paths: list[Path], splits: Sequence[FileSplit], *, dtype: np.dtype, advance: Advance
+) -> None:
     cameras = _has_cameras(splits)
     with zipfile.ZipFile(paths[0], "w") as archive:
         for split in splits:
             shape = (len(split), split.dim)
             with _entry(archive, f"{split.split}_features") as stream:
-                _header(stream, dtype, shape)
-                for block in _blocks(split, dtype, advance):
+                _header(stream, dtype=dtype, shape=shape)
+                for block in _blocks(split, dtype, advance=advance):
                     stream.write(block.tobytes())
             for what, labels in (("pids", split.pids), ("camids", split.camids)):
                 if what == "pids" or cameras:
@@ -78,7 +80,7 @@ def _npz(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advanc
 
 def _write_names(stream: IO[bytes], split: FileSplit) -> None:
     text = np.dtype(f"<U{max(map(len, _texts(split)))}")
-    _header(stream, text, (len(split),))
+    _header(stream, dtype=text, shape=(len(split),))
     left = _texts(split)
     while names := list(islice(left, LABELS_AT_A_TIME)):
         stream.write(np.array(names, text).tobytes())
@@ -88,7 +90,7 @@ def _entry(archive: zipfile.ZipFile, key: str) -> IO[bytes]:
     return archive.open(zipfile.ZipInfo(f"{key}.npy", DAWN), "w", force_zip64=True)
 
 
-def _header(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
+def _header(stream: IO[bytes], *, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(
         stream,
         {
@@ -100,12 +102,12 @@ def _header(stream: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
 
 
 def _npy_and_csv(
-    paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance
+    paths: list[Path], splits: Sequence[FileSplit], *, dtype: np.dtype, advance: Advance
 ) -> None:
     with paths[0].open("wb") as stream:
-        _header(stream, dtype, (sum(map(len, splits)), splits[0].dim))
+        _header(stream, dtype=dtype, shape=(sum(map(len, splits)), splits[0].dim))
         for split in splits:
-            for block in _blocks(split, dtype, advance):
+            for block in _blocks(split, dtype, advance=advance):
                 stream.write(block.tobytes())
     cameras = _has_cameras(splits)
     with paths[1].open("w", encoding="utf-8", newline="") as file:
@@ -121,7 +123,7 @@ def _cameras(split: FileSplit) -> np.ndarray:
 
 
 def _parquet(
-    paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance
+    paths: list[Path], splits: Sequence[FileSplit], *, dtype: np.dtype, advance: Advance
 ) -> None:
     parquet = require_pyarrow()
     import pyarrow as pa
@@ -134,7 +136,7 @@ def _parquet(
     with parquet.ParquetWriter(paths[0], schema) as table:
         for split in splits:
             start, names = 0, _texts(split)
-            for block in _blocks(split, dtype, advance):
+            for block in _blocks(split, dtype, advance=advance):
                 rows = slice(start, start + len(block))
                 start += len(block)
                 columns = [list(islice(names, len(block))), split.pids[rows]]
@@ -144,7 +146,9 @@ def _parquet(
                 table.write_batch(pa.record_batch([*map(pa.array, columns), lists], schema=schema))
 
 
-def _mat(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advance: Advance) -> None:
+def _mat(
+    paths: list[Path], splits: Sequence[FileSplit], *, dtype: np.dtype, advance: Advance
+) -> None:
     from scipy.io import savemat
 
     cameras, content = _has_cameras(splits), {}
@@ -155,7 +159,7 @@ def _mat(paths: list[Path], splits: Sequence[FileSplit], dtype: np.dtype, advanc
                 f"{split.split} takes {size / 2**30:.1f} GiB and a .mat holds less than 2; write "
                 ".npz or .parquet"
             )
-        content[f"{split.split}_f"] = np.concatenate(list(_blocks(split, dtype, advance)))
+        content[f"{split.split}_f"] = np.concatenate(list(_blocks(split, dtype, advance=advance)))
         content[f"{split.split}_label"] = split.pids
         if cameras:
             content[f"{split.split}_cam"] = _cameras(split)

@@ -1,4 +1,4 @@
-"""A camera of the synthetic data set: where it stands, what is behind, and what its sensor does."""
+"""A camera of the synthetic data set: its background, its view and its image noise."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Camera:
             haze=float(random.uniform(0, 16)),
             blur=float(random.uniform(0.2, 1.0)),
             noise=float(random.uniform(1.5, 6)),
-            quality=_whole(random, 60, 92),
+            quality=_whole(random, low=60, high=92),
             clutter=float(random.uniform(0.06, 0.2)),
             loose=float(random.uniform(0.02, 0.06)),
             panorama=draw_place(random),
@@ -54,10 +54,10 @@ class Camera:
 
     def background(self, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
         """Return a cut of the place, `size` (width, height) pixels."""
-        height = _whole(random, 120, self.panorama.height + 1)
+        height = _whole(random, low=120, high=self.panorama.height + 1)
         width = round(height * size[0] / size[1])
-        left = _whole(random, 0, self.panorama.width - width)
-        top = _whole(random, 0, self.panorama.height - height + 1)
+        left = _whole(random, low=0, high=self.panorama.width - width)
+        top = _whole(random, low=0, high=self.panorama.height - height + 1)
         cut = self.panorama.resize(
             size, Image.Resampling.BILINEAR, (left, top, left + width, top + height)
         )
@@ -84,65 +84,71 @@ class Camera:
     def obstruct(self, image: Image.Image, random: np.random.Generator) -> None:
         """Draw a post, a bicycle or a bin in front of the person."""
         pen, (width, height) = ImageDraw.Draw(image), image.size
-        kind = _whole(random, 0, 3)
-        colour = _grey(random, 40, 150)
+        kind = _whole(random, low=0, high=3)
+        colour = _grey(random, low=40, high=150)
         if kind == 0:
             x, half = random.uniform(0.1, 0.9) * width, random.uniform(0.04, 0.1) * width
             pen.rectangle((x - half, 0, x + half, height), fill=colour)
         elif kind == 1:
-            _bicycle(pen, random.uniform(-0.1, 0.6) * width, image.size, colour)
+            _bicycle(pen, random.uniform(-0.1, 0.6) * width, size=image.size, colour=colour)
         else:
             top, left = random.uniform(0.6, 0.8) * height, random.uniform(-0.2, 0.5) * width
             pen.rectangle((left, top, left + random.uniform(0.4, 0.9) * width, height), fill=colour)
 
 
-def draw_place(random: np.random.Generator, width: int = 480, height: int = 160) -> Image.Image:
+def draw_place(random: np.random.Generator, *, width: int = 480, height: int = 160) -> Image.Image:
     """Return a street: wall, shop windows, trees or lawn above a ground with joints."""
-    wall, ground = _earth(random, 110, 215), _earth(random, 95, 190)
+    wall, ground = _earth(random, low=110, high=215), _earth(random, low=95, high=190)
     image = Image.new("RGB", (width, height), wall)
     pen = ImageDraw.Draw(image)
     horizon = int(random.uniform(0.3, 0.6) * height)
-    kind = _whole(random, 0, 3)
+    kind = _whole(random, low=0, high=3)
     if kind == 0:
-        _windows(pen, random, (width, horizon), wall)
+        _windows(pen, random, size=(width, horizon), wall=wall)
     elif kind == 1:
-        _trees(pen, random, width, horizon)
+        _trees(pen, random, width=width, horizon=horizon)
     else:
-        _bricks(pen, random, (width, horizon), wall)
+        _bricks(pen, random, size=(width, horizon), wall=wall)
     pen.rectangle((0, horizon, width, height), fill=ground)
-    _ground(pen, random, (width, height), horizon=horizon, ground=ground)
-    for _ in range(_whole(random, 2, 6)):
-        x, thick = _whole(random, 0, width), _whole(random, 2, 7)
-        foot = horizon + _whole(random, 2, 30)
-        pen.rectangle((x, 0, x + thick, foot), fill=_grey(random, 50, 170))
+    _ground(pen, random, size=(width, height), horizon=horizon, ground=ground)
+    for _ in range(_whole(random, low=2, high=6)):
+        x, thick = _whole(random, low=0, high=width), _whole(random, low=2, high=7)
+        foot = horizon + _whole(random, low=2, high=30)
+        pen.rectangle((x, 0, x + thick, foot), fill=_grey(random, low=50, high=170))
     image = image.filter(ImageFilter.GaussianBlur(1.2))
     rough = random.normal(0, 7, (height, width, 1))
     return Image.fromarray(np.clip(np.asarray(image) + rough, 0, 255).astype(np.uint8))
 
 
 def _windows(
-    pen: ImageDraw.ImageDraw, random: np.random.Generator, size: tuple[int, int], wall: Colour
+    pen: ImageDraw.ImageDraw, random: np.random.Generator, *, size: tuple[int, int], wall: Colour
 ) -> None:
     width, horizon = size
-    step = _whole(random, 28, 60)
+    step = _whole(random, low=28, high=60)
     for x in range(0, width, step):
-        glass = _earth(random, 40, 150)
-        sill = horizon - _whole(random, 4, 14)
+        glass = _earth(random, low=40, high=150)
+        sill = horizon - _whole(random, low=4, high=14)
         pen.rectangle((x + 4, -1, x + step - 4, sill), fill=glass)
         pen.line((x + step // 2, 0, x + step // 2, horizon), fill=wall, width=2)
 
 
-def _trees(pen: ImageDraw.ImageDraw, random: np.random.Generator, width: int, horizon: int) -> None:
-    pen.rectangle((0, 0, width, horizon), fill=_earth(random, 150, 230))
+def _trees(
+    pen: ImageDraw.ImageDraw, random: np.random.Generator, *, width: int, horizon: int
+) -> None:
+    pen.rectangle((0, 0, width, horizon), fill=_earth(random, low=150, high=230))
     for _ in range(60):
-        x, y = _whole(random, 0, width), _whole(random, -10, horizon)
-        r = _whole(random, 8, 26)
-        green = (_whole(random, 40, 110), _whole(random, 80, 140), _whole(random, 40, 80))
+        x, y = _whole(random, low=0, high=width), _whole(random, low=-10, high=horizon)
+        r = _whole(random, low=8, high=26)
+        green = (
+            _whole(random, low=40, high=110),
+            _whole(random, low=80, high=140),
+            _whole(random, low=40, high=80),
+        )
         pen.ellipse((x - r, y - r, x + r, y + r), fill=green)
 
 
 def _bricks(
-    pen: ImageDraw.ImageDraw, random: np.random.Generator, size: tuple[int, int], wall: Colour
+    pen: ImageDraw.ImageDraw, random: np.random.Generator, *, size: tuple[int, int], wall: Colour
 ) -> None:
     width, horizon = size
     for row, y in enumerate(range(0, horizon, 9)):
@@ -155,8 +161,8 @@ def _bricks(
 def _ground(
     pen: ImageDraw.ImageDraw,
     random: np.random.Generator,
-    size: tuple[int, int],
     *,
+    size: tuple[int, int],
     horizon: int,
     ground: Colour,
 ) -> None:
@@ -167,14 +173,19 @@ def _ground(
         pen.line((0, y, width, y), fill=joint)
         y, gap = y + gap, gap * 1.35
     slant = random.uniform(-40, 40)
-    for x in range(-60, width + 60, _whole(random, 24, 50)):
+    for x in range(-60, width + 60, _whole(random, low=24, high=50)):
         pen.line((x, horizon, x + slant, height), fill=joint)
     if random.random() < 0.5:
-        top = _whole(random, horizon, height - 10)
-        pen.rectangle((0, top, width, top + _whole(random, 6, 30)), fill=_earth(random, 60, 160))
+        top = _whole(random, low=horizon, high=height - 10)
+        pen.rectangle(
+            (0, top, width, top + _whole(random, low=6, high=30)),
+            fill=_earth(random, low=60, high=160),
+        )
 
 
-def _bicycle(pen: ImageDraw.ImageDraw, left: float, size: tuple[int, int], colour: Colour) -> None:
+def _bicycle(
+    pen: ImageDraw.ImageDraw, left: float, *, size: tuple[int, int], colour: Colour
+) -> None:
     width, height = size
     r, y, line = 0.26 * width, 0.86 * height, max(2, width // 40)
     for x in (left + r, left + 2.9 * r):
@@ -184,16 +195,16 @@ def _bicycle(pen: ImageDraw.ImageDraw, left: float, size: tuple[int, int], colou
     pen.line([*frame, (left + 1.9 * r, y), frame[0]], fill=colour, width=line)
 
 
-def _whole(random: np.random.Generator, low: int, high: int) -> int:
+def _whole(random: np.random.Generator, *, low: int, high: int) -> int:
     return int(random.integers(low, high))
 
 
-def _grey(random: np.random.Generator, low: int, high: int) -> Colour:
-    tone = _whole(random, low, high)
-    return tone, tone, min(255, tone + _whole(random, 0, 12))
+def _grey(random: np.random.Generator, *, low: int, high: int) -> Colour:
+    tone = _whole(random, low=low, high=high)
+    return tone, tone, min(255, tone + _whole(random, low=0, high=12))
 
 
-def _earth(random: np.random.Generator, low: int, high: int) -> Colour:
+def _earth(random: np.random.Generator, *, low: int, high: int) -> Colour:
     """Return a colour of streets: grey with a little warmth or cold."""
     tone, warmth = random.uniform(low, high), random.normal(0, 12)
     red, green, blue = (int(np.clip(tone + shift, 0, 255)) for shift in (warmth, 0, -warmth))

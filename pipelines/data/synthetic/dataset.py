@@ -83,9 +83,11 @@ def write_synthetic(
     if _is_drawn(folder, settings):
         progress.message(f"{folder} is up to date")
         return folder
-    shots = list(plan(seed, (train_identities, test_identities), cameras, images))
-    studio = Studio(seed, cameras, (width, height))
-    with named_disk_errors(folder), progress.task("draw", len(shots), "images") as task:
+    shots = list(
+        plan(seed, identities=(train_identities, test_identities), cameras=cameras, images=images)
+    )
+    studio = Studio(seed, cameras=cameras, size=(width, height))
+    with named_disk_errors(folder), progress.task("draw", len(shots), unit="images") as task:
         for split in SPLITS:
             (folder / UNFINISHED / split).mkdir(parents=True)
         for shot in shots:
@@ -99,16 +101,16 @@ def write_synthetic(
     return folder
 
 
-def plan(seed: int, identities: tuple[int, int], cameras: int, images: int) -> Iterator[Shot]:
+def plan(seed: int, *, identities: tuple[int, int], cameras: int, images: int) -> Iterator[Shot]:
     """Yield every picture of the data set, in a fixed order."""
     random = numpy_generator(seed, "synthetic", "plan")
     pids = 1 + random.permutation(sum(identities))
-    counts = image_counts(random, sum(identities), images)
+    counts = image_counts(random, sum(identities), images=images)
     for pid in sorted(pids[: identities[0]].tolist()):
-        yield from _identity(random, pid, cameras, counts[pid - 1], test=False)
+        yield from _identity(random, pid, cameras=cameras, images=counts[pid - 1], test=False)
     extras = identities[1] * images
     for pid in sorted(pids[identities[0] :].tolist()):
-        yield from _identity(random, pid, cameras, counts[pid - 1], test=True)
+        yield from _identity(random, pid, cameras=cameras, images=counts[pid - 1], test=True)
     for number in range(extras // 20):
         camera = int(random.integers(1, cameras + 1))
         yield Shot(GALLERY, f"-1_c{camera}s1_{number * 25 + 1:06d}_01.jpg", -1, camera, number)
@@ -117,14 +119,14 @@ def plan(seed: int, identities: tuple[int, int], cameras: int, images: int) -> I
         yield Shot(GALLERY, f"0000_c{camera}s1_{number * 25 + 1:06d}_01.jpg", 0, camera, number)
 
 
-def image_counts(random: np.random.Generator, identities: int, images: int) -> list[int]:
+def image_counts(random: np.random.Generator, identities: int, *, images: int) -> list[int]:
     """Return how many images each identity has: between half and one and a half of `images`."""
     low, high = max(2, images // 2), images + images // 2
     return random.integers(low, high + 1, identities).tolist()
 
 
 def _identity(
-    random: np.random.Generator, pid: int, cameras: int, images: int, *, test: bool
+    random: np.random.Generator, pid: int, *, cameras: int, images: int, test: bool
 ) -> Iterator[Shot]:
     """Yield one identity's pictures: seen by some of the cameras, some frames at each."""
     seen = int(random.integers(min(cameras, max(2, cameras // 2)), min(cameras, images) + 1))
@@ -143,7 +145,7 @@ def _identity(
 class Studio:
     """Holds the cameras and draws shots."""
 
-    def __init__(self, seed: int, cameras: int, size: tuple[int, int]) -> None:
+    def __init__(self, seed: int, *, cameras: int, size: tuple[int, int]) -> None:
         self.seed, self.size = seed, size
         self.cameras = {n: Camera.draw_lots(seed, n) for n in range(1, cameras + 1)}
 
@@ -155,17 +157,31 @@ class Studio:
         random = self._random("frame", shot.pid, shot.camera, shot.frame)
         image = camera.background((self.size[0] * FINE, self.size[1] * FINE), random)
         if random.random() < 0.2:
-            self._passer_by(image, camera, random, behind=True)
+            self._passer_by(image, camera, random=random, behind=True)
         if shot.pid > 0:
             person = Person.draw_lots(self._random("person", shot.pid))
-            self._stand(image, person, camera, walk.pose(shot.frame, random), random, camera.loose)
+            self._stand(
+                image,
+                person,
+                camera=camera,
+                pose=walk.pose(shot.frame, random),
+                random=random,
+                loose=camera.loose,
+            )
         elif shot.pid < 0 or random.random() < 0.5:
             person = Person.draw_lots(self._random("stranger", shot.camera, shot.frame))
             pose = Walk.draw_lots(random, camera).pose(0, random)
-            self._stand(image, person, camera, pose, random, 0.3 if shot.pid < 0 else 0.12)
+            self._stand(
+                image,
+                person,
+                camera=camera,
+                pose=pose,
+                random=random,
+                loose=0.3 if shot.pid < 0 else 0.12,
+            )
         if random.random() < camera.clutter:
             if random.random() < 0.4:
-                self._passer_by(image, camera, random, behind=False)
+                self._passer_by(image, camera, random=random, behind=False)
             else:
                 camera.obstruct(image, random)
         picture = image.resize(self.size, Image.Resampling.BOX)
@@ -175,6 +191,7 @@ class Studio:
         self,
         image: Image.Image,
         person: Person,
+        *,
         camera: Camera,
         pose: Pose,
         random: np.random.Generator,
@@ -185,7 +202,7 @@ class Studio:
         scale = height * 0.92 * (1 + abs(random.normal(0, 1.3 * loose)))
         x = width * (0.5 + random.normal(0, 1.5 * loose))
         y = height * (0.97 + random.normal(0, loose)) + 0.5 * (scale - 0.92 * height)
-        _shadow(image, (x, y), scale, camera)
+        _shadow(image, (x, y), scale=scale, camera=camera)
         Figure(
             image,
             person=person,
@@ -196,7 +213,7 @@ class Studio:
         ).draw()
 
     def _passer_by(
-        self, image: Image.Image, camera: Camera, random: np.random.Generator, *, behind: bool
+        self, image: Image.Image, camera: Camera, *, random: np.random.Generator, behind: bool
     ) -> None:
         width, height = image.size
         person = Person.draw_lots(random)
@@ -244,7 +261,7 @@ def _lift(person: Person) -> float:
     return float(1 + 0.35 * (person.height - 1))
 
 
-def _shadow(image: Image.Image, foot: tuple[float, float], scale: float, camera: Camera) -> None:
+def _shadow(image: Image.Image, foot: tuple[float, float], *, scale: float, camera: Camera) -> None:
     (x, y), reach = foot, 0.16 * scale * camera.light
     left, right = sorted((x - 0.4 * reach, x + 1.6 * reach))
     box = (left, y - 0.02 * scale, right, y + 0.025 * scale)

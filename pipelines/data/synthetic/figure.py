@@ -57,17 +57,19 @@ class Figure:
             - self.scale * (y * math.cos(self.pose.pitch) - depth * math.sin(self.pose.pitch)),
         )
 
-    def limb(self, a: Point, b: Point, radii: tuple[float, float], colour: Colour) -> None:
+    def limb(self, a: Point, b: Point, *, radii: tuple[float, float], colour: Colour) -> None:
         """Draw a tapered tube from `a` to `b` with a shaded side."""
         start, end = self.at(a), self.at(b)
         thick, thin = radii[0] * self.scale, radii[1] * self.scale
-        self._tube(start, end, (thick, thin), colour)
+        self._tube(start, end, radii=(thick, thin), colour=colour)
         shift = -0.45 * self.light
         start = (start[0] + shift * thick, start[1])
         end = (end[0] + shift * thin, end[1])
-        self._tube(start, end, (0.55 * thick, 0.55 * thin), shade(colour, 0.8))
+        self._tube(start, end, radii=(0.55 * thick, 0.55 * thin), colour=shade(colour, 0.8))
 
-    def _tube(self, start: Pixel, end: Pixel, radii: tuple[float, float], colour: Colour) -> None:
+    def _tube(
+        self, start: Pixel, end: Pixel, *, radii: tuple[float, float], colour: Colour
+    ) -> None:
         dx, dy = end[0] - start[0], end[1] - start[1]
         length = math.hypot(dx, dy) or 1.0
         across = (-dy / length, dx / length)
@@ -90,28 +92,30 @@ class Figure:
         thigh = swing * math.sin(phase)
         bend = swing * max(0.0, math.cos(phase + 0.6))
         hip = (0.052 * side * thick, 0.5, 0.0)
-        knee = _swing(hip, 0.235, thigh)
-        ankle = _swing(knee, 0.23, thigh - 1.3 * bend)
+        knee = _swing(hip, 0.235, angle=thigh)
+        ankle = _swing(knee, 0.23, angle=thigh - 1.3 * bend)
         toe = (ankle[0] + 0.012 * side, ankle[1] - 0.022, ankle[2] + 0.07)
-        self.limb(ankle, toe, (0.026, 0.022), person.shoes)
+        self.limb(ankle, toe, radii=(0.026, 0.022), colour=person.shoes)
         if person.lower_style == "trousers":
-            self.limb(knee, ankle, (0.042 * thick, 0.034 * thick), person.lower)
+            self.limb(knee, ankle, radii=(0.042 * thick, 0.034 * thick), colour=person.lower)
         else:
-            self.limb(knee, ankle, (0.036 * thick, 0.026 * thick), person.skin)
-        self.limb(hip, knee, (0.062 * thick, 0.045 * thick), person.lower)
+            self.limb(knee, ankle, radii=(0.036 * thick, 0.026 * thick), colour=person.skin)
+        self.limb(hip, knee, radii=(0.062 * thick, 0.045 * thick), colour=person.lower)
 
     def _arm(self, side: int) -> None:
         person, thick = self.person, self.person.girth
         step = math.sin(self.pose.phase + (math.pi if side > 0 else 0))
         swing = 0.8 * person.stride * self.pose.sway * step
         shoulder = (side * (person.shoulders - 0.004), 0.778, 0.0)
-        elbow = _swing((shoulder[0] + 0.012 * side, shoulder[1], shoulder[2]), 0.165, swing)
-        wrist = _swing(elbow, 0.15, swing + 0.25)
+        elbow = _swing((shoulder[0] + 0.012 * side, shoulder[1], shoulder[2]), 0.165, angle=swing)
+        wrist = _swing(elbow, 0.15, angle=swing + 0.25)
         below = person.upper if person.upper_style in ("long", "jacket", "coat") else person.skin
         above = person.skin if person.upper_style == "vest" else person.upper
-        self.limb(elbow, wrist, (0.026 * thick, 0.02 * thick), below)
-        self.limb(shoulder, elbow, (0.034 * thick, 0.029 * thick), above)
-        self.limb(wrist, _swing(wrist, 0.035, swing + 0.3), (0.021, 0.019), person.skin)
+        self.limb(elbow, wrist, radii=(0.026 * thick, 0.02 * thick), colour=below)
+        self.limb(shoulder, elbow, radii=(0.034 * thick, 0.029 * thick), colour=above)
+        self.limb(
+            wrist, _swing(wrist, 0.035, angle=swing + 0.3), radii=(0.021, 0.019), colour=person.skin
+        )
 
     def _outline(self, profile: list[tuple[float, float, float]]) -> list[Pixel]:
         """Return the silhouette of a stack of ellipses: (height, half width, half depth)."""
@@ -142,7 +146,9 @@ class Figure:
         self._cloth(self._outline(profile), bottom)
         if person.bag == "shoulder" or (person.bag == "backpack" and self.cos > 0):
             self._straps()
-        self.limb((0.0, 0.82, 0.0), (0.0, 0.87, 0.01), (0.032, 0.03), shade(person.skin, 0.9))
+        self.limb(
+            (0.0, 0.82, 0.0), (0.0, 0.87, 0.01), radii=(0.032, 0.03), colour=shade(person.skin, 0.9)
+        )
 
     def _cloth(self, outline: list[Pixel], bottom: float) -> None:
         """Fill the upper body with its garment, the pattern cut to the outline, one side dark."""
@@ -152,7 +158,7 @@ class Figure:
         pen = ImageDraw.Draw(cloth, "RGBA")
         self._pattern(pen, bottom)
         if self.person.upper_style in ("jacket", "coat"):
-            self._strip(pen, 0.0, 0.35, span=(bottom, 0.84), colour=self.person.accent)
+            self._strip(pen, 0.0, half=0.35, span=(bottom, 0.84), colour=self.person.accent)
         x = self.at((0.0, 0.7, 0.0))[0]
         left, right = sorted((x - 0.06 * self.light * self.scale, x + self.light * self.scale))
         pen.rectangle((left, 0, right, mask.height), fill=(0, 0, 0, 60))
@@ -162,16 +168,16 @@ class Figure:
         person, accent = self.person, self.person.accent
         if person.pattern in ("hoops", "check"):
             for step in range(12):
-                self._band(pen, bottom + 0.045 * step, 0.016, accent)
+                self._band(pen, bottom + 0.045 * step, thick=0.016, colour=accent)
         if person.pattern in ("stripes", "check"):
             for step in range(16):
-                self._strip(pen, step * math.pi / 8, 0.09, span=(bottom, 0.85), colour=accent)
+                self._strip(pen, step * math.pi / 8, half=0.09, span=(bottom, 0.85), colour=accent)
         if person.pattern == "band":
-            self._band(pen, 0.68, 0.07, accent)
+            self._band(pen, 0.68, thick=0.07, colour=accent)
         if person.pattern == "logo":
-            self._strip(pen, 0.0, 0.45, span=(0.69, 0.75), colour=accent)
+            self._strip(pen, 0.0, half=0.45, span=(0.69, 0.75), colour=accent)
 
-    def _band(self, pen: ImageDraw.ImageDraw, y: float, thick: float, colour: Colour) -> None:
+    def _band(self, pen: ImageDraw.ImageDraw, y: float, *, thick: float, colour: Colour) -> None:
         x, top = self.at((0.0, y + thick, 0.0))
         low = self.at((0.0, y, 0.0))[1]
         reach = 0.25 * self.scale
@@ -181,8 +187,8 @@ class Figure:
         self,
         pen: ImageDraw.ImageDraw,
         angle: float,
-        half: float,
         *,
+        half: float,
         span: tuple[float, float],
         colour: Colour,
     ) -> None:
@@ -214,7 +220,7 @@ class Figure:
             self.pen.ellipse(
                 (x - 1.06 * r, y - 1.3 * r, x + 1.06 * r, y + 0.75 * r), fill=person.hair
             )
-            self._face(x, y, r)
+            self._face(x, y, r=r)
         if person.hair_style == "cap":
             self.pen.pieslice(
                 (x - 1.15 * r, y - 1.4 * r, x + 1.15 * r, y + 0.9 * r), 180, 360, fill=person.accent
@@ -225,7 +231,7 @@ class Figure:
                     (brim - 0.8 * r, y - 0.5 * r, brim + 0.8 * r, y - 0.2 * r), fill=person.accent
                 )
 
-    def _face(self, x: float, y: float, r: float) -> None:
+    def _face(self, x: float, y: float, *, r: float) -> None:
         if self.cos < -0.35:
             return
         half = r * (0.55 + 0.35 * max(self.cos, 0))
@@ -242,27 +248,33 @@ class Figure:
     def _hair_behind(self) -> None:
         person = self.person
         if person.hair_style == "long":
-            self.limb((0, 0.925, -0.02), (0, 0.8, -0.045), (0.06, 0.056), person.hair)
+            self.limb((0, 0.925, -0.02), (0, 0.8, -0.045), radii=(0.06, 0.056), colour=person.hair)
         if person.hair_style == "tail":
-            self.limb((0, 0.94, -0.06), (0, 0.83, -0.07), (0.024, 0.014), person.hair)
+            self.limb((0, 0.94, -0.06), (0, 0.83, -0.07), radii=(0.024, 0.014), colour=person.hair)
 
     def _backpack(self) -> None:
         if self.person.bag != "backpack":
             return
         colour, z = self.person.bag_colour, -0.105 * self.person.girth
-        self.limb((0, 0.77, z), (0, 0.6, z), (0.075, 0.082), colour)
-        self.limb((0, 0.64, z * 1.25), (0, 0.6, z * 1.25), (0.05, 0.05), shade(colour, 1.25))
+        self.limb((0, 0.77, z), (0, 0.6, z), radii=(0.075, 0.082), colour=colour)
+        self.limb(
+            (0, 0.64, z * 1.25), (0, 0.6, z * 1.25), radii=(0.05, 0.05), colour=shade(colour, 1.25)
+        )
 
     def _carried(self) -> None:
         person, swing = self.person, 0.1 * math.sin(self.pose.phase)
         if person.bag == "hand" and self.sin < 0.7:
             x = person.shoulders + 0.03
-            self.limb((x, 0.42, swing), (x, 0.36, swing), (0.05, 0.062), person.bag_colour)
+            self.limb(
+                (x, 0.42, swing), (x, 0.36, swing), radii=(0.05, 0.062), colour=person.bag_colour
+            )
         if person.bag == "shoulder" and self.sin < 0.5:
             x = person.shoulders + 0.005
-            self.limb((x, 0.53, -0.01), (x, 0.49, -0.01), (0.055, 0.06), person.bag_colour)
+            self.limb(
+                (x, 0.53, -0.01), (x, 0.49, -0.01), radii=(0.055, 0.06), colour=person.bag_colour
+            )
 
 
-def _swing(joint: Point, length: float, angle: float) -> Point:
+def _swing(joint: Point, length: float, *, angle: float) -> Point:
     """Return the far end of a limb that hangs from `joint`, swung forward by `angle`."""
     return (joint[0], joint[1] - length * math.cos(angle), joint[2] + length * math.sin(angle))

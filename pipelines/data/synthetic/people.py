@@ -1,4 +1,4 @@
-"""A person of the synthetic data set: what stays the same, and how they stand."""
+"""A person of the synthetic data set: appearance, which stays, and pose, which changes."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple

@@ -1,1 +1,1 @@
-"""Re-rankings: distances other than the cosine of two embeddings, by name."""
+"""Re-ranking methods by name: distances other than the cosine of two embeddings."""

@@ -14,7 +14,13 @@ import numpy as np
 from ...errors import BadInput
 from ...neighbours.camera_lists import other_camera_lists, own_camera_lists, require_cameras
 from ...neighbours.graph import Neighbourhoods
-from .jaccard import JaccardDistances, averaged, largest_distance, neighbour_weights, reciprocal
+from .jaccard import (
+    JaccardDistances,
+    averaged,
+    largest_distance,
+    neighbour_weights,
+    reciprocal_matrix,
+)
 
 
 def rank_camera_jaccard(
@@ -43,9 +49,11 @@ def rank_camera_jaccard(
     query, gallery = near.query_items, near.gallery_items
     require_cameras("cajaccard", query, gallery)
     rows, camids = near.joint_rows(), np.concatenate([query.camids, gallery.camids])
-    inside = own_camera_lists(rows, camids, max(own + 1, own_averaged))
-    across = other_camera_lists(rows, camids, max(other + 1, other_averaged))[1]
-    edges = (reciprocal(inside[:, : own + 1]) + reciprocal(across[:, : other + 1])).tocsr()
+    inside = own_camera_lists(rows, camids, k=max(own + 1, own_averaged))
+    across = other_camera_lists(rows, camids, k=max(other + 1, other_averaged))[1]
+    edges = (
+        reciprocal_matrix(inside[:, : own + 1]) + reciprocal_matrix(across[:, : other + 1])
+    ).tocsr()
     graph = near.joint(1)
     assert graph.least is not None
     largest = largest_distance(graph.least)

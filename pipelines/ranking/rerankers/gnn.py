@@ -75,6 +75,8 @@ def rank_by_graph(
 def unit_length(rows: "csr_array") -> "csr_array":
     """Return sparse rows divided by their lengths."""
     row = rows_of(rows)
-    length = np.sqrt(np.bincount(row, weights=rows.data**2, minlength=rows.shape[0]))
+    length = np.sqrt(
+        np.bincount(row, weights=rows.data**2, minlength=rows.shape[0]).astype(np.float64)
+    )
     rows.data /= np.where(length > 0, length, 1)[row].astype(np.float32)
     return rows

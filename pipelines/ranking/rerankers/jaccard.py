@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...neighbours.exact import in_threads
+from ...neighbours.reciprocity import reciprocal
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array, csr_array
@@ -95,7 +96,8 @@ def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
     pair = np.repeat(rows_of(query).astype(np.int64) * G, counts)
     pair += by_column.indices[place]
     smaller = np.minimum(np.repeat(query.data, counts), by_column.data[place])
-    return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G)
+    # of nothing, bincount makes integers whatever the weights are
+    return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G).astype(np.float64)
 
 
 def neighbour_weights(features: np.ndarray, edges: "csr_array", largest: np.ndarray) -> "csr_array":
@@ -110,10 +112,9 @@ def neighbour_weights(features: np.ndarray, edges: "csr_array", largest: np.ndar
     return csr_array((weights / total[row], column, edges.indptr), shape=edges.shape)
 
 
-def reciprocal(index: np.ndarray) -> "csr_array":
+def reciprocal_matrix(index: np.ndarray) -> "csr_array":
     """Return the edges i → j of lists [N, k] whose j lists i too: [N, N] of ones."""
-    listed = list_matrix(index, np.int32(1))
-    return listed.multiply(listed.T).tocsr()
+    return list_matrix(np.where(reciprocal(index), index, -1), np.int32(1))
 
 
 def list_matrix(index: np.ndarray, value: np.generic) -> "csr_array":

@@ -24,7 +24,7 @@ from .jaccard import (
     averaged,
     largest_distance,
     neighbour_weights,
-    reciprocal,
+    reciprocal_matrix,
 )
 
 if TYPE_CHECKING:
@@ -52,25 +52,25 @@ def rerank_k_reciprocal(
     Raises:
         BadInput: other widths, an empty side, NaN rows, settings out of range.
     """
-    check_settings(k1, k2, weight)
+    check_settings(k1=k1, k2=k2, weight=weight)
     rows, queries = joined(query, gallery)
     graph = neighbour_graph(rows, max(k1 + 1, k2), least=True, device=device, progress=progress)
-    return whole(k_reciprocal(rows, queries, graph, k1=k1, k2=k2, weight=weight))
+    return whole(k_reciprocal(rows, queries, graph=graph, k1=k1, k2=k2, weight=weight))
 
 
 def rank_k_reciprocal(
     near: Neighbourhoods, *, k1: int = 20, k2: int = 6, weight: float = 0.3
 ) -> JaccardDistances:
     """Return the re-ranked distances of two sets, a block at a time, from their joint graph."""
-    check_settings(k1, k2, weight)
+    check_settings(k1=k1, k2=k2, weight=weight)
     graph = near.joint(max(k1 + 1, k2))
     return k_reciprocal(
-        near.joint_rows(), len(near.query_items), graph, k1=k1, k2=k2, weight=weight
+        near.joint_rows(), len(near.query_items), graph=graph, k1=k1, k2=k2, weight=weight
     )
 
 
 def k_reciprocal(
-    rows: np.ndarray, queries: int, graph: NeighbourGraph, *, k1: int, k2: int, weight: float
+    rows: np.ndarray, queries: int, *, graph: NeighbourGraph, k1: int, k2: int, weight: float
 ) -> JaccardDistances:
     """Return the distances of unit rows [N, d], the queries first, from the graph over them."""
     assert graph.least is not None
@@ -86,12 +86,12 @@ def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     A neighbour's own reciprocal half-neighbours join when two thirds of them are there already.
     index: [N, >= k1 + 1] int64, nearest first, each item its own first.   returns: [N, N] sparse.
     """
-    return joined_by_halves(reciprocal(index[:, : k1 + 1]), half_neighbours(index, k1))
+    return joined_by_halves(reciprocal_matrix(index[:, : k1 + 1]), half_neighbours(index, k1))
 
 
 def half_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     """Return the reciprocal edges of the first half of each list, the item itself included."""
-    return reciprocal(index[:, : int(np.around(k1 / 2)) + 1])
+    return reciprocal_matrix(index[:, : int(np.around(k1 / 2)) + 1])
 
 
 def joined_by_halves(near: "csr_array", half: "csr_array") -> "csr_array":
@@ -127,7 +127,7 @@ def joined(query: Any, gallery: Any) -> tuple[np.ndarray, int]:
     return np.concatenate([q, g]), len(q)
 
 
-def check_settings(k1: int, k2: int, weight: float) -> None:
+def check_settings(*, k1: int, k2: int, weight: float) -> None:
     """Raise BadInput for settings outside their range."""
     if k1 < 1 or k2 < 1:
         raise BadInput(f"k1 is {k1} and k2 {k2}; both must be at least 1")

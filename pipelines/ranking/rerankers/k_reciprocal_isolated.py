@@ -35,13 +35,13 @@ def rank_k_reciprocal_isolated(
 
     k1, k2, weight: as in `rerank_k_reciprocal`; a query itself counts among its k2.
     """
-    check_settings(k1, k2, weight)
+    check_settings(k1=k1, k2=k2, weight=weight)
     query = unit_rows(near.query_items.features, "query")
     gallery = unit_rows(near.gallery_items.features, "gallery")
     graph, ahead = near.gallery(max(k1 + 1, k2)), near.query(max(k1, k2))
     edges = expanded_neighbours(graph.index, k1)
     plain = neighbour_weights(gallery, edges, largest_distance(least_similarity(gallery)))
-    asked, largest = query_weights(query, gallery, graph, ahead, k1)
+    asked, largest = query_weights(query, gallery, graph=graph, ahead=ahead, k1=k1)
     nearest = ahead.index[:, : k2 - 1]
     if nearest.shape[1]:
         asked = (asked + listed_sum(plain, nearest)) * np.float32(1 / (nearest.shape[1] + 1))
@@ -56,7 +56,7 @@ def rank_k_reciprocal_isolated(
 
 
 def query_weights(
-    query: np.ndarray, gallery: np.ndarray, graph: NeighbourGraph, ahead: NeighbourGraph, k1: int
+    query: np.ndarray, gallery: np.ndarray, *, graph: NeighbourGraph, ahead: NeighbourGraph, k1: int
 ) -> tuple["csr_array", np.ndarray]:
     """Return each query's weights on the gallery [Q, G], without its own, and its largest distance.
 

@@ -10,7 +10,7 @@ import scipy.io
 import torch
 
 from pipelines.artifacts.embeddings import save_embeddings
-from pipelines.artifacts.formats.reading import read_foreign
+from pipelines.artifacts.formats.reading import read_embedding_files
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 
@@ -34,7 +34,7 @@ def arrays(dtype="float32", **changes):
 
 
 def read(*files, warn=None):
-    return read_foreign(list(files), warn or (lambda text: pytest.fail(text)))
+    return read_embedding_files(list(files), warn or (lambda text: pytest.fail(text)))
 
 
 def require_same(found, *, names=True, cameras=True):
@@ -134,8 +134,8 @@ def test_parquet(tmp_path):
     require_same(read(tmp_path / "e.parquet"))
     for changed, said in (
         ({"split": ["gallery"] * 4 + ["test"]}, "split is test; wanted train, query, gallery"),
-        ({"pid": [1, 2, 3, None, 4]}, "row 3: pid is None; a whole number is wanted"),
-        ({"camid": [1, 2, 0.5, 3, 4]}, "row 0: camid is 1.0; a whole number is wanted"),
+        ({"pid": [1, 2, 3, None, 4]}, "row 3: pid is None; a whole number or a name is wanted"),
+        ({"camid": [1, 2, 0.5, 3, 4]}, "camids must be whole numbers; row 2 is not"),
     ):
         parquet.write_table(pa.table(columns | changed), tmp_path / "bad.parquet")
         with pytest.raises(BadInput, match=said):
@@ -233,7 +233,11 @@ REFUSED = {
         {"query_pids": np.array([0.5, 1])},
         "split query: pids must be whole numbers; row 0 is not",
     ),
-    "text labels": ({"query_pids": np.array(["a", "b"])}, "pids must be whole numbers; these are"),
+    "an empty label": ({"query_pids": np.array(["a", " "])}, "row 1 has no identity"),
+    "text like a number": (
+        {"query_pids": np.array(["a", "1e3"])},
+        "an identity is '1e3'; a whole number or a name is wanted",
+    ),
     "no pids": ({"query_pids": None}, r"has query but no query_pids; it is needed \(-1 where"),
     "no features": ({"query_features": None}, "has query but no query_features; it is needed"),
     "whole numbers": (
@@ -385,11 +389,12 @@ def test_csv_refusals(tmp_path):
     path = tmp_path / "e.csv"
     for text, said in (
         ("path,pid\na,1\n", r"no column split: its first line is 'path,pid'; wanted path,pid"),
-        ("path,pid,split\na,x,query\n", "line 2: pid is 'x'; a whole number is wanted"),
+        ("path,pid,split\na,,query\n", "line 2: no pid"),
+        ("path,pid,pid,split\na,1,2,query\n", "the column pid more than once"),
         ("path,pid,split\na,1,test\n", "line 2: split is 'test'; wanted train, query, gallery"),
         ("path,pid,split\na,1\n", "line 2: 2 fields; the header has 3"),
         ("path,pid,split\na,1,query\n", "has 2 rows but .*e.csv labels 1: one for each is needed"),
-        ("path,pid,split\na,99999999999999999999,query\n", "a whole number is wanted"),
+        ("path,pid,split\na,99999999999999999999,query\nb,1,query\n", "a whole number or a name"),
     ):
         path.write_text(text)
         with pytest.raises(BadInput, match=said):

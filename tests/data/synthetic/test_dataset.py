@@ -152,7 +152,7 @@ def test_an_interrupted_drawing_leaves_no_set_and_the_next_one_is_whole(tmp_path
         def message(self, text):
             pass
 
-        def task(self, title, total, unit=""):
+        def task(self, title, total, *, unit=""):
             return self
 
         def __enter__(self):

@@ -97,8 +97,8 @@ def test_one_query_and_one_gallery_item(name):
 def test_camera_lists_by_hand():
     rows = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
     camids = np.array([0, 0, 1, 0])
-    assert own_camera_lists(rows, camids, 2).tolist() == [[0, 1], [1, 0], [2, -1], [3, 1]]
-    similarity, index = other_camera_lists(rows, camids, 2)
+    assert own_camera_lists(rows, camids, k=2).tolist() == [[0, 1], [1, 0], [2, -1], [3, 1]]
+    similarity, index = other_camera_lists(rows, camids, k=2)
     assert index.tolist() == [[2, -1], [2, -1], [1, 3], [2, -1]]
     assert similarity[2] == pytest.approx([0.96, 0.8])
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..embeddings import SPLITS
 from ..errors import BadInput
+from ..labels import numbers_of
 from .folders import child, image_names, require_folder, shortened
 from .paths import inside
 from .samples import NO_CAMERA, Dataset, Sample
@@ -22,14 +23,14 @@ class Row(NamedTuple):
     split: str
     name: str
     person: str
-    camid: int
+    camera: str
 
 
 def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
     """Read train, query and gallery folders of identity folders.
 
     camera_pattern: a regular expression, found anywhere in the path below the split, whose first
-                    group is the camera's number; None: no cameras are known.
+                    group is the camera; None: no cameras are known.
 
     Raises:
         BadInput: no such folders, images outside an identity's folder, or names without a camera.
@@ -50,11 +51,11 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
             )
     if not rows:
         raise BadInput(
-            f"{root} does not hold folder: wanted train, query and gallery, each with a folder of "
-            f"images for each identity; found {shortened(entries)}"
+            f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
+            f"folder of images for each identity; found {shortened(entries)}"
         )
     options = {"camera_pattern": camera_pattern} if camera_pattern else {}
-    return replace(_numbered("folder", root, rows), options=options)
+    return replace(_numbered("folder", root, rows=rows), options=options)
 
 
 def read_csv(root: Path) -> Dataset:
@@ -69,19 +70,23 @@ def read_csv(root: Path) -> Dataset:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file)
+            columns = list(lines.fieldnames or ())
+            twice = sorted({name for name in columns if columns.count(name) > 1})
+            if twice:
+                raise BadInput(f"{path} has the column {', '.join(twice)} more than once")
             missing = [name for name in COLUMNS if name not in (lines.fieldnames or ())]
             if missing:
                 raise BadInput(
                     f"{path} has no column {', '.join(missing)}; its first line must name path, "
                     f"pid, split and, where known, camid; it is {','.join(lines.fieldnames or ())}"
                 )
-            rows = [_row(path, number, line) for number, line in enumerate(lines, start=2)]
+            rows = [_row(path, number, line=line) for number, line in enumerate(lines, start=2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is no CSV table in UTF-8 ({error})") from error
     if not rows:
         raise BadInput(f"{path} lists no images")
     _require_once(path, rows)
-    return replace(_numbered("csv", path.parent, rows), options={"table": path.name})
+    return replace(_numbered("csv", path.parent, rows=rows), options={"table": path.name})
 
 
 def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
@@ -89,16 +94,13 @@ def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
     return read_csv(root / table if table and root.is_dir() else root)
 
 
-def _numbered(dataset: str, root: Path, rows: Sequence[Row]) -> Dataset:
-    """Give every person a number: its own where all are whole numbers, else by sorted name."""
-    people = {row.person for row in rows}
-    if all(re.fullmatch(r"-?\d{1,18}", person) for person in people):
-        pids = {person: int(person) for person in people}
-    else:
-        pids = {person: pid for pid, person in enumerate(sorted(people))}
+def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
+    """Give every person and camera a number: its own where all have one, else by sorted name."""
+    pids = numbers_of((row.person for row in rows), "an identity")
+    camids = numbers_of((row.camera for row in rows), "a camera")
     splits = {
         split: sorted(
-            Sample(row.name, pids[row.person], row.camid)
+            Sample(row.name, pids[row.person], camids[row.camera])
             for row in rows
             if row.split == split and pids[row.person] >= 0
         )
@@ -120,13 +122,13 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
     return compiled
 
 
-def _camera(pattern: re.Pattern[str] | None, name: str) -> int:
+def _camera(pattern: re.Pattern[str] | None, name: str) -> str:
     if pattern is None:
-        return NO_CAMERA
+        return str(NO_CAMERA)
     match = pattern.search(name)
-    if match is None or not (match[1] or "").isdecimal():
-        raise BadInput(f"--camera-pattern {pattern.pattern} finds no camera's number in {name}")
-    return int(match[1])
+    if match is None or not match[1]:
+        raise BadInput(f"--camera-pattern {pattern.pattern} finds no camera in {name}")
+    return match[1]
 
 
 def _table(root: Path) -> Path:
@@ -140,20 +142,20 @@ def _table(root: Path) -> Path:
     return tables[0]
 
 
-def _row(path: Path, number: int, line: dict[str, str | None]) -> Row:
+def _row(path: Path, number: int, *, line: dict[str, str | None]) -> Row:
     name, person, split = ((line.get(column) or "").strip() for column in COLUMNS)
-    camid = (line.get("camid") or "").strip()
+    camera = (line.get("camid") or "").strip()
     if split not in SPLITS:
         raise BadInput(f"{path}, line {number}: split {split!r} is none of {', '.join(SPLITS)}")
     if not person:
         raise BadInput(f"{path}, line {number}: no pid")
+    if "\0" in name:
+        raise BadInput(f"{path}, line {number}: path {name!r} holds a NUL character")
     if not inside(name):
         raise BadInput(
             f"{path}, line {number}: path {name!r} must be below {path.parent}, with no '..'"
         )
-    if camid and not re.fullmatch(r"-1|\d{1,9}", camid):
-        raise BadInput(f"{path}, line {number}: camid {camid!r} is no whole number")
-    return Row(split, name.replace("\\", "/"), person, int(camid) if camid else NO_CAMERA)
+    return Row(split, name.replace("\\", "/"), person, camera or str(NO_CAMERA))
 
 
 def _require_once(path: Path, rows: Iterable[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Figures measured before, looked up by everything that they depend on."""
+"""A file of measured figures, so that each figure is measured once."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ SCHEMA = 1  # raised when a figure's meaning changes: older ones are then measur
 Figures = dict[str, float]
 
 
-class Cells:
+class MeasuredFigures:
     """A file of figures about one set of embeddings; it is whole after every figure."""
 
     def __init__(self, path: Path, *, digest: str) -> None:

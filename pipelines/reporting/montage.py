@@ -1,4 +1,4 @@
-"""a search's answers -> a montage (.png, .jpg) or a page (.html) with the pictures"""
+"""Write what a search found as a montage (.png, .jpg) or as a page (.html)."""
 
 import base64
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
     sheet = Image.new("RGB", (columns * width + GAP, len(answers) * height + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
     for row, answer in enumerate(answers):
-        for column, (picture, lines) in enumerate(_cells(result, answer, crop)):
+        for column, (picture, lines) in enumerate(_cells(result, answer, crop=crop)):
             place = (GAP + column * width, GAP + row * height)
             sheet.paste(_tile(picture), place)
             if column == 0:
@@ -70,7 +70,7 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width"><title>nformer search</title>',
         f"<style>{STYLE}</style></head><body><h1>Search</h1><p>{escape(summary(result))}</p>",
-        *(_section(result, answer, crop) for answer in result.answers),
+        *(_section(result, answer, crop=crop) for answer in result.answers),
         "</body></html>\n",
     ]
     write_text(path, "\n".join(parts))
@@ -122,7 +122,7 @@ def shortened(name: str) -> str:
 
 
 def _cells(
-    result: SearchResult, answer: Answer, crop: Crop | None
+    result: SearchResult, answer: Answer, *, crop: Crop | None
 ) -> Iterator[tuple["Image | None", list[str]]]:
     name = shortened(Path(answer.query).name)
     yield _query(answer, crop), ["nobody here" if answer.nobody else "query", name]
@@ -132,7 +132,7 @@ def _cells(
         yield _picture(Path(result.root) / hit.name), lines
 
 
-def _section(result: SearchResult, answer: Answer, crop: Crop | None) -> str:
+def _section(result: SearchResult, answer: Answer, *, crop: Crop | None) -> str:
     said = verdict(answer, result)
     figures = [
         f'<li><figure class="query">{_img(_query(answer, crop), f"query {answer.query}")}'
@@ -167,7 +167,7 @@ def _query(answer: Answer, crop: Crop | None) -> "Image | None":
     if not answer.picture:
         return None
     path = Path(answer.picture)
-    return cropped(read_image(path), crop, path)
+    return cropped(read_image(path), crop, path=path)
 
 
 def _picture(path: Path) -> "Image | None":

@@ -1,4 +1,4 @@
-"""Reading results one step late, so that the device never waits for the program."""
+"""Read results one step late, so that the device never waits for the program."""
 
 from collections.abc import Iterator
 from typing import TypeVar

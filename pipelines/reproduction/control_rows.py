@@ -1,13 +1,13 @@
-"""What tables have in common: the columns of figures, and the three controls."""
+"""Columns of figures, and the control rows, that the paper's tables share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column
-from .cells import Figures
+from .experiment import Experiment, Summary
+from .measured import Figures
 from .variants import ALONE
-from .workshop import Summary, Workshop
 
 FIGURES = (
     Column("rank1", "rank-1", "percent"),
@@ -30,20 +30,20 @@ def of_summary(method: str, summary: Summary, **more: Any) -> dict[str, Any]:
     return {"method": method, **summary.mean, **spread, **more}
 
 
-def control_rows(shop: Workshop, **more: Any) -> list[dict[str, Any]]:
+def control_rows(experiment: Experiment, **more: Any) -> list[dict[str, Any]]:
     """Return the rows that an honest reader asks for, and that of the run's own model."""
-    name, figures = shop.training_free()
-    own = shop.own()
+    name, figures = experiment.training_free()
+    own = experiment.own()
     return [
         *([of_figures(OWN, own, **more)] if own else []),
-        of_summary(K1, shop.measured(ALONE), **more),
+        of_summary(K1, experiment.measured(ALONE), **more),
         of_figures(f"control: training-free, {name}", figures, **more),
     ]
 
 
-def control_note(shop: Workshop) -> str:
+def control_note(experiment: Experiment) -> str:
     """Return what the controls and the deviations are."""
-    settings = shop.settings
+    settings = experiment.settings
     return (
         f"Each NFormer was trained {settings.seeds} times ({settings.steps} steps of "
         f"{settings.batch} embeddings, all training identities, the last step kept) and refined "
@@ -54,18 +54,18 @@ def control_note(shop: Workshop) -> str:
     )
 
 
-def own_note(shop: Workshop) -> list[str]:
+def own_note(experiment: Experiment) -> list[str]:
     """Return which model the run's own row is of, where there is such a row."""
-    if shop.own_model is None:
+    if experiment.own_model is None:
         return []
-    digest = shop.run.digest("nformer.pt")[:12]
+    digest = experiment.run.digest("nformer.pt")[:12]
     return [
         f"“{OWN}” (SHA-256 {digest}…) is as train-nformer made it; the other rows are the paper's "
         "plain NFormer."
     ]
 
 
-def bars(title: str, rows: list[dict[str, Any]], label: str = "method") -> Plot:
+def bars(title: str, rows: list[dict[str, Any]], *, label: str = "method") -> Plot:
     """Return the rows' mAP in per cent as bars, with their deviation over trainings."""
     curve = Curve(
         "mAP",
@@ -81,11 +81,11 @@ def difference(after: Mapping[str, float], before: Mapping[str, float]) -> float
     return after["mAP"] - before["mAP"]
 
 
-def told_apart(labels: Sequence[str], shops: Sequence[Workshop]) -> list[str]:
+def distinct_labels(labels: Sequence[str], experiments: Sequence[Experiment]) -> list[str]:
     """Return a label for each run, where two have the same with its folder's name, or a number."""
-    names = [shop.run.folder.resolve().name for shop in shops]
+    names = [experiment.run.folder.resolve().name for experiment in experiments]
     if len(set(names)) < len(names):
-        names = [f"run {number + 1}" for number in range(len(shops))]
+        names = [f"run {number + 1}" for number in range(len(experiments))]
     return [
         f"{label} ({name})" if labels.count(label) > 1 else label
         for label, name in zip(labels, names, strict=True)

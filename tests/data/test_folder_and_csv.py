@@ -38,18 +38,18 @@ def test_identity_folders_without_cameras(folder):
 
 
 def test_cameras_come_from_a_pattern(folder):
-    data = open_dataset("folder", folder, {"camera_pattern": r"_c(\d+)\."})
+    data = open_dataset("folder", folder, options={"camera_pattern": r"_c(\d+)\."})
     assert [sample.camid for sample in data.split("gallery")] == [3, 2]
     assert data.has_cameras and data.options == {"camera_pattern": r"_c(\d+)\."}
 
 
 @pytest.mark.parametrize(
     "pattern, message",
-    [("c(", "no regular expression"), ("c1", "needs a group"), (r"cam(\d)", "finds no camera's")],
+    [("c(", "no regular expression"), ("c1", "needs a group"), (r"cam(\d)", "finds no camera in")],
 )
 def test_a_pattern_that_does_not_serve_is_refused(folder, pattern, message):
     with pytest.raises(BadInput, match=message):
-        open_dataset("folder", folder, {"camera_pattern": pattern})
+        open_dataset("folder", folder, options={"camera_pattern": pattern})
 
 
 def test_folders_called_by_numbers_keep_them_and_negative_ones_are_junk(tmp_path):
@@ -138,7 +138,7 @@ def test_a_million_files_are_listed_sorted(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda place: entries)
     names = image_names(tmp_path)
     assert len(names) == million and names[0].startswith("0000000") and names == sorted(names)
-    samples = parse_names(names, PATTERN, EXAMPLE, tmp_path)
+    samples = parse_names(names, PATTERN, example=EXAMPLE, place=tmp_path)
     assert samples[-1] == (names[-1], million - 1, 1)
 
 
@@ -157,7 +157,7 @@ def test_a_table_is_read_by_its_name_or_its_folder(tmp_path):
         data = open_dataset("csv", root)
         assert rows(data, "train") == [("x/a.jpg", 0, 0), ("x/b.jpg", 1, 1)]
         assert data.root == tmp_path
-    again = open_dataset("csv", data.root, data.options)
+    again = open_dataset("csv", data.root, options=data.options)
     assert again.digest() == data.digest()
 
 
@@ -178,7 +178,9 @@ def test_a_table_without_cameras_and_in_another_order(tmp_path):
         ("path,pid,split\n/etc/passwd,1,train\n", "line 2: path '/etc/passwd' must be below"),
         ("path,pid,split\nC:\\a.jpg,1,train\n", "line 2: path .* must be below"),
         ("path,pid,split\nx\\..\\..\\a.jpg,1,train\n", "line 2: path .* must be below"),
-        ("path,pid,split,camid\na.jpg,1,train,front\n", "line 2: camid 'front' is no whole number"),
+        ("path,pid,split,camid\na.jpg,1,train,1.5\n", r"a camera is '1\.5'; a whole number or"),
+        ("path,pid,pid,split\na.jpg,1,2,train\n", "has the column pid more than once"),
+        ("path,pid,split\na.jpg,nan,train\n", "an identity is 'nan'; a whole number or a name"),
         ("path,pid,split\na.jpg,1,train\na.jpg,1,query\n", r"line 3: a\.jpg is listed twice"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run's embeddings, the variants trained on them, and what was measured of each."""
+"""One run's experiment: its embeddings, the variants trained on them, and their figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import as_table
+from ..data.subsampling import drawing_order
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -26,9 +27,8 @@ from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal
 from ..refiners.chain import REFINERS, Pair, refine_chain
 from ..reporting.tables_and_figures import FOLDER
-from ..stages.subsample import drawing_order
 from ..training.nformer import Trainer
-from .cells import Cells, Figures
+from .measured import Figures, MeasuredFigures
 from .variants import ReproduceConfig, Variant
 
 MEASURED = ("mAP", "rank1")
@@ -45,7 +45,7 @@ class Summary:
     over_draws: float | None = None
 
 
-class Workshop:
+class Experiment:
     """Trains what is not trained, measures what is not measured, and keeps both in the run."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Workshop:
         train = load_embeddings(path, "train").without_junk() if "train" in splits else None
         self.train = train if train is not None and len(np.unique(train.pids)) > 1 else None
         self.dataset = str(run.facts("embeddings.h5").get("dataset", ""))
-        self.cells = Cells(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
+        self.figures = MeasuredFigures(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
 
     @property
     def seeds(self) -> range:
@@ -109,7 +109,7 @@ class Workshop:
                 "--all shows what trains nothing"
             )
         config = variant.config(self.settings, seed)
-        return Trainer(self.train, None, config, device=self.device)
+        return Trainer(self.train, None, config=config, device=self.device)
 
     def model(self, variant: Variant, seed: int) -> NFormer:
         """Return a variant, trained now where it was not before."""
@@ -146,7 +146,7 @@ class Workshop:
         """
         subsets = self._subsets(number)
         each = [
-            self._of_training(variant, seed, subset, rerank)
+            self._of_training(variant, seed, subset=subset, rerank=rerank)
             for seed, subset in zip(self.seeds, subsets * len(self.seeds), strict=False)
         ]
         by_seed = [_mean(draws) for draws in each]
@@ -170,20 +170,20 @@ class Workshop:
         return int(np.unique(people, return_counts=True)[1].max(initial=0))
 
     def _of_training(
-        self, variant: Variant, seed: int, subset: Subset, rerank: str
+        self, variant: Variant, seed: int, *, subset: Subset, rerank: str
     ) -> list[Figures]:
         key = (self.key_of(variant, seed),)
         draws = landmark_draws(0, self.settings.draws if variant.draws_matter else 1)
         rest = (*subset, rerank)
-        known = [self.cells.get(*key, draw, *rest) for draw in draws]
+        known = [self.figures.get(*key, draw, *rest) for draw in draws]
         missing = [draw for draw, figures in zip(draws, known, strict=True) if figures is None]
         if missing:
             model, gallery = self.model(variant, seed), self.subset(subset)
             refined = refine_draws(model, self.query, gallery, missing)
             for draw, pair in zip(missing, refined, strict=True):
                 figures = scored(pair, rerank, device=str(self.device))
-                self.cells.put(figures, *key, draw, *rest)
-        return [self.cells.get(*key, draw, *rest) or {} for draw in draws]
+                self.figures.put(figures, *key, draw, *rest)
+        return [self.figures.get(*key, draw, *rest) or {} for draw in draws]
 
     def baseline(self, *, number: int = 0, rerank: str = "") -> Figures:
         """Return the figures of the embeddings as they are, a mean over the subsets."""
@@ -235,13 +235,13 @@ class Workshop:
         return _mean(
             [
                 self.cached(
-                    partial(self._own, model, subset, rerank), "own", digest, *subset, rerank
+                    partial(self._own, model, subset, rerank=rerank), "own", digest, *subset, rerank
                 )
                 for subset in self._subsets(number)
             ]
         )
 
-    def _own(self, model: NFormer, subset: Subset, rerank: str) -> Figures:
+    def _own(self, model: NFormer, subset: Subset, *, rerank: str) -> Figures:
         pair = (self.query, self.subset(subset))
         shown = shown_to(pair, aware=uses_cameras(model, pair, "auto"))
         refined = relabelled(pair, next(refine_draws(model, *shown, [0])))
@@ -249,7 +249,7 @@ class Workshop:
 
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
-        return self.cells.get(*key) or self.cells.put(measure(), *key)
+        return self.figures.get(*key) or self.figures.put(measure(), *key)
 
 
 def lies_whole(run: Run, wanted: Manifest) -> bool:

@@ -1,4 +1,4 @@
-"""How like the landmarks' affinity Ã is to the exact affinity A (Eq. 5), without making either."""
+"""Similarity of the landmarks' affinity Ã to the exact affinity A (Eq. 5), without either."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ..nformer.model import NFormer
 from ..seeding import torch_generator
 
 
-def cosines(query: Tensor, key: Tensor, landmarks: Tensor) -> tuple[float, float]:
+def cosines(query: Tensor, key: Tensor, *, landmarks: Tensor) -> tuple[float, float]:
     """Return cos(vec A, vec Ã), and the same with each one's mean entry taken off.
 
     query, key: [N, w], so that A = q kᵀ.   landmarks: [l] rows, so that Ã = (q k_lᵀ)(k q_lᵀ)ᵀ.
@@ -36,8 +36,8 @@ def cosines(query: Tensor, key: Tensor, landmarks: Tensor) -> tuple[float, float
 
 
 @torch.no_grad()
-def likeness(
-    model: NFormer, rows: Tensor, counts: Sequence[int], *, draws: int, seed: int = 0
+def affinity_similarity(
+    model: NFormer, rows: Tensor, *, counts: Sequence[int], draws: int, seed: int = 0
 ) -> dict[int, tuple[float, float]]:
     """Return for each number of landmarks the two cosines: means over layers, heads and draws.
 
@@ -48,7 +48,12 @@ def likeness(
     with evaluating(model):
         states, graph = rows.clone(), gallery_graph(model, rows)
         for depth, layer in enumerate(
-            layer_by_layer(model, states, graph.edges, pick_landmarks(model, rows, "random", seed))
+            layer_by_layer(
+                model,
+                states,
+                edges=graph.edges,
+                landmarks=pick_landmarks(model, rows, "random", seed),
+            )
         ):
             attention = layer.block.attention
             queries, keys = (
@@ -63,7 +68,9 @@ def likeness(
                         marks = draw_landmarks(
                             len(rows), layers=1, count=count, generator=generator
                         )[0]
-                        found = cosines(queries[:, head], keys[:, head], marks.to(rows.device))
+                        found = cosines(
+                            queries[:, head], keys[:, head], landmarks=marks.to(rows.device)
+                        )
                         sums[count] += torch.tensor(found, dtype=torch.float64)
     return {
         count: (float(total[0]) / measured, float(total[1]) / measured)

@@ -1,0 +1,71 @@
+"""Open an HDF5 file to read it, and nothing but it: what points to other files is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .errors import BadInput
+
+if TYPE_CHECKING:
+    import h5py
+
+REFERENCES = "#refs#"
+MOST_OBJECTS = 10_000  # groups and datasets; our own files have a few dozen
+
+
+@contextmanager
+def reading(path: Path, *, stream: IO[bytes] | None = None) -> "Iterator[h5py.File]":
+    """Yield an HDF5 file opened to be read.
+
+    stream: the file opened already, where it may be replaced meanwhile.
+
+    Raises:
+        BadInput: no such file, no whole HDF5 file, or one that points to other files (external
+            links, external storage, virtual datasets), which would be read in its place. What
+            HDF5 cannot read while the block uses the file is BadInput too.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise BadInput(f"{path} is not there; an HDF5 file is wanted")
+    try:
+        with h5py.File(stream or path, "r") as file:
+            _require_alone(path, file)
+            yield file
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise BadInput(f"{path} is not a whole HDF5 file of the kind wanted ({error})") from error
+
+
+def _require_alone(path: Path, file: "h5py.File") -> None:
+    """Raise BadInput where a link or a dataset of the file stands for something outside of it."""
+    import h5py
+
+    seen: set[Any] = set()
+    groups: list[h5py.Group] = [file]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            if not isinstance(link, h5py.HardLink):
+                raise BadInput(f"{where} is a link; data of the file's own is wanted: copy it in")
+            if name == REFERENCES:
+                continue  # MATLAB's cells, many; each is looked at where it is read
+            item = group[name]
+            key = h5py.h5o.get_info(item.id).addr
+            if key in seen:
+                continue
+            seen.add(key)
+            if len(seen) > MOST_OBJECTS:
+                raise BadInput(f"{path} holds more than {MOST_OBJECTS:,} objects: not one of ours")
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif isinstance(item, h5py.Dataset):
+                require_own(path, item)
+
+
+def require_own(path: Path, item: "h5py.Dataset") -> None:
+    """Raise BadInput where a dataset's numbers lie in other files."""
+    if item.is_virtual or item.external:
+        raise BadInput(f"{path}: {item.name} is stored in other files; copy the data into this one")

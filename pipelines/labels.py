@@ -1,0 +1,62 @@
+"""Identities and cameras as people write them -> the integers that everything after them reads."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from .errors import BadInput
+
+JUNK = -1
+WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 7, -1, 0007 and pandas' 7.0; not 1_000
+NEGATIVE = re.compile(r"0*-[0-9]{1,18}(?:\.0+)?")  # -1, -1.0, and MARS's 00-1
+
+
+def numbers_of(texts: Iterable[str], what: str) -> dict[str, int]:
+    """Return a number for each distinct text.
+
+    Where all are whole numbers these are their own. Otherwise they are names, numbered from 0 in
+    sorted order. A negative number is junk, -1, beside names too.
+
+    Raises:
+        BadInput: a number that is not whole, or NaN; what: the labels' name in that sentence.
+    """
+    distinct = sorted(set(texts))
+    junk = [text for text in distinct if NEGATIVE.fullmatch(text)]
+    known = [text for text in distinct if not NEGATIVE.fullmatch(text)]
+    whole = {text: match for text in known if (match := WHOLE.fullmatch(text))}
+    for text in known:
+        if text not in whole and is_number(text):
+            raise BadInput(f"{what} is {text!r}; a whole number or a name is wanted")
+    if len(whole) == len(known):
+        numbers = {text: int(match[1]) for text, match in whole.items()}
+    else:
+        numbers = {text: number for number, text in enumerate(known)}
+    return numbers | dict.fromkeys(junk, JUNK)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number of some kind (1.5, 1e3, nan), underscores aside."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def are_names(numbers: dict[str, int]) -> bool:
+    """Return whether texts were numbered as names, not by their own numbers."""
+    return not all(WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text) for text in numbers)
+
+
+def texts_of(labels: np.ndarray) -> np.ndarray | None:
+    """Return labels [N] that are text as [N] str without outer spaces; None where they are not."""
+    if labels.dtype.kind == "S":
+        return np.char.strip(np.char.decode(labels, "utf-8"))
+    return np.char.strip(labels) if labels.dtype.kind in "UT" else None
+
+
+def numbered(texts: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
+    """Return texts [N] by their numbers, [N] int64."""
+    distinct, place = np.unique(texts, return_inverse=True)
+    return np.array([numbers[str(text)] for text in distinct], np.int64)[place]

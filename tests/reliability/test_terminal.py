@@ -1,0 +1,100 @@
+"""What reaches the terminal, and how a mistake ends: one line, exit code 2, no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def nformer(*arguments, folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "nformer_cli.main", *map(str, arguments)],
+        capture_output=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def embeddings(tmp_path):
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split in ("query", "gallery"):
+        arrays[f"{split}_features"] = random.normal(size=(12, 8)).astype(np.float32)
+        arrays[f"{split}_pids"] = np.arange(12) % 4
+        arrays[f"{split}_names"] = np.array([f"{split}/\x1b[31m{row}.jpg" for row in range(12)])
+    np.savez(tmp_path / "x.npz", **arrays)
+    return tmp_path
+
+
+def test_a_tilde_in_the_environment_is_the_home_folder(embeddings):
+    home = embeddings / "home"
+    home.mkdir()
+    environment = {"NFORMER_RUN": "~/runs/x", "HOME": str(home)}
+    done = nformer("import-embeddings", "x.npz", folder=embeddings, **environment)
+    assert done.returncode == 0, done.stderr
+    assert (home / "runs/x/embeddings.h5").is_file() and not (embeddings / "~").exists()
+
+
+def test_an_encoding_without_our_characters_gets_escapes(embeddings):
+    nformer("import-embeddings", "x.npz", "--run", "run", folder=embeddings)
+    done = nformer(
+        *("evaluate", "--run", "run", "--refine", "none", "--no-report"),
+        folder=embeddings,
+        PYTHONIOENCODING="ascii",
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"baseline" in done.stdout and done.stdout.isascii()
+
+
+def test_markup_in_a_folders_name_is_text(embeddings):
+    done = nformer("import-embeddings", "x.npz", "--run", "x[/]", folder=embeddings)
+    assert done.returncode == 0, done.stderr
+    done = nformer("info", "--run", "x[/]", folder=embeddings)
+    assert done.returncode == 0 and b"x[/]" in done.stdout
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(embeddings):
+    nformer("import-embeddings", "x.npz", "--run", "run", folder=embeddings)
+    assert nformer("index", "--run", "run", folder=embeddings).returncode == 0
+    done = nformer("search", "x.npz", "--run", "run", "--top", "2", folder=embeddings)
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout and b"\\x1b[31m" in done.stdout
+    as_json = nformer("search", "x.npz", "--run", "run", "--json", folder=embeddings)
+    assert b"\x1b" not in as_json.stdout and "\x1b" in json.dumps(
+        json.loads(as_json.stdout), ensure_ascii=False
+    ).replace("\\u001b", "\x1b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("import-embeddings", "none.npz"), b"none.npz is not there"),
+        (("import-embeddings", "x" * 300 + ".npz"), b"File name too long"),
+        (("info", "--run", "y" * 300), b"File name too long"),
+        (("import-embeddings", "x.npz", "--run", "x.npz"), b"is a file; a run is a folder"),
+        (("import-embeddings", "loop/x.npz"), b"loop/x.npz"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(embeddings, arguments, said):
+    (embeddings / "loop").symlink_to(embeddings / "loop")
+    done = nformer(*arguments, folder=embeddings)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr and b"Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_pytorchs_advice_to_run_code_is_not_shown(tmp_path):
+    import torch
+
+    torch.save({"query_features": torch.zeros(2, 2), "query_pids": Path("x")}, tmp_path / "x.pt")
+    done = nformer("import-embeddings", "x.pt", folder=tmp_path)
+    assert done.returncode == 2 and b"cannot be read" in done.stderr
+    assert b"weights_only" not in done.stderr

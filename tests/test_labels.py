@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from pipelines.errors import BadInput
+from pipelines.labels import are_names, numbered, numbers_of, texts_of
+
+
+def test_whole_numbers_are_their_own():
+    assert numbers_of(["7", "0012", "3.0"], "an identity") == {"7": 7, "0012": 12, "3.0": 3}
+
+
+def test_names_are_numbered_in_sorted_order_and_underscores_are_no_separators():
+    assert numbers_of(["11_1", "1_11", "b"], "an identity") == {"11_1": 0, "1_11": 1, "b": 2}
+
+
+@pytest.mark.parametrize("junk", ["-1", "-1.0", "00-1", "-7"])
+def test_a_negative_number_is_junk_beside_numbers_and_beside_names(junk):
+    assert numbers_of([junk, "4"], "an identity") == {junk: -1, "4": 4}
+    assert numbers_of([junk, "anna"], "an identity") == {junk: -1, "anna": 0}
+    assert are_names(numbers_of([junk, "anna"], "an identity"))
+    assert not are_names(numbers_of([junk, "4"], "an identity"))
+
+
+@pytest.mark.parametrize("odd", ["1.5", "nan", "inf", "1e3", "+4", ".5", "9" * 20])
+def test_numbers_that_are_not_whole_are_refused(odd):
+    with pytest.raises(BadInput, match="an identity is .*; a whole number or a name is wanted"):
+        numbers_of(["1", odd], "an identity")
+
+
+def test_arrays_of_text():
+    texts = texts_of(np.array([b" b", b"a ", b"b"]))
+    assert texts.tolist() == ["b", "a", "b"]
+    assert numbered(texts, {"a": 5, "b": 9}).tolist() == [9, 5, 9]
+    assert texts_of(np.array([1, 2])) is None

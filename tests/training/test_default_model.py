@@ -1,0 +1,42 @@
+"""The default model says plainly what it kept of NFormer."""
+
+import re
+
+import numpy as np
+import torch
+
+from pipelines.config import NFormerConfig
+from pipelines.embeddings import Embeddings
+from pipelines.progress import Silent
+from pipelines.training.default_model import train_default_model
+
+
+class Told(Silent):
+    def __init__(self):
+        self.said = []
+
+    def message(self, text):
+        self.said.append(text)
+
+
+def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
+    random = np.random.default_rng(0)
+    pids = np.repeat(np.arange(40), 4)
+    features = random.normal(size=(40, 16))[pids] + 1.5 * random.normal(size=(160, 16))
+    progress = Told()
+    made = train_default_model(
+        Embeddings(features.astype(np.float32), pids, np.tile(np.arange(4) % 2, 40)),
+        NFormerConfig(steps=1, layers=1, heads=2, lr=0.0),
+        device=torch.device("cpu"),
+        folder=tmp_path,
+        log=tmp_path / "log",
+        key="key",
+        progress=progress,
+    )
+    assert made.model.share == 0
+    assert re.fullmatch(
+        r"No NFormer kept: it did not raise held-out mAP "
+        r"\([01]\.\d{3} without, [01]\.\d{3} with\)\. "
+        r"nformer\.pt holds the closed form\.",
+        progress.said[-1],
+    )
