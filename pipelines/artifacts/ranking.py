@@ -46,12 +46,6 @@ def save_rankings(
             group.create_dataset("average_precision", data=average_precision[name])
 
 
-def ranked_results(path: str | Path) -> list[str]:
-    """Return the names of the results whose lists a file holds, in the order of the table."""
-    with _opened(path) as file:
-        return [str(name) for name in file.attrs["results"]]
-
-
 def load_ranking(path: str | Path, name: str) -> "Ranking":
     """Return the lists of one result, naming rows of embeddings.h5's gallery.
 

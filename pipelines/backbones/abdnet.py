@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 BRANCH = 1024  # features of each branch
-SHALLOW = 256  # channels after res_conv_2
 DEEP = 2048  # channels after res_conv_5
 FEATURE_WEIGHT = 1e-6  # of the orthogonality of features and of weights, as in the authors' code
 WEIGHT_WEIGHT = 1e-2

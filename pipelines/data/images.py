@@ -3,7 +3,6 @@
 import struct
 import zlib
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -68,14 +67,6 @@ def read_image(path: Path) -> Image.Image:
         raise UnreadableImage(str(path), _too_large("more pixels")) from None
     except BAD_CONTENT as error:
         raise UnreadableImage(str(path), _reason(path, error)) from error
-
-
-def decode_bytes(content: bytes, name: str) -> Image.Image:
-    """Return an encoded image as upright 8-bit RGB; UnreadableImage when it cannot be decoded."""
-    try:
-        return decode(BytesIO(content))
-    except (*TOO_LARGE, *BAD_CONTENT) as error:
-        raise UnreadableImage(name, str(error)) from error
 
 
 def decode(file: IO[bytes]) -> Image.Image:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pipelines.data import images
-from pipelines.data.images import ImageFiles, UnreadableImage, decode_bytes, read_image
+from pipelines.data.images import ImageFiles, UnreadableImage, read_image
 
 
 def save(path, pixels, mode=None, **options):
@@ -103,13 +103,6 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     save(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
     assert "limit" in bad(tmp_path / "a.png")
-
-
-def test_bytes_decode_as_files_do(tmp_path):
-    path = save(tmp_path / "a.png", np.full((2, 2, 3), 7, np.uint8))
-    assert (np.asarray(decode_bytes(path.read_bytes(), "a")) == 7).all()
-    with pytest.raises(UnreadableImage, match="a: "):
-        decode_bytes(b"", "a")
 
 
 def test_files_are_resized_to_one_size(tmp_path):

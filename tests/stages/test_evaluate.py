@@ -23,7 +23,7 @@ from pipelines import (
 from pipelines.artifacts.graph import load_graphs
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
-from pipelines.artifacts.ranking import load_ranking, ranked_results
+from pipelines.artifacts.ranking import load_average_precision, load_ranking
 from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig
 from pipelines.evaluation import plan as methods
@@ -160,7 +160,7 @@ def test_rankings_are_in_the_order_that_was_scored(tmp_path):
     result = evaluate(run, config=EvaluateConfig(refine=("nfc",), rerank=("kr",), top=50))
     path = run.artifact("ranking.h5")
     names = ["baseline", "baseline+kr", "nfc", "nfc+kr"]
-    assert ranked_results(path) == [row.name for row in result.results] == names
+    assert list(load_average_precision(path)) == [row.name for row in result.results] == names
     gallery = items(1, 200)
     for name in names:
         ranking = load_ranking(path, name)
