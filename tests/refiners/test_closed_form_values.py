@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from helpers.dense import random_rows
 from torch.nn.functional import normalize
 
 from pipelines.errors import BadInput
@@ -20,7 +21,7 @@ from pipelines.refiners.mutual_neighbours import camera_graph, read_gallery, rea
 
 
 def rows_of(count, seed, width=6):
-    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+    return random_rows(count, seed, width)
 
 
 def trained(**settings):
