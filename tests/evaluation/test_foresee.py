@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.people import scattered
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -18,10 +19,9 @@ from pipelines.evaluation.foresee import (
 
 
 def people(first, count, each, seed):
-    centres = np.random.default_rng(3).normal(size=(200, 24))
-    pids = np.repeat(np.arange(first, first + count), each)
-    noise = np.random.default_rng(seed).normal(size=(len(pids), 24))
-    return Embeddings(centres[pids] + 0.9 * noise, pids, np.arange(len(pids)) % 4)
+    pids, random = np.repeat(np.arange(first, first + count), each), np.random.default_rng(seed)
+    features = scattered(pids, width=24, noise=0.9, random=random, centres=3)
+    return Embeddings(features, pids, np.arange(len(pids)) % 4)
 
 
 TRAIN, QUERY = people(1, 60, 8, 1), people(100, 40, 2, 2)

@@ -3,19 +3,12 @@ import logging
 import numpy as np
 import pytest
 import torch
-from helpers.dense import CHOICES, dense_nformer, rows_of, sharp
+from helpers.dense import CHOICES, dense_nformer, rows_of, sharp_model
 
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.gallery.refinement import average_draws, refine, refine_draws, refine_set
-from pipelines.nformer.model import NFormer
 from pipelines.nformer.released import nformer_from_released
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared("golden/nformer_small.npz")) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def embeddings(rows):
@@ -24,8 +17,7 @@ def embeddings(rows):
 
 
 def model_of(dim=8, **choices):
-    given = {"classes": 2, "layers": 3, "neighbours": 6, "landmarks": 3, **choices}
-    return sharp(NFormer(dim=dim, **given)).eval()
+    return sharp_model(dim, **choices)
 
 
 def test_refine_set_is_what_the_released_code_computes(golden):

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from helpers.dense import random_rows
 from torch.nn.functional import normalize
 
 from pipelines.errors import BadInput
@@ -31,7 +32,7 @@ def read_queries(query, camids, rows, graph, *, sharpness):
 
 
 def rows_of(count, seed, width=6):
-    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+    return random_rows(count, seed, width)
 
 
 def trained(**settings):

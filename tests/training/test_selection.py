@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers.people import unit
 
 from pipelines.embeddings import Embeddings
 from pipelines.gallery.refinement import refine
@@ -263,10 +264,6 @@ def read_mutual(rows, camids, settings):
         listed[i, members[np.argsort(-first[i, members])[: settings.neighbours]]] = True
     mutual = listed & listed.T & ~np.eye(len(rows), dtype=bool)
     return unit(rows + (mutual * np.exp(settings.sharpness * (similarity - 1))) @ rows)
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("settings", CAMERA_FORMS)
