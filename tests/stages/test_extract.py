@@ -75,11 +75,11 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     extract(whole, config=PLAIN, device="cpu")
     embed, calls = stage.embed_rows, []
 
-    def embed_three_chunks(*given):
+    def embed_three_chunks(*given, **named):
         calls.append(given)
         if len(calls) > 3:
             raise KeyboardInterrupt
-        return embed(*given)
+        return embed(*given, **named)
 
     monkeypatch.setattr(stage, "embed_rows", embed_three_chunks)
     with pytest.raises(KeyboardInterrupt):
@@ -92,9 +92,9 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     chunks[0].write_bytes(flipped)
     kept = {path: path.stat().st_mtime_ns for path in chunks[1:]}
 
-    def checked(embedder, loader, rows, size):
+    def checked(embedder, loader, *, rows, size):
         assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-        return embed(embedder, loader, rows, size)
+        return embed(embedder, loader, rows=rows, size=size)
 
     monkeypatch.setattr(stage, "embed_rows", checked)
     extract(parts, config=PLAIN, device="cpu")
