@@ -152,7 +152,7 @@ def command(
         for note in result.notes:
             out.print(note, highlight=False)
         if report:
-            write_report(Run(run), TerminalProgress(), state)
+            write_report(Run(run), TerminalProgress(), state=state)
     if index:
         # a model of another run is this run's by now
         write_index(

@@ -44,7 +44,7 @@ def command(
 
 
 def write_report(
-    run: "Run", progress: TerminalProgress, state: "GalleryState | None" = None
+    run: "Run", progress: TerminalProgress, *, state: "GalleryState | None" = None
 ) -> None:
     """Write the report of a run that was just evaluated, unless it stands there already."""
     from pipelines.stages.report import PAGE, is_older, report

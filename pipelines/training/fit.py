@@ -57,11 +57,11 @@ def _trained_alone(
     progress: Progress,
 ) -> tuple[NFormer, dict[str, Any]]:
     """Train NFormer without the closed form and keep the best step."""
-    training, held_out = _split(train, config, progress)
+    training, held_out = _split(train, config, progress=progress)
     trainer = Trainer(training, held_out, config=config, device=device)
     baseline = held_out.baseline() if held_out else None
     trained = trainer.run(folder, log, key=key, progress=progress)
-    _tell(trained, baseline, progress)
+    _tell(trained, baseline, progress=progress)
     return trained.model, {
         **_counts(training),
         "held_out_identities": held_out.identities if held_out else 0,
@@ -94,7 +94,7 @@ def _labelled(train: Embeddings) -> Embeddings:
 
 
 def _split(
-    train: Embeddings, config: NFormerConfig, progress: Progress
+    train: Embeddings, config: NFormerConfig, *, progress: Progress
 ) -> tuple[Embeddings, HeldOut | None]:
     """Hold identities out, and say what of the config does not fit the set."""
     training, apart = split_identities(train, share=config.held_out, seed=config.seed)
@@ -116,7 +116,7 @@ def _split(
     return training, held_out
 
 
-def _tell(trained: Trained, baseline: float | None, progress: Progress) -> None:
+def _tell(trained: Trained, baseline: float | None, *, progress: Progress) -> None:
     if trained.best is None or baseline is None:
         return
     figures = f"held-out mAP {baseline:.3f} before, {trained.best:.3f} at step {trained.best_step}"
