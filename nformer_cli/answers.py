@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipelines.stages.search_images import Answer, SearchResult
+    from pipelines.gallery.answers import Answer, SearchResult
 
 
 def answer_table(answer: "Answer", result: "SearchResult") -> Table:

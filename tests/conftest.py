@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SHARED = Path(os.environ.get("NFORMER_SHARED", Path(__file__).parents[2] / "shared"))
@@ -21,6 +22,15 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def golden(shared):
+    """Return what the released code computes for a small NFormer, as tensors by name."""
+    import torch  # many tests need none
+
+    with np.load(shared("golden/nformer_small.npz")) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 class Recorder:

@@ -13,7 +13,8 @@ FLOORS = (
     {"nformer_cli"},
     {"reproduction", "benchmarks"},
     {"stages"},
-    {"evaluation", "reporting", "extraction"},
+    {"evaluation", "reporting"},
+    {"extraction"},
     {"training"},
     {"gallery"},
     {"artifacts"},
@@ -42,26 +43,6 @@ POSITIONAL = {
     "pipelines.gallery.refinement.refine",  # refine(model, query, gallery)
 }
 # Rooms and files of which the functions still take more than two parameters by place.
-PENDING = {
-    "pipelines.evaluation",
-    "pipelines.gallery",
-    "pipelines.refiners",
-    "pipelines.neighbours.reciprocity",
-    "pipelines.nformer.on_closed_form",
-    "pipelines.ranking.rerankers.jaccard",
-    "pipelines.reporting.charts",
-    "pipelines.reporting.ranked_lists",
-    "pipelines.stages.evaluate",
-    "pipelines.stages.index",
-    "pipelines.stages.info",
-    "pipelines.stages.refine",
-    "pipelines.stages.search_images",
-    "pipelines.stages.train_nformer",
-    "pipelines.training.default_model",
-    "pipelines.training.folds",
-    "pipelines.training.neighbour_refiner",
-    "pipelines.training.selection",
-}
 HEAVY = ("torch", "torchvision", "h5py", "faiss", "scipy", "matplotlib", "PIL", "numpy")
 
 
@@ -164,8 +145,6 @@ def test_more_than_two_parameters_are_given_by_name():
     found = []
     for module, path in SOURCES.items():
         if module == "pipelines.nformer.kernels":  # Triton calls them
-            continue
-        if module in PENDING or ".".join(module.split(".")[:2]) in PENDING:
             continue
         found += [
             f"{module}.{name}({', '.join(positional)})"

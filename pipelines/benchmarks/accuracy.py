@@ -176,7 +176,7 @@ def _case_of(path: Path) -> Case:
 
 
 def _prior(case: Case, settings: ClosedFormSettings, *, protocol: Protocol) -> Pair:
-    train = TrainingRows.of(case.train.features, case.train.pids, case.train.camids)
+    train = TrainingRows.of(case.train.features, case.train.pids, camids=case.train.camids)
     model = NFormerOnClosedForm.joined(fit_closed_form(train, settings), None, share=0.0)
     return refine(model, case.query, case.gallery, protocol=protocol)
 

@@ -189,8 +189,8 @@ def _answers(index: GalleryIndex, camid: int = -1) -> list[float]:
         with Timer() as timer:
             weights: list[LayerWeights] = []
             plain = unit_queries(index, query)
-            refined = refined_queries(index, plain, query.camids, explain=weights)
-            most_similar(index, refined, 10)
+            refined = refined_queries(index, plain, camids=query.camids, explain=weights)
+            most_similar(index, refined, top=10)
         seconds.append(timer.seconds)
     return seconds
 

@@ -9,7 +9,7 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.chain import Pair
 
 
-def uses_cameras(model: NFormer, pair: Pair, wanted: str) -> bool:
+def uses_cameras(model: NFormer, pair: Pair, *, wanted: str) -> bool:
     """Return whether a model uses the cameras of a query and a gallery.
 
     wanted: "auto": where it was trained for it; "off": never; "on": it must.

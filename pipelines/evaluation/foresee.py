@@ -86,11 +86,11 @@ def will_it_help(run: Run) -> Foresight:
     parts = {name: load_embeddings(path, name).without_junk() for name in splits}
     if "query" not in parts or "gallery" not in parts:
         raise BadInput(f"{path} has {', '.join(splits)}; query and gallery are wanted")
-    return foresee(parts.get("train"), parts["query"], parts["gallery"])
+    return foresee(parts.get("train"), parts["query"], gallery=parts["gallery"])
 
 
 def foresee(
-    train: Embeddings | None, query: Embeddings, gallery: Embeddings, *, seed: int = 0
+    train: Embeddings | None, query: Embeddings, *, gallery: Embeddings, seed: int = 0
 ) -> Foresight:
     """Say what refinement should bring to a query and a gallery, from training identities.
 
@@ -105,13 +105,13 @@ def foresee(
     if not len(same) or not len(other):
         return Foresight(None)
     within, between = histogram(same), histogram(other)
-    images = images_of_a_query(query, gallery, within, between, seed=seed)
+    images = images_of_a_query(query, gallery, within=within, between=between, seed=seed)
     if images < FEW:
         return Foresight(images)
-    wanted = nearness(query, gallery, seed)
+    wanted = nearness(query, gallery, seed=seed)
     gains = []
-    for trial in _trials(train, max(2, round(images)), seed):
-        as_hard = _as_hard(*trial, wanted, seed)
+    for trial in _trials(train, max(2, round(images)), seed=seed):
+        as_hard = _as_hard(*trial, wanted=wanted, seed=seed)
         gains.append(_gain(*as_hard))
     if not gains:
         return Foresight(images)
@@ -119,34 +119,36 @@ def foresee(
 
 
 def images_of_a_query(
-    query: Embeddings, gallery: Embeddings, within: Tensor, between: Tensor, *, seed: int = 0
+    query: Embeddings, gallery: Embeddings, *, within: Tensor, between: Tensor, seed: int = 0
 ) -> float:
     """Estimate how many gallery items show a query's person, without labels.
 
     within, between: histograms of the similarities of pairs of one person, and of two. Those of
     queries and gallery items are a mixture; its weight says how many pairs are of one person.
     """
-    asking, items = _some(query, LARGEST, seed), _some(gallery, LARGEST, seed)
+    asking, items = _some(query, LARGEST, seed=seed), _some(gallery, LARGEST, seed=seed)
     similarity = unit_rows(asking.features, "query") @ unit_rows(items.features, "gallery").T
     pairs = histogram(torch.from_numpy(similarity))
-    return share_of_one_person(pairs, within, between) * len(gallery)
+    return share_of_one_person(pairs, within, between=between) * len(gallery)
 
 
-def nearness(query: Embeddings, gallery: Embeddings, seed: int = 0) -> float:
+def nearness(query: Embeddings, gallery: Embeddings, *, seed: int = 0) -> float:
     """Return the mean cosine of a query, or of a sample of them, and its nearest gallery item."""
-    asking = unit_rows(_some(query, LARGEST, seed).features, "query")
-    items = unit_rows(_some(gallery, LARGEST, seed).features, "gallery")
+    asking = unit_rows(_some(query, LARGEST, seed=seed).features, "query")
+    items = unit_rows(_some(gallery, LARGEST, seed=seed).features, "gallery")
     return float((asking @ items.T).max(axis=1).mean())
 
 
-def spread(items: Embeddings, means: dict[int, np.ndarray], factor: float) -> Embeddings:
+def spread(items: Embeddings, means: dict[int, np.ndarray], *, factor: float) -> Embeddings:
     """Return items `factor` times as far from their identities' means."""
     rows = unit_rows(items.features, "embeddings")
     middle = np.stack([means[int(pid)] for pid in items.pids])
     return items.with_features(middle + factor * (rows - middle))
 
 
-def _trials(train: Embeddings, images: int, seed: int) -> Iterator[tuple[Embeddings, Embeddings]]:
+def _trials(
+    train: Embeddings, images: int, *, seed: int
+) -> Iterator[tuple[Embeddings, Embeddings]]:
     """Yield queries and galleries of held-out identities with so many gallery images each."""
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
@@ -157,14 +159,14 @@ def _trials(train: Embeddings, images: int, seed: int) -> Iterator[tuple[Embeddi
 
 
 def _as_hard(
-    query: Embeddings, gallery: Embeddings, wanted: float, seed: int
+    query: Embeddings, gallery: Embeddings, *, wanted: float, seed: int
 ) -> tuple[Embeddings, Embeddings]:
     """Return a query and a gallery spread until queries are as near to the gallery as wanted."""
     rows = unit_rows(np.concatenate([query.features, gallery.features]), "embeddings")
     pids = np.concatenate([query.pids, gallery.pids])
     means = {int(pid): rows[pids == pid].mean(axis=0) for pid in np.unique(pids)}
-    tries = [(spread(query, means, by), spread(gallery, means, by)) for by in SPREADS]
-    apart = [abs(nearness(*pair, seed) - wanted) for pair in tries]
+    tries = [(spread(query, means, factor=by), spread(gallery, means, factor=by)) for by in SPREADS]
+    apart = [abs(nearness(*pair, seed=seed) - wanted) for pair in tries]
     return tries[int(np.argmin(apart))]
 
 
@@ -174,7 +176,7 @@ def _gain(query: Embeddings, gallery: Embeddings) -> float:
     return score(*refined).mean_ap - score(query, gallery).mean_ap
 
 
-def _some(items: Embeddings, most: int, seed: int) -> Embeddings:
+def _some(items: Embeddings, most: int, *, seed: int) -> Embeddings:
     if len(items) <= most:
         return items
     chosen = numpy_generator(seed, "some rows").choice(len(items), most, replace=False)
@@ -184,7 +186,7 @@ def _some(items: Embeddings, most: int, seed: int) -> Embeddings:
 def _some_people(train: Embeddings, seed: int) -> Embeddings:
     """Return about SAMPLED rows of whole identities: of rows drawn singly few are of one person."""
     people = some_identities(train, most=SAMPLED, seed=seed)
-    return people if len(np.unique(people.pids)) > 1 else _some(train, SAMPLED, seed)
+    return people if len(np.unique(people.pids)) > 1 else _some(train, SAMPLED, seed=seed)
 
 
 def _pairs(train: Embeddings) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,8 @@ class Plan:
 def planned(
     config: EvaluateConfig,
     query: Embeddings,
-    gallery: Embeddings,
     *,
+    gallery: Embeddings,
     train: Embeddings | None,
     has_nformer: bool,
 ) -> Plan:
@@ -72,7 +72,7 @@ def planned(
     methods = asked_for(config, has_nformer=has_nformer)
     notes = [] if has_nformer or not config.every else ["nformer left out: there is no nformer.pt"]
     if config.every:
-        methods, left_out = possible(methods, query, gallery, train)
+        methods, left_out = possible(methods, query, gallery=gallery, train=train)
         notes += left_out
     notes += assumptions(query, gallery)
     return Plan(config, tuple(methods), tuple(notes))
@@ -127,7 +127,7 @@ def asked_for(config: EvaluateConfig, *, has_nformer: bool) -> list[Method]:
 
 
 def possible(
-    methods: list[Method], query: Embeddings, gallery: Embeddings, train: Embeddings | None
+    methods: list[Method], query: Embeddings, *, gallery: Embeddings, train: Embeddings | None
 ) -> tuple[list[Method], list[str]]:
     """Return the methods whose needs these embeddings meet, and why others are left out."""
     blind = bool((query.camids < 0).any() or (gallery.camids < 0).any())

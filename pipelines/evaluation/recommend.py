@@ -72,14 +72,14 @@ def recommend(run: Run, *, seed: int = 0) -> Recommendation:
     model, manifest = None, run.manifest("nformer.pt")
     if manifest is not None:
         model = load_nformer(run.artifact("nformer.pt"))
-    trials = list(_trials(train, model, manifest, seed))
+    trials = list(_trials(train, model, manifest=manifest, seed=seed))
     if not trials:
         raise BadInput(
             "--refine auto compares refiners on held-out training identities, and none has a match "
             "in another camera; name a refiner instead"
         )
     methods = [Method(chain) for chain in CHAINS]
-    methods = possible(methods, trials[0].query, trials[0].gallery, train)[0]
+    methods = possible(methods, trials[0].query, gallery=trials[0].gallery, train=train)[0]
     found = {
         method.name: float(np.mean([_tried(trial, method.refine) for trial in trials]))
         for method in methods
@@ -95,7 +95,7 @@ def recommend(run: Run, *, seed: int = 0) -> Recommendation:
 
 
 def _trials(
-    train: Embeddings, model: NFormer | None, manifest: Manifest | None, seed: int
+    train: Embeddings, model: NFormer | None, *, manifest: Manifest | None, seed: int
 ) -> Iterator[Trial]:
     """Yield the folds; of a plain NFormer, the identities kept out of its training."""
     if len(np.unique(train.pids)) < 2:
@@ -123,6 +123,8 @@ def _nformer(trial: Trial, model: NFormer) -> float:
     if not isinstance(model, NFormerOnClosedForm):
         return score(*refine(model, trial.query, trial.gallery)).mean_ap
     settings = model.closed_form.settings
-    query, gallery = closed_form_rows(trial.fit, trial.query, trial.gallery, settings)
+    query, gallery = closed_form_rows(
+        trial.fit, trial.query, gallery=trial.gallery, settings=settings
+    )
     assert query is not None
     return score(trial.query.with_features(query), trial.gallery.with_features(gallery)).mean_ap

@@ -33,7 +33,7 @@ class Refined:
     states: "Sequence[GalleryState]" = ()
 
 
-def refine_plainly(names: Sequence[str], sets: Sets, config: EvaluateConfig) -> Refined:
+def refine_plainly(names: Sequence[str], sets: Sets, *, config: EvaluateConfig) -> Refined:
     """Refine by a chain without NFormer; no refiners: the embeddings as they are."""
     watch = Stopwatch(sets.near)
     pair = refine_chain(names, sets.near, protocol=config.protocol, train=sets.train)
@@ -43,8 +43,8 @@ def refine_plainly(names: Sequence[str], sets: Sets, config: EvaluateConfig) -> 
 def refine_with_nformer(
     names: Sequence[str],
     sets: Sets,
-    config: EvaluateConfig,
     *,
+    config: EvaluateConfig,
     model: "NFormer",
     draws: int,
     keep_states: bool = False,
@@ -55,15 +55,17 @@ def refine_with_nformer(
     from .camera_use import relabelled, shown_to, uses_cameras
 
     watch = Stopwatch(sets.near)
-    aware = uses_cameras(model, (sets.query, sets.gallery), config.camera_aware)
+    aware = uses_cameras(model, (sets.query, sets.gallery), wanted=config.camera_aware)
     pairs, rows = [], []
     states: list[GalleryState] = []
 
     def refined(pair: Pair, seeds: Sequence[int]) -> list[Pair]:
+        query, gallery = shown_to(pair, aware=aware)
         found = refine_draws(
             model,
-            *shown_to(pair, aware=aware),
-            seeds,
+            query,
+            gallery=gallery,
+            seeds=seeds,
             protocol=config.protocol,
             landmarks=config.landmarks,
             near=sets.near if pair[1] is sets.gallery else None,

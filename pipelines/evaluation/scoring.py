@@ -35,9 +35,9 @@ class Scored:
 def score_methods(
     methods: Sequence[Method],
     sets: Sets,
+    *,
     refined: Refined,
     plan: Plan,
-    *,
     memory: PeakMemory,
 ) -> Iterator[Scored]:
     """Yield the cosine ranking and the re-rankings of one chain of refiners, scored.
@@ -50,21 +50,21 @@ def score_methods(
         watches, found = [], []
         for near in sides:
             watch = Stopwatch(near)
-            found.append(_scored(near, method, config))
+            found.append(_scored(near, method, config=config))
             watches.append(watch.seconds())
         seconds = (refined.seconds + sum(watches)) / len(sides)
         extra = {
             "peak_rss_mib": round(memory.mib(), 1),
             "camera_aware": _camera_aware(method, refined),
             **_recommended(method, plan),
-            **_besides(sides[0], method, found[0], config),
+            **_besides(sides[0], method, found=found[0], config=config),
         }
-        row = _row(method, found, config, seconds=seconds, extra=extra)
+        row = _row(method, found, config=config, seconds=seconds, extra=extra)
         yield Scored(row, found[0].ranking, found[0].average_precision)
         memory.restart()
 
 
-def _scored(near: Neighbourhoods, method: Method, config: EvaluateConfig) -> Metrics:
+def _scored(near: Neighbourhoods, method: Method, *, config: EvaluateConfig) -> Metrics:
     distances = None
     if method.rerank:
         distances = ranked_by(method.rerank, near, k1=config.k1, k2=config.k2, weight=config.weight)
@@ -92,7 +92,7 @@ def _recommended(method: Method, plan: Plan) -> dict[str, object]:
 
 
 def _besides(
-    near: Neighbourhoods, method: Method, found: Metrics, config: EvaluateConfig
+    near: Neighbourhoods, method: Method, *, found: Metrics, config: EvaluateConfig
 ) -> dict[str, object]:
     """Return the figures that only some ask for."""
     extra: dict[str, object] = {}
@@ -109,8 +109,8 @@ def _besides(
 def _row(
     method: Method,
     found: Sequence[Metrics],
-    config: EvaluateConfig,
     *,
+    config: EvaluateConfig,
     seconds: float,
     extra: dict[str, object],
 ) -> ResultRow:
@@ -130,7 +130,7 @@ def _row(
     )
 
 
-def summed_up(scored: Mapping[str, Scored], sets: Sets, plan: Plan, *, dataset: str) -> Evaluation:
+def summed_up(scored: Mapping[str, Scored], sets: Sets, *, plan: Plan, dataset: str) -> Evaluation:
     """Return the table: the rows by method in the plan's order, and the notes."""
     rows = [scored[method.name].row for method in plan.methods]
     valid = np.isfinite(next(iter(scored.values())).average_precision)

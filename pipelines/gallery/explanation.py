@@ -48,7 +48,7 @@ class Explaining:
     ) -> Tensor:
         """Return each query's sum with what it reads, [Q, d]."""
         near, kept = listed
-        weights = torch.exp(sharpness * (similarity_of(query, rows, near) - 1)) * kept
+        weights = torch.exp(sharpness * (similarity_of(query, rows, lists=near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
         self.explain.append(LayerWeights(near, 1 / total, weights / total[:, None]))
         return read_listed(query, rows, listed=listed, sharpness=sharpness)
@@ -57,8 +57,8 @@ class Explaining:
 def attention_weights(
     state: "GalleryState",
     number: int,
-    states: Tensor,
     *,
+    states: Tensor,
     lists: tuple[Tensor, Tensor],
     count: int,
 ) -> LayerWeights:

@@ -63,17 +63,17 @@ def gallery_graph(
         lists = nearest_neighbours(rows, model.neighbours, method=method, progress=progress)[1]
     reach = rows.new_full((len(rows),), -torch.inf)
     if lists.shape[1] == model.neighbours:
-        reach = similarity_of(rows, rows, lists[:, -1:])[:, 0]
+        reach = similarity_of(rows, rows, lists=lists[:, -1:])[:, 0]
     return GalleryGraph(lists, model.kept(lists[:, None])[:, 0], reach, model.heads)
 
 
 def query_lists(
     model: NFormer,
     query: Tensor,
+    *,
     count: int,
     gallery: Tensor,
     graph: GalleryGraph,
-    *,
     known: Known | None = None,
     method: str = "auto",
 ) -> tuple[Tensor, Tensor] | None:
@@ -89,9 +89,9 @@ def query_lists(
     if known is not None:
         lists = torch.from_numpy(known(k)[:, :k]).to(query.device)
     else:
-        lists = _near(query[:count], gallery, k, method)
+        lists = _near(query[:count], gallery, k=k, method=method)
     lists = functional.pad(lists.sort(dim=1).values, (0, 0, 0, len(query) - count))
-    similarity, order = similarity_of(query, gallery, lists).sort(
+    similarity, order = similarity_of(query, gallery, lists=lists).sort(
         dim=1, descending=True, stable=True
     )
     lists = lists.gather(1, order)[:, : model.neighbours - 1]
@@ -102,10 +102,10 @@ def query_lists(
     return lists, kept
 
 
-def _near(query: Tensor, gallery: Tensor, k: int, method: str) -> Tensor:
+def _near(query: Tensor, gallery: Tensor, *, k: int, method: str) -> Tensor:
     """Return the k items nearest to each query; a few queries are not worth the large search."""
     if len(query) <= FEW:
-        return nearest_of(query, gallery, k)[1]
+        return nearest_of(query, gallery, k=k)[1]
     return search(query, gallery, k, method=method)[1]
 
 

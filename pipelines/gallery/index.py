@@ -67,7 +67,7 @@ def build_index(
     labels = (gallery.pids, gallery.camids, gallery.names)
     if model is None:
         return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
-    if state is None or not _is_of(state, gallery, model):
+    if state is None or not _is_of(state, gallery, model=model):
         state = refine_gallery(model, gallery, seed=seed, marks=marks)
     return GalleryIndex(_ranked(state), state, *labels)
 
@@ -109,26 +109,28 @@ def unit_queries(index: GalleryIndex, queries: Embeddings) -> Tensor:
     check_widths(queries.features, index.rows)
     if index.state is None:
         return torch.from_numpy(unit_rows(queries.features, "query embeddings"))
-    return prepare(index.state.model, queries.features, "query embeddings")
+    return prepare(index.state.model, queries.features, what="query embeddings")
 
 
 def refined_queries(
     index: GalleryIndex,
     queries: Tensor,
-    camids: np.ndarray,
     *,
+    camids: np.ndarray,
     explain: list[LayerWeights] | None = None,
 ) -> Tensor:
     """Return unit queries [Q, d] refined, each on its own; `explain` as for `refine_queries`."""
     if index.state is None:
         return queries
-    asking = camera_ids(camids, len(queries), queries.device)
-    return functional.normalize(refine_prepared(index.state, queries, asking, explain=explain))
+    asking = camera_ids(camids, len(queries), device=queries.device)
+    return functional.normalize(
+        refine_prepared(index.state, queries, camids=asking, explain=explain)
+    )
 
 
-def most_similar(index: GalleryIndex, queries: Tensor, top: int) -> tuple[Tensor, Tensor]:
+def most_similar(index: GalleryIndex, queries: Tensor, *, top: int) -> tuple[Tensor, Tensor]:
     """Return the `top` most similar items of refined queries: cosine and rows, [Q, top]."""
-    return nearest_of(queries, index.rows, top)
+    return nearest_of(queries, index.rows, k=top)
 
 
 def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
@@ -137,10 +139,10 @@ def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
     Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
     that it comes nearest to, and nearly all reach a similarity of 1 there.
     """
-    return nearest_of(queries, index.plain, 1)[0][:, 0]
+    return nearest_of(queries, index.plain, k=1)[0][:, 0]
 
 
-def _is_of(state: GalleryState, gallery: Embeddings, model: NFormer) -> bool:
+def _is_of(state: GalleryState, gallery: Embeddings, *, model: NFormer) -> bool:
     """Return whether a model's closed form would refine a gallery to this state."""
     if state.start is None or len(model.blocks) or state.model.neighbours != model.neighbours:
         return False

@@ -50,8 +50,8 @@ class GalleryState:
     def of(
         model: NFormer,
         layers: Sequence[tuple[Tensor, Tensor]],
-        graph: GalleryGraph,
         *,
+        graph: GalleryGraph,
         start: ClosedFormGallery | None,
     ) -> "GalleryState":
         """Return the state made of each layer's states and landmarks, and of the last states."""
@@ -97,8 +97,8 @@ def refine(
         refine_draws(
             model,
             query,
-            gallery,
-            [seed],
+            gallery=gallery,
+            seeds=[seed],
             protocol=protocol,
             landmarks=landmarks,
             method=method,
@@ -110,9 +110,9 @@ def refine(
 def refine_draws(
     model: NFormer,
     query: Embeddings,
+    *,
     gallery: Embeddings,
     seeds: Sequence[int],
-    *,
     protocol: Protocol = "isolated",
     landmarks: Any = "random",
     near: Neighbourhoods | None = None,
@@ -130,44 +130,46 @@ def refine_draws(
     """
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
-    query_rows = prepare(model, query.features, "query embeddings")
-    gallery_rows = prepare(model, gallery.features, "gallery embeddings")
-    query_camids = camera_ids(query.camids, len(query), model.device)
-    camids = camera_ids(gallery.camids, len(gallery), model.device)
+    query_rows = prepare(model, query.features, what="query embeddings")
+    gallery_rows = prepare(model, gallery.features, what="gallery embeddings")
+    query_camids = camera_ids(query.camids, len(query), device=model.device)
+    camids = camera_ids(gallery.camids, len(gallery), device=model.device)
     if protocol == "joint":
         gallery_rows, camids = (
             torch.cat([query_rows, gallery_rows]),
             torch.cat([query_camids, camids]),
         )
     require_rows(gallery_rows)
-    lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids)
+    lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids=camids)
     if start is not None and isinstance(model, NFormerOnClosedForm):
         lists, gallery_rows = KnownLists(), start.hidden[-1]  # other rows than `near` knows
         if protocol == "isolated":
-            query_rows = model.closed_form.query(start, query_rows, query_camids)
+            query_rows = model.closed_form.query(start, query_rows, camids=query_camids)
     graph = gallery_graph(
         model, gallery_rows, known=lists.gallery, method=method, progress=progress
     )
     for seed in seeds:
-        chosen = pick_landmarks(model, gallery_rows, landmarks, seed)
+        chosen = pick_landmarks(model, gallery_rows, landmarks=landmarks, seed=seed)
         record(chosen)
         if protocol == "joint":
-            together = model.after(gallery_rows, refine_rows(model, gallery_rows, chosen, graph))
+            together = model.after(
+                gallery_rows, refine_rows(model, gallery_rows, landmarks=chosen, graph=graph)
+            )
             refined = together[: len(query)], together[len(query) :]
         else:
             layers: list[tuple[Tensor, Tensor]] | None = None if keep is None else []
             both = refine_isolated(
                 model,
                 query_rows,
-                gallery_rows,
-                chosen,
-                graph,
+                gallery=gallery_rows,
+                landmarks=chosen,
+                graph=graph,
                 known=lists.query,
                 method=method,
                 layers=layers,
             )
             if keep is not None and layers is not None:
-                keep(GalleryState.of(model, layers, graph, start=start))
+                keep(GalleryState.of(model, layers, graph=graph, start=start))
             refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
         yield query.with_features(refined[0]), gallery.with_features(refined[1])
 
@@ -222,12 +224,14 @@ def refine_set(
     Raises:
         BadInput: another width than the model's; NaN, infinite or zero rows (named).
     """
-    rows = prepare(model, features, "embeddings")
+    rows = prepare(model, features, what="embeddings")
     require_rows(rows)
-    rows = model.before(rows, camera_ids(camids, len(rows), model.device))[1]
-    chosen = pick_landmarks(model, rows, "random" if landmarks is None else landmarks, seed)
+    rows = model.before(rows, camera_ids(camids, len(rows), device=model.device))[1]
+    chosen = pick_landmarks(
+        model, rows, landmarks="random" if landmarks is None else landmarks, seed=seed
+    )
     graph = gallery_graph(model, rows, method=method, progress=progress)
-    refined = model.after(rows, refine_rows(model, rows, chosen, graph))
+    refined = model.after(rows, refine_rows(model, rows, landmarks=chosen, graph=graph))
     return as_given(features, refined)
 
 
@@ -236,7 +240,7 @@ def as_given(features: Any, refined: Tensor) -> Any:
     return refined.to(features.device) if isinstance(features, Tensor) else refined.cpu().numpy()
 
 
-def prepare(model: NFormer, features: Any, what: str) -> Tensor:
+def prepare(model: NFormer, features: Any, *, what: str) -> Tensor:
     """Return embeddings checked and L2-normalised, [N, d] float32 on the model's device."""
     if not isinstance(features, Tensor):
         features = torch.from_numpy(np.array(features, dtype=np.float32, order="C"))
@@ -250,15 +254,17 @@ def prepare(model: NFormer, features: Any, what: str) -> Tensor:
     odd = (~((length > SHORTEST) & (length < LONGEST))).nonzero()[:, 0]  # NaN is neither
     if len(odd):
         _refuse(
-            odd[~rows[odd].isfinite().all(dim=1)], len(rows), f"{what} hold NaN or infinite values"
+            odd[~rows[odd].isfinite().all(dim=1)],
+            len(rows),
+            what=f"{what} hold NaN or infinite values",
         )
         largest = rows[odd].abs().amax(dim=1, keepdim=True)
-        _refuse(odd[largest[:, 0] == 0], len(rows), f"{what} are zero: they have no direction")
+        _refuse(odd[largest[:, 0] == 0], len(rows), what=f"{what} are zero: they have no direction")
         rows = rows.index_copy(0, odd, rows[odd] / largest)  # squares lose digits
     return functional.normalize(rows)
 
 
-def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> Tensor:
+def pick_landmarks(model: NFormer, rows: Tensor, *, landmarks: Any, seed: int) -> Tensor:
     """Return the landmarks of a set as [layers, l] int64: chosen by name and seed, or as given."""
     layers = len(model.blocks)
     require_rows(rows)
@@ -278,7 +284,7 @@ def pick_landmarks(model: NFormer, rows: Tensor, landmarks: Any, seed: int) -> T
     )
 
 
-def started(model: NFormer, rows: Tensor, camids: Tensor) -> ClosedFormGallery | None:
+def started(model: NFormer, rows: Tensor, *, camids: Tensor) -> ClosedFormGallery | None:
     """Return a gallery as a model's closed form refines it; None for a model without one."""
     return model.start(rows, camids) if isinstance(model, NFormerOnClosedForm) else None
 
@@ -290,7 +296,7 @@ def require_rows(rows: Tensor) -> None:
 
 
 @torch.no_grad()
-def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
+def refine_rows(model: NFormer, rows: Tensor, *, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
     """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
     states = rows.clone()
     with evaluating(model):
@@ -303,10 +309,10 @@ def refine_rows(model: NFormer, rows: Tensor, landmarks: Tensor, graph: GalleryG
 def refine_isolated(
     model: NFormer,
     query: Tensor,
+    *,
     gallery: Tensor,
     landmarks: Tensor,
     graph: GalleryGraph,
-    *,
     known: Known | None = None,
     method: str = "auto",
     layers: list[tuple[Tensor, Tensor]] | None = None,
@@ -317,7 +323,15 @@ def refine_isolated(
             are appended to it.
     """
     states, query_states = gallery.clone(), fill_up(query)
-    lists = query_lists(model, query_states, len(query), gallery, graph, known=known, method=method)
+    lists = query_lists(
+        model,
+        query_states,
+        count=len(query),
+        gallery=gallery,
+        graph=graph,
+        known=known,
+        method=method,
+    )
     edges = None
     if lists is not None:
         near, kept = (part[:, None] for part in lists)
@@ -332,7 +346,7 @@ def refine_isolated(
     return embed(model, query_states[: len(query)]), embed(model, states)
 
 
-def _refuse(bad: Tensor, rows: int, what: str) -> None:
+def _refuse(bad: Tensor, rows: int, *, what: str) -> None:
     """Raise BadInput naming the first of the rows that are bad, [M] int64."""
     if len(bad):
         listed = ", ".join(map(str, bad[:5].tolist())) + ("…" if len(bad) > 5 else "")

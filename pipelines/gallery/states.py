@@ -51,13 +51,13 @@ def refine_gallery(
     known:   gives the lists [G, k] of this gallery's nearest where they were searched before; a
              model with a closed form looks at other rows, and searches those.
     """
-    rows = prepare(model, _features(gallery), "gallery embeddings")
+    rows = prepare(model, _features(gallery), what="gallery embeddings")
     require_rows(rows)
-    start = started(model, rows, _camids(gallery, rows))
+    start = started(model, rows, camids=_camids(gallery, rows))
     rows, known = (rows, known) if start is None else (start.hidden[-1], None)
     if marks is None:
-        marks = pick_landmarks(model, rows, landmarks, seed)
-    return _computed(model, rows, marks, start, known=known)
+        marks = pick_landmarks(model, rows, landmarks=landmarks, seed=seed)
+    return _computed(model, rows, landmarks=marks, start=start, known=known)
 
 
 def refine_queries(
@@ -69,8 +69,8 @@ def refine_queries(
     explain: the shares of what each layer reads are appended to it. Layers that make a graph of
              their own for each head (`graph="affinity"`), or that read every row, append nothing.
     """
-    rows = prepare(state.model, _features(queries), "query embeddings")
-    refined = refine_prepared(state, rows, _camids(queries, rows), explain=explain)
+    rows = prepare(state.model, _features(queries), what="query embeddings")
+    refined = refine_prepared(state, rows, camids=_camids(queries, rows), explain=explain)
     if isinstance(queries, Embeddings):
         return queries.with_features(refined)
     return as_given(queries, refined)
@@ -80,23 +80,25 @@ def refine_queries(
 def refine_prepared(
     state: GalleryState,
     rows: Tensor,
-    camids: Tensor,
     *,
+    camids: Tensor,
     explain: list[LayerWeights] | None = None,
 ) -> Tensor:
     """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d]."""
     model = state.model
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
         read = read_listed if explain is None else Explaining(explain)
-        rows = model.closed_form.query(state.start, rows, camids, read=read)
+        rows = model.closed_form.query(state.start, rows, camids=camids, read=read)
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
-        lists = query_lists(model, states, len(rows), state.hidden[0], state.graph)
+        lists = query_lists(
+            model, states, count=len(rows), gallery=state.hidden[0], graph=state.graph
+        )
         for number in range(len(model.blocks)):
             if explain is not None and lists is not None:
-                told = attention_weights(state, number, states, lists=lists, count=len(rows))
+                told = attention_weights(state, number, states=states, lists=lists, count=len(rows))
                 explain.append(told)
-            states = read_layer(state, number, states, lists)
+            states = read_layer(state, number, states=states, lists=lists)
         return model.after(rows, embed(model, states[: len(rows)]))
 
 
@@ -106,12 +108,12 @@ def add_items(state: GalleryState, gallery: Any) -> GalleryState:
 
     Equal to refining the larger gallery with the landmarks' states of this one.
     """
-    new = prepare(state.model, _features(gallery), "gallery embeddings")
+    new = prepare(state.model, _features(gallery), what="gallery embeddings")
     if not len(new):
         return state
     if state.start is not None:
         camids = torch.cat([state.start.camids, _camids(gallery, new)])
-        return _restarted(state, torch.cat([state.start.rows, new]), camids)
+        return _restarted(state, torch.cat([state.start.rows, new]), camids=camids)
     rows = torch.cat([state.hidden[0], new])
     before = torch.arange(len(state), device=rows.device)
     return _changed(state, rows, origin=torch.cat([before, before.new_full((len(new),), -1)]))
@@ -136,24 +138,24 @@ def remove_items(state: GalleryState, rows: Any) -> GalleryState:
         raise BadInput(f"all {len(state)} items would be removed; a gallery needs one at least")
     origin = keep.nonzero()[:, 0]
     if state.start is not None and not keep.all():
-        return _restarted(state, state.start.rows[origin], state.start.camids[origin])
+        return _restarted(state, state.start.rows[origin], camids=state.start.camids[origin])
     return state if keep.all() else _changed(state, state.hidden[0][origin], origin=origin)
 
 
-def _restarted(state: GalleryState, rows: Tensor, camids: Tensor) -> GalleryState:
+def _restarted(state: GalleryState, rows: Tensor, *, camids: Tensor) -> GalleryState:
     """Refine another gallery whole: a closed form subtracts the means of all rows."""
-    start = started(state.model, rows, camids)
+    start = started(state.model, rows, camids=camids)
     assert start is not None
-    return _computed(state.model, start.hidden[-1], state.marks, start)
+    return _computed(state.model, start.hidden[-1], landmarks=state.marks, start=start)
 
 
 @torch.no_grad()
 def _computed(
     model: NFormer,
     rows: Tensor,
+    *,
     landmarks: Tensor,
     start: ClosedFormGallery | None = None,
-    *,
     known: Known | None = None,
 ) -> GalleryState:
     """Refine a prepared gallery whole; landmarks as rows, or as states once recorded."""
@@ -162,7 +164,7 @@ def _computed(
     with evaluating(model):
         for layer in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
             layers.append((states.clone(), layer.marks))
-    return GalleryState.of(model, [*layers, (states, states[:0])], graph, start=start)
+    return GalleryState.of(model, [*layers, (states, states[:0])], graph=graph, start=start)
 
 
 def _changed(state: GalleryState, rows: Tensor, *, origin: Tensor) -> GalleryState:
@@ -173,24 +175,26 @@ def _changed(state: GalleryState, rows: Tensor, *, origin: Tensor) -> GallerySta
     """
     model, lists = state.model, state.graph.lists
     if lists is None or lists.shape[1] != model.neighbours or len(rows) < model.neighbours:
-        return _computed(model, rows, state.marks)  # every row may read every other
+        return _computed(model, rows, landmarks=state.marks)  # every row may read every other
     assert state.graph.reach is not None
-    renumbered = _renumbered(lists, len(state), origin)  # [G', k], -1 for what is not there
+    renumbered = _renumbered(lists, len(state), origin=origin)  # [G', k], -1 for what is not there
     changed = (renumbered < 0).any(dim=1)
-    changed |= _overtaken(rows, origin, state.graph.reach)
+    changed |= _overtaken(rows, origin, reach=state.graph.reach)
     number = changed.nonzero()[:, 0]
     fresh = renumbered.clone()
     fresh[number] = search(rows[number], rows, model.neighbours)[1]
     fresh[number] = _own_first(fresh[number], number)
     reach = state.graph.reach[origin]
-    reach[number] = similarity_of(rows[number], rows, fresh[number, -1:])[:, 0]
-    kept, stale = _kept(model, fresh, renumbered, number, state.graph, origin)
+    reach[number] = similarity_of(rows[number], rows, lists=fresh[number, -1:])[:, 0]
+    kept, stale = _kept(
+        model, fresh, renumbered=renumbered, number=number, graph=state.graph, origin=origin
+    )
     graph = GalleryGraph(fresh, kept, reach, model.heads)
-    return _recomputed(state, rows, origin, graph, stale)
+    return _recomputed(state, rows, origin=origin, graph=graph, stale=stale)
 
 
 def _recomputed(
-    state: GalleryState, rows: Tensor, origin: Tensor, graph: GalleryGraph, stale: Tensor
+    state: GalleryState, rows: Tensor, *, origin: Tensor, graph: GalleryGraph, stale: Tensor
 ) -> GalleryState:
     """Carry a change through the layers: each spreads it by one hop."""
     assert graph.lists is not None and graph.kept is not None
@@ -203,14 +207,14 @@ def _recomputed(
             states = before[origin]  # new rows get the last row's, and are stale
             lists = (graph.lists[touched], graph.kept[touched])
             partial = GalleryState(state.model, tuple(hidden), state.marks, graph)
-            read = read_layer(partial, number, fill_up(hidden[-1][touched]), lists)
+            read = read_layer(partial, number, states=fill_up(hidden[-1][touched]), lists=lists)
             states[touched] = read[: len(touched)]
             hidden.append(states)
     return GalleryState(state.model, tuple(hidden), state.marks, graph)
 
 
 def read_layer(
-    state: GalleryState, number: int, states: Tensor, lists: tuple[Tensor, Tensor] | None
+    state: GalleryState, number: int, *, states: Tensor, lists: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     """Take rows [M, d] through layer `number`, projecting only the items that they read.
 
@@ -233,7 +237,7 @@ def _filled(part: Tensor, rows: int) -> Tensor:
     return torch.cat([part, part.new_zeros(rows - len(part), part.shape[1])])
 
 
-def _renumbered(lists: Tensor, rows: int, origin: Tensor) -> Tensor:
+def _renumbered(lists: Tensor, rows: int, *, origin: Tensor) -> Tensor:
     """Return lists of another gallery: items by their new numbers, -1 where they are gone."""
     numbers = lists.new_full((rows + 1,), -1)  # the last stands for new rows' origin, -1
     old = (origin >= 0).nonzero()[:, 0]
@@ -243,7 +247,7 @@ def _renumbered(lists: Tensor, rows: int, origin: Tensor) -> Tensor:
     return renumbered
 
 
-def _overtaken(rows: Tensor, origin: Tensor, reach: Tensor) -> Tensor:
+def _overtaken(rows: Tensor, origin: Tensor, *, reach: Tensor) -> Tensor:
     """Return which old rows a new one comes nearer to than their k-th neighbour: [G'] bool."""
     new = rows[origin < 0]
     overtaken = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
@@ -267,6 +271,7 @@ def _own_first(lists: Tensor, rows: Tensor) -> Tensor:
 def _kept(
     model: NFormer,
     fresh: Tensor,
+    *,
     renumbered: Tensor,
     number: Tensor,
     graph: GalleryGraph,
@@ -293,7 +298,7 @@ def _kept(
 
 def _camids(items: Any, rows: Tensor) -> Tensor:
     known = items.camids if isinstance(items, Embeddings) else None
-    return camera_ids(known, len(rows), rows.device)
+    return camera_ids(known, len(rows), device=rows.device)
 
 
 def _features(rows: Any) -> Any:

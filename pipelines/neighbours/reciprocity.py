@@ -74,7 +74,7 @@ def _in_matrix(lists: Any, back: Any) -> Any:
     return listed[lists, own] & (lists >= 0)
 
 
-def nearest_of(asking: "Tensor", keys: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
+def nearest_of(asking: "Tensor", keys: "Tensor", *, k: int) -> "tuple[Tensor, Tensor]":
     """Return the k largest inner products of each row with the rows of another set.
 
     asking: [Q, c].   keys: [G, c].   returns: values and indices [Q, min(k, G)], largest first.
@@ -92,7 +92,7 @@ def nearest_of(asking: "Tensor", keys: "Tensor", k: int) -> "tuple[Tensor, Tenso
     return torch.cat(values), torch.cat(indices)
 
 
-def similarity_of(rows: "Tensor", others: "Tensor", lists: "Tensor") -> "Tensor":
+def similarity_of(rows: "Tensor", others: "Tensor", *, lists: "Tensor") -> "Tensor":
     """Return the cosine of each row with those it lists, the same however many rows there are.
 
     rows: [N, d].   others: [M, d].   lists: [N, K] int64.   returns: [N, K] float32, rounded from

@@ -51,7 +51,7 @@ class Layer:
         their_keys = self.source.keys.view(-1, heads, width)
         lists, kept = [], []
         for head in range(heads):
-            values, index = nearest_of(asking[:, head], their_keys[:, head], model.neighbours)
+            values, index = nearest_of(asking[:, head], their_keys[:, head], k=model.neighbours)
             itself = torch.linalg.vecdot(asking[:, head], keys[:, head])[:, None]
             rank = torch.arange(index.shape[1], device=index.device)
             keep = rank + (itself > values).long() < model.neighbours  # the row takes a place too

@@ -177,7 +177,7 @@ class NFormer(nn.Module):
         by_set = (sets, -1, self.heads, projected.keys.shape[1])
         asking, keys = (part.detach().view(by_set) for part in (projected.asking, projected.keys))
         found = [
-            nearest_of(asking[each, :, head], keys[each, :, head], self.neighbours)
+            nearest_of(asking[each, :, head], keys[each, :, head], k=self.neighbours)
             for each in range(sets)
             for head in range(self.heads)
         ]

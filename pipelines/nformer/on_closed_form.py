@@ -74,13 +74,14 @@ class NFormerOnClosedForm(NFormer):
         self,
         gallery: Tensor,
         gallery_camids: Tensor,
+        *,
         query: Tensor | None = None,
         query_camids: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor]:
         """Return the closed form's rows of queries and gallery."""
         started, asking = self.start(gallery, gallery_camids), None
         if query is not None and query_camids is not None:
-            asking = self.closed_form.query(started, query, query_camids)
+            asking = self.closed_form.query(started, query, camids=query_camids)
         return asking, started.hidden[-1]
 
     @torch.no_grad()

@@ -54,7 +54,7 @@ def both_rows(near: Neighbourhoods) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def with_rows(near: Neighbourhoods, query: np.ndarray, gallery: np.ndarray) -> Pair:
+def with_rows(near: Neighbourhoods, query: np.ndarray, *, gallery: np.ndarray) -> Pair:
     """Return the items with other features."""
     return near.query_items.with_features(query), near.gallery_items.with_features(gallery)
 
@@ -62,7 +62,7 @@ def with_rows(near: Neighbourhoods, query: np.ndarray, gallery: np.ndarray) -> P
 def split_rows(near: Neighbourhoods, rows: np.ndarray) -> Pair:
     """Return the items with the features of both sets in one array, the queries first."""
     queries = len(near.query_items)
-    return with_rows(near, rows[:queries], rows[queries:])
+    return with_rows(near, rows[:queries], gallery=rows[queries:])
 
 
 def weighted_sum(rows: Any, *, index: Any, weights: Any) -> Any:

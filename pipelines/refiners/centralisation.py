@@ -41,7 +41,7 @@ def centralise(
     return with_rows(
         near,
         query + weighted_sum(gallery, index=index, weights=listed),
-        centralised(gallery, graph, k1=k1, k2=k2),
+        gallery=centralised(gallery, graph, k1=k1, k2=k2),
     )
 
 

@@ -110,4 +110,6 @@ def centre_cameras(
         seen = np.concatenate([query, gallery])
         camids = np.concatenate([items.camids, others.camids])
     means = fit_means(seen, camids)
-    return with_rows(near, query - means.of(items.camids), gallery - means.of(others.camids))
+    return with_rows(
+        near, query - means.of(items.camids), gallery=gallery - means.of(others.camids)
+    )

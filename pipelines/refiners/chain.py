@@ -66,10 +66,10 @@ def refine_chain(
             refiner_named(name)
     for place, name in enumerate(names):
         later = [REFINERS[other] for other in names[place + 1 :] if other in REFINERS]
-        pair = _refined(name, near, protocol, train, special)
+        pair = _refined(name, near, protocol=protocol, train=train, special=special)
         if train is not None and any(refiner.needs_train for refiner in later):
             alone = near.like(train.select(np.arange(1)), train)
-            train = _refined(name, alone, protocol, train, special)[1]
+            train = _refined(name, alone, protocol=protocol, train=train, special=special)[1]
         near = near.like(*pair)
     return near.query_items, near.gallery_items
 
@@ -77,6 +77,7 @@ def refine_chain(
 def _refined(
     name: str,
     near: Neighbourhoods,
+    *,
     protocol: RefineProtocol,
     train: Embeddings | None,
     special: Mapping[str, Callable[[Pair], Pair]],

@@ -149,7 +149,7 @@ class ClosedForm(nn.Module):
         k, chosen_for = self.settings.neighbours, float(self.images)
         if not chosen_for:
             return k
-        found = images_per_person(rows, self.within, self.between)
+        found = images_per_person(rows, self.within, between=self.between)
         if found is None:
             return k
         fitting = fitting_neighbours(k, chosen_for=chosen_for, found=found)
@@ -198,8 +198,8 @@ class ClosedForm(nn.Module):
         self,
         gallery: "ClosedFormGallery",
         rows: Tensor,
-        camids: Tensor,
         *,
+        camids: Tensor,
         read: Callable[..., Tensor] = read_listed,
     ) -> Tensor:
         """Refine queries [Q, d] against a refined set, each as if it were the only one.
@@ -266,7 +266,7 @@ MEANS = ("centre", "cameras", "means", "plain")
 GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 
-def camera_ids(camids: Any, rows: int, device: torch.device) -> Tensor:
+def camera_ids(camids: Any, rows: int, *, device: torch.device) -> Tensor:
     """Return camera ids as [N] int64 on a device, -1 everywhere where there are none."""
     if camids is None:
         return torch.full((rows,), -1, dtype=torch.int64, device=device)

@@ -45,7 +45,7 @@ def expand_queries(
     asked = query + weighted_sum(
         gallery, index=ahead.index[:, :k], weights=weights_of(ahead.similarity[:, :k], alpha)
     )
-    return with_rows(near, asked, expanded)
+    return with_rows(near, asked, gallery=expanded)
 
 
 def weights_of(similarity: np.ndarray, alpha: float) -> np.ndarray:

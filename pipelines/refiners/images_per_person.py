@@ -28,7 +28,7 @@ def pair_histogram(rows: Tensor) -> Tensor:
     return histogram((rows @ rows.T)[places[0], places[1]])
 
 
-def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float | None:
+def images_per_person(rows: Tensor, within: Tensor, *, between: Tensor) -> float | None:
     """Estimate how many images of each person there are among unit rows [N, d].
 
     within, between: histograms of the similarities of pairs of the same and of different persons.
@@ -43,10 +43,10 @@ def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float | 
     other, spread = as_spread(between.cpu(), found)
     if not 1 / MAX_SPREAD_RATIO < spread < MAX_SPREAD_RATIO:
         return None
-    return 1 + share_of_one_person(found, within.cpu(), other) * (len(rows) - 1)
+    return 1 + share_of_one_person(found, within.cpu(), between=other) * (len(rows) - 1)
 
 
-def share_of_one_person(pairs: Tensor, within: Tensor, between: Tensor) -> float:
+def share_of_one_person(pairs: Tensor, within: Tensor, *, between: Tensor) -> float:
     """Estimate which share of pairs are of one person, by expectation and maximisation.
 
     Histograms [BINS] of similarities: of the pairs, of pairs of one person, and of two persons.

@@ -46,13 +46,13 @@ def camera_graph(
     for camera in cameras.tolist():
         members = (groups == camera).nonzero()[:, 0]
         if similarity is not None:
-            found, last = _listed(similarity, members, k)
+            found, last = _listed(similarity, members, k=k)
         elif len(cameras) == 1:
             found = nearest_neighbours(rows, k)[1]
-            last = similarity_of(rows, rows, found[:, -1:])
+            last = similarity_of(rows, rows, lists=found[:, -1:])
         else:
             found = members[search(rows, rows[members], k)[1]]
-            last = similarity_of(rows, rows, found[:, -1:])
+            last = similarity_of(rows, rows, lists=found[:, -1:])
         free = k - found.shape[1]
         lists.append(torch.cat([found, own.expand(-1, free)], dim=1))
         reach.append(last[:, -1] if not free else torch.full_like(last[:, -1], -torch.inf))
@@ -83,9 +83,9 @@ def query_edges(
     for number, camera in enumerate(cameras.tolist()):
         members = (graph.groups == camera).nonzero()[:, 0]
         if similarity is not None:
-            near, cosine = _listed(similarity, members, k)
+            near, cosine = _listed(similarity, members, k=k)
         else:
-            near, cosine = _searched(query, rows, members, k)
+            near, cosine = _searched(query, rows, members=members, k=k)
         own = known & (number_of == number)
         rank = row_numbers(near.T)
         asked = torch.where(known[:, None], number_of[:, None], number).expand_as(near)
@@ -94,18 +94,20 @@ def query_edges(
     return torch.cat(lists, dim=1), torch.cat(kept, dim=1)
 
 
-def _listed(similarity: Tensor, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _listed(similarity: Tensor, members: Tensor, *, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest members of each row of similarities [M, N], and how near they are."""
     part = similarity if len(members) == similarity.shape[1] else similarity[:, members]
     cosine, found = part.topk(min(k, len(members)), dim=1)
     return members[found], cosine
 
 
-def _searched(query: Tensor, rows: Tensor, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _searched(query: Tensor, rows: Tensor, *, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest members of each query, ties by number, and how near they are."""
-    find = nearest_of if len(query) <= FEW_QUERIES else search
-    near = members[find(query, rows[members], k + SPARE)[1]].sort(dim=1).values
-    cosine, order = similarity_of(query, rows, near).sort(dim=1, descending=True, stable=True)
+    few = len(query) <= FEW_QUERIES
+    theirs, wider = rows[members], k + SPARE
+    found = nearest_of(query, theirs, k=wider) if few else search(query, theirs, wider)
+    near = members[found[1]].sort(dim=1).values
+    cosine, order = similarity_of(query, rows, lists=near).sort(dim=1, descending=True, stable=True)
     return near.gather(1, order)[:, :k], cosine[:, :k]
 
 

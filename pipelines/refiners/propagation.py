@@ -47,7 +47,7 @@ def propagate(
             "gcr: k, k_across and rounds must be 1 or more, beta above 0, a share 0 to 1"
         )
     cameras = near.query_items.has_cameras and near.gallery_items.has_cameras
-    step = Step(k, k_across, beta, share_across if cameras else 0.0)
+    step = Step(k, k_across, beta=beta, share=share_across if cameras else 0.0)
     asking, camids = near.query_items.camids, near.gallery_items.camids
     query, gallery = both_rows(near)
     if protocol == "joint":
@@ -57,21 +57,23 @@ def propagate(
         return split_rows(near, rows)
     for _ in range(rounds):
         refined, sums = step.of_set(gallery, camids)
-        query = step.of_query(query, asking, gallery, camids, sums)
+        query = step.of_query(query, asking, gallery=gallery, camids=camids, sums=sums)
         gallery = refined
-    return with_rows(near, query, gallery)
+    return with_rows(near, query, gallery=gallery)
 
 
 class Step:
     """One round: neighbours, their weights, and the mixture of both graphs."""
 
-    def __init__(self, k: int, k_across: int, beta: float, share: float) -> None:
+    def __init__(self, k: int, k_across: int, *, beta: float, share: float) -> None:
         self.k, self.k_across, self.beta, self.share = k, k_across, np.float32(beta), share
 
     def of_set(self, rows: np.ndarray, camids: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return a set's next rows [N, d], and the column sums of each graph used."""
         mixed, sums = np.zeros_like(rows), []
-        for share, index, weights in self._graphs(rows, camids, rows, camids, own=True):
+        for share, index, weights in self._graphs(
+            rows, camids, others=rows, other_camids=camids, own=True
+        ):
             column = np.bincount(index.ravel(), weights.ravel(), len(rows)).astype(np.float32)
             scale = np.sqrt(weights.sum(axis=1, keepdims=True) * column[index])
             mixed += share * weighted_sum(rows, index=index, weights=weights / scale)
@@ -82,6 +84,7 @@ class Step:
         self,
         query: np.ndarray,
         asking: np.ndarray,
+        *,
         gallery: np.ndarray,
         camids: np.ndarray,
         sums: list[np.ndarray],
@@ -89,7 +92,7 @@ class Step:
         """Return the next rows of queries [Q, d] that read a gallery's present rows."""
         mixed = np.zeros_like(query)
         own = np.exp(np.float32(1) / self.beta)  # an item's similarity to itself is 1
-        graphs = self._graphs(query, asking, gallery, camids, own=False)
+        graphs = self._graphs(query, asking, others=gallery, other_camids=camids, own=False)
         for (share, index, weights), column in zip(graphs, sums, strict=True):
             total = weights.sum(axis=1, keepdims=True) + own
             read = weighted_sum(
@@ -103,9 +106,9 @@ class Step:
         self,
         rows: np.ndarray,
         camids: np.ndarray,
+        *,
         others: np.ndarray,
         other_camids: np.ndarray,
-        *,
         own: bool,
     ) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Return each graph's share, lists [N, k] and weights; `own` lists hold the row itself."""
@@ -113,7 +116,7 @@ class Step:
         if self.share < 1:
             graphs.append((1 - self.share, *self._plain(rows, others, own=own)))
         if self.share > 0:
-            across = self._across(rows, camids, others, other_camids, own=own)
+            across = self._across(rows, camids, others=others, other_camids=other_camids, own=own)
             graphs.append((self.share, *across))
         return graphs
 
@@ -132,9 +135,9 @@ class Step:
         self,
         rows: np.ndarray,
         camids: np.ndarray,
+        *,
         others: np.ndarray,
         other_camids: np.ndarray,
-        *,
         own: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the lists among other cameras; an item with too few has weights of 0."""

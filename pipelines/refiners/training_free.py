@@ -42,7 +42,7 @@ def refine_training_free(
     return as_given(query, refined[0]), as_given(gallery, refined[1])
 
 
-def labelled(features: Any, pids: Any = None, camids: Any = None) -> Embeddings:
+def labelled(features: Any, pids: Any = None, *, camids: Any = None) -> Embeddings:
     """Return arrays as Embeddings, unknown persons and cameras being -1."""
     unknown = np.full(len(features), -1)
     return Embeddings(
@@ -52,7 +52,7 @@ def labelled(features: Any, pids: Any = None, camids: Any = None) -> Embeddings:
 
 def as_embeddings(items: Any, camids: Any) -> Embeddings:
     """Return Embeddings as they are, and arrays with the cameras given."""
-    return items if isinstance(items, Embeddings) else labelled(items, None, camids)
+    return items if isinstance(items, Embeddings) else labelled(items, None, camids=camids)
 
 
 def as_given(given: Any, refined: Embeddings) -> Any:

@@ -191,4 +191,4 @@ def whiten(
         )
     matrix = np.eye(len(mean)) if white is None else white.apply(np.eye(len(mean)))
     mean, matrix = mean.astype(np.float32), matrix.astype(np.float32)
-    return with_rows(near, (query - mean) @ matrix, (gallery - mean) @ matrix)
+    return with_rows(near, (query - mean) @ matrix, gallery=(gallery - mean) @ matrix)

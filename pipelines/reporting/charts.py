@@ -24,7 +24,7 @@ PLACES = {"gallery": "gallery", "joint": "queries and gallery together"}
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
 
 
-def charts_of(run: Run, evidence: Evidence, examples: Sequence[Example] = ()) -> list[Chart]:
+def charts_of(run: Run, evidence: Evidence, *, examples: Sequence[Example] = ()) -> list[Chart]:
     """Return every chart that the run has the numbers for; examples are linked where told."""
     return [
         *_training(run),

@@ -11,7 +11,7 @@ from ..data.images import UnreadableImage, read_image
 from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
-from ..stages.search_images import Answer, Hit, SearchResult
+from ..gallery.answers import Answer, Hit, SearchResult
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -84,7 +84,7 @@ def examples_of(
     state: the gallery as the evaluation refined it; without it, it is refined again.
     """
     album = Album(run)
-    chosen = list(_chosen(evidence, count, numpy_generator(seed, "report")))
+    chosen = list(_chosen(evidence, count, random=numpy_generator(seed, "report")))
     names = [name for name in (BASELINE, evidence.compared) if name in evidence.precision]
     rankings = {name: load_ranking(run.artifact("ranking.h5"), name) for name in names}
     examples = []
@@ -98,7 +98,7 @@ def examples_of(
                 kind=kind,
                 precision={name: float(evidence.precision[name][row]) for name in names},
                 lists={
-                    name: _listed(evidence, name, ranking, row, album)
+                    name: _listed(evidence, name, ranking=ranking, row=row, album=album)
                     for name, ranking in rankings.items()
                 },
                 picture=album.picture(evidence.query.names[row]),
@@ -109,8 +109,8 @@ def examples_of(
         kept = np.flatnonzero(evidence.gallery.pids >= 0)
         queries = evidence.query.select(np.array([row for _, row in chosen]))
         layers: list[LayerWeights] = []
-        _refine(run, evidence.gallery.select(kept), queries, state=state, explain=layers)
-        examples = _with_attention(evidence, examples, layers, kept=kept, album=album)
+        _refine(run, evidence.gallery.select(kept), queries=queries, state=state, explain=layers)
+        examples = _with_attention(evidence, examples, layers=layers, kept=kept, album=album)
     return examples, [*album.notes(), *([untold] if untold else [])]
 
 
@@ -163,7 +163,7 @@ class Album:
 
 
 def _chosen(
-    evidence: Evidence, count: int, random: np.random.Generator
+    evidence: Evidence, count: int, *, random: np.random.Generator
 ) -> Iterator[tuple[str, int]]:
     """Yield the kind and the row of each query to show, none twice."""
     first = next(iter(evidence.precision.values()))
@@ -180,7 +180,9 @@ def _chosen(
         yield "sample", row
 
 
-def _listed(evidence: Evidence, name: str, ranking: Ranking, row: int, album: Album) -> list[Item]:
+def _listed(
+    evidence: Evidence, name: str, *, ranking: Ranking, row: int, album: Album
+) -> list[Item]:
     """Return the head of a list as the metrics count it, skipped items at their places."""
     items = []
     for rank, (index, nearness, right) in enumerate(
@@ -188,17 +190,18 @@ def _listed(evidence: Evidence, name: str, ranking: Ranking, row: int, album: Al
     ):
         if index < 0 or rank > SHOWN:
             break
-        item = _item(evidence.gallery, int(index), bool(right), album)
+        item = _item(evidence.gallery, int(index), right=bool(right), album=album)
         items.append(replace(item, rank=rank, nearness=float(nearness)))
     pair = _pair_of(evidence, name)
     if pair is None or not items:
         return items
-    return _with_skipped(evidence, pair, row, items, album)
+    return _with_skipped(evidence, pair, row=row, items=items, album=album)
 
 
 def _with_skipped(
     evidence: Evidence,
     pair: tuple[Embeddings, Embeddings],
+    *,
     row: int,
     items: list[Item],
     album: Album,
@@ -211,14 +214,14 @@ def _with_skipped(
     nearness = (unit_rows(pair[1].features[own], "gallery") @ asked.T)[:, 0]  # [M, d] x [d, 1]
     last = min(item.nearness for item in items if item.nearness is not None)
     skipped = [
-        replace(_item(evidence.gallery, int(index), True, album), nearness=float(value))
+        replace(_item(evidence.gallery, int(index), right=True, album=album), nearness=float(value))
         for index, value in zip(own, nearness, strict=True)
         if value >= last
     ]
     return sorted(items + skipped, key=lambda item: -(item.nearness or 0.0))
 
 
-def _item(gallery: Embeddings, row: int, right: bool, album: Album) -> Item:
+def _item(gallery: Embeddings, row: int, *, right: bool, album: Album) -> Item:
     name = gallery.names[row]
     return Item(
         name=name,
@@ -262,8 +265,8 @@ def _same_nformer(run: Run) -> bool:
 def _refine(
     run: Run,
     gallery: Embeddings,
-    queries: Embeddings,
     *,
+    queries: Embeddings,
     state: "GalleryState | None",
     explain: "list[LayerWeights]",
 ) -> None:
@@ -289,8 +292,8 @@ def _refine(
 def _with_attention(
     evidence: Evidence,
     examples: Sequence[Example],
-    layers: "Sequence[LayerWeights]",
     *,
+    layers: "Sequence[LayerWeights]",
     kept: np.ndarray,
     album: Album,
 ) -> list[Example]:
@@ -301,7 +304,10 @@ def _with_attention(
         for item, shares in _most_heard(layers, number):
             row = int(kept[item])
             entry = _item(
-                evidence.gallery, row, int(evidence.gallery.pids[row]) == example.pid, album
+                evidence.gallery,
+                row,
+                right=int(evidence.gallery.pids[row]) == example.pid,
+                album=album,
             )
             heard.append(replace(entry, shares=shares))
         own = tuple(float(layer.own[number]) for layer in layers)

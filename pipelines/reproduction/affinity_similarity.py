@@ -52,7 +52,7 @@ def affinity_similarity(
                 model,
                 states,
                 edges=graph.edges,
-                landmarks=pick_landmarks(model, rows, "random", seed),
+                landmarks=pick_landmarks(model, rows, landmarks="random", seed=seed),
             )
         ):
             attention = layer.block.attention

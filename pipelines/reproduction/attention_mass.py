@@ -20,9 +20,9 @@ def irrelevant_mass(model: NFormer, items: Embeddings, *, seed: int = 0) -> floa
 
     The softmax is the model's own: over all rows, or over the edges that its mask keeps.
     """
-    rows = prepare(model, items.features, "embeddings")
+    rows = prepare(model, items.features, what="embeddings")
     pids = torch.from_numpy(items.pids).to(rows.device)
-    marks = pick_landmarks(model, rows, "random", seed)
+    marks = pick_landmarks(model, rows, landmarks="random", seed=seed)
     graph = gallery_graph(model, rows)
     shares = []
     with evaluating(model):

@@ -179,7 +179,7 @@ class Experiment:
         missing = [draw for draw, figures in zip(draws, known, strict=True) if figures is None]
         if missing:
             model, gallery = self.model(variant, seed), self.subset(subset)
-            refined = refine_draws(model, self.query, gallery, missing)
+            refined = refine_draws(model, self.query, gallery=gallery, seeds=missing)
             for draw, pair in zip(missing, refined, strict=True):
                 figures = scored(pair, rerank, device=str(self.device))
                 self.figures.put(figures, *key, draw, *rest)
@@ -205,7 +205,7 @@ class Experiment:
         chains: list[tuple[str, ...]] = [(name,) for name in REFINERS] + [FREE_CHAIN]
         methods = [Method(chain) for chain in chains]
         found = {}
-        for method in possible(methods, self.query, self.gallery, self.train)[0]:
+        for method in possible(methods, self.query, gallery=self.gallery, train=self.train)[0]:
             each = [
                 self.cached(partial(self._free, method.refine, subset), method.name, *subset)
                 for subset in self._subsets(number)
@@ -243,8 +243,8 @@ class Experiment:
 
     def _own(self, model: NFormer, subset: Subset, *, rerank: str) -> Figures:
         pair = (self.query, self.subset(subset))
-        shown = shown_to(pair, aware=uses_cameras(model, pair, "auto"))
-        refined = relabelled(pair, next(refine_draws(model, *shown, [0])))
+        shown = shown_to(pair, aware=uses_cameras(model, pair, wanted="auto"))
+        refined = relabelled(pair, next(refine_draws(model, shown[0], gallery=shown[1], seeds=[0])))
         return scored(refined, rerank, device=str(self.device))
 
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:

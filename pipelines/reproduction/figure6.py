@@ -79,7 +79,7 @@ def _likeness(experiment: Experiment) -> dict[int, tuple[float, float]]:
 
         def measure(seed: int = seed) -> dict[str, float]:
             model = experiment.model(NFORMER, seed)
-            rows = prepare(model, features, "embeddings")
+            rows = prepare(model, features, what="embeddings")
             each = affinity_similarity(model, rows, counts=counts, draws=DRAWS, seed=seed)
             return {f"{count} {side}": value for count, pair in each.items()
                     for side, value in zip(("plain", "centred"), pair, strict=True)}  # fmt: skip

@@ -47,7 +47,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
         notes=(
             "Gallery images of each identity are drawn, for every training anew, as nformer "
             "subsample draws them; an identity that has fewer keeps all. Queries are not drawn.",
-            foresee(experiment.train, experiment.query, experiment.gallery).describe(),
+            foresee(experiment.train, experiment.query, gallery=experiment.gallery).describe(),
             "“images estimated” and “gain foreseen” use no label of the test set (nformer evaluate "
             "--will-it-help). The paper's own figures could not be checked and are left out.",
             control_note(experiment),
@@ -63,7 +63,9 @@ def _row_of(experiment: Experiment, number: int) -> dict[str, Any]:
     gallery = experiment.subset((number, 0))
     people = gallery.pids[experiment.of_people(gallery.pids)]
     foreseen = experiment.cached(
-        lambda: foresee(experiment.train, experiment.query, gallery).figures(), "foreseen", number
+        lambda: foresee(experiment.train, experiment.query, gallery=gallery).figures(),
+        "foreseen",
+        number,
     )
     return {
         "number": number,

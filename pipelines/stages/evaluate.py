@@ -74,7 +74,7 @@ def evaluate_run(
         from .adopt_nformer import adopt_nformer
 
         adopt_nformer(run, model, overwrite=overwrite, progress=progress)
-    config = _possible_here(run, config, progress)
+    config = _possible_here(run, config, progress=progress)
     inputs = _inputs(run, config)
     wanted, lists = (
         Manifest(name, "evaluate", as_table(config), inputs)
@@ -95,18 +95,18 @@ def evaluate_run(
             refined = _refined(
                 run,
                 sets,
-                plan,
+                plan=plan,
                 names=names,
                 device=device,
                 overwrite=overwrite,
                 keep_state=keep_state,
             )
             state = refined.states[0] if refined.states else state
-            for one in score_methods(methods, sets, refined, plan, memory=memory):
+            for one in score_methods(methods, sets, refined=refined, plan=plan, memory=memory):
                 scored[one.row.name] = one
                 task.advance()
     dataset = run.facts("embeddings.h5").get("dataset", "")
-    result = summed_up(scored, sets, plan, dataset=dataset)
+    result = summed_up(scored, sets, plan=plan, dataset=dataset)
     keep_graphs(run, sets)
     with run.writing(lists) as (path, _):
         save_rankings(
@@ -121,7 +121,7 @@ def evaluate_run(
     return Evaluated(result, state)
 
 
-def _possible_here(run: Run, config: EvaluateConfig, progress: Progress) -> EvaluateConfig:
+def _possible_here(run: Run, config: EvaluateConfig, *, progress: Progress) -> EvaluateConfig:
     """Return the settings; without an NFormer and identities to train one, all that trains none."""
     if NFORMER not in chain(config) or config.every or run.manifest("nformer.pt") is not None:
         return config
@@ -157,15 +157,17 @@ def _planned(
         progress.message(advice.describe())
         config = dataclasses.replace(config, refine=advice.refine or ("none",))
     sets = read_sets(run, method=config.search, device=device, progress=progress)
-    plan = planned(config, sets.query, sets.gallery, train=sets.train, has_nformer=has_nformer)
+    plan = planned(
+        config, sets.query, gallery=sets.gallery, train=sets.train, has_nformer=has_nformer
+    )
     return (plan if advice is None else advised(plan, advice)), sets
 
 
 def _refined(
     run: Run,
     sets: Sets,
-    plan: Plan,
     *,
+    plan: Plan,
     names: tuple[str, ...],
     device: str,
     overwrite: bool,
@@ -174,11 +176,11 @@ def _refined(
     """Return query and gallery after a chain of refiners; NFormer's alone are refined.h5's."""
     config = plan.config
     if NFORMER not in names:
-        return refine_plainly(names, sets, config)
+        return refine_plainly(names, sets, config=config)
     if names == (NFORMER,):
         return refined_sets(
-            run, sets, config, device=device, overwrite=overwrite, keep_states=keep_state
+            run, sets, config=config, device=device, overwrite=overwrite, keep_states=keep_state
         )
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
-    return refine_with_nformer(names, sets, config, model=model, draws=config.landmark_draws)
+    return refine_with_nformer(names, sets, config=config, model=model, draws=config.landmark_draws)

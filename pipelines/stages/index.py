@@ -55,12 +55,12 @@ def index_gallery(
             there and `overwrite` is not given.
     """
     source = run.artifact("embeddings.h5")
-    refiner, inputs = _refiner(run, model, progress)
+    refiner, inputs = _refiner(run, model, progress=progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5"), **inputs}
     origin = {key: run.facts("embeddings.h5").get(key, "") for key in ("dataset", "root")}
     wanted = Manifest(ARTIFACT, "index", {"seed": seed}, inputs, origin)
     with _only_writer(run, "index"):
-        if not overwrite and _is_current(run, wanted, progress):
+        if not overwrite and _is_current(run, wanted, progress=progress):
             return run.path(ARTIFACT)
         gallery = load_embeddings(source, "gallery")
         train = _training_identities(source, seed)
@@ -109,7 +109,7 @@ def add_to_index(
         progress=progress,
     )
     items = _absolute(new.embeddings, new.pictures)
-    with _only_writer(run, "index add", progress):
+    with _only_writer(run, "index add", progress=progress):
         stored = opened(run, whole=True)
         if items.dim != stored.index.dim:
             raise BadInput(
@@ -118,7 +118,7 @@ def add_to_index(
             )
         _require_new(items.names, stored.index.names)
         index = extended(stored.index, items)
-        _replace(run, index, stored.manifest, added=len(items))
+        _replace(run, index, manifest=stored.manifest, added=len(items))
     return len(items)
 
 
@@ -128,7 +128,7 @@ def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) 
     Raises:
         BadInput: no name matches, or all do.
     """
-    with _only_writer(run, "index remove", progress):
+    with _only_writer(run, "index remove", progress=progress):
         stored = opened(run, whole=True)
         gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
         if not gone.any():
@@ -136,7 +136,9 @@ def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) 
             raise BadInput(
                 f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
             )
-        _replace(run, reduced(stored.index, gone), stored.manifest, removed=int(gone.sum()))
+        _replace(
+            run, reduced(stored.index, gone), manifest=stored.manifest, removed=int(gone.sum())
+        )
     return int(gone.sum())
 
 
@@ -201,7 +203,7 @@ def _require_index(run: Run) -> Manifest:
 
 
 def _refiner(
-    run: Run, model: str | Path | None, progress: Progress
+    run: Run, model: str | Path | None, *, progress: Progress
 ) -> "tuple[NFormer | None, dict[str, str]]":
     if model is not None:
         return load_nformer(model), {f"model {Path(model).name}": file_digest(Path(model))}
@@ -214,7 +216,7 @@ def _refiner(
     return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
 
 
-def _is_current(run: Run, wanted: Manifest, progress: Progress) -> bool:
+def _is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
     """Return whether the index is there; StaleArtifact, with what has changed, if another is."""
     path = run.path(ARTIFACT)
     if not path.exists():
@@ -280,13 +282,13 @@ def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
         )
 
 
-def _replace(run: Run, index: GalleryIndex, manifest: Manifest, **changes: int) -> None:
+def _replace(run: Run, index: GalleryIndex, *, manifest: Manifest, **changes: int) -> None:
     with run.writing(manifest) as (path, facts):
         facts.update({name: manifest.facts[name] + count for name, count in changes.items()})
         save_index(path, index)
 
 
 def _only_writer(
-    run: Run, purpose: str, progress: Progress = Silent()
+    run: Run, purpose: str, *, progress: Progress = Silent()
 ) -> AbstractContextManager[None]:
     return only_writer(run.path(ARTIFACT), purpose=f"nformer {purpose}", warn=progress.warn)

@@ -31,12 +31,14 @@ def info(run: Run) -> list[ArtifactInfo]:
         )
     rows = on_the_way(run)
     others = sorted({*_with_manifest(run), *_of_other_ways(run)} - {row.name for row in rows})
-    return rows + [_describe(run, name, "") for name in others]
+    return rows + [_describe(run, name, command="") for name in others]
 
 
 def on_the_way(run: Run) -> list[ArtifactInfo]:
     """Return the artifacts of the data's way, in its order, missing ones too."""
-    return [_describe(run, name, stage.command) for stage in STAGES for name in stage.writes]
+    return [
+        _describe(run, name, command=stage.command) for stage in STAGES for name in stage.writes
+    ]
 
 
 def info_json(rows: list[ArtifactInfo]) -> str:
@@ -56,7 +58,7 @@ def _of_other_ways(run: Run) -> list[str]:
     return [name for name in names if run.path(name).is_file()]
 
 
-def _describe(run: Run, name: str, command: str) -> ArtifactInfo:
+def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
     try:
         manifest = run.manifest(name)
     except BadInput as error:
@@ -64,12 +66,12 @@ def _describe(run: Run, name: str, command: str) -> ArtifactInfo:
     if manifest is None:
         note = "its manifest is missing" if run.path(name).exists() else ""
         return ArtifactInfo(name, "missing", command, {}, 0, note)
-    state, note = _state(run, name, manifest)
+    state, note = _state(run, name, manifest=manifest)
     return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
 
 
 def _state(
-    run: Run, name: str, manifest: Manifest
+    run: Run, name: str, *, manifest: Manifest
 ) -> tuple[Literal["whole", "stale", "damaged"], str]:
     changed = run.changed_inputs(name)
     if changed:

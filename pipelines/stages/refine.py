@@ -40,7 +40,7 @@ def refine_run(
         return run.path(ARTIFACT)
     sets = read_sets(run, method=config.search, device=device, progress=progress)
     progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
-    refine_and_write(run, sets, config, device=device, draws=draws_written(config))
+    refine_and_write(run, sets, config=config, device=device, draws=draws_written(config))
     keep_graphs(run, sets)
     return run.path(ARTIFACT)
 
@@ -59,8 +59,8 @@ def draws_written(config: EvaluateConfig) -> int:
 def refined_sets(
     run: Run,
     sets: Sets,
-    config: EvaluateConfig,
     *,
+    config: EvaluateConfig,
     device: str,
     overwrite: bool,
     keep_states: bool = False,
@@ -73,7 +73,12 @@ def refined_sets(
     whole = draws_written(config) == config.landmark_draws
     if overwrite or not whole or not run.holds(wanted):
         return refine_and_write(
-            run, sets, config, device=device, draws=config.landmark_draws, keep_states=keep_states
+            run,
+            sets,
+            config=config,
+            device=device,
+            draws=config.landmark_draws,
+            keep_states=keep_states,
         )
     path, facts = run.path(ARTIFACT), run.facts(ARTIFACT)
     pair = load_embeddings(path, "query"), load_embeddings(path, "gallery")
@@ -83,8 +88,8 @@ def refined_sets(
 def refine_and_write(
     run: Run,
     sets: Sets,
-    config: EvaluateConfig,
     *,
+    config: EvaluateConfig,
     device: str,
     draws: int,
     keep_states: bool = False,
@@ -94,7 +99,7 @@ def refine_and_write(
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
     refined = refine_with_nformer(
-        (NFORMER,), sets, config, model=model, draws=draws, keep_states=keep_states
+        (NFORMER,), sets, config=config, model=model, draws=draws, keep_states=keep_states
     )
     query, gallery = refined.pairs[0]
     dataset = run.facts("embeddings.h5").get("dataset", "")

@@ -68,7 +68,7 @@ def build_report(
     with progress.task("report", 3, unit="parts") as task:
         shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
         task.advance()
-        charts = charts_of(run, queries, shown)
+        charts = charts_of(run, queries, examples=shown)
         task.advance()
         evidence = evidence_of(run)
         task.advance()

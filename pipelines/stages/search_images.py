@@ -1,16 +1,15 @@
 """pictures (or embeddings) + index.h5 -> who it is: ranked gallery items, or nobody"""
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.run import Run
 from ..errors import BadInput
 from ..extraction.pictures import Crop, Gathered, gather
+from ..gallery.answers import Answer, Hit, SearchResult
 from ..imports import importing
 from ..progress import Progress, Silent
 
@@ -22,59 +21,6 @@ if TYPE_CHECKING:
 
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
 LISTENED = 5  # neighbours named for each query
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One gallery item found.
-
-    similarity: cosine of the refined embeddings, and `before` of the embeddings as they came.
-    weight:     the share of attention that the query gave it.
-    """
-
-    rank: int
-    name: str
-    pid: int
-    camid: int
-    similarity: float
-    before: float
-    weight: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found for one query.
-
-    nearest:  the largest similarity with any item before refinement, which tells strangers.
-    nobody:   True when that does not reach the threshold. Both are None without a threshold.
-    listened: the gallery items that refined the query, with their shares of its attention.
-    own:      the share of attention that the query kept for itself.
-    """
-
-    query: str
-    hits: list[Hit]
-    nearest: float | None
-    nobody: bool | None
-    listened: list[tuple[str, float]]
-    own: float
-    picture: str = ""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The answers, how the threshold was found, and where the time went, in seconds."""
-
-    gallery: int
-    refined: bool
-    threshold: float | None
-    false_accepts: float | None
-    answers: list[Answer]
-    root: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Return the result as one JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def search_images(
@@ -125,12 +71,14 @@ def search_images(
         progress=progress,
     )
     clock.lap("read queries", apart=asked.seconds)
-    limit, rate = _limit(threshold, false_accepts, stored.calibration, run)
+    limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=run)
     plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
-    refined = gallery_index.refined_queries(index, plain, asked.embeddings.camids, explain=weights)
+    refined = gallery_index.refined_queries(
+        index, plain, camids=asked.embeddings.camids, explain=weights
+    )
     clock.lap("refine")
     answers = _answers(
-        index, asked, (plain, refined), weights=weights, top=top, limit=limit, clock=clock
+        index, asked, queries=(plain, refined), weights=weights, top=top, limit=limit, clock=clock
     )
     return SearchResult(
         gallery=len(index),
@@ -146,8 +94,8 @@ def search_images(
 def _answers(
     index: "GalleryIndex",
     asked: Gathered,
-    queries: tuple["Tensor", "Tensor"],
     *,
+    queries: tuple["Tensor", "Tensor"],
     weights: "list[LayerWeights]",
     top: int,
     limit: float | None,
@@ -161,7 +109,7 @@ def _answers(
     from ..gallery.explanation import shares_of
 
     plain, refined = queries
-    similarity, rows = gallery_index.most_similar(index, refined, top)
+    similarity, rows = gallery_index.most_similar(index, refined, top=top)
     nearest = [None] * len(plain)
     if limit is not None:
         nearest = gallery_index.nearest_plain(index, plain).tolist()
@@ -171,7 +119,7 @@ def _answers(
         _answer(
             index,
             asked.embeddings.names[query],
-            list(zip(*found, strict=True)),
+            found=list(zip(*found, strict=True)),
             shares=shares_of(weights, query),
             nearest=nearest[query],
             limit=limit,
@@ -201,7 +149,7 @@ class Clock:
 
 
 def _limit(
-    threshold: float | Literal["auto"] | None, rate: float, calibration: Any, run: Run
+    threshold: float | Literal["auto"] | None, rate: float, *, calibration: Any, run: Run
 ) -> tuple[float | None, float | None]:
     """Return the similarity asked for and the share of strangers that reach it."""
     if threshold is None:
@@ -220,8 +168,8 @@ def _limit(
 def _answer(
     index: "GalleryIndex",
     name: str,
-    found: list[tuple[float, float, int]],
     *,
+    found: list[tuple[float, float, int]],
     shares: tuple[float, dict[int, float]],
     nearest: float | None,
     limit: float | None,

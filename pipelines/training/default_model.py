@@ -56,10 +56,17 @@ def train_default_model(
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     learned, share, facts = _learned(
-        train, settings, config, device=device, folder=folder, log=log, key=key, progress=progress
+        train,
+        settings,
+        config=config,
+        device=device,
+        folder=folder,
+        log=log,
+        key=key,
+        progress=progress,
     )
     closed_form = fit_closed_form(
-        TrainingRows.of(train.features, train.pids, train.camids), settings
+        TrainingRows.of(train.features, train.pids, camids=train.camids), settings
     )
     if chosen is not None and not config.neighbours:
         note_images(closed_form, chosen)
@@ -72,7 +79,7 @@ def train_default_model(
 
 def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
-    rows = TrainingRows.of(train.features, train.pids, train.camids)
+    rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
     folds = make_folds(rows, seed=config.seed)
     if not folds:
         progress.warn(
@@ -123,8 +130,8 @@ def describe(chosen: Chosen | None, train: Embeddings) -> str:
 def _learned(
     train: Embeddings,
     settings: ClosedFormSettings,
-    config: NFormerConfig,
     *,
+    config: NFormerConfig,
     device: torch.device,
     folder: Path,
     log: Path,
@@ -139,9 +146,9 @@ def _learned(
     if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
-    apart_rows = held_out_rows(training, held_out, settings)
+    apart_rows = held_out_rows(training, held_out, settings=settings)
     trainer = Trainer(
-        crossed_rows(training, settings, config.seed), apart_rows, config=config, device=device
+        crossed_rows(training, settings, seed=config.seed), apart_rows, config=config, device=device
     )
     trained = trainer.run(folder, log, key=key, progress=progress)
     share, before, after, tried = best_share(trained.model.cpu(), apart_rows)
@@ -171,7 +178,7 @@ def affordable_steps(config: NFormerConfig, *, rows: int, dim: int) -> int:
     return min(400, int(ARITHMETIC / max(1, a_step)))
 
 
-def crossed_rows(train: Embeddings, settings: ClosedFormSettings, seed: int) -> Embeddings:
+def crossed_rows(train: Embeddings, settings: ClosedFormSettings, *, seed: int) -> Embeddings:
     """Return all rows refined, each half of the identities by a form fitted on the other.
 
     A closed form draws the identities that it was fitted on together as it never will others.
@@ -180,24 +187,28 @@ def crossed_rows(train: Embeddings, settings: ClosedFormSettings, seed: int) -> 
     first = np.isin(train.pids, identities[: len(identities) // 2])
     features = np.empty_like(train.features)
     for part in (first, ~first):
-        features[part] = closed_form_rows(train.select(~part), None, train.select(part), settings)[
-            1
-        ]
+        features[part] = closed_form_rows(
+            train.select(~part), None, gallery=train.select(part), settings=settings
+        )[1]
     return train.with_features(features)
 
 
-def held_out_rows(train: Embeddings, held_out: HeldOut, settings: ClosedFormSettings) -> HeldOut:
+def held_out_rows(train: Embeddings, held_out: HeldOut, *, settings: ClosedFormSettings) -> HeldOut:
     """Return held-out identities after a closed form fitted on the others."""
-    query, gallery = closed_form_rows(train, held_out.query, held_out.gallery, settings)
+    query, gallery = closed_form_rows(
+        train, held_out.query, gallery=held_out.gallery, settings=settings
+    )
     assert query is not None
     return HeldOut(held_out.query.with_features(query), held_out.gallery.with_features(gallery))
 
 
 def closed_form_rows(
-    fit: Embeddings, query: Embeddings | None, gallery: Embeddings, settings: ClosedFormSettings
+    fit: Embeddings, query: Embeddings | None, *, gallery: Embeddings, settings: ClosedFormSettings
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Return queries, if any, and a gallery after a closed form fitted on other identities."""
-    closed_form = fit_closed_form(TrainingRows.of(fit.features, fit.pids, fit.camids), settings)
+    closed_form = fit_closed_form(
+        TrainingRows.of(fit.features, fit.pids, camids=fit.camids), settings
+    )
     model = NFormerOnClosedForm.joined(closed_form, None, share=0.0)
     if query is None:
         query = gallery.select(np.zeros(len(gallery), bool))

@@ -41,7 +41,7 @@ class Fold:
         if settings not in self._scores:
             query, gallery = self.refined(settings)
             self._scores[settings] = mean_average_precision(
-                query @ gallery.T, self.query, self.gallery
+                query @ gallery.T, self.query, gallery=self.gallery
             )
         return self._scores[settings]
 
@@ -162,7 +162,9 @@ def _metric_of(settings: ClosedFormSettings) -> tuple[str, float, float]:
     return settings.centre, settings.shrinkage, settings.between
 
 
-def mean_average_precision(similarity: Tensor, query: TrainingRows, gallery: TrainingRows) -> float:
+def mean_average_precision(
+    similarity: Tensor, query: TrainingRows, *, gallery: TrainingRows
+) -> float:
     """Return the mAP of similarities [Q, G]; the query's person in its own camera is skipped."""
     same = query.labels[:, None] == gallery.labels
     skipped = same & (query.camids[:, None] == gallery.camids) & (query.camids[:, None] >= 0)
@@ -202,7 +204,7 @@ def identity_splits(
             for part in np.array_split(random.permutation(identities), min(parts, identities)):
                 fit = ~np.isin(labels, part)
                 apart = np.flatnonzero(np.isin(labels, part[:largest]))
-                chosen = choose_queries(labels[apart], camids[apart], random)
+                chosen = choose_queries(labels[apart], camids[apart], random=random)
                 query, gallery = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
                 query[apart[chosen]], gallery[apart[~chosen]] = True, True
                 asking = Labels(labels[query], camids[query])
@@ -226,7 +228,7 @@ def make_folds(
 
 
 def choose_queries(
-    labels: np.ndarray, camids: np.ndarray, random: np.random.Generator, *, least: int = 2
+    labels: np.ndarray, camids: np.ndarray, *, random: np.random.Generator, least: int = 2
 ) -> np.ndarray:
     """Return a mask of queries: one of each identity and camera that has `least` rows or more.
 

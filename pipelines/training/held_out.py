@@ -47,7 +47,7 @@ class HeldOut:
         None where no query has a match: every identity was seen once, or by one camera only.
         """
         random = numpy_generator(seed, "held-out queries")
-        chosen = choose_queries(embeddings.pids, embeddings.camids, random, least=1)
+        chosen = choose_queries(embeddings.pids, embeddings.camids, random=random, least=1)
         query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
         matched = Matches(query, gallery.pids, camids=gallery.camids).any_valid()
         return HeldOut(query, gallery) if matched else None

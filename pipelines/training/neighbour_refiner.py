@@ -54,8 +54,8 @@ class NeighbourRefiner:
         self,
         features: Any,
         pids: Any = None,
-        camids: Any = None,
         *,
+        camids: Any = None,
         progress: Progress = Silent(),
     ) -> "NeighbourRefiner":
         """Train on embeddings whose persons are known.
@@ -67,7 +67,11 @@ class NeighbourRefiner:
         Raises:
             BadInput: shapes that do not agree, NaN rows, fewer than two identities.
         """
-        train = features if isinstance(features, Embeddings) else labelled(features, pids, camids)
+        train = (
+            features
+            if isinstance(features, Embeddings)
+            else labelled(features, pids, camids=camids)
+        )
         with tempfile.TemporaryDirectory(prefix="nformer-") as folder:  # of checkpoints
             model, self.facts = fit_nformer(
                 train,

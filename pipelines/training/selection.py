@@ -106,7 +106,9 @@ class Search:
         lead, levels = 0.0, len(self.levels)
         for start in range(0, len(self.levels[0]), FOLDS_AT_ONCE):
             folds = [fold for level in self.levels for fold in level[start : start + FOLDS_AT_ONCE]]
-            lead += sum(self.pool.map(lambda fold: _ahead(fold, settings, rival), folds)) / levels
+            lead += (
+                sum(self.pool.map(lambda fold: _ahead(fold, settings, rival=rival), folds)) / levels
+            )
             if lead < -GIVE_UP:
                 return False
         return lead > 0
@@ -217,7 +219,7 @@ class Search:
         yield from ({"layers": layers} for layers in (1, 2, 3))
 
 
-def _ahead(fold: Fold, settings: ClosedFormSettings, rival: ClosedFormSettings) -> float:
+def _ahead(fold: Fold, settings: ClosedFormSettings, *, rival: ClosedFormSettings) -> float:
     return fold.mean_ap(settings) - fold.mean_ap(rival)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.people import scattered
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -18,10 +19,9 @@ from pipelines.evaluation.foresee import (
 
 
 def people(first, count, each, seed):
-    centres = np.random.default_rng(3).normal(size=(200, 24))
-    pids = np.repeat(np.arange(first, first + count), each)
-    noise = np.random.default_rng(seed).normal(size=(len(pids), 24))
-    return Embeddings(centres[pids] + 0.9 * noise, pids, np.arange(len(pids)) % 4)
+    pids, random = np.repeat(np.arange(first, first + count), each), np.random.default_rng(seed)
+    features = scattered(pids, width=24, noise=0.9, random=random, centres=3)
+    return Embeddings(features, pids, np.arange(len(pids)) % 4)
 
 
 TRAIN, QUERY = people(1, 60, 8, 1), people(100, 40, 2, 2)
@@ -29,7 +29,7 @@ TRAIN, QUERY = people(1, 60, 8, 1), people(100, 40, 2, 2)
 
 @pytest.mark.parametrize("each", [2, 8, 16])
 def test_images_of_a_person_are_estimated_within_a_factor_of_two(each):
-    found = foresee(TRAIN, QUERY, people(100, 40, each, 3))
+    found = foresee(TRAIN, QUERY, gallery=people(100, 40, each, 3))
     assert each / 2 <= found.images <= 2 * each
 
 
@@ -37,12 +37,12 @@ def test_labels_of_the_test_set_change_nothing():
     gallery = people(100, 40, 8, 3)
     blind = Embeddings(gallery.features, np.zeros(len(gallery)), gallery.camids)
     asking = Embeddings(QUERY.features, np.zeros(len(QUERY)), QUERY.camids)
-    assert foresee(TRAIN, asking, blind) == foresee(TRAIN, QUERY, gallery)
+    assert foresee(TRAIN, asking, gallery=blind) == foresee(TRAIN, QUERY, gallery=gallery)
 
 
 def test_it_says_when_to_expect_nothing():
     strangers = people(150, 40, 1, 4)  # nobody of the queries, nobody twice
-    told = foresee(TRAIN, QUERY, strangers).describe()
+    told = foresee(TRAIN, QUERY, gallery=strangers).describe()
     assert told.startswith("Will it help? Expect nothing: about ")
     assert "Expect nothing" in Foresight(8.0, -0.01, 0.002).describe()
     assert "Uncertain" in Foresight(3.0, 0.05, 0.002).describe()
@@ -51,18 +51,18 @@ def test_it_says_when_to_expect_nothing():
 
 
 def test_many_noisy_images_gain():
-    found = foresee(TRAIN, QUERY, people(100, 40, 8, 3))
+    found = foresee(TRAIN, QUERY, gallery=people(100, 40, 8, 3))
     assert found.gain > 2 * found.error
     assert found.figures() == {"estimated": found.images, "foreseen": found.gain}
 
 
 def test_without_training_identities_nothing_is_claimed():
-    assert foresee(None, QUERY, people(100, 40, 8, 3)).images is None
+    assert foresee(None, QUERY, gallery=people(100, 40, 8, 3)).images is None
     assert "Not known" in Foresight(None).describe()
 
 
 def test_single_training_images_claim_nothing():
-    assert foresee(people(1, 60, 1, 1), QUERY, people(100, 40, 8, 3)).images is None
+    assert foresee(people(1, 60, 1, 1), QUERY, gallery=people(100, 40, 8, 3)).images is None
 
 
 def test_a_sample_of_many_training_identities_has_pairs_of_one_person():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.people import unit
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -131,10 +132,6 @@ def test_neighbours_are_a_number_or_auto(tmp_path):
     for wrong in ("0", "-3", "many"):
         out = CliRunner().invoke(app, [*asked, wrong])
         assert out.exit_code == 2 and "neither a number" in out.output
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def mean_ap(query, gallery):

@@ -3,19 +3,12 @@ import logging
 import numpy as np
 import pytest
 import torch
-from helpers.dense import CHOICES, dense_nformer, rows_of, sharp
+from helpers.dense import CHOICES, dense_nformer, rows_of, sharp_model
 
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.gallery.refinement import average_draws, refine, refine_draws, refine_set
-from pipelines.nformer.model import NFormer
 from pipelines.nformer.released import nformer_from_released
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared("golden/nformer_small.npz")) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def embeddings(rows):
@@ -24,8 +17,7 @@ def embeddings(rows):
 
 
 def model_of(dim=8, **choices):
-    given = {"classes": 2, "layers": 3, "neighbours": 6, "landmarks": 3, **choices}
-    return sharp(NFormer(dim=dim, **given)).eval()
+    return sharp_model(dim, **choices)
 
 
 def test_refine_set_is_what_the_released_code_computes(golden):
@@ -131,7 +123,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
 def test_draws_are_those_of_their_seeds_and_average_to_their_mean():
     model, query, gallery = model_of(), embeddings(rows_of(9, 8)), embeddings(rows_of(40, 8))
     for protocol in ("isolated", "joint"):
-        draws = list(refine_draws(model, query, gallery, [4, 5], protocol=protocol))
+        draws = list(refine_draws(model, query, gallery=gallery, seeds=[4, 5], protocol=protocol))
         for seed, pair in zip((4, 5), draws, strict=True):
             expected = refine(model, query, gallery, protocol=protocol, seed=seed)
             for side in (0, 1):

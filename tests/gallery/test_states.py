@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.dense import CHOICES, dense_nformer, rows_of, sharp
+from helpers.dense import CHOICES, dense_nformer, rows_of, sharp_model
 
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
@@ -9,12 +9,10 @@ from pipelines.gallery import states as incremental
 from pipelines.gallery.refinement import refine
 from pipelines.gallery.states import add_items, refine_gallery, refine_queries, remove_items
 from pipelines.nformer.layerwise import fitting_threads
-from pipelines.nformer.model import NFormer
 
 
 def model_of(dim=16, **choices):
-    given = {"classes": 2, "layers": 3, "neighbours": 6, "landmarks": 3, **choices}
-    return sharp(NFormer(dim=dim, **given)).eval()
+    return sharp_model(dim, **choices)
 
 
 def embeddings(rows):

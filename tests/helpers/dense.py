@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipelines.nformer.model import NFormer
+
 CHOICES = [
     (graph, mask, affinity)
     for graph in ("cosine", "affinity")
@@ -77,6 +79,18 @@ def sharp(model):
                 )
                 part.bias.copy_(torch.randn(part.bias.shape, generator=generator) * 0.1)
     return model
+
+
+def sharp_model(dim, **choices):
+    """Return a small NFormer, in evaluation mode, whose weights attend clearly."""
+    given = {"classes": 2, "layers": 3, "neighbours": 6, "landmarks": 3, **choices}
+    return sharp(NFormer(dim=dim, **given)).eval()
+
+
+def random_rows(count, seed, width):
+    """Return unit rows in no bundles: [count, width]."""
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(count, width, generator=generator))
 
 
 def rows_of(count, dim, seed=0):

@@ -1,6 +1,7 @@
 """Small runs with a gallery, for the tests of index and search."""
 
 import numpy as np
+from helpers.people import scattered
 
 from pipelines import Run, import_embeddings, train_nformer
 from pipelines.config import NFormerConfig
@@ -12,8 +13,7 @@ def people(first, identities, rows, seed, prefix):
     """Bundles of rows around one centre an identity; names hold the identity."""
     random = np.random.default_rng(seed)
     pids = np.repeat(np.arange(first, first + identities), rows)
-    centres = np.random.default_rng(99).normal(size=(1000, DIM))
-    features = centres[pids] + random.normal(scale=0.6, size=(len(pids), DIM))
+    features = scattered(pids, width=DIM, noise=0.6, random=random, centres=99)
     names = [f"{prefix}/{pid:04d}_{row}.jpg" for row, pid in enumerate(pids)]
     return {
         f"{prefix}_features": features.astype(np.float32),

@@ -98,13 +98,13 @@ def test_blocks_of_edges_change_nothing(monkeypatch):
 
 def test_nearest_of_finds_the_largest_products_in_any_block(monkeypatch):
     rows = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    values, lists = nearest_of(rows[:2], rows, 2)
+    values, lists = nearest_of(rows[:2], rows, k=2)
     assert lists.tolist() == [[3, 2], [3, 2]]
     assert values.tolist() == [[8, 4], [16, 8]]
     monkeypatch.setattr("pipelines.neighbours.reciprocity.BLOCK_SIMILARITIES", 4)  # a row at a time
-    assert nearest_of(rows[:2], rows, 2)[0].tolist() == values.tolist()
-    assert nearest_of(rows, rows, 9)[1].shape == (4, 4)
-    assert nearest_of(rows[:0], rows, 2)[1].shape == (0, 2)
+    assert nearest_of(rows[:2], rows, k=2)[0].tolist() == values.tolist()
+    assert nearest_of(rows, rows, k=9)[1].shape == (4, 4)
+    assert nearest_of(rows[:0], rows, k=2)[1].shape == (0, 2)
 
 
 def test_reciprocal_keeps_what_both_list():

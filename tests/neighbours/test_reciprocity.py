@@ -31,16 +31,16 @@ def test_a_block_of_similarities_is_32_mib():
 def test_nearest_of_by_hand():
     keys = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
     asking = torch.tensor([[1.0, 1.0], [-1.0, 0.5]])
-    values, rows = nearest_of(asking, keys, 2)  # products 1, 2, -3 and -1, 1, 3
+    values, rows = nearest_of(asking, keys, k=2)  # products 1, 2, -3 and -1, 1, 3
     assert values.tolist() == [[2, 1], [3, 1]]
     assert rows.tolist() == [[1, 0], [2, 1]]
-    assert nearest_of(asking, keys, 5)[1].tolist() == [[1, 0, 2], [2, 1, 0]]
+    assert nearest_of(asking, keys, k=5)[1].tolist() == [[1, 0, 2], [2, 1, 0]]
 
 
 def test_nobody_asking_and_few_keys():
     keys = torch.ones(3, 2)
     for asking, k, shape in ((keys[:0], 2, (0, 2)), (keys[:0], 9, (0, 3)), (keys, 9, (3, 3))):
-        values, rows = nearest_of(asking, keys, k)
+        values, rows = nearest_of(asking, keys, k=k)
         assert tuple(values.shape) == tuple(rows.shape) == shape
         assert (values.dtype, rows.dtype) == (torch.float32, torch.int64)
 

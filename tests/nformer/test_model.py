@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from helpers.dense import CHOICES, dense_nformer, rows_of, sharp
@@ -7,12 +6,6 @@ from torch.nn import functional
 from pipelines.errors import BadInput
 from pipelines.nformer.model import NFormer
 from pipelines.nformer.released import nformer_from_released
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared("golden/nformer_small.npz")) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def released(golden):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.people import scattered, unit
 
 from pipelines import BadInput, Embeddings
 from pipelines.neighbours.graph import Neighbourhoods
@@ -12,15 +13,10 @@ from pipelines.refiners.propagation import propagate
 from pipelines.refiners.whitening import whiten
 
 
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 def items(seed, rows, identities=12, width=8):
-    centres = np.random.default_rng(99).normal(size=(identities, width))
     generator = np.random.default_rng(seed)
     pids = np.arange(rows) % identities
-    features = centres[pids] + generator.normal(size=(rows, width)) * 0.8
+    features = scattered(pids, width=width, noise=0.8, random=generator, centres=99)
     return Embeddings(features, pids, generator.integers(0, 3, rows))
 
 

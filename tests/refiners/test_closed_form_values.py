@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from helpers.dense import random_rows
 from torch.nn.functional import normalize
 
 from pipelines.errors import BadInput
@@ -31,7 +32,7 @@ def read_queries(query, camids, rows, graph, *, sharpness):
 
 
 def rows_of(count, seed, width=6):
-    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+    return random_rows(count, seed, width)
 
 
 def trained(**settings):
@@ -287,10 +288,10 @@ def test_a_set_as_named_tensors():
 
 def test_camera_ids_of_all_kinds():
     here = torch.device("cpu")
-    assert camera_ids(None, 2, here).tolist() == [-1, -1]
+    assert camera_ids(None, 2, device=here).tolist() == [-1, -1]
     for given in ([3, 1], (3, 1), np.array([3, 1], np.int16), torch.tensor([3, 1])):
-        found = camera_ids(given, 2, here)
+        found = camera_ids(given, 2, device=here)
         assert found.tolist() == [3, 1] and found.dtype == torch.int64
     with pytest.raises(BadInput) as error:
-        camera_ids([[1], [2]], 2, here)
+        camera_ids([[1], [2]], 2, device=here)
     assert str(error.value) == "2 embeddings, but camera ids of the shape [2, 1]"

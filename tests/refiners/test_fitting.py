@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.people import scattered
 
 from pipelines.refiners.closed_form import ClosedFormSettings
 from pipelines.refiners.fitting import TrainingRows, fit_closed_form
@@ -12,7 +13,7 @@ from pipelines.refiners.whitening import Scatter, fit_whitening
 def people(persons, each, width, seed=0):
     random = np.random.default_rng(seed)
     pids = np.repeat(np.arange(persons), each)
-    features = random.normal(size=(persons, width))[pids] + random.normal(size=(len(pids), width))
+    features = scattered(pids, width=width, noise=1.0, random=random)
     return features.astype(np.float32), pids, np.tile(np.arange(each) % 2, persons)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.dense import random_rows
 from torch.nn.functional import normalize
 
 from pipelines.refiners.mutual_neighbours import (
@@ -19,7 +20,7 @@ def read_queries(query, camids, rows, graph, *, sharpness):
 
 
 def rows_of(count, seed, width=8):
-    return normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+    return random_rows(count, seed, width)
 
 
 def on_a_circle(*degrees):

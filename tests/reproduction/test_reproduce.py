@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from helpers.people import scattered
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -42,10 +43,8 @@ OPTIONS = ["--seeds", "2", "--draws", "2", "--steps", "2"]
 
 
 def people(first, count, each, seed, prefix):
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(9).normal(size=(60, DIM))
-    pids = np.repeat(np.arange(first, first + count), each)
-    features = centres[pids] + 0.8 * random.normal(size=(len(pids), DIM))
+    pids, random = np.repeat(np.arange(first, first + count), each), np.random.default_rng(seed)
+    features = scattered(pids, width=DIM, noise=0.8, random=random, centres=9)
     names = [f"{prefix}/{pid}_{row}.jpg" for row, pid in enumerate(pids)]
     return Embeddings(features, pids, np.arange(len(pids)) % 3, names)
 

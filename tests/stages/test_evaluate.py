@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.dense import sharp
+from helpers.people import scattered
 
 from pipelines import (
     BadInput,
@@ -36,12 +37,12 @@ from pipelines.stages.refine import refine_run
 
 
 def items(seed, rows, *, cameras=True):
-    centres = np.random.default_rng(7).normal(size=(20, 16))
     generator = np.random.default_rng(seed)
     pids = np.arange(rows) % 20
     pids[::29] = -1
     camids = generator.integers(0, 3, rows) if cameras else np.full(rows, -1)
-    return Embeddings(centres[pids] + generator.normal(size=(rows, 16)) * 1.5, pids, camids)
+    features = scattered(pids, width=16, noise=1.5, random=generator, centres=7)
+    return Embeddings(features, pids, camids)
 
 
 def made(folder, *, cameras=True, train=True, nformer=False):

@@ -12,12 +12,6 @@ from pipelines.gallery.refinement import refine_set
 from pipelines.stages.import_nformer import import_nformer
 
 
-@pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared("golden/nformer_small.npz")) as file:
-        return {name: torch.from_numpy(file[name]) for name in file.files}
-
-
 def checkpoint(golden, path, *, wrap=None, prefix=""):
     state = {prefix + name[3:]: golden[name] for name in golden if name.startswith("sd/")}
     torch.save({wrap: state, "epoch": 3} if wrap else state, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.people import scattered
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -31,10 +32,9 @@ NASTY = 'query/<script>alert("1")</script> & co.jpg'
 
 def people(identities: range, cameras: int, each: int, split: str, seed: int) -> Embeddings:
     random = np.random.default_rng(seed)
-    centres = np.random.default_rng(1).standard_normal((100, 16))
     pids = np.repeat(np.array(identities), cameras * each)
     camids = np.tile(np.repeat(np.arange(1, cameras + 1), each), len(identities))
-    features = centres[pids] + 0.9 * random.standard_normal((len(pids), 16))
+    features = scattered(pids, width=16, noise=0.9, random=random, centres=1)
     names = [f"{split}/{pids[row]}_c{camids[row]}_{row}.jpg" for row in range(len(pids))]
     return Embeddings(features, pids, camids, names)
 

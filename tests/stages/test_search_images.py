@@ -20,12 +20,13 @@ from pipelines.backbones.backbone import build_backbone
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput, StaleArtifact
 from pipelines.extraction.pictures import PictureEmbedder, cropped
+from pipelines.gallery.answers import Answer, Hit, SearchResult
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
 from pipelines.reporting.montage import summary, verdict, write_montage, write_page
 from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
-from pipelines.stages.search_images import Answer, Hit, SearchResult, search_images
+from pipelines.stages.search_images import search_images
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.people import scattered
 
 from pipelines import NeighbourRefiner, Run, import_embeddings, load_nformer, train_nformer
 from pipelines.config import NFormerConfig
@@ -23,8 +24,7 @@ QUICK = {
 def clusters(identities, rows, seed):
     random = np.random.default_rng(seed)
     pids = np.repeat(np.arange(identities), rows)
-    centres = random.normal(size=(identities, 8))
-    features = centres[pids] + random.normal(scale=0.5, size=(len(pids), 8))
+    features = scattered(pids, width=8, noise=0.5, random=random)
     return features.astype(np.float32), pids, np.tile(np.arange(rows), identities)
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from helpers.people import scattered
 
 from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
@@ -30,8 +31,7 @@ def people(identities=24, images=6, dim=12, first=0, seed=0):
     """Embeddings of some people, scattered around a centre of each, seen by three cameras."""
     random = np.random.default_rng(seed)
     pids = np.repeat(np.arange(identities), images)
-    features = random.normal(size=(identities, dim))[pids]
-    features = features + 0.8 * random.normal(size=features.shape)
+    features = scattered(pids, width=dim, noise=0.8, random=random)
     return Embeddings(features, pids + first, np.arange(len(pids)) % 3)
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers.people import unit
 
 from pipelines.embeddings import Embeddings
 from pipelines.gallery.refinement import refine
@@ -64,7 +65,7 @@ def test_splits_keep_identities_apart():
 def test_queries_are_one_of_each_camera_that_can_spare_one():
     labels = np.array([0, 0, 0, 0, 1, 1, 2])
     camids = np.array([0, 0, 1, 1, 0, 1, 0])
-    chosen = choose_queries(labels, camids, np.random.default_rng(0))
+    chosen = choose_queries(labels, camids, random=np.random.default_rng(0))
     assert chosen[:2].sum() == chosen[2:4].sum() == 1  # a query of each camera
     assert chosen[4:6].sum() == 1  # one or the other
     assert chosen[6]
@@ -152,7 +153,7 @@ def test_images_of_a_person_are_estimated_without_labels(each, rows):
     standard = model.closed_form.standardise(
         others, unknown, means=model.closed_form.means(others, unknown)
     )
-    found = images_per_person(standard, chosen.within, chosen.between)
+    found = images_per_person(standard, chosen.within, between=chosen.between)
     assert each / 1.6 < found < each * 1.6
 
 
@@ -263,10 +264,6 @@ def read_mutual(rows, camids, settings):
         listed[i, members[np.argsort(-first[i, members])[: settings.neighbours]]] = True
     mutual = listed & listed.T & ~np.eye(len(rows), dtype=bool)
     return unit(rows + (mutual * np.exp(settings.sharpness * (similarity - 1))) @ rows)
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("settings", CAMERA_FORMS)

@@ -57,7 +57,7 @@ def rank_camera_jaccard(
     graph = near.joint(1)
     assert graph.least is not None
     largest = largest_distance(graph.least)
-    weights = neighbour_weights(rows, edges, largest)
+    weights = neighbour_weights(rows, edges, largest=largest)
     nearest = np.concatenate([inside[:, :own_averaged], across[:, :other_averaged]], axis=1)
     return JaccardDistances.of_set(
         rows, averaged(weights, nearest), queries=len(query), largest=largest, weight=weight

@@ -29,9 +29,9 @@ class JaccardDistances:
         self,
         query: np.ndarray,
         gallery: np.ndarray,
+        *,
         query_weights: "csr_array",
         gallery_weights: "csr_array",
-        *,
         largest: np.ndarray,
         weight: float,
     ) -> None:
@@ -54,8 +54,8 @@ class JaccardDistances:
         return JaccardDistances(
             rows[:queries],
             rows[queries:],
-            weights[:queries],
-            weights[queries:],
+            query_weights=weights[:queries],
+            gallery_weights=weights[queries:],
             largest=largest[:queries],
             weight=weight,
         )
@@ -67,7 +67,7 @@ class JaccardDistances:
         in_threads(partial(self._mix, distances, first), len(distances))
         return distances
 
-    def _mix(self, distances: np.ndarray, first: int, part: slice) -> None:
+    def _mix(self, distances: np.ndarray, first: int, *, part: slice) -> None:
         """Turn some rows of similarities into the mixed distances, in place."""
         for start in range(part.start, part.stop, STRIP_ROWS):
             stop = min(start + STRIP_ROWS, part.stop)
@@ -100,13 +100,15 @@ def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
     return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G).astype(np.float64)
 
 
-def neighbour_weights(features: np.ndarray, edges: "csr_array", largest: np.ndarray) -> "csr_array":
+def neighbour_weights(
+    features: np.ndarray, edges: "csr_array", *, largest: np.ndarray
+) -> "csr_array":
     """Return exp(−d) on the edges, each row summing to 1; d as in `JaccardDistances`."""
     from scipy.sparse import csr_array
 
     edges.sort_indices()
     row, column = rows_of(edges), edges.indices
-    distance = np.maximum(2 - 2 * pair_products(features, row, column), 0) / largest[row]
+    distance = np.maximum(2 - 2 * pair_products(features, row, column=column), 0) / largest[row]
     weights = np.exp(-distance)
     total = np.add.reduceat(weights, edges.indptr[:-1])  # every row has its own edge
     return csr_array((weights / total[row], column, edges.indptr), shape=edges.shape)
@@ -144,7 +146,7 @@ def largest_distance(least: np.ndarray) -> np.ndarray:
     return np.where(largest > 0, largest, 1).astype(np.float32)
 
 
-def pair_products(features: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+def pair_products(features: np.ndarray, row: np.ndarray, *, column: np.ndarray) -> np.ndarray:
     """Return the inner products of pairs of rows of [N, d]: [P]."""
     products = np.empty(len(row), np.float32)
 

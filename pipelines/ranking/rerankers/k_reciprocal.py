@@ -76,7 +76,7 @@ def k_reciprocal(
     assert graph.least is not None
     largest = largest_distance(graph.least)
     edges = expanded_neighbours(graph.index, k1)
-    weights = averaged(neighbour_weights(rows, edges, largest), graph.index[:, :k2])
+    weights = averaged(neighbour_weights(rows, edges, largest=largest), graph.index[:, :k2])
     return JaccardDistances.of_set(rows, weights, queries=queries, largest=largest, weight=weight)
 
 

@@ -40,7 +40,7 @@ def rank_k_reciprocal_isolated(
     gallery = unit_rows(near.gallery_items.features, "gallery")
     graph, ahead = near.gallery(max(k1 + 1, k2)), near.query(max(k1, k2))
     edges = expanded_neighbours(graph.index, k1)
-    plain = neighbour_weights(gallery, edges, largest_distance(least_similarity(gallery)))
+    plain = neighbour_weights(gallery, edges, largest=largest_distance(least_similarity(gallery)))
     asked, largest = query_weights(query, gallery, graph=graph, ahead=ahead, k1=k1)
     nearest = ahead.index[:, : k2 - 1]
     if nearest.shape[1]:
@@ -48,8 +48,8 @@ def rank_k_reciprocal_isolated(
     return JaccardDistances(
         query,
         gallery,
-        asked.tocsr(),
-        averaged(plain, graph.index[:, :k2]),
+        query_weights=asked.tocsr(),
+        gallery_weights=averaged(plain, graph.index[:, :k2]),
         largest=largest,
         weight=weight,
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.people import scattered
 
 from pipelines import BadInput, Embeddings, score
 from pipelines.neighbours.camera_lists import other_camera_lists, own_camera_lists
@@ -14,10 +15,9 @@ from pipelines.ranking.rerankers.registry import RERANKERS, ranked_by, reranker_
 
 
 def items(seed, rows, width=16, identities=15):
-    centres = np.random.default_rng(9).normal(size=(identities, width))
     generator = np.random.default_rng(seed)
     pids = np.arange(rows) % identities
-    features = centres[pids] + generator.normal(size=(rows, width))
+    features = scattered(pids, width=width, noise=1.0, random=generator, centres=9)
     return Embeddings(features, pids, generator.integers(0, 3, rows))
 
 

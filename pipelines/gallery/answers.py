@@ -1,0 +1,57 @@
+"""What a search answers: the gallery items that each query found, or that nobody is there."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One gallery item found.
+
+    similarity: cosine of the refined embeddings, and `before` of the embeddings as they came.
+    weight:     the share of attention that the query gave it.
+    """
+
+    rank: int
+    name: str
+    pid: int
+    camid: int
+    similarity: float
+    before: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query.
+
+    nearest:  the largest similarity with any item before refinement, which tells strangers.
+    nobody:   True when that does not reach the threshold. Both are None without a threshold.
+    listened: the gallery items that refined the query, with their shares of its attention.
+    own:      the share of attention that the query kept for itself.
+    """
+
+    query: str
+    hits: list[Hit]
+    nearest: float | None
+    nobody: bool | None
+    listened: list[tuple[str, float]]
+    own: float
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answers, how the threshold was found, and where the time went, in seconds."""
+
+    gallery: int
+    refined: bool
+    threshold: float | None
+    false_accepts: float | None
+    answers: list[Answer]
+    root: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the result as one JSON object."""
+        return json.dumps(asdict(self), ensure_ascii=False)
