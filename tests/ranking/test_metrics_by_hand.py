@@ -106,7 +106,9 @@ def test_cosines_of_rows_of_any_length(monkeypatch, block):
         assert found.first_match.tolist() == [2 + (pids[1] == 8), 3]
 
 
-def test_progress_counts_the_queries(recorder):
+@pytest.mark.parametrize("block", [1 << 20, 1])
+def test_progress_counts_the_queries(recorder, monkeypatch, block):
+    monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", block)
     score(QUERY, GALLERY, distances=DISTANCES, progress=recorder)
     assert recorder.counted == {"score": 3}
 

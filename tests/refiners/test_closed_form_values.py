@@ -212,7 +212,7 @@ def test_data_of_another_kind(monkeypatch, caplog, images, rows, spread, foreign
         "similarities are spread 1.8 times as wide here as among training identities: data of "
         "another kind, so the whitening learned there is left out"
     )
-    assert caplog.messages == [text] * foreign
+    assert caplog.record_tuples == [("nformer", logging.WARNING, text)] * foreign
 
 
 def two_layers():
