@@ -45,6 +45,14 @@ def test_the_defaults_change_nothing_and_are_told_as_a_table():
     }
 
 
+def test_an_untrained_closed_form_knows_no_camera_and_turns_nothing():
+    model = ClosedForm(dim=3)
+    assert (model.cameras.shape, model.camera_means.shape) == ((0,), (0, 3))
+    assert model.cameras.dtype == torch.int64 and model.mean.tolist() == [0, 0, 0]
+    assert torch.equal(model.metric, torch.eye(3)) and float(model.images) == 0
+    assert model.within.tolist() == model.between.tolist() == [0] * 80
+
+
 @pytest.mark.parametrize(
     "settings, uses",
     [
