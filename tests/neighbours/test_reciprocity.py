@@ -53,7 +53,7 @@ def brute_force(lists):
 
 
 @pytest.mark.parametrize("heads, width", [(1, 1), (2, 5), (3, 2)])
-@pytest.mark.parametrize("comparisons", [1, 100, 1000])
+@pytest.mark.parametrize("comparisons", [1, 30, 1000])
 def test_reciprocal_equals_brute_force_in_any_block(monkeypatch, heads, width, comparisons):
     generator = torch.Generator().manual_seed(heads)
     lists = torch.rand(43, heads, 43, generator=generator).argsort(dim=2)[:, :, :width]

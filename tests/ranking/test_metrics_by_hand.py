@@ -43,7 +43,7 @@ def test_every_figure(monkeypatch, kind, block):
             return DISTANCES[block].astype(np.float32)
 
     if block:  # a query at a time
-        monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", block)
+        monkeypatch.setattr("pipelines.neighbours.exact.block_rows", lambda columns: block)
     given = {
         "float64": DISTANCES,
         "float32": DISTANCES.astype(np.float32),
@@ -93,7 +93,7 @@ def test_by_default_the_curve_has_fifty_ranks():
 @pytest.mark.parametrize("block", [None, 1])
 def test_cosines_of_rows_of_any_length(monkeypatch, block):
     if block:
-        monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", block)
+        monkeypatch.setattr("pipelines.neighbours.exact.block_rows", lambda columns: block)
     query = items([7, 8], [1, 1], [[2.0, 0.0], [0.0, 5.0]])
     rows = [[0.0, 3.0], [9.0, 0.0], [3.0, 4.0], [4.0, 3.0]]
     for pids, lists, cosines in (
@@ -106,7 +106,9 @@ def test_cosines_of_rows_of_any_length(monkeypatch, block):
         assert found.first_match.tolist() == [2 + (pids[1] == 8), 3]
 
 
-def test_progress_counts_the_queries(recorder):
+@pytest.mark.parametrize("block", [16, 1])
+def test_progress_counts_the_queries(recorder, monkeypatch, block):
+    monkeypatch.setattr("pipelines.neighbours.exact.block_rows", lambda columns: block)
     score(QUERY, GALLERY, distances=DISTANCES, progress=recorder)
     assert recorder.counted == {"score": 3}
 

@@ -56,6 +56,14 @@ def test_the_defaults_change_nothing_and_are_told_as_a_table():
     }
 
 
+def test_an_untrained_closed_form_knows_no_camera_and_turns_nothing():
+    model = ClosedForm(dim=3)
+    assert (model.cameras.shape, model.camera_means.shape) == ((0,), (0, 3))
+    assert model.cameras.dtype == torch.int64 and model.mean.tolist() == [0, 0, 0]
+    assert torch.equal(model.metric, torch.eye(3)) and float(model.images) == 0
+    assert model.within.tolist() == model.between.tolist() == [0] * 80
+
+
 @pytest.mark.parametrize(
     "settings, uses",
     [
@@ -223,7 +231,7 @@ def test_data_of_another_kind(monkeypatch, caplog, images, rows, spread, foreign
         "similarities are spread 1.8 times as wide here as among training identities: data of "
         "another kind, so the whitening learned there is left out"
     )
-    assert caplog.messages == [text] * foreign
+    assert caplog.record_tuples == [("nformer", logging.WARNING, text)] * foreign
 
 
 def two_layers():
