@@ -41,8 +41,12 @@ FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}
 POSITIONAL = {
     "pipelines.neighbours.nearest.search",  # search(query, gallery, k)
     "pipelines.gallery.refinement.refine",  # refine(model, query, gallery)
+    # Three arrays in the order of `Embeddings`, and two histograms behind the rows they explain.
+    "pipelines.refiners.fitting.of",
+    "pipelines.training.neighbour_refiner.fit",  # fit(features, pids, camids)
+    "pipelines.ranking.rerankers.jaccard._mix",  # for partial
+    "pipelines.refiners.images_per_person.images_per_person",
 }
-# Rooms and files of which the functions still take more than two parameters by place.
 HEAVY = ("torch", "torchvision", "h5py", "faiss", "scipy", "matplotlib", "PIL", "numpy")
 
 

@@ -22,7 +22,7 @@ class TrainingRows:
     camids: Tensor
 
     @staticmethod
-    def of(features: np.ndarray, pids: np.ndarray, *, camids: np.ndarray) -> "TrainingRows":
+    def of(features: np.ndarray, pids: np.ndarray, camids: np.ndarray) -> "TrainingRows":
         """Take embeddings and labels as they come."""
         labels = np.unique(pids, return_inverse=True)[1]
         rows = unit_rows(features, "training embeddings")

@@ -28,7 +28,7 @@ def pair_histogram(rows: Tensor) -> Tensor:
     return histogram((rows @ rows.T)[places[0], places[1]])
 
 
-def images_per_person(rows: Tensor, within: Tensor, *, between: Tensor) -> float | None:
+def images_per_person(rows: Tensor, within: Tensor, between: Tensor) -> float | None:
     """Estimate how many images of each person there are among unit rows [N, d].
 
     within, between: histograms of the similarities of pairs of the same and of different persons.

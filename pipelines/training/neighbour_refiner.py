@@ -54,7 +54,6 @@ class NeighbourRefiner:
         self,
         features: Any,
         pids: Any = None,
-        *,
         camids: Any = None,
         progress: Progress = Silent(),
     ) -> "NeighbourRefiner":

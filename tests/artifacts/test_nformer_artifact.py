@@ -36,7 +36,7 @@ def test_other_files_are_refused(tmp_path):
 def test_a_model_of_an_earlier_version_is_refused_with_the_command(tmp_path):
     path = tmp_path / "nformer.pt"
     model = {"dim": 6, "classes": 1, "prior": {"centre": "global"}, "share": 0.0}
-    save_checkpoint(path, {"prior.mean": torch.zeros(6)}, {"kind": "nformer", "model": model})
+    save_checkpoint(path, {"prior.mean": torch.zeros(6)}, meta={"kind": "nformer", "model": model})
     with pytest.raises(
         BadInput, match="written by an earlier version .* nformer train-nformer --overwrite"
     ):

@@ -21,7 +21,9 @@ def embeddings(rows):
 
 def whole(state, rows):
     """Refine `rows` in full with the landmarks' states of `state`."""
-    return incremental._computed(state.model, torch.nn.functional.normalize(rows), state.marks)
+    return incremental._computed(
+        state.model, torch.nn.functional.normalize(rows), landmarks=state.marks
+    )
 
 
 @pytest.mark.parametrize("graph,mask,affinity", CHOICES)
@@ -89,9 +91,9 @@ def test_only_what_a_change_touches_is_recomputed(monkeypatch):
     recomputed = []
     plain = incremental.read_layer
 
-    def counting(state, number, states, lists):
+    def counting(state, number, *, states, lists):
         recomputed.append(len(lists[0]))
-        return plain(state, number, states, lists)
+        return plain(state, number, states=states, lists=lists)
 
     monkeypatch.setattr(incremental, "read_layer", counting)
     larger = add_items(state, rows[1200:])

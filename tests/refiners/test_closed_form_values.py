@@ -108,7 +108,6 @@ def test_an_unknown_camera_has_the_mean_of_the_set():
     assert found.tolist() == [[0, 1], [1, 0], [9, 9], [9, 9], [9, 9]]
     none = Means(centre, means.cameras[:0], means.means[:0])
     assert none.of(torch.tensor([5, -1])).tolist() == [[9, 9], [9, 9]]
-    assert bool(none.plain) is False
 
 
 def test_means_by_hand():

@@ -127,6 +127,6 @@ def test_sums_by_hand():
     read = read_queries(query, camids, rows, graph, sharpness=3.0)
     assert torch.allclose(read, expected, atol=1e-6)
     listed = query_edges(query, camids, rows=rows, graph=graph)
-    assert torch.equal(read_listed(query, rows, listed, sharpness=3.0), read)
+    assert torch.equal(read_listed(query, rows, listed=listed, sharpness=3.0), read)
     plain = read_queries(query, camids, rows, graph, sharpness=0.0)
     assert torch.allclose(plain, normalize(query + rows[[0, 2]]), atol=1e-6)

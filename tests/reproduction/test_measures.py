@@ -40,7 +40,7 @@ def test_the_scale_of_queries_and_keys_does_not_matter():
 
 def test_likeness_of_a_model_has_an_entry_for_each_number():
     model = NFormer(dim=8, classes=3, layers=2, neighbours=4, landmarks=3)
-    rows = prepare(model, random_rows(50, 8), "rows")
+    rows = prepare(model, random_rows(50, 8), what="rows")
     found = affinity_similarity(model, rows, counts=[1, 50], draws=2)
     assert list(found) == [1, 50]
     assert all(-1 <= value <= 1 for pair in found.values() for value in pair)
@@ -55,7 +55,7 @@ def test_attention_on_others_is_that_of_dense_weights(mask):
     ).eval()
     for parameter in model.blocks[0].attention.parameters():
         parameter.data.mul_(20)  # so that weights differ
-    rows = prepare(model, items.features, "rows")
+    rows = prepare(model, items.features, what="rows")
     attention = model.blocks[0].attention
     query, key = (p(rows).view(24, 2, 4).transpose(0, 1) for p in (attention.query, attention.key))
     logits = query @ key.mT / 2  # the square root of the width

@@ -67,7 +67,7 @@ class JaccardDistances:
         in_threads(partial(self._mix, distances, first), len(distances))
         return distances
 
-    def _mix(self, distances: np.ndarray, first: int, *, part: slice) -> None:
+    def _mix(self, distances: np.ndarray, first: int, part: slice) -> None:
         """Turn some rows of similarities into the mixed distances, in place."""
         for start in range(part.start, part.stop, STRIP_ROWS):
             stop = min(start + STRIP_ROWS, part.stop)
