@@ -80,7 +80,7 @@ def test_a_sample_of_many_training_identities_has_pairs_of_one_person():
 def test_spreading_moves_items_away_from_their_persons_mean():
     rows = np.array([[1.0, 0.0], [0.8, 0.6]])
     items = Embeddings(rows, np.array([1, 1]), np.array([0, 0]))
-    wider = spread(items, {1: rows.mean(axis=0)}, 2.0)
+    wider = spread(items, {1: rows.mean(axis=0)}, factor=2.0)
     assert wider.features == pytest.approx(np.array([[1.1, -0.3], [0.7, 0.9]]), abs=1e-6)
     assert nearness(items, items) == pytest.approx(1.0)
 

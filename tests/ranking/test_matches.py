@@ -34,10 +34,10 @@ def test_ranks_by_hand():
     assert found.ranks(0, nearness).tolist() == []
     assert found.ranks(0, nearness).dtype == np.int64
     block = np.stack([nearness, nearness[::-1]])
-    of_both = found.ranks_of_rows(0, block, slice(0, 2))
+    of_both = found.ranks_of_rows(slice(0, 2), first=0, nearness=block)
     # Reversed: 0.1 row 0, 0.5 rows 1, 2, 4, 0.8 rows 3, 6, 0.9 row 5: the matches 3, 5 and 6.
     assert [ranks.tolist() for ranks in of_both] == [[], [1, 2, 3]]
-    assert found.ranks_of_rows(1, block[:1], slice(0, 1))[0].tolist() == [2, 4, 5]
+    assert found.ranks_of_rows(slice(0, 1), first=1, nearness=block[:1])[0].tolist() == [2, 4, 5]
 
 
 def before_each(nearness, items):

@@ -206,7 +206,9 @@ def test_whitening_is_left_out_for_data_of_another_kind(caplog):
     assert bool(kept.means.plain)
     few = refine(model, query, gallery.select(np.arange(90)))[1]  # too few to tell: whitened
     assert not np.allclose(few.features, gallery.features[:90], atol=1e-2)
-    standard = model.closed_form.query(kept, torch.from_numpy(query.features), torch.full((6,), -1))
+    standard = model.closed_form.query(
+        kept, torch.from_numpy(query.features), camids=torch.full((6,), -1)
+    )
     assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
 
     rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)

@@ -149,20 +149,6 @@ def test_training_cameras_stay_where_none_is_shared_and_move_by_the_mean_of_thos
     assert all_here.cameras.tolist() == [4, 7]
 
 
-def test_standardised_rows_by_hand(monkeypatch):
-    model = trained(centre="camera")
-    model.metric.copy_(torch.tensor([[2.0, 1.0], [0.0, 1.0]]))
-    means = Means(torch.tensor([0.0, 1.0]), torch.tensor([4]), torch.tensor([[0.5, 0.5]]).double())
-    rows, camids = torch.tensor([[1.0, 1.5], [1.0, 1.0], [1.5, 0.5]]), torch.tensor([4, -1, 4])
-    # Centred: [0.5, 1], [1, 0], [1, 0]; times the metric: [1, 1.5], [2, 1], [2, 1].
-    expected = normalize(torch.tensor([[1.0, 1.5], [2.0, 1.0], [2.0, 1.0]]))
-    for block in (16384, 2, 1):
-        monkeypatch.setattr(module, "BLOCK_ROWS", block)
-        found = model.standardise(rows, camids, means)
-        assert found.dtype == torch.float32 and torch.allclose(found, expected, atol=1e-6)
-    plain = Means(means.centre, means.cameras, means.means, torch.tensor(True))
-    centred = normalize(torch.tensor([[0.5, 1.0], [1.0, 0.0], [1.0, 0.0]]))
-    assert torch.allclose(model.standardise(rows, camids, plain), centred, atol=1e-6)
 
 
 def test_means_are_the_same_in_any_block(monkeypatch):
@@ -173,64 +159,12 @@ def test_means_are_the_same_in_any_block(monkeypatch):
     assert torch.allclose(model.means(rows, torch.zeros(50, dtype=torch.int64)).centre, whole)
 
 
-def test_the_graph_is_of_all_rows_or_of_each_camera():
-    rows, camids = rows_of(20, 1), torch.arange(20) % 2
-    for per_camera, groups in ((True, camids), (False, torch.zeros_like(camids))):
-        graph = ClosedForm(dim=6, per_camera=per_camera).graph(rows, camids, 3)
-        assert torch.equal(graph.lists, camera_graph(rows, groups=groups, k=3).lists)
-        assert torch.equal(graph.kept, camera_graph(rows, groups=groups, k=3).kept)
 
 
-@pytest.mark.parametrize("k, layers", [(1, 0), (2, 3), (5, 3)])
-def test_without_neighbours_there_are_no_layers(k, layers):
-    assert ClosedForm(dim=2, layers=3).layers(k) == layers
 
 
-@pytest.mark.parametrize(
-    "images, found, k, said",
-    [
-        (0.0, 40.0, 4, ""),  # k fits every set
-        (6.0, None, 4, ""),  # another kind of set
-        (6.0, 7.0, 4, ""),
-        (6.0, 24.0, 16, "about 24.0 images of each person here, 6.0 where k = 4 was chosen: k is "),
-    ],
-)
-def test_k_of_a_set(monkeypatch, caplog, images, found, k, said):
-    model = ClosedForm(dim=2, neighbours=4)
-    model.images.fill_(images)
-    model.within.fill_(1.0)
-    asked = []
-    monkeypatch.setattr(module, "images_per_person", lambda *given: asked.append(given) or found)
-    rows = rows_of(3, 0, 2)
-    with caplog.at_level(logging.WARNING, logger="nformer"):
-        assert model.fitting_neighbours(rows) == k
-    assert caplog.messages == ([f"{said}16"] if said else [])
-    assert len(asked) == (images > 0)
-    for given in asked:
-        expected = (rows, model.within, model.between)
-        assert all(one is other for one, other in zip(given, expected, strict=True))
 
 
-@pytest.mark.parametrize(
-    "images, rows, spread, foreign",
-    [
-        (2.0, 100, 1.8, True),
-        (2.0, 100, 1.79, False),
-        (2.0, 99, 9.0, False),  # too few to tell
-        (0.0, 200, 9.0, False),  # k fits every set: nothing is known of training's
-    ],
-)
-def test_data_of_another_kind(monkeypatch, caplog, images, rows, spread, foreign):
-    model = ClosedForm(dim=2)
-    model.images.fill_(images)
-    monkeypatch.setattr(module, "as_spread", lambda *_: (None, spread))
-    with caplog.at_level(logging.WARNING, logger="nformer"):
-        assert model.is_foreign(rows_of(rows, 0, 2)) is foreign
-    text = (
-        "similarities are spread 1.8 times as wide here as among training identities: data of "
-        "another kind, so the whitening learned there is left out"
-    )
-    assert caplog.record_tuples == [("nformer", logging.WARNING, text)] * foreign
 
 
 def two_layers():
@@ -241,37 +175,8 @@ def two_layers():
     return model
 
 
-def test_a_set_is_standardised_and_reads_layer_by_layer():
-    model, rows, camids = two_layers(), rows_of(40, 2), torch.arange(40) % 2
-    gallery = model.gallery(rows, camids)
-    means = model.means(rows, camids)
-    first = model.standardise(rows, camids, means)
-    second = read_gallery(first, camera_graph(first, groups=camids, k=3), sharpness=2.0)
-    third = read_gallery(second, camera_graph(second, groups=camids, k=3), sharpness=2.0)
-    assert len(gallery.hidden) == 3 and len(gallery.graphs) == 2
-    for found, expected in zip(gallery.hidden, (first, second, third), strict=True):
-        assert torch.allclose(found, expected, atol=1e-6)
-    assert not torch.allclose(second, third, atol=1e-3)
-    query, asking = rows_of(5, 3), torch.tensor([0, 1, 0, 5, -1])
-    states = model.standardise(query, asking, means)
-    for items, graph in zip((first, second), gallery.graphs, strict=True):
-        states = read_queries(states, asking, items, graph, sharpness=2.0)
-    assert torch.allclose(model.query(gallery, query, asking), states, atol=1e-6)
-    assert not gallery.hidden[-1].requires_grad
 
 
-def test_k_may_be_given_and_is_fitted_to_the_standardised_rows_otherwise(monkeypatch):
-    model, rows, camids = two_layers(), rows_of(40, 2), torch.arange(40) % 2
-    asked = []
-    monkeypatch.setattr(
-        ClosedForm, "fitting_neighbours", lambda self, rows: asked.append(rows.clone()) or 5
-    )
-    assert {graph.neighbours for graph in model.gallery(rows, camids).graphs} == {5}
-    standard = model.standardise(rows, camids, model.means(rows, camids))
-    assert len(asked) == 1 and torch.equal(asked[0], standard)
-    assert {graph.neighbours for graph in model.gallery(rows, camids, neighbours=4).graphs} == {4}
-    assert model.gallery(rows, camids, neighbours=1).graphs == ()
-    assert len(asked) == 1
 
 
 def test_a_set_as_named_tensors():
