@@ -37,7 +37,8 @@ def _queries_in_the_gallery(query: Embeddings, gallery: Embeddings) -> list[str]
 
 def same_items(query: Embeddings, gallery: Embeddings) -> list[tuple[int, int]]:
     """Return pairs of a query and a gallery row that are one item, by name or bit for bit."""
-    by_name = {name: row for row, name in enumerate(gallery.names)}
+    # Items without names are numbered by their rows, in every split anew: that names nobody.
+    by_name = {name: row for row, name in enumerate(gallery.names) if name != f"{row:07d}"}
     found = [(row, by_name[name]) for row, name in enumerate(query.names) if name in by_name]
     if query.dim != gallery.dim:
         return found

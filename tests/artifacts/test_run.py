@@ -221,21 +221,6 @@ def test_the_stage_that_made_it_is_named_where_several_could(tmp_path):
             run.artifact("embeddings.h5")
 
 
-def test_a_manifest_never_stands_beside_another_file(tmp_path, monkeypatch):
-    """Killed between the file and its manifest: there is no artifact, rather than a wrong one."""
-    run = Run(tmp_path)
-    make(run, "backbone.pt", "weights")
-
-    def killed(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pipelines.artifacts.run.write_text", killed)
-    with pytest.raises(KeyboardInterrupt):
-        make(run, "backbone.pt", "others")
-    assert run.manifest("backbone.pt") is None
-    assert run.path("backbone.pt").read_text() == "others"
-
-
 def test_the_facts_of_the_wanted_manifest_are_kept(tmp_path):
     run = Run(tmp_path)
     wanted = Manifest("backbone.pt", "a-stage", {}, {}, facts={"dataset": "made up"})

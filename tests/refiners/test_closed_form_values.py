@@ -1,12 +1,9 @@
 """The closed form's settings, means, metric and layers, each with values worked out by hand."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
 from helpers.dense import random_rows
-from torch.nn.functional import normalize
 
 from pipelines.errors import BadInput
 from pipelines.refiners import closed_form as module
@@ -18,9 +15,7 @@ from pipelines.refiners.closed_form import (
     camera_ids,
 )
 from pipelines.refiners.mutual_neighbours import (
-    camera_graph,
     query_edges,
-    read_gallery,
     read_listed,
 )
 
@@ -149,8 +144,6 @@ def test_training_cameras_stay_where_none_is_shared_and_move_by_the_mean_of_thos
     assert all_here.cameras.tolist() == [4, 7]
 
 
-
-
 def test_means_are_the_same_in_any_block(monkeypatch):
     model, rows = ClosedForm(dim=6, centre="global"), rows_of(50, 0)
     whole = model.means(rows, torch.zeros(50, dtype=torch.int64)).centre
@@ -159,24 +152,12 @@ def test_means_are_the_same_in_any_block(monkeypatch):
     assert torch.allclose(model.means(rows, torch.zeros(50, dtype=torch.int64)).centre, whole)
 
 
-
-
-
-
-
-
-
-
 def two_layers():
     model = ClosedForm(
         dim=6, centre="camera", neighbours=3, per_camera=True, sharpness=2.0, layers=2
     )
     model.metric.copy_(torch.diag(torch.arange(1.0, 7.0)))
     return model
-
-
-
-
 
 
 def test_a_set_as_named_tensors():
