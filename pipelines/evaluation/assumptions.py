@@ -1,8 +1,12 @@
 """What an evaluation takes for granted of its labels, as sentences for every result."""
 
+import re
+
 import numpy as np
 
 from ..embeddings import Embeddings
+
+NUMBER = re.compile(r"[0-9]{7}")  # the name that `Embeddings` gives a row without one
 
 
 def assumptions(query: Embeddings, gallery: Embeddings) -> list[str]:
@@ -38,7 +42,7 @@ def _queries_in_the_gallery(query: Embeddings, gallery: Embeddings) -> list[str]
 def same_items(query: Embeddings, gallery: Embeddings) -> list[tuple[int, int]]:
     """Return pairs of a query and a gallery row that are one item, by name or bit for bit."""
     # Items without names are numbered by their rows, in every split anew: that names nobody.
-    by_name = {name: row for row, name in enumerate(gallery.names) if name != f"{row:07d}"}
+    by_name = {name: row for row, name in enumerate(gallery.names) if not NUMBER.fullmatch(name)}
     found = [(row, by_name[name]) for row, name in enumerate(query.names) if name in by_name]
     if query.dim != gallery.dim:
         return found
