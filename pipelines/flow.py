@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """One arrow of the data's way."""
+    """One command: what it reads and what it writes."""
 
     command: str
     reads: tuple[str, ...]

@@ -33,7 +33,7 @@ def reading(path: Path, *, stream: IO[bytes] | None = None) -> "Iterator[h5py.Fi
         with h5py.File(stream or path, "r") as file:
             _require_alone(path, file)
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises of a damaged file
         raise BadInput(f"{path} is not a whole HDF5 file of the kind wanted ({error})") from error
 
 

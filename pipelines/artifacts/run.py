@@ -169,12 +169,12 @@ class Run:
             return
         if status.st_size != manifest.bytes:
             raise BadInput(
-                f"{path} is truncated or foreign: {status.st_size} bytes, its manifest records "
+                f"{path} is cut or replaced: {status.st_size} bytes, its manifest records "
                 f"{manifest.bytes}; remake it with: {self._remake(name)} --overwrite"
             )
         if file_digest(path) != manifest.sha256:
             raise BadInput(
-                f"{path} is damaged or foreign: its content is not what its manifest records; "
+                f"{path} is damaged or replaced: its content is not what its manifest records; "
                 f"remake it with: {self._remake(name)} --overwrite"
             )
         self._verified[name] = key

@@ -55,7 +55,7 @@ def open_index(path: Path, *, size: int | None = None) -> "GalleryIndex":
         raise BadInput(f"{path} was written by another version of nformer; {REMAKE}") from error
     if size not in (None, found):
         raise BadInput(
-            f"{path} is truncated or foreign: {found} bytes, its manifest records {size}; {REMAKE}"
+            f"{path} is cut or replaced: {found} bytes, its manifest records {size}; {REMAKE}"
         )
     return index
 

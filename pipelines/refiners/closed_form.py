@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from logging import getLogger
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -270,7 +269,7 @@ def camera_ids(camids: Any, rows: int, *, device: torch.device) -> Tensor:
     """Return camera ids as [N] int64 on a device, -1 everywhere where there are none."""
     if camids is None:
         return torch.full((rows,), -1, dtype=torch.int64, device=device)
-    found = torch.as_tensor(np.array(camids)).to(device, torch.int64)
+    found = torch.as_tensor(camids).to(device, torch.int64)
     if found.shape != (rows,):
         raise BadInput(f"{rows} embeddings, but camera ids of the shape {list(found.shape)}")
     return found

@@ -23,7 +23,7 @@ class ArtifactInfo:
 
 
 def info(run: Run) -> list[ArtifactInfo]:
-    """Return every artifact of the run: the data's way in its order, then what else is there."""
+    """Return every artifact of the run: the stages' in their order, then what else is there."""
     if not run.folder.is_dir():
         raise BadInput(
             f"{run.folder} is not there; begin a run with: nformer train-backbone DATASET "
@@ -35,7 +35,7 @@ def info(run: Run) -> list[ArtifactInfo]:
 
 
 def on_the_way(run: Run) -> list[ArtifactInfo]:
-    """Return the artifacts of the data's way, in its order, missing ones too."""
+    """Return the artifacts of the stages, in their order, missing ones too."""
     return [
         _describe(run, name, command=stage.command) for stage in STAGES for name in stage.writes
     ]
@@ -53,7 +53,7 @@ def _with_manifest(run: Run) -> list[str]:
 
 
 def _of_other_ways(run: Run) -> list[str]:
-    """Return the artifacts that are no part of the data's way, where their files are there."""
+    """Return the artifacts of other commands, where their files are there."""
     names = [name for stage in OTHER_WAYS for name in stage.writes]
     return [name for name in names if run.path(name).is_file()]
 

@@ -102,7 +102,7 @@ def evidence_of(run: Run) -> list[Evidence]:
 
 
 def chain_of(run: Run) -> list[Link]:
-    """Return the artifacts there are, in the order of the data's way, with their manifests."""
+    """Return the artifacts there are, in the order of the stages, with their manifests."""
     links = []
     for row in on_the_way(run):
         manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)

@@ -166,8 +166,8 @@ def _learned(
         )
     else:
         progress.message(
-            f"No NFormer kept: it did not raise held-out mAP ({before:.3f} without, {tried:.3f} "
-            "with). nformer.pt holds the closed form."
+            f"No NFormer kept: held-out mAP rose by no more than its error ({before:.3f} "
+            f"without, {tried:.3f} with). nformer.pt holds the closed form."
         )
     return (trained.model if share else None), share, facts
 

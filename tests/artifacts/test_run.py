@@ -68,10 +68,10 @@ def test_truncated_and_altered_files_are_refused(tmp_path):
     make(Run(tmp_path), "backbone.pt", "weights")
     path = tmp_path / "backbone.pt"
     path.write_text("weight")
-    with pytest.raises(BadInput, match="truncated or foreign: 6 bytes, its manifest records 7"):
+    with pytest.raises(BadInput, match="cut or replaced: 6 bytes, its manifest records 7"):
         Run(tmp_path).artifact("backbone.pt")
     path.write_text("weighty")
-    with pytest.raises(BadInput, match="damaged or foreign"):
+    with pytest.raises(BadInput, match="damaged or replaced"):
         Run(tmp_path).artifact("backbone.pt")
     (tmp_path / "backbone.pt.json").write_text("{}")
     with pytest.raises(BadInput, match="not a manifest of ours"):
@@ -170,7 +170,7 @@ def test_what_is_not_whole_is_neither_held_nor_recorded(tmp_path):
     assert run.digest("backbone.pt") == hashlib.sha256(b"weights").hexdigest()
     (tmp_path / "backbone.pt").write_text("weight")
     truncated = (
-        f"{tmp_path}/backbone.pt is truncated or foreign: 6 bytes, its manifest records 7; "
+        f"{tmp_path}/backbone.pt is cut or replaced: 6 bytes, its manifest records 7; "
         f"remake it with: nformer train-backbone DATASET --run {tmp_path} --overwrite"
     )
     for asked in (lambda: run.holds(wanted), lambda: run.digest("backbone.pt")):
@@ -181,7 +181,7 @@ def test_what_is_not_whole_is_neither_held_nor_recorded(tmp_path):
     with pytest.raises(BadInput) as error:
         run.is_current(wanted)
     assert str(error.value) == (
-        f"{tmp_path}/backbone.pt is damaged or foreign: its content is not what its manifest "
+        f"{tmp_path}/backbone.pt is damaged or replaced: its content is not what its manifest "
         f"records; remake it with: nformer train-backbone DATASET --run {tmp_path} --overwrite"
     )
 

@@ -149,7 +149,7 @@ def test_without_a_backbone_the_command_that_makes_it_is_named(tmp_path):
 def test_a_truncated_backbone_is_refused(run):
     path = run.path("backbone.pt")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"backbone\.pt is truncated or foreign"):
+    with pytest.raises(BadInput, match=r"backbone\.pt is cut or replaced"):
         extract(run, config=PLAIN, device="cpu")
 
 

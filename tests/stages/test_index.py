@@ -215,7 +215,7 @@ def test_info_shows_the_index_and_finds_what_a_search_does_not_look_for(tmp_path
     assert search_images(run, [tmp_path / "e.npz"], top=1).gallery == 120  # the size is right
     damaged = next(row for row in info(Run(run.folder)) if row.name == "index.h5")
     assert damaged.state == "damaged" and "nformer index --run" in damaged.note
-    with pytest.raises(BadInput, match="damaged or foreign: its content is not what its manif"):
+    with pytest.raises(BadInput, match="damaged or replaced: its content is not what its manif"):
         remove_from_index(Run(run.folder), "*/0500_*")
 
 
