@@ -15,10 +15,13 @@ MOST_OBJECTS = 10_000  # groups and datasets; our own files have a few dozen
 
 
 @contextmanager
-def reading(path: Path, *, stream: IO[bytes] | None = None) -> "Iterator[h5py.File]":
+def reading(
+    path: Path, *, stream: IO[bytes] | None = None, remedy: str = ""
+) -> "Iterator[h5py.File]":
     """Yield an HDF5 file opened to be read.
 
     stream: the file opened already, where it may be replaced meanwhile.
+    remedy: what to do about a damaged file, for the error.
 
     Raises:
         BadInput: no such file, no whole HDF5 file, or one that points to other files (external
@@ -28,13 +31,14 @@ def reading(path: Path, *, stream: IO[bytes] | None = None) -> "Iterator[h5py.Fi
     import h5py
 
     if not path.is_file():
-        raise BadInput(f"{path} is not there; an HDF5 file is wanted")
+        raise BadInput(f"{path} is not there; {remedy or 'an HDF5 file is wanted'}")
     try:
         with h5py.File(stream or path, "r") as file:
             _require_alone(path, file)
             yield file
     except (OSError, RuntimeError, KeyError) as error:  # what h5py raises of a damaged file
-        raise BadInput(f"{path} is not a whole HDF5 file of the kind wanted ({error})") from error
+        what = f"{path} is not a whole HDF5 file of the kind wanted ({error})"
+        raise BadInput(f"{what}; {remedy}" if remedy else what) from error
 
 
 def _require_alone(path: Path, file: "h5py.File") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..hdf5 import reading
 
 if TYPE_CHECKING:
     import h5py
@@ -51,17 +52,10 @@ def load_graphs(path: str | Path) -> "dict[str, NeighbourGraph]":
     Raises:
         BadInput: no such file, not HDF5, another schema, or broken content.
     """
-    import h5py
-
-    if not Path(path).is_file():
-        raise BadInput(f"{path} is not there; nformer evaluate writes it")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("schema") != SCHEMA:
-                raise BadInput(f"{path} holds no neighbour graphs of ours; remove it")
-            return {name: _graph(file[name]) for name in GRAPHS if name in file}
-    except (OSError, KeyError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); remove it and evaluate again") from error
+    with reading(Path(path), remedy="nformer evaluate writes it") as file:
+        if file.attrs.get("schema") != SCHEMA:
+            raise BadInput(f"{path} holds no neighbour graphs of ours; remove it")
+        return {name: _graph(file[name]) for name in GRAPHS if name in file}
 
 
 def graphs_of(run: "Run") -> "dict[str, NeighbourGraph]":

@@ -1,11 +1,14 @@
 """ranking.h5: the first items of every query's list, in the order that the metrics counted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import BadInput
+from ..hdf5 import reading
 
 if TYPE_CHECKING:
     import h5py
@@ -78,16 +81,9 @@ def load_query_rows(path: str | Path) -> np.ndarray:
         return rows
 
 
-def _opened(path: str | Path) -> "h5py.File":
-    import h5py
-
-    if not Path(path).is_file():
-        raise BadInput(f"{path} is not there; nformer evaluate writes it")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise BadInput(f"{path} is not a whole HDF5 file ({error})") from error
-    if file.attrs.get("schema") != SCHEMA:
-        file.close()
-        raise BadInput(f"{path} holds no ranked lists of ours; evaluate again")
-    return file
+@contextmanager
+def _opened(path: str | Path) -> "Iterator[h5py.File]":
+    with reading(Path(path), remedy="nformer evaluate writes it") as file:
+        if file.attrs.get("schema") != SCHEMA:
+            raise BadInput(f"{path} holds no ranked lists of ours; evaluate again")
+        yield file

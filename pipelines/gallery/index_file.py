@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..errors import BadInput
+from ..hdf5 import reading
 
 if TYPE_CHECKING:
     import h5py
@@ -167,16 +168,10 @@ def _mapped(stream: IO[bytes], stored: "h5py.Dataset") -> np.ndarray:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], "h5py.File"]]:
     """Yield the file and its HDF5 view: one file, whatever a writer puts in its place meanwhile."""
-    import h5py
-
     if not path.is_file():
         raise BadInput(f"{path} is not there; an index is wanted")
     with path.open("rb") as stream:
-        try:
-            file = h5py.File(stream, "r")
-        except OSError as error:
-            raise BadInput(f"{path} is not a whole index ({error}); {REMAKE}") from error
-        with file:
+        with reading(path, stream=stream, remedy=REMAKE) as file:
             if file.attrs.get("schema") == 1 and "meta" in file.attrs:
                 raise BadInput(f"{path} was written by another version of nformer; {REMAKE}")
             if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:

@@ -14,16 +14,6 @@ from pipelines.refiners.closed_form import (
     Means,
     camera_ids,
 )
-from pipelines.refiners.mutual_neighbours import (
-    query_edges,
-    read_listed,
-)
-
-
-def read_queries(query, camids, rows, graph, *, sharpness):
-    """Each query's sum with what it reads."""
-    listed = query_edges(query, camids, rows=rows, graph=graph)
-    return read_listed(query, rows, listed=listed, sharpness=sharpness)
 
 
 def rows_of(count, seed, width=6):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.dense import random_rows
+from helpers.reading import read_queries
 from torch.nn.functional import normalize
 
 from pipelines.refiners.mutual_neighbours import (
@@ -11,12 +12,6 @@ from pipelines.refiners.mutual_neighbours import (
     read_gallery,
     read_listed,
 )
-
-
-def read_queries(query, camids, rows, graph, *, sharpness):
-    """Each query's sum with what it reads."""
-    listed = query_edges(query, camids, rows=rows, graph=graph)
-    return read_listed(query, rows, listed=listed, sharpness=sharpness)
 
 
 def rows_of(count, seed, width=8):

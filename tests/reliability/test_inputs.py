@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from pipelines import Embeddings, Run, evaluate, import_embeddings, rerank_k_reciprocal, score
+from pipelines.artifacts.graph import load_graphs
+from pipelines.artifacts.ranking import load_ranking
 from pipelines.config import EvaluateConfig
 from pipelines.data.catalogue import open_dataset
 from pipelines.data.images import UnreadableImage, read_image
+from pipelines.errors import BadInput
+from pipelines.gallery.index_file import open_index
 from pipelines.stages.check_data import check_data
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "inputs"
@@ -185,3 +190,25 @@ def test_what_reads_more_than_itself_is_refused_quickly(hostile, name, reason):
 def test_a_program_named_jpg_is_not_run(hostile):
     with pytest.raises(UnreadableImage, match="no image"):
         read_image(hostile / "eps.jpg")
+
+
+@pytest.mark.parametrize("way", ["external", "link", "virtual"])
+@pytest.mark.parametrize("name", ["index.h5", "graph.h5", "ranking.h5"])
+def test_an_artifact_that_points_elsewhere_is_refused(tmp_path, name, way):
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(96))
+    with h5py.File(tmp_path / "secret.h5", "w") as other:
+        other["pids"] = np.zeros(12, np.int64)
+    with h5py.File(tmp_path / name, "w") as file:
+        if way == "external":
+            file.create_dataset("pids", (12,), "i8", external=[(str(secret), 0, 96)])
+        elif way == "link":
+            file["pids"] = h5py.ExternalLink("secret.h5", "/pids")
+        else:
+            layout = h5py.VirtualLayout((12,), "i8")
+            layout[:] = h5py.VirtualSource("secret.h5", "pids", (12,))
+            file.create_virtual_dataset("pids", layout)
+    readers = {"index.h5": open_index, "graph.h5": load_graphs, "ranking.h5": load_ranking}
+    arguments = () if name != "ranking.h5" else ("baseline",)
+    with pytest.raises(BadInput, match=r"is stored in other files|is a link"):
+        readers[name](tmp_path / name, *arguments)

@@ -264,7 +264,7 @@ def test_a_cut_or_foreign_index_is_refused(tmp_path, run):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        BadInput, match=r"is not a whole index .*remake it with: nformer index --ov"
+        BadInput, match=r"is not a whole HDF5 file .*remake it with: nformer index --ov"
     ):
         search_images(run, [tmp_path / "e.npz"])
     path.write_bytes(run.path("embeddings.h5").read_bytes())
