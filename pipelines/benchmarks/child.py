@@ -33,8 +33,7 @@ def measured(module: str, case: str, **arguments: Any) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise PipelineError(f"the measurement {case} {arguments} failed: {last}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:

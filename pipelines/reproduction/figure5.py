@@ -102,8 +102,7 @@ def in_the_plane(items: Embeddings, seed: int) -> np.ndarray:
     points = TSNE(
         metric="cosine", init="random", perplexity=perplexity, random_state=seed
     ).fit_transform(rows)
-    found: np.ndarray = points / np.abs(points).max()
-    return found
+    return points / np.abs(points).max()
 
 
 def silhouette(items: Embeddings) -> float:
