@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,7 @@ from typing import NamedTuple
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..labels import numbers_of
-from .folders import child, image_names, require_folder, shortened
-from .paths import inside
+from .folders import child, image_names, inside, require_folder, shortened
 from .samples import NO_CAMERA, Dataset, Sample
 
 COLUMNS = ("path", "pid", "split")
@@ -39,16 +38,14 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
     pattern = _compiled(camera_pattern)
     rows: list[Row] = []
     for split in SPLITS:
-        place = child(root, split)
-        if place is None:
+        folder = child(root, split)
+        if folder is None:
             continue
-        for name in image_names(place, deep=True):
-            person, slash, rest = name.partition("/")
+        for name in image_names(folder, deep=True):
+            person, slash, _ = name.partition("/")
             if not slash:
-                raise BadInput(f"{place / name} lies in no identity's folder: move it into one")
-            rows.append(
-                Row(split, f"{place.name}/{name}", person, _camera(pattern, f"{person}/{rest}"))
-            )
+                raise BadInput(f"{folder / name} lies in no identity's folder: move it into one")
+            rows.append(Row(split, f"{folder.name}/{name}", person, _camera(pattern, name)))
     if not rows:
         raise BadInput(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
@@ -74,18 +71,22 @@ def read_csv(root: Path) -> Dataset:
             twice = sorted({name for name in columns if columns.count(name) > 1})
             if twice:
                 raise BadInput(f"{path} has the column {', '.join(twice)} more than once")
-            missing = [name for name in COLUMNS if name not in (lines.fieldnames or ())]
+            missing = [name for name in COLUMNS if name not in columns]
             if missing:
                 raise BadInput(
                     f"{path} has no column {', '.join(missing)}; its first line must name path, "
-                    f"pid, split and, where known, camid; it is {','.join(lines.fieldnames or ())}"
+                    f"pid, split and, where known, camid; it is {','.join(columns)}"
                 )
             rows = [_row(path, number, line=line) for number, line in enumerate(lines, start=2)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} is no CSV table in UTF-8 ({error})") from error
     if not rows:
         raise BadInput(f"{path} lists no images")
-    _require_once(path, rows)
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        if row.name in seen:
+            raise BadInput(f"{path}, line {number}: {row.name} is listed twice")
+        seen.add(row.name)
     return replace(_numbered("csv", path.parent, rows=rows), options={"table": path.name})
 
 
@@ -156,11 +157,3 @@ def _row(path: Path, number: int, *, line: dict[str, str | None]) -> Row:
             f"{path}, line {number}: path {name!r} must be below {path.parent}, with no '..'"
         )
     return Row(split, name.replace("\\", "/"), person, camera or str(NO_CAMERA))
-
-
-def _require_once(path: Path, rows: Iterable[Row]) -> None:
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
-        if row.name in seen:
-            raise BadInput(f"{path}, line {number}: {row.name} is listed twice")
-        seen.add(row.name)
