@@ -124,7 +124,11 @@ def _nformer(trial: Trial, model: NFormer) -> float:
         return score(*refine(model, trial.query, trial.gallery)).mean_ap
     settings = model.closed_form.settings
     query, gallery = closed_form_rows(
-        trial.fit, trial.query, gallery=trial.gallery, settings=settings
+        trial.fit,
+        trial.query,
+        gallery=trial.gallery,
+        settings=settings,
+        gate=model.closed_form.gate,
     )
     assert query is not None
     return score(trial.query.with_features(query), trial.gallery.with_features(gallery)).mean_ap

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..neighbours.edges import edge_dot, edge_softmax
-from ..refiners.mutual_neighbours import read_listed
-from .graph import edges_to_read, similarity_of
+from ..refiners.mutual_neighbours import read
+from .graph import edges_to_read
 
 if TYPE_CHECKING:
     from .refinement import GalleryState
@@ -38,20 +38,16 @@ def shares_of(layers: list[LayerWeights], query: int) -> tuple[float, dict[int, 
 
 
 class Explaining:
-    """Reads as `read_listed` does, and records the shares of each of the closed form's sums."""
+    """Reads as `read` does, and records the shares of each of the closed form's sums."""
 
     def __init__(self, explain: list[LayerWeights]) -> None:
         self.explain = explain
 
-    def __call__(
-        self, query: Tensor, rows: Tensor, *, listed: tuple[Tensor, Tensor], sharpness: float
-    ) -> Tensor:
+    def __call__(self, rows: Tensor, sources: Tensor, *, lists: Tensor, weights: Tensor) -> Tensor:
         """Return each query's sum with what it reads, [Q, d]."""
-        near, kept = listed
-        weights = torch.exp(sharpness * (similarity_of(query, rows, lists=near) - 1)) * kept
         total = 1 + weights.sum(dim=1)
-        self.explain.append(LayerWeights(near, 1 / total, weights / total[:, None]))
-        return read_listed(query, rows, listed=listed, sharpness=sharpness)
+        self.explain.append(LayerWeights(lists, 1 / total, weights / total[:, None]))
+        return read(rows, sources, lists=lists, weights=weights)
 
 
 def attention_weights(

@@ -68,7 +68,8 @@ class GalleryState:
     def refined(self) -> Tensor:
         """The refined gallery, [G, d] float32."""
         with torch.no_grad():
-            return self.model.after(self.hidden[0], embed(self.model, self.hidden[-1]))
+            refined = embed(self.model, self.hidden[-1])
+            return self.model.after(self.hidden[0], refined, start=self.start)
 
 
 def refine(
@@ -142,7 +143,7 @@ def refine_draws(
     require_rows(gallery_rows)
     lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids=camids)
     if start is not None and isinstance(model, NFormerOnClosedForm):
-        lists, gallery_rows = KnownLists(), start.hidden[-1]  # other rows than `near` knows
+        lists, gallery_rows = KnownLists(), start.refined  # other rows than `near` knows
         if protocol == "isolated":
             query_rows = model.closed_form.query(start, query_rows, camids=query_camids)
     graph = gallery_graph(
@@ -152,9 +153,8 @@ def refine_draws(
         chosen = pick_landmarks(model, gallery_rows, landmarks=landmarks, seed=seed)
         record(chosen)
         if protocol == "joint":
-            together = model.after(
-                gallery_rows, refine_rows(model, gallery_rows, landmarks=chosen, graph=graph)
-            )
+            rows = refine_rows(model, gallery_rows, landmarks=chosen, graph=graph)
+            together = model.after(gallery_rows, rows, start=start)
             refined = together[: len(query)], together[len(query) :]
         else:
             layers: list[tuple[Tensor, Tensor]] | None = None if keep is None else []
@@ -170,7 +170,10 @@ def refine_draws(
             )
             if keep is not None and layers is not None:
                 keep(GalleryState.of(model, layers, graph=graph, start=start))
-            refined = model.after(query_rows, both[0]), model.after(gallery_rows, both[1])
+            refined = (
+                model.after(query_rows, both[0], start=start),
+                model.after(gallery_rows, both[1], start=start),
+            )
         yield query.with_features(refined[0]), gallery.with_features(refined[1])
 
 
@@ -226,12 +229,14 @@ def refine_set(
     """
     rows = prepare(model, features, what="embeddings")
     require_rows(rows)
-    rows = model.before(rows, camera_ids(camids, len(rows), device=model.device))[1]
+    start = started(model, rows, camids=camera_ids(camids, len(rows), device=model.device))
+    rows = rows if start is None else start.refined
     chosen = pick_landmarks(
         model, rows, landmarks="random" if landmarks is None else landmarks, seed=seed
     )
     graph = gallery_graph(model, rows, method=method, progress=progress)
-    refined = model.after(rows, refine_rows(model, rows, landmarks=chosen, graph=graph))
+    refined = refine_rows(model, rows, landmarks=chosen, graph=graph)
+    refined = model.after(rows, refined, start=start)
     return as_given(features, refined)
 
 

@@ -13,7 +13,7 @@ from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threa
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import ClosedFormGallery, camera_ids
-from ..refiners.mutual_neighbours import read_listed
+from ..refiners.mutual_neighbours import read
 from .explanation import Explaining, LayerWeights, attention_weights
 from .graph import (
     GalleryGraph,
@@ -54,7 +54,7 @@ def refine_gallery(
     rows = prepare(model, _features(gallery), what="gallery embeddings")
     require_rows(rows)
     start = started(model, rows, camids=_camids(gallery, rows))
-    rows, known = (rows, known) if start is None else (start.hidden[-1], None)
+    rows, known = (rows, known) if start is None else (start.refined, None)
     if marks is None:
         marks = pick_landmarks(model, rows, landmarks=landmarks, seed=seed)
     return _computed(model, rows, landmarks=marks, start=start, known=known)
@@ -87,8 +87,12 @@ def refine_prepared(
     """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d]."""
     model = state.model
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
-        read = read_listed if explain is None else Explaining(explain)
-        rows = model.closed_form.query(state.start, rows, camids=camids, read=read)
+        rows = model.closed_form.query(
+            state.start,
+            rows,
+            camids=camids,
+            read=read if explain is None else Explaining(explain),
+        )
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
         lists = query_lists(
@@ -99,7 +103,7 @@ def refine_prepared(
                 told = attention_weights(state, number, states=states, lists=lists, count=len(rows))
                 explain.append(told)
             states = read_layer(state, number, states=states, lists=lists)
-        return model.after(rows, embed(model, states[: len(rows)]))
+        return model.after(rows, embed(model, states[: len(rows)]), start=state.start)
 
 
 @torch.no_grad()
@@ -146,7 +150,7 @@ def _restarted(state: GalleryState, rows: Tensor, *, camids: Tensor) -> GalleryS
     """Refine another gallery whole: a closed form subtracts the means of all rows."""
     start = started(state.model, rows, camids=camids)
     assert start is not None
-    return _computed(state.model, start.hidden[-1], landmarks=state.marks, start=start)
+    return _computed(state.model, start.refined, landmarks=state.marks, start=start)
 
 
 @torch.no_grad()

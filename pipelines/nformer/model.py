@@ -115,19 +115,11 @@ class NFormer(nn.Module):
         """Where the model's weights are."""
         return self.classifier.weight.device
 
-    def before(
-        self,
-        gallery: Tensor,
-        gallery_camids: Tensor,
-        *,
-        query: Tensor | None = None,
-        query_camids: Tensor | None = None,
-    ) -> tuple[Tensor | None, Tensor]:
-        """Return the rows that the blocks read, of queries and gallery: here those given."""
-        return query, gallery
+    def after(self, rows: Tensor, refined: Tensor, *, start: Any = None) -> Tensor:
+        """Return embeddings from the rows that the blocks read and what they made of them.
 
-    def after(self, rows: Tensor, refined: Tensor) -> Tensor:
-        """Return embeddings from the rows that the blocks read and what they made of them."""
+        start: the set as a closed form refined it, of a model that has one.
+        """
         return refined
 
     def forward(

@@ -70,24 +70,10 @@ class NFormerOnClosedForm(NFormer):
             gallery, camids, neighbours=None if as_chosen else self.neighbours
         )
 
-    def before(
-        self,
-        gallery: Tensor,
-        gallery_camids: Tensor,
-        *,
-        query: Tensor | None = None,
-        query_camids: Tensor | None = None,
-    ) -> tuple[Tensor | None, Tensor]:
-        """Return the closed form's rows of queries and gallery."""
-        started, asking = self.start(gallery, gallery_camids), None
-        if query is not None and query_camids is not None:
-            asking = self.closed_form.query(started, query, camids=query_camids)
-        return asking, started.hidden[-1]
-
     @torch.no_grad()
-    def after(self, rows: Tensor, refined: Tensor) -> Tensor:
+    def after(self, rows: Tensor, refined: Tensor, *, start: Any = None) -> Tensor:
         """Add a share of what the blocks made of its rows: [N, d], [N, d] -> [N, d]."""
-        if not self.share:
+        if not self.share or start.domain.foreign:
             return rows
         return functional.normalize(rows + self.share * functional.normalize(refined))
 

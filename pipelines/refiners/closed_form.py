@@ -1,7 +1,7 @@
 """What NFormer starts from: standardised rows, and mutual-neighbour sums, all of closed form."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from logging import getLogger
 from typing import Any, get_args
 
@@ -12,25 +12,20 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..errors import BadInput
 from .centring import BLOCK_ROWS, Centring, Means, fit_means
-from .images_per_person import (
-    BINS,
-    as_spread,
-    fitting_neighbours,
-    images_per_person,
-    pair_histogram,
-)
+from .domain_shift import ASSUMPTIONS, Assume, Domain, DomainShift
+from .edge_gate import EdgeGate, NearestLists, edge_features, joined
+from .images_per_person import BINS, fitting_neighbours, images_per_person
 from .mutual_neighbours import (
     CameraGraph,
+    Read,
     camera_graph,
     query_edges,
+    read,
     read_gallery,
-    read_listed,
+    sharpened,
 )
 
 LOG = getLogger("nformer")
-NO = torch.tensor(False)
-MIN_ROWS_TO_COMPARE = 100  # fewer do not show how widely similarities spread
-MAX_SPREAD = 1.8  # times training's; three persons' many images alone make 1.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +40,9 @@ class ClosedFormSettings:
     sharpness:  weights of neighbours are exp(sharpness·(cosine - 1)): attention with affinity
                 cosine and temperature 1/sharpness; 0: plain sums.
     layers:     how often rows read their neighbours.
+    averaged:   pairs of a shrinkage and a between whose metrics, equally good on held-out
+                identities, are averaged in place of the one metric; none: that one.
+    gate:       share of the rows that the learned edge gate makes; 0: there is none.
     """
 
     centre: Centring = "none"
@@ -54,16 +52,20 @@ class ClosedFormSettings:
     per_camera: bool = False
     sharpness: float = 0.0
     layers: int = 1
+    averaged: tuple[tuple[float, float], ...] = ()
+    gate: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "averaged", tuple(map(tuple, self.averaged)))  # of JSON: lists
         if self.centre not in get_args(Centring):
             raise BadInput(
                 f"closed form: centre {self.centre!r} is none of {', '.join(get_args(Centring))}"
             )
-        if not 0 < self.shrinkage <= 1 or self.between < 0 or self.sharpness < 0:
-            raise BadInput(
-                "closed form: shrinkage must be in (0, 1], between and sharpness at least 0"
-            )
+        metrics = ((self.shrinkage, self.between), *self.averaged)
+        if not all(0 < shrinkage <= 1 and between >= 0 for shrinkage, between in metrics):
+            raise BadInput("closed form: shrinkage must be in (0, 1], between at least 0")
+        if self.sharpness < 0 or not 0 <= self.gate <= 1:
+            raise BadInput("closed form: sharpness must be at least 0, gate in [0, 1]")
         if self.neighbours < 1 or self.layers < 1:
             raise BadInput("closed form: neighbours and layers must be at least 1")
 
@@ -75,7 +77,7 @@ class ClosedFormSettings:
     @property
     def whitens(self) -> bool:
         """Whether rows are whitened or shaped."""
-        return self.shrinkage < 1 or self.between > 0
+        return self.shrinkage < 1 or self.between > 0 or bool(self.averaged)
 
     def groups(self, camids: Tensor) -> Tensor:
         """Return the groups [N] that the k nearest are taken of: the cameras, or all as one."""
@@ -86,16 +88,6 @@ class ClosedFormSettings:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
-class SetMeans(Means):
-    """What is subtracted from a set's rows, and whether the whitening is left out after it.
-
-    plain: [] bool; a set that is unlike the training data is not whitened.
-    """
-
-    plain: Tensor = NO
-
-
 class ClosedForm(nn.Module):
     """The closed form with what it learned of the training identities.
 
@@ -103,6 +95,8 @@ class ClosedForm(nn.Module):
     metric:  [d, d], multiplies centred rows from the right: whitening and shaping.
     images:  of a person, in the galleries that k was chosen for; 0: k fits every set.
     within, between: [BINS] similarities of pairs of the same and of different held-out persons.
+    shift:   tells a set that does not look like the training set.   gate: of its edges, or None.
+    assume:  whether sets look like it: "auto", as `shift` finds; "same"; "foreign".
     """
 
     mean: Tensor
@@ -116,6 +110,7 @@ class ClosedForm(nn.Module):
     def __init__(self, *, dim: int, cameras: int = 0, **settings: Any) -> None:
         super().__init__()
         self.settings = ClosedFormSettings(**settings)
+        self.assume: Assume = "auto"
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("cameras", torch.zeros(cameras, dtype=torch.int64))
         self.register_buffer("camera_means", torch.zeros(cameras, dim))
@@ -123,24 +118,24 @@ class ClosedForm(nn.Module):
         self.register_buffer("within", torch.zeros(BINS))
         self.register_buffer("between", torch.zeros(BINS))
         self.register_buffer("images", torch.zeros(()))
+        self.shift = DomainShift(dim=dim, cameras=cameras)
+        self.gate = EdgeGate() if self.settings.gate else None
 
-    def means(self, rows: Tensor, camids: Tensor) -> SetMeans:
+    def means(self, rows: Tensor, camids: Tensor) -> Means:
         """Return the means of unit rows [N, d] with cameras [N] int64, -1 where unknown."""
         training = Means(self.mean.double(), self.cameras, self.camera_means.double())
-        found = fit_means(rows, camids, centring=self.settings.centre, training=training)
-        return SetMeans(found.centre, found.cameras, found.means)
+        return fit_means(rows, camids, centring=self.settings.centre, training=training)
 
-    def standardise(self, rows: Tensor, camids: Tensor, *, means: SetMeans) -> Tensor:
+    def standardise(self, rows: Tensor, camids: Tensor, *, means: Means) -> Tensor:
         """Centre, whiten and normalise: [N, d] -> [N, d] float32 unit rows.
 
         In float64, so that a row comes out the same alone and among others.
         """
-        metric = None if means.plain else self.metric.double()
+        metric = self.metric.double()
         found = torch.empty_like(rows, dtype=torch.float32)
         for part in row_blocks(len(rows), BLOCK_ROWS):
             centred = rows[part] - means.of(camids[part])
-            whitened = centred if metric is None else centred @ metric
-            found[part] = functional.normalize(whitened).float()
+            found[part] = functional.normalize(centred @ metric).float()
         return found
 
     def fitting_neighbours(self, rows: Tensor) -> int:
@@ -159,38 +154,41 @@ class ClosedForm(nn.Module):
             )  # fmt: skip
         return fitting
 
-    def is_unlike_training(self, rows: Tensor) -> bool:
-        """Return whether standardised rows spread much wider than those of training.
-
-        What whitening learned of one kind costs accuracy on another.
-        """
-        if not float(self.images) or len(rows) < MIN_ROWS_TO_COMPARE:
-            return False
-        _, spread = as_spread(self.between.cpu(), pair_histogram(rows))
-        if spread < MAX_SPREAD:
-            return False
-        LOG.warning(
-            "similarities are spread %.1f times as wide here as among training identities: data of "
-            "another kind, so the whitening learned there is left out", spread,
-        )  # fmt: skip
-        return True
+    def domain(self, rows: Tensor, camids: Tensor) -> Domain:
+        """Return whether unit rows [N, d] look like the training set; says so where they do not."""
+        found = Domain(self.shift.of(rows, camids), self.assume)
+        if found.foreign:
+            LOG.warning("%s", found)
+        return found
 
     @torch.no_grad()
     def gallery(
         self, rows: Tensor, camids: Tensor, *, neighbours: int | None = None
     ) -> "ClosedFormGallery":
-        """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64."""
-        settings, means = self.settings, self.means(rows, camids)
+        """Refine a set and keep what a query that joins it needs: [G, d] unit rows, [G] int64.
+
+        A set that does not look like the training set stays as it is.
+        """
+        domain, settings = self.domain(rows, camids), self.settings
+        means = self.means(rows, camids)
+        if domain.foreign:
+            return ClosedFormGallery(rows, camids, means, domain, (rows,), (), None, rows)
         states = self.standardise(rows, camids, means=means)
         k = self.fitting_neighbours(states) if neighbours is None else neighbours
-        if self.is_unlike_training(states):
-            means = replace(means, plain=~NO)
-            states = self.standardise(rows, camids, means=means)
         hidden, graphs = [states], []
         for _ in range(settings.layers if k > 1 else 0):
             graphs.append(camera_graph(hidden[-1], groups=settings.groups(camids), k=k))
             hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=settings.sharpness))
-        return ClosedFormGallery(rows, camids, means, tuple(hidden), tuple(graphs))
+        near, refined = None, hidden[-1]
+        if self.gate is not None:
+            near = NearestLists.of(states)
+            edges = edge_features(near, near, camids=camids, item_camids=camids, query=False)
+            weights = self.gate.weights(edges, query=False)
+            gated = read(states, states, lists=near.lists, weights=weights)
+            refined = joined(refined, gated, share=settings.gate)
+        return ClosedFormGallery(
+            rows, camids, means, domain, tuple(hidden), tuple(graphs), near, refined
+        )
 
     @torch.no_grad()
     def query(
@@ -199,49 +197,70 @@ class ClosedForm(nn.Module):
         rows: Tensor,
         *,
         camids: Tensor,
-        read: Callable[..., Tensor] = read_listed,
+        read: Read = read,
     ) -> Tensor:
         """Refine queries [Q, d] against a refined set, each as if it were the only one.
 
-        read: does what `read_listed` does at each layer, and may record what it reads.
+        read: does what `mutual_neighbours.read` does at each layer, and may record what it reads.
         """
-        states = self.standardise(rows, camids, means=gallery.means)
+        if gallery.domain.foreign:
+            return rows
+        own = states = self.standardise(rows, camids, means=gallery.means)
         for items, graph in zip(gallery.hidden, gallery.graphs, strict=False):
             listed = query_edges(states, camids, rows=items, graph=graph)
-            states = read(states, items, listed=listed, sharpness=self.settings.sharpness)
-        return states
+            weights = sharpened(states, items, listed=listed, sharpness=self.settings.sharpness)
+            states = read(states, items, lists=listed[0], weights=weights)
+        if self.gate is None or gallery.near is None:
+            return states
+        items, near = gallery.hidden[0], NearestLists.to(gallery.hidden[0], own)
+        edges = edge_features(
+            near, gallery.near, camids=camids, item_camids=gallery.camids, query=True
+        )
+        weights = self.gate.weights(edges, query=True)
+        gated = read(own, items, lists=near.lists, weights=weights)
+        return joined(states, gated, share=self.settings.gate)
 
 
 @dataclass(frozen=True, eq=False)
 class ClosedFormGallery:
     """A set that a closed form has refined.
 
-    rows:   [G, d] unit rows as they came, and camids [G] their cameras.
-    means:  what was subtracted.
-    hidden: [layers + 1] tensors [G, d]: before each layer and after the last.
-    graphs: one for each layer.
+    rows:    [G, d] unit rows as they came, and camids [G] their cameras.
+    means:   what was subtracted.   domain: whether the set looked like the training set.
+    hidden:  [layers + 1] tensors [G, d]: before each layer and after the last.
+    graphs:  one for each layer.   near: the gate's lists, where there is one.
+    refined: [G, d] unit rows, what is made of all that.
     """
 
     rows: Tensor
     camids: Tensor
-    means: SetMeans
+    means: Means
+    domain: Domain
     hidden: tuple[Tensor, ...]
     graphs: tuple[CameraGraph, ...]
+    near: NearestLists | None
+    refined: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it by name, for a file."""
         found = {"rows": self.rows, "camids": self.camids}
+        found["shift"] = torch.tensor(self.domain.shift, dtype=torch.float64)
+        found["assume"] = torch.tensor(ASSUMPTIONS.index(self.domain.assume))
         found |= {f"means/{name}": getattr(self.means, name) for name in MEANS}
         found |= {f"hidden/{number}": states for number, states in enumerate(self.hidden)}
         for number, graph in enumerate(self.graphs):
             found |= {f"graph/{number}/{name}": getattr(graph, name) for name in GRAPH}
             found[f"graph/{number}/neighbours"] = torch.tensor(graph.neighbours)
+        if self.near is not None:
+            found |= {"near/lists": self.near.lists, "near/cosines": self.near.cosines}
+            found["refined"] = self.refined
         return found
 
     @staticmethod
     def of(tensors: Mapping[str, Tensor]) -> "ClosedFormGallery":
         """Return what `tensors` named."""
         layers = sum(name.startswith("hidden/") for name in tensors) - 1
+        hidden = tuple(tensors[f"hidden/{number}"] for number in range(layers + 1))
         graphs = [
             CameraGraph(
                 **{name: tensors[f"graph/{number}/{name}"] for name in GRAPH},
@@ -249,19 +268,22 @@ class ClosedFormGallery:
             )
             for number in range(layers)
         ]
+        near = None
+        if "refined" in tensors:
+            near = NearestLists(tensors["near/lists"], tensors["near/cosines"])
         return ClosedFormGallery(
             tensors["rows"],
             tensors["camids"],
-            SetMeans(
-                **{name: tensors[f"means/{name}"] for name in MEANS if name != "plain"},
-                plain=tensors.get("means/plain", NO),
-            ),
-            tuple(tensors[f"hidden/{number}"] for number in range(layers + 1)),
+            Means(**{name: tensors[f"means/{name}"] for name in MEANS}),
+            Domain(float(tensors["shift"]), ASSUMPTIONS[int(tensors["assume"])]),
+            hidden,
             tuple(graphs),
+            near,
+            tensors.get("refined", hidden[-1]),
         )
 
 
-MEANS = ("centre", "cameras", "means", "plain")
+MEANS = ("centre", "cameras", "means")
 GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from ..neighbours.checked import unit_rows
 from .centring import Centring, Means, fit_means
 from .closed_form import ClosedForm, ClosedFormSettings
-from .whitening import Scatter, fit_whitening
+from .edge_gate import EdgeGate
+from .whitening import Metric, Scatter, Whitening, averaged_metric, fit_whitening
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,14 @@ class TrainingRows:
         """Return the rows given by a mask or an index, with the labels that they have here."""
         return TrainingRows(self.rows[mask], self.labels[mask], self.camids[mask])
 
+    def joined(self, other: "TrainingRows") -> "TrainingRows":
+        """Return these rows and those of another selection of the same set."""
+        return TrainingRows(
+            torch.cat([self.rows, other.rows]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.camids, other.camids]),
+        )
+
     @cached_property
     def means(self) -> Means:
         """The mean of the rows, and of each camera's."""
@@ -45,17 +54,25 @@ class TrainingRows:
         return Scatter.of(self.rows - means.of(self.camids), labels, width=width)
 
 
-def fit_closed_form(train: TrainingRows, settings: ClosedFormSettings) -> ClosedForm:
-    """Return the closed form with these settings, fitted on training rows."""
+def fit_metric(scatter: Scatter, settings: ClosedFormSettings) -> Metric | Whitening | None:
+    """Return the metric that the settings ask for; None where identities do not vary within."""
+    if settings.averaged:
+        return averaged_metric(scatter, settings.averaged)
+    return fit_whitening(scatter, shrinkage=settings.shrinkage, between=settings.between)
+
+
+def fit_closed_form(
+    train: TrainingRows, settings: ClosedFormSettings, *, gate: EdgeGate | None = None
+) -> ClosedForm:
+    """Return the closed form with these settings, fitted on training rows; a gate is trained."""
     means, dim = train.means, train.rows.shape[1]
     closed_form = ClosedForm(dim=dim, cameras=len(means.cameras), **settings.as_table())
     closed_form.mean.copy_(means.centre)
     closed_form.cameras.copy_(means.cameras)
     closed_form.camera_means.copy_(means.means)
     if settings.whitens:
-        white = fit_whitening(
-            train.scatter(settings.centre), shrinkage=settings.shrinkage, between=settings.between
-        )
-        if white is not None:
-            closed_form.metric.copy_(white.apply(torch.eye(dim, dtype=torch.float64)))
+        metric = fit_metric(train.scatter(settings.centre), settings)
+        if metric is not None:
+            closed_form.metric.copy_(metric.apply(torch.eye(dim, dtype=torch.float64)))
+    closed_form.gate = gate
     return closed_form.eval()

@@ -1,6 +1,7 @@
 """Mutual neighbours of a set, the k nearest of each camera or of all, and sums along them."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ def query_edges(
         if similarity is not None:
             near, cosine = _listed(similarity, members, k=k)
         else:
-            near, cosine = _searched(query, rows, members=members, k=k)
+            near, cosine = searched(query, rows, members=members, k=k)
         own = known & (number_of == number)
         rank = row_numbers(near.T)
         asked = torch.where(known[:, None], number_of[:, None], number).expand_as(near)
@@ -101,7 +102,7 @@ def _listed(similarity: Tensor, members: Tensor, *, k: int) -> tuple[Tensor, Ten
     return members[found], cosine
 
 
-def _searched(query: Tensor, rows: Tensor, *, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def searched(query: Tensor, rows: Tensor, *, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest members of each query, ties by number, and how near they are."""
     few = len(query) <= FEW_QUERIES
     theirs, wider = rows[members], k + SPARE
@@ -116,10 +117,11 @@ def read_gallery(
 ) -> Tensor:
     """Return each row's weighted sum with its mutual neighbours, normalised: [N, d] -> [N, d]."""
     listed = graph.lists, graph.kept
-    return read_listed(rows, rows, listed=listed, sharpness=sharpness, similarity=similarity)
+    weights = sharpened(rows, rows, listed=listed, sharpness=sharpness, similarity=similarity)
+    return read(rows, rows, lists=graph.lists, weights=weights)
 
 
-def read_listed(
+def sharpened(
     rows: Tensor,
     sources: Tensor,
     *,
@@ -127,11 +129,11 @@ def read_listed(
     sharpness: float,
     similarity: Tensor | None = None,
 ) -> Tensor:
-    """Return each row's weighted sum with the sources that it lists and reads, normalised.
+    """Return the weight [M, K] of each source that a row lists and reads, the row's own being 1.
 
     Softmax attention whose affinity is sharpness · cosine, the row's own edge included.
     rows: [M, d].   sources: [N, d].   listed: [M, K] int64 and bool.   similarity: [M, N], where
-    it is at hand.   returns: [M, d].
+    it is at hand.
     """
     lists, kept = listed
     weights = kept.to(rows.dtype)
@@ -140,4 +142,16 @@ def read_listed(
     elif sharpness:
         edges = Edges.of(lists[:, None], kept[:, None], heads=1, sources=len(sources))
         weights[kept] = torch.exp(sharpness * (edge_dot(rows, sources, edges=edges) - 1))
+    return weights
+
+
+class Read(Protocol):
+    """Sums rows with the sources that they list."""
+
+    def __call__(self, rows: Tensor, sources: Tensor, *, lists: Tensor, weights: Tensor) -> Tensor:
+        """Return the sums [M, d] of rows [M, d] and sources [N, d] by lists and weights [M, K]."""
+
+
+def read(rows: Tensor, sources: Tensor, *, lists: Tensor, weights: Tensor) -> Tensor:
+    """Return each row's sum with the sources that it lists, by weight, normalised: [M, d]."""
     return functional.normalize(rows + weighted_sum(sources, index=lists, weights=weights))

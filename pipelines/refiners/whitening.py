@@ -10,6 +10,7 @@ numpy's or torch's.
 Cost: O(T d² + d³) for T training embeddings, O((Q + G) d²) to apply.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,6 +147,39 @@ def fit_whitening(scatter: Scatter, *, shrinkage: float, between: float = 0.0) -
     scales = ((differ + spare) / (differ + spare + within)) ** 0.5
     rest = (spare / (spare + within)) ** 0.5
     return replace(white, shapes=shapes, scales=scales, rest=rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """What centred rows are multiplied by: a matrix [d, d] float64."""
+
+    matrix: Any
+
+    def apply(self, rows: Any) -> Any:
+        """Return centred rows [N, d] in the metric, of the kind of float they are."""
+        return rows @ library_of(rows).asarray(self.matrix, dtype=rows.dtype)
+
+
+def averaged_metric(scatter: Scatter, pairs: Sequence[tuple[float, float]]) -> Metric | None:
+    """Return the metric whose quadratic form is the mean of those of several whitenings.
+
+    pairs: of a shrinkage and a `between`, as for `fit_whitening`. Each form counts by its trace.
+    None where identities do not vary within themselves.
+    """
+    persons = scatter.persons
+    library, whole = (
+        library_of(persons),
+        library_of(persons).zeros_like(persons[:1].T @ persons[:1]),
+    )
+    for shrinkage, between in pairs:
+        white = fit_whitening(scatter, shrinkage=shrinkage, between=between)
+        if white is None:
+            return None
+        matrix = white.apply(library.eye(len(whole), dtype=whole.dtype))
+        outside = (scatter.width - len(whole)) * (white.floor * white.rest) ** 2
+        whole = whole + matrix @ matrix.T / ((matrix**2).sum() + outside)
+    squares, directions = library.linalg.eigh(whole * scatter.width / len(pairs))
+    return Metric((directions * squares.clip(0) ** 0.5) @ directions.T)
 
 
 def whiten(

@@ -16,8 +16,10 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
+from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..seeding import numpy_generator
+from .edge_gate import Trained, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .nformer import Trainer
@@ -55,9 +57,13 @@ def train_default_model(
     chosen = select(train, config, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
+    rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
+    gated = gate_of(rows, settings, seed=config.seed, progress=progress)
+    settings = replace(settings, gate=gated.share)
     learned, share, facts = _learned(
         train,
         settings,
+        gate=gated.gate,
         config=config,
         device=device,
         folder=folder,
@@ -65,15 +71,20 @@ def train_default_model(
         key=key,
         progress=progress,
     )
-    closed_form = fit_closed_form(
-        TrainingRows.of(train.features, train.pids, camids=train.camids), settings
-    )
+    closed_form = fit_closed_form(rows, settings, gate=gated.gate)
+    closed_form.shift.fit(rows.rows, rows.labels, camids=rows.camids, means=rows.means)
     if chosen is not None and not config.neighbours:
         note_images(closed_form, chosen)
     return DefaultModel(
         NFormerOnClosedForm.joined(closed_form, learned, share=share),
         chosen,
-        {"closed_form": settings.as_table(), "share": share, **_certainty(chosen), **facts},
+        {
+            "closed_form": settings.as_table(),
+            "share": share,
+            **gated.facts,
+            **_certainty(chosen),
+            **facts,
+        },
     )
 
 
@@ -92,6 +103,27 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
         return choose_closed_form(
             folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
         )
+
+
+def gate_of(
+    rows: TrainingRows,
+    settings: ClosedFormSettings,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Trained:
+    """Train the edge gate and say whether it is kept."""
+    with progress.task("train the edge gate", None, unit="gates") as task:
+        found = train_edge_gate(rows, settings, seed=seed, task=task)
+    gain, error = (found.facts.get(name, 0.0) for name in ("gate_gain", "gate_gain_error"))
+    if found.share:
+        progress.message(
+            f"edge gate kept with share {found.share:g}: held-out mAP rose by {gain:.3f} ± "
+            f"{error:.3f}"
+        )
+    else:
+        progress.message("no edge gate kept: held-out mAP rose by no more than its error")
+    return found
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
@@ -131,6 +163,7 @@ def _learned(
     train: Embeddings,
     settings: ClosedFormSettings,
     *,
+    gate: EdgeGate | None,
     config: NFormerConfig,
     device: torch.device,
     folder: Path,
@@ -146,9 +179,12 @@ def _learned(
     if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
-    apart_rows = held_out_rows(training, held_out, settings=settings)
+    apart_rows = held_out_rows(training, held_out, settings=settings, gate=gate)
     trainer = Trainer(
-        crossed_rows(training, settings, seed=config.seed), apart_rows, config=config, device=device
+        crossed_rows(training, settings, gate=gate, seed=config.seed),
+        apart_rows,
+        config=config,
+        device=device,
     )
     trained = trainer.run(folder, log, key=key, progress=progress)
     share, before, after, tried = best_share(trained.model.cpu(), apart_rows)
@@ -178,7 +214,9 @@ def affordable_steps(config: NFormerConfig, *, rows: int, dim: int) -> int:
     return min(400, int(ARITHMETIC / max(1, a_step)))
 
 
-def crossed_rows(train: Embeddings, settings: ClosedFormSettings, *, seed: int) -> Embeddings:
+def crossed_rows(
+    train: Embeddings, settings: ClosedFormSettings, *, gate: EdgeGate | None, seed: int
+) -> Embeddings:
     """Return all rows refined, each half of the identities by a form fitted on the other.
 
     A closed form draws the identities that it was fitted on together as it never will others.
@@ -188,26 +226,33 @@ def crossed_rows(train: Embeddings, settings: ClosedFormSettings, *, seed: int) 
     features = np.empty_like(train.features)
     for part in (first, ~first):
         features[part] = closed_form_rows(
-            train.select(~part), None, gallery=train.select(part), settings=settings
+            train.select(~part), None, gallery=train.select(part), settings=settings, gate=gate
         )[1]
     return train.with_features(features)
 
 
-def held_out_rows(train: Embeddings, held_out: HeldOut, *, settings: ClosedFormSettings) -> HeldOut:
+def held_out_rows(
+    train: Embeddings, held_out: HeldOut, *, settings: ClosedFormSettings, gate: EdgeGate | None
+) -> HeldOut:
     """Return held-out identities after a closed form fitted on the others."""
     query, gallery = closed_form_rows(
-        train, held_out.query, gallery=held_out.gallery, settings=settings
+        train, held_out.query, gallery=held_out.gallery, settings=settings, gate=gate
     )
     assert query is not None
     return HeldOut(held_out.query.with_features(query), held_out.gallery.with_features(gallery))
 
 
 def closed_form_rows(
-    fit: Embeddings, query: Embeddings | None, *, gallery: Embeddings, settings: ClosedFormSettings
+    fit: Embeddings,
+    query: Embeddings | None,
+    *,
+    gallery: Embeddings,
+    settings: ClosedFormSettings,
+    gate: EdgeGate | None,
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Return queries, if any, and a gallery after a closed form fitted on other identities."""
     closed_form = fit_closed_form(
-        TrainingRows.of(fit.features, fit.pids, camids=fit.camids), settings
+        TrainingRows.of(fit.features, fit.pids, camids=fit.camids), settings, gate=gate
     )
     model = NFormerOnClosedForm.joined(closed_form, None, share=0.0)
     if query is None:

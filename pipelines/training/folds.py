@@ -12,9 +12,9 @@ from torch.nn import functional
 from ..ranking.matches import Labels, Matches
 from ..refiners.centring import fit_means
 from ..refiners.closed_form import ClosedFormSettings
-from ..refiners.fitting import TrainingRows
-from ..refiners.mutual_neighbours import camera_graph, query_edges, read_gallery, read_listed
-from ..refiners.whitening import Scatter, fit_whitening
+from ..refiners.fitting import TrainingRows, fit_metric
+from ..refiners.mutual_neighbours import camera_graph, query_edges, read, read_gallery, sharpened
+from ..refiners.whitening import Scatter
 from ..seeding import numpy_generator
 
 LARGEST = 600  # rows held out in a fold: similarities are held whole here
@@ -71,19 +71,8 @@ class Fold:
 
     def inflated(self, factor: float) -> "Fold":
         """Return the fold with its held-out identities spread wider about their means."""
-        rows = torch.cat([self.query.rows, self.gallery.rows])
-        labels = torch.cat([self.query.labels, self.gallery.labels]).unique(return_inverse=True)[1]
-        counts = labels.bincount()[:, None]
-        means = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, labels, rows) / counts
-        spread = functional.normalize(means[labels] + factor * (rows - means[labels]))
-        query, gallery = spread.split([len(self.query.rows), len(self.gallery.rows)])
-        return Fold(
-            self.fit,
-            replace(self.query, rows=query),
-            replace(self.gallery, rows=gallery),
-            self.width,
-            self.scatters,
-        )
+        query, gallery = spread_wider(self.query, self.gallery, factor=factor)
+        return Fold(self.fit, query, gallery, self.width, self.scatters)
 
     def _standardise(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         if not settings.whitens:
@@ -94,7 +83,7 @@ class Fold:
                 turned = [(part @ basis).float() for part in self._centred(settings)]
                 self._turned[settings.centre] = (turned[0], turned[1])
             query, gallery = self._turned[settings.centre]
-            white = fit_whitening(scatter, shrinkage=settings.shrinkage, between=settings.between)
+            white = fit_metric(scatter, settings)
             if white is not None:
                 query, gallery = white.apply(query), white.apply(gallery)
         return functional.normalize(query).float(), functional.normalize(gallery).float()
@@ -131,10 +120,24 @@ class Fold:
             similarity=within,
         )
         listed = query_edges(query, self.query.camids, rows=gallery, graph=graph, similarity=across)
+        weights = sharpened(query, gallery, listed=listed, sharpness=sharpness, similarity=across)
         return (
-            read_listed(query, gallery, listed=listed, sharpness=sharpness, similarity=across),
+            read(query, gallery, lists=listed[0], weights=weights),
             read_gallery(gallery, graph, sharpness=sharpness, similarity=within),
         )
+
+
+def spread_wider(
+    query: TrainingRows, gallery: TrainingRows, *, factor: float
+) -> tuple[TrainingRows, TrainingRows]:
+    """Return both with each identity's rows `factor` times as far from their mean."""
+    rows = torch.cat([query.rows, gallery.rows])
+    labels = torch.cat([query.labels, gallery.labels]).unique(return_inverse=True)[1]
+    counts = labels.bincount()[:, None]
+    means = rows.new_zeros(len(counts), rows.shape[1]).index_add_(0, labels, rows) / counts
+    spread = functional.normalize(means[labels] + factor * (rows - means[labels]))
+    parts = spread.split([len(query.rows), len(gallery.rows)])
+    return replace(query, rows=parts[0]), replace(gallery, rows=parts[1])
 
 
 def similarities(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,8 +161,8 @@ class Recent:
         return self._kept[key]
 
 
-def _metric_of(settings: ClosedFormSettings) -> tuple[str, float, float]:
-    return settings.centre, settings.shrinkage, settings.between
+def _metric_of(settings: ClosedFormSettings) -> tuple[Any, ...]:
+    return settings.centre, settings.shrinkage, settings.between, settings.averaged
 
 
 def mean_average_precision(
@@ -188,16 +191,22 @@ class Split:
 
 
 def identity_splits(
-    pids: np.ndarray, camids: np.ndarray, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
+    pids: np.ndarray,
+    camids: np.ndarray,
+    *,
+    seed: int,
+    plan: Sequence[tuple[int, int]] = PLAN,
+    most: int = LARGEST,
 ) -> list[Split]:
     """Return splits over identities: each has some held out, the others to fit on.
 
     plan: (parts, repetitions). Splits in which no query has a match are left out.
+    most: rows held out, at about which identities beyond are left out.
     """
     labels = np.unique(pids, return_inverse=True)[1]
     random = numpy_generator(seed, "identity folds")
     identities = int(labels.max()) + 1
-    largest = max(2, LARGEST * identities // len(labels))  # identities of a fold
+    largest = max(2, most * identities // len(labels))  # identities of a fold
     found = []
     for parts, repetitions in plan:
         for _ in range(repetitions):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,9 @@ NEIGHBOURS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 SHRINKAGES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05)
 BETWEENS = (0.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 SHARPNESSES = (0.0, 1.25, 5 / 3, 2.5, 10 / 3, 5.0)
+METRICS = ((1.0, 0.0), *((a, b) for a in SHRINKAGES for b in BETWEENS))
+MOST_AVERAGED = 12  # metrics
+ALONE: dict[str, Any] = {"neighbours": 1, "per_camera": False, "sharpness": 0.0, "layers": 1}
 SWEEPS = 2
 CameraAware = Literal["auto", "on", "off"]
 SATURATED = 0.88  # held-out mAP above which every choice looks right
@@ -140,16 +144,28 @@ class Search:
             self.levels = [plain, [fold.inflated(factor**0.5) for fold in plain], widest]
         return factor
 
-    def shrunk(self, settings: ClosedFormSettings) -> ClosedFormSettings:
-        """Return the settings with the most shrinkage that is as good within its error."""
-        best = self.scores(settings)
-        for shrinkage in SHRINKAGES:
-            if shrinkage <= settings.shrinkage or settings.shrinkage == 1:
-                break
-            lost = best - self.scores(replace(settings, shrinkage=shrinkage))
-            if lost.mean() <= max(TOLERANCE, standard_error(lost)):
-                return replace(settings, shrinkage=shrinkage)
-        return settings
+    def averaged(self, settings: ClosedFormSettings) -> ClosedFormSettings:
+        """Return the settings with the mean of the metrics that are as good within their error.
+
+        Those that shape nothing go before others: what shaping gains on a few held-out identities
+        does not last.
+        """
+        if settings.centre == "none":
+            return settings
+        folds = self.levels[0]
+        tried = {
+            pair: np.array(list(self.pool.map(partial(_scored, _in_metric(settings, pair)), folds)))
+            for pair in METRICS
+        }
+        best = max(tried.values(), key=lambda scores: float(scores.mean()))
+        close = [
+            pair
+            for pair, scores in tried.items()
+            if (best - scores).mean() <= max(TOLERANCE, standard_error(best - scores))
+        ]
+        plain = [pair for pair in close if not pair[1]] or close
+        some = plain[:: -(-len(plain) // MOST_AVERAGED)]
+        return replace(_in_metric(settings, some[0]), averaged=tuple(some) if len(some) > 1 else ())
 
     def aware(self, settings: ClosedFormSettings, *, bound: float) -> ClosedFormSettings:
         """Return the settings with camera means where held-out identities lose little by them.
@@ -167,7 +183,7 @@ class Search:
         """Return the settings without neighbours where these gain no more than their error."""
         if settings.neighbours == 1 or not self.alone:
             return settings
-        alone = replace(settings, neighbours=1, per_camera=False, sharpness=0.0, layers=1)
+        alone = replace(settings, **ALONE)
         gained = self.scores(settings) - self.scores(alone)
         return alone if gained.mean() <= max(TOLERANCE, standard_error(gained)) else settings
 
@@ -195,7 +211,7 @@ class Search:
 
     def _aggregations(self) -> Iterable[dict[str, Any]]:
         if self.alone:
-            yield {"neighbours": 1, "per_camera": False, "sharpness": 0.0, "layers": 1}
+            yield ALONE
         for k in self.ks:
             for per_camera in (False, True) if self.cameras else (False,):
                 for layers in (1, 2):
@@ -217,6 +233,14 @@ class Search:
     def _details(self) -> Iterable[dict[str, Any]]:
         yield from ({"sharpness": sharpness} for sharpness in SHARPNESSES)
         yield from ({"layers": layers} for layers in (1, 2, 3))
+
+
+def _in_metric(settings: ClosedFormSettings, pair: tuple[float, float]) -> ClosedFormSettings:
+    return replace(settings, shrinkage=pair[0], between=pair[1], averaged=())
+
+
+def _scored(settings: ClosedFormSettings, fold: Fold) -> float:
+    return fold.mean_ap(settings)
 
 
 def _ahead(fold: Fold, settings: ClosedFormSettings, *, rival: ClosedFormSettings) -> float:
@@ -242,11 +266,12 @@ def choose_closed_form(
     factor = search.harder(found)
     if factor > 1:
         found = search.run(found, sweeps=1)
-    found = search.shrunk(search.simplest(found))
+    found = search.simplest(found)
     plain = search.levels[0]
     baseline = np.array([fold.mean_ap(ClosedFormSettings()) for fold in plain])
     known = baseline.mean() > SEEN_IDENTITIES
     found = search.aware(found, bound=SEEN_TOLERANCE if known else TOLERANCE)
+    found = search.averaged(found)
     scores = np.array([fold.mean_ap(found) for fold in plain])
     images = float(np.mean([fold.images for fold in plain]))
     pairs = [fold.pair_similarities(found) for fold in plain]
