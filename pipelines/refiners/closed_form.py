@@ -13,7 +13,7 @@ from ..embeddings import row_blocks
 from ..errors import BadInput
 from .centring import BLOCK_ROWS, Centring, Means, fit_means
 from .domain_shift import ASSUMPTIONS, Assume, Domain, DomainShift
-from .edge_gate import EdgeGate, NearestLists, edge_features, joined
+from .edge_gate import EdgeGate, Gated, joined
 from .images_per_person import BINS, fitting_neighbours, images_per_person
 from .mutual_neighbours import (
     CameraGraph,
@@ -42,7 +42,7 @@ class ClosedFormSettings:
     layers:     how often rows read their neighbours.
     averaged:   pairs of a shrinkage and a between whose metrics, equally good on held-out
                 identities, are averaged in place of the one metric; none: that one.
-    gate:       share of the rows that the learned edge gate makes; 0: there is none.
+    gate:       whether rows also read their neighbours through the learned edge gate.
     """
 
     centre: Centring = "none"
@@ -53,7 +53,7 @@ class ClosedFormSettings:
     sharpness: float = 0.0
     layers: int = 1
     averaged: tuple[tuple[float, float], ...] = ()
-    gate: float = 0.0
+    gate: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "averaged", tuple(map(tuple, self.averaged)))  # of JSON: lists
@@ -64,8 +64,8 @@ class ClosedFormSettings:
         metrics = ((self.shrinkage, self.between), *self.averaged)
         if not all(0 < shrinkage <= 1 and between >= 0 for shrinkage, between in metrics):
             raise BadInput("closed form: shrinkage must be in (0, 1], between at least 0")
-        if self.sharpness < 0 or not 0 <= self.gate <= 1:
-            raise BadInput("closed form: sharpness must be at least 0, gate in [0, 1]")
+        if self.sharpness < 0:
+            raise BadInput("closed form: sharpness must be at least 0")
         if self.neighbours < 1 or self.layers < 1:
             raise BadInput("closed form: neighbours and layers must be at least 1")
 
@@ -179,15 +179,12 @@ class ClosedForm(nn.Module):
         for _ in range(settings.layers if k > 1 else 0):
             graphs.append(camera_graph(hidden[-1], groups=settings.groups(camids), k=k))
             hidden.append(read_gallery(hidden[-1], graphs[-1], sharpness=settings.sharpness))
-        near, refined = None, hidden[-1]
+        gated, refined = None, hidden[-1]
         if self.gate is not None:
-            near = NearestLists.of(states)
-            edges = edge_features(near, near, camids=camids, item_camids=camids, query=False)
-            weights = self.gate.weights(edges, query=False)
-            gated = read(states, states, lists=near.lists, weights=weights)
-            refined = joined(refined, gated, share=settings.gate)
+            gated = Gated.of(states, camids)
+            refined = joined(refined, self.gate.read_items(gated))
         return ClosedFormGallery(
-            rows, camids, means, domain, tuple(hidden), tuple(graphs), near, refined
+            rows, camids, means, domain, tuple(hidden), tuple(graphs), gated, refined
         )
 
     @torch.no_grad()
@@ -210,15 +207,10 @@ class ClosedForm(nn.Module):
             listed = query_edges(states, camids, rows=items, graph=graph)
             weights = sharpened(states, items, listed=listed, sharpness=self.settings.sharpness)
             states = read(states, items, lists=listed[0], weights=weights)
-        if self.gate is None or gallery.near is None:
+        if self.gate is None or gallery.gated is None:
             return states
-        items, near = gallery.hidden[0], NearestLists.to(gallery.hidden[0], own)
-        edges = edge_features(
-            near, gallery.near, camids=camids, item_camids=gallery.camids, query=True
-        )
-        weights = self.gate.weights(edges, query=True)
-        gated = read(own, items, lists=near.lists, weights=weights)
-        return joined(states, gated, share=self.settings.gate)
+        lists, weights = self.gate.edges(gallery.gated, own, camids=camids)
+        return joined(states, read(own, gallery.gated.rows, lists=lists, weights=weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +220,7 @@ class ClosedFormGallery:
     rows:    [G, d] unit rows as they came, and camids [G] their cameras.
     means:   what was subtracted.   domain: whether the set looked like the training set.
     hidden:  [layers + 1] tensors [G, d]: before each layer and after the last.
-    graphs:  one for each layer.   near: the gate's lists, where there is one.
+    graphs:  one for each layer.   gated: what is read through the gate, if any.
     refined: [G, d] unit rows, what is made of all that.
     """
 
@@ -238,7 +230,7 @@ class ClosedFormGallery:
     domain: Domain
     hidden: tuple[Tensor, ...]
     graphs: tuple[CameraGraph, ...]
-    near: NearestLists | None
+    gated: Gated | None
     refined: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
@@ -251,8 +243,8 @@ class ClosedFormGallery:
         for number, graph in enumerate(self.graphs):
             found |= {f"graph/{number}/{name}": getattr(graph, name) for name in GRAPH}
             found[f"graph/{number}/neighbours"] = torch.tensor(graph.neighbours)
-        if self.near is not None:
-            found |= {"near/lists": self.near.lists, "near/cosines": self.near.cosines}
+        if self.gated is not None:
+            found |= {f"gated/{name}": getattr(self.gated, name) for name in GATED}
             found["refined"] = self.refined
         return found
 
@@ -268,9 +260,11 @@ class ClosedFormGallery:
             )
             for number in range(layers)
         ]
-        near = None
+        gated = None
         if "refined" in tensors:
-            near = NearestLists(tensors["near/lists"], tensors["near/cosines"])
+            gated = Gated(
+                hidden[0], tensors["camids"], **{name: tensors[f"gated/{name}"] for name in GATED}
+            )
         return ClosedFormGallery(
             tensors["rows"],
             tensors["camids"],
@@ -278,12 +272,13 @@ class ClosedFormGallery:
             Domain(float(tensors["shift"]), ASSUMPTIONS[int(tensors["assume"])]),
             hidden,
             tuple(graphs),
-            near,
+            gated,
             tensors.get("refined", hidden[-1]),
         )
 
 
 MEANS = ("centre", "cameras", "means")
+GATED = ("lists", "cosines")
 GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..neighbours.nearest import nearest_neighbours
 from ..neighbours.reciprocity import row_numbers, similarity_of
-from .mutual_neighbours import searched
+from .mutual_neighbours import read, searched
 
 NEAREST = 20  # neighbours that a row may read
 AMONG = (5, 10, 20)  # nearest of both ends whose overlap is counted
@@ -25,35 +25,29 @@ BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class NearestLists:
-    """The nearest others of each row: lists [N, K] int64, nearest first, and cosines [N, K]."""
+class Gated:
+    """A set that is read through a gate: unit rows [N, d] with cameras [N] and their neighbours.
 
+    lists: [N, K] int64, the 20 nearest others of each row, nearest first; cosines [N, K].
+    """
+
+    rows: Tensor
+    camids: Tensor
     lists: Tensor
     cosines: Tensor
 
     @staticmethod
-    def of(rows: Tensor) -> "NearestLists":
-        """Search the nearest others of unit rows [N, d]; K is 20, or all others where fewer."""
+    def of(rows: Tensor, camids: Tensor) -> "Gated":
+        """Search the nearest others of each row; of few rows all."""
         count = min(NEAREST, len(rows) - 1)
         found = nearest_neighbours(rows, count + 1)[1]
         own = (found == row_numbers(rows)[:, None]).int()
         own[:, -1] += 1 - own.sum(dim=1)  # crowded out by its copies: the last one goes
-        others = found[own == 0].view(len(rows), count)
-        return NearestLists(*_sorted(rows, rows, lists=others))
-
-    @staticmethod
-    def to(items: Tensor, queries: Tensor) -> "NearestLists":
-        """Search the items [N, d] nearest to each query [Q, d]."""
-        lists, cosines = searched(queries, items, members=row_numbers(items), k=NEAREST)
-        return NearestLists(lists, cosines)
-
-
-def _sorted(rows: Tensor, others: Tensor, *, lists: Tensor) -> tuple[Tensor, Tensor]:
-    lists = lists.sort(dim=1).values
-    cosines, order = similarity_of(rows, others, lists=lists).sort(
-        dim=1, descending=True, stable=True
-    )
-    return lists.gather(1, order), cosines
+        lists = found[own == 0].view(len(rows), count).sort(dim=1).values
+        cosines, order = similarity_of(rows, rows, lists=lists).sort(
+            dim=1, descending=True, stable=True
+        )
+        return Gated(rows, camids, lists.gather(1, order), cosines)
 
 
 class EdgeGate(nn.Module):
@@ -89,36 +83,51 @@ class EdgeGate(nn.Module):
         found += [self(features[part]).sigmoid() for part in row_blocks(len(features), BLOCK_ROWS)]
         return torch.cat(found) * (OF_QUERY if query else OF_ITEM)
 
+    def edges(self, items: Gated, query: Tensor, *, camids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the items near each query [Q, d] and their weights: [Q, K] int64 and float."""
+        lists, features = query_features(items, query, camids=camids)
+        return lists, self.weights(features, query=True)
+
+    def read_items(self, items: Gated) -> Tensor:
+        """Return the rows of a set, each with its neighbours by their weights: [N, d]."""
+        weights = self.weights(item_features(items), query=False)
+        return read(items.rows, items.rows, lists=items.lists, weights=weights)
+
+
+def query_features(items: Gated, query: Tensor, *, camids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the items near each query [Q, d], [Q, K], and the features of these edges."""
+    lists, cosines = searched(query, items.rows, members=row_numbers(items.rows), k=NEAREST)
+    return lists, edge_features(lists, cosines, camids=camids, items=items, query=True)
+
+
+def item_features(items: Gated) -> Tensor:
+    """Return the features [N, K, 14] of the edges between the items of a set."""
+    return edge_features(items.lists, items.cosines, camids=items.camids, items=items, query=False)
+
 
 def edge_features(
-    near: NearestLists,
-    items: NearestLists,
-    *,
-    camids: Tensor,
-    item_camids: Tensor,
-    query: bool,
+    lists: Tensor, cosines: Tensor, *, camids: Tensor, items: Gated, query: bool
 ) -> Tensor:
     """Return 14 features [M, K, 14] of the edges from M rows to the items that they list.
 
-    near:  of the rows, and camids [M] their cameras.
-    items: of the set that they list, and item_camids [N] its cameras.
-    query: whether the rows are queries, or the set itself.
+    lists: [M, K] int64, the items nearest to each row; cosines [M, K]; camids [M].
+    items: the set that they list.   query: whether the rows are queries, or the set itself.
     The cosine; the item's place in the row's list, in twentieths and logarithmic; the logarithm of
     the row's place in the item's list, and whether it is in it; the shares of 5, 10 and 20 nearest
     that both have; the cosine less each end's density and less the row's best; whether the cameras
     are the same and known; whether the row is a query.
     """
-    cosines, width = near.cosines, items.lists.shape[1]
+    width = items.lists.shape[1]
     found = cosines.new_zeros(*cosines.shape, FEATURES)
     places = torch.arange(cosines.shape[1], device=cosines.device, dtype=cosines.dtype)
     density = items.cosines[:, :DENSITY].mean(dim=1).nan_to_num()
     for part in row_blocks(len(cosines), BLOCK_ROWS):
-        mine, theirs = near.lists[part], near.lists[part]
-        cosine, back = cosines[part], items.cosines[theirs]  # [b, K], [b, K, K']
+        near = lists[part]
+        cosine, back = cosines[part], items.cosines[near]  # [b, K], [b, K, K']
         nearer = (back > cosine[:, :, None]).sum(dim=2)
-        known = (camids[part, None] >= 0) & (item_camids[theirs] >= 0)
+        known = (camids[part, None] >= 0) & (items.camids[near] >= 0)
         overlaps = [
-            (items.lists[theirs, :most, None] == mine[:, None, None, :most]).any(3).sum(2) / most
+            (items.lists[near, :most, None] == near[:, None, None, :most]).any(3).sum(2) / most
             for most in AMONG
         ]
         columns = (
@@ -129,9 +138,9 @@ def edge_features(
             nearer < width,
             *overlaps,
             cosine - cosine[:, :DENSITY].mean(dim=1, keepdim=True),
-            cosine - density[theirs],
+            cosine - density[near],
             cosine - cosine[:, :1],
-            known & (camids[part, None] == item_camids[theirs]),
+            known & (camids[part, None] == items.camids[near]),
             known,
             torch.full_like(cosine, query),
         )
@@ -139,6 +148,6 @@ def edge_features(
     return found
 
 
-def joined(summed: Tensor, gated: Tensor, *, share: float) -> Tensor:
-    """Join rows [N, d] of the neighbour sums and of the gate, each counting by its share."""
-    return gated if share == 1 else functional.normalize((1 - share) * summed + share * gated)
+def joined(summed: Tensor, gated: Tensor) -> Tensor:
+    """Join rows [N, d] of the neighbour sums and of the gate, each counting half."""
+    return functional.normalize(summed + gated)

@@ -19,7 +19,7 @@ from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..seeding import numpy_generator
-from .edge_gate import Trained, train_edge_gate
+from .edge_gate import train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .nformer import Trainer
@@ -58,12 +58,12 @@ def train_default_model(
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
-    gated = gate_of(rows, settings, seed=config.seed, progress=progress)
-    settings = replace(settings, gate=gated.share)
+    gate, gate_facts = edge_gate(rows, settings, seed=config.seed, progress=progress)
+    settings = replace(settings, gate=gate is not None)
     learned, share, facts = _learned(
         train,
         settings,
-        gate=gated.gate,
+        gate=gate,
         config=config,
         device=device,
         folder=folder,
@@ -71,7 +71,7 @@ def train_default_model(
         key=key,
         progress=progress,
     )
-    closed_form = fit_closed_form(rows, settings, gate=gated.gate)
+    closed_form = fit_closed_form(rows, settings, gate=gate)
     closed_form.shift.fit(rows.rows, rows.labels, camids=rows.camids, means=rows.means)
     if chosen is not None and not config.neighbours:
         note_images(closed_form, chosen)
@@ -81,7 +81,7 @@ def train_default_model(
         {
             "closed_form": settings.as_table(),
             "share": share,
-            **gated.facts,
+            **gate_facts,
             **_certainty(chosen),
             **facts,
         },
@@ -105,25 +105,18 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
         )
 
 
-def gate_of(
-    rows: TrainingRows,
-    settings: ClosedFormSettings,
-    *,
-    seed: int,
-    progress: Progress,
-) -> Trained:
+def edge_gate(
+    rows: TrainingRows, settings: ClosedFormSettings, *, seed: int, progress: Progress
+) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the edge gate and say whether it is kept."""
     with progress.task("train the edge gate", None, unit="gates") as task:
-        found = train_edge_gate(rows, settings, seed=seed, task=task)
-    gain, error = (found.facts.get(name, 0.0) for name in ("gate_gain", "gate_gain_error"))
-    if found.share:
-        progress.message(
-            f"edge gate kept with share {found.share:g}: held-out mAP rose by {gain:.3f} ± "
-            f"{error:.3f}"
-        )
+        gate, facts = train_edge_gate(rows, settings, seed=seed, task=task)
+    if "gate_gain" not in facts:
+        progress.message("No edge gate: too few edges of one person to learn from.")
     else:
-        progress.message("no edge gate kept: held-out mAP rose by no more than its error")
-    return found
+        gain = f"held-out mAP {facts['gate_gain']:+.3f} ± {facts['gate_gain_error']:.3f}"
+        progress.message(f"edge gate {'kept' if gate is not None else 'not kept'}: {gain}")
+    return gate, facts
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
