@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..device import cores
+from ..embeddings import row_blocks
 from ..progress import Progress, Silent
 
 BLOCK_BYTES = 32 << 20  # of one block of similarities
@@ -63,27 +64,28 @@ def _top_k_of_block(
     for first in range(0, len(gallery), BLOCK_COLUMNS):
         piece = gallery[first : first + BLOCK_COLUMNS]
         products = room.product(query, piece)
-        select = partial(_keys_of_rows, products=products, k=min(k, len(piece)), first_column=first)
-        keys.append(np.concatenate(in_threads(select, len(products))))
+        keys.append(largest_keys(products, min(k, len(piece)), first_column=first))
     merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
     return unpack(merged[:, :k])
 
 
-def _keys_of_rows(part: slice, *, products: np.ndarray, k: int, first_column: int) -> np.ndarray:
-    return largest_keys(products[part], k, first_column=first_column)
-
-
 def largest_keys(values: np.ndarray, k: int, *, first_column: int = 0) -> np.ndarray:
     """Return the k largest entries of each row of [B, C] as sorted keys [B, k] (see `pack`)."""
+    work = partial(_keys_of_rows, values=values, k=k, first_column=first_column)
+    return np.concatenate(in_threads(work, len(values)))
+
+
+def _keys_of_rows(part: slice, *, values: np.ndarray, k: int, first_column: int) -> np.ndarray:
+    values = values[part]
     rows, columns = values.shape
     bound = lower_bound(values, k)
     flat = np.flatnonzero(values >= bound[:, None])
     starts = np.searchsorted(flat, np.arange(rows + 1) * columns)
     counts = np.diff(starts)
     row = np.repeat(np.arange(rows), counts)
-    place = np.arange(len(flat)) - np.repeat(starts[:-1], counts)
+    position = np.arange(len(flat)) - np.repeat(starts[:-1], counts)
     keys = np.full((rows, counts.max(initial=k)), np.iinfo(np.uint64).max, np.uint64)
-    keys[row, place] = pack(values.ravel()[flat], flat - row * columns + first_column)
+    keys[row, position] = pack(values.ravel()[flat], flat - row * columns + first_column)
     keys.sort(axis=1)
     return keys[:, :k]
 
@@ -99,6 +101,11 @@ def lower_bound(values: np.ndarray, k: int) -> np.ndarray:
     return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
 
 
+def lower_bounds(values: np.ndarray, k: int) -> np.ndarray:
+    """Return `lower_bound` of all rows, found by threads."""
+    return np.concatenate(in_threads(lambda part: lower_bound(values[part], k), len(values)))
+
+
 def decide(
     rows: np.ndarray, others: np.ndarray, *, candidates: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +113,7 @@ def decide(
     keys = np.empty((len(rows), k), np.uint64)
 
     def best(part: slice) -> None:
-        for start in range(part.start, part.stop, DECIDED_ROWS):
-            block = slice(start, min(start + DECIDED_ROWS, part.stop))
+        for block in row_blocks(part, DECIDED_ROWS):
             found = candidates[block]
             value = np.einsum("bsd,bd->bs", others[found], rows[block])
             value[found < 0] = -np.inf
@@ -131,9 +137,9 @@ def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def block_rows(columns: int) -> int:
+def block_rows(columns: int, *, least: int = 16, most: int = 4096) -> int:
     """Return how many rows of `columns` float32 make one block of bounded memory."""
-    return int(np.clip(BLOCK_BYTES // (4 * max(columns, 1)), 16, 4096))
+    return int(np.clip(BLOCK_BYTES // (4 * max(columns, 1)), least, most))
 
 
 def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
@@ -162,6 +168,4 @@ def _pool() -> ThreadPoolExecutor:
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:
     """Yield slices of `rows` such that each block of [rows, columns] float32 stays bounded."""
-    size = block_rows(columns)
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
+    yield from row_blocks(rows, block_rows(columns))

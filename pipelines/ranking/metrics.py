@@ -14,7 +14,7 @@ import numpy as np
 
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
-from ..neighbours.checked import unit_rows
+from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.exact import Room, blocks, in_threads, largest_keys, unpack
 from ..progress import Progress, Silent
 from .matches import Matches, no_valid_query
@@ -144,14 +144,13 @@ class RankedLists:
             row[self.pairs.of(query)[1]] = -np.inf
 
         if nearness.dtype == np.float32:
-            keys = in_threads(lambda part: largest_keys(nearness[part], self.top), len(nearness))
-            value, place = unpack(np.concatenate(keys))
+            value, position = unpack(largest_keys(nearness, self.top))
         else:  # somebody's float64 distances keep their order
-            place = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
-            value = np.take_along_axis(nearness, place, 1).astype(np.float32)
-        match = self.pairs.pids[place] == self.pairs.query_pids[block, None]
+            position = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
+            value = np.take_along_axis(nearness, position, 1).astype(np.float32)
+        match = self.pairs.pids[position] == self.pairs.query_pids[block, None]
         ended = np.isneginf(value)
-        self.parts.append((np.where(ended, -1, self.kept[place]), value, match & ~ended))
+        self.parts.append((np.where(ended, -1, self.kept[position]), value, match & ~ended))
 
     def whole(self) -> Ranking:
         """Return every query's list."""
@@ -227,11 +226,7 @@ def require_rankable(query: Embeddings, gallery: Embeddings, *, distances: Any) 
             f"the gallery is empty: of its {len(gallery)} items none has an identity of 0 or above"
         )
     if distances is None:
-        if query.dim != gallery.dim:
-            raise BadInput(
-                f"the query's embeddings are {query.dim} wide, the gallery's {gallery.dim}; "
-                "one network makes one width"
-            )
+        check_widths(query.features, gallery.features)
         return
     shape = tuple(distances.shape)
     if shape != (len(query), len(gallery)):
