@@ -150,26 +150,23 @@ class PictureEmbedder:
         """Return [N, dim] float32."""
         import torch
 
+        from ..data.augment import normalise
         from ..data.images import resized
 
         height, width = self.size
         arrays = np.stack([resized(image, height=height, width=width) for image in images])
-        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-        return self.embed_batch(self._normalised(batch)).float().cpu().numpy()
-
-    def _normalised(self, batch: "Tensor") -> "Tensor":
-        from ..data.augment import normalise
-
-        return normalise(batch.to(self.device))
+        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
+        return self.embed_batch(normalise(batch)).float().cpu().numpy()
 
 
 def plainly(images: "Tensor", *, backbone: "Backbone", flip: bool) -> "Tensor":
     """Embed normalised images [B, 3, H, W] in float32, averaged with their mirrors for `flip`."""
     import torch
 
+    from ..backbones.backbone import with_mirrors
+
     with torch.inference_mode():
-        found: Tensor = backbone(images)
-        return (found + backbone(images.flip(3))) / 2 if flip else found
+        return with_mirrors(backbone, images, flip=flip)
 
 
 def _embedded(
