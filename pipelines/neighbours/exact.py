@@ -7,7 +7,7 @@ tight one: two vector passes over a row leave little more than k candidates to s
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -37,9 +37,14 @@ def top_k(
     index = np.empty((len(query), k), np.int64)
     room = Room(min(len(gallery), BLOCK_COLUMNS), rows=len(query))
     with (progress or Silent()).task("search", len(query), unit="rows") as task:
-        for start in range(0, len(query), room.rows):
-            block = slice(start, start + room.rows)
-            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k=k, room=room)
+        for block in row_blocks(len(query), room.rows):
+            keys = []
+            for piece in row_blocks(len(gallery), BLOCK_COLUMNS):
+                products = room.product(query[block], gallery[piece])
+                best = min(k, piece.stop - piece.start)
+                keys.append(largest_keys(products, best, first_column=piece.start))
+            merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
+            similarity[block], index[block] = unpack(merged[:, :k])
             task.advance(len(query[block]))
     return similarity, index
 
@@ -57,16 +62,11 @@ class Room:
         return np.matmul(rows, others.T, out=out)
 
 
-def _top_k_of_block(
-    query: np.ndarray, gallery: np.ndarray, *, k: int, room: Room
-) -> tuple[np.ndarray, np.ndarray]:
-    keys = []
-    for first in range(0, len(gallery), BLOCK_COLUMNS):
-        piece = gallery[first : first + BLOCK_COLUMNS]
-        products = room.product(query, piece)
-        keys.append(largest_keys(products, min(k, len(piece)), first_column=first))
-    merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
-    return unpack(merged[:, :k])
+def product_blocks(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield blocks of rows and their inner products [B, C] with the others; good until the next."""
+    room = Room(len(others), rows=len(rows))
+    for block in row_blocks(len(rows), room.rows):
+        yield block, room.product(rows[block], others)
 
 
 def largest_keys(values: np.ndarray, k: int, *, first_column: int = 0) -> np.ndarray:
@@ -99,6 +99,12 @@ def lower_bound(values: np.ndarray, k: int) -> np.ndarray:
         # Column j belongs to group j mod `groups`: the maximum runs along contiguous memory.
         values = values[:, : depth * groups].reshape(rows, depth, groups).max(axis=1)
     return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
+
+
+def least_products(rows: np.ndarray) -> np.ndarray:
+    """Return each row's smallest inner product with any row of its set: [N, d] -> [N]."""
+    parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
+    return np.concatenate(parts)
 
 
 def lower_bounds(values: np.ndarray, k: int) -> np.ndarray:
@@ -147,7 +153,7 @@ def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
     count = threads() if rows >= 64 else 1
     ends = [rows * part // count for part in range(count + 1)]
     parts = [slice(*pair) for pair in pairwise(ends)]
-    return [work(parts[0])] if count == 1 else list(_pool().map(work, parts))
+    return [work(parts[0])] if count == 1 else list(_pool(os.getpid()).map(work, parts))
 
 
 def threads() -> int:
@@ -156,14 +162,10 @@ def threads() -> int:
     return int(asked) if asked.isdigit() and int(asked) else cores()
 
 
-_POOLS: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool() -> ThreadPoolExecutor:
-    key = os.getpid()  # a forked process cannot use its parent's threads
-    if key not in _POOLS:
-        _POOLS[key] = ThreadPoolExecutor(threads(), thread_name_prefix="nformer-search")
-    return _POOLS[key]
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Return a process's threads: a forked one cannot use its parent's."""
+    return ThreadPoolExecutor(threads(), thread_name_prefix="nformer-search")
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:

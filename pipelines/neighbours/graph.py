@@ -10,7 +10,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from .checked import check_widths, checked_k, own_first, unit_rows
-from .exact import blocks
+from .exact import least_products
 from .nearest import Searched, choose, search_device, searched
 from .self_join import self_join
 
@@ -61,9 +61,7 @@ def least_similarity(features: np.ndarray, *, device: str = "cpu") -> np.ndarray
         from .on_device import least_on_device
 
         return least_on_device(features, device)
-    rows = unit_rows(features, "embeddings")
-    parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
-    return np.concatenate(parts)
+    return least_products(unit_rows(features, "embeddings"))
 
 
 class Neighbourhoods:

@@ -140,13 +140,12 @@ def offer_list(
     for part in row_blocks(len(asking), max(1, TILE // max(1, len(inside)))):
         who = asking[part]
         products, least = product(who, inside), found.bound[who]
-        flat = np.concatenate(
-            in_threads(partial(reaching_bound, products=products, least=least), len(products))
-        )
+        work = partial(reaching_bound, products=products, least=least)
+        flat = np.concatenate(in_threads(work, len(products)))
         i, j = np.divmod(flat, len(inside))
         found.add(who[i], inside[j], value=products.ravel()[flat])
 
 
 def reaching_bound(part: slice, *, products: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Return the flat places of the products [a, b] in some rows that reach their rows' bounds."""
+    """Return the flat positions of products [a, b] in some rows that reach the rows' bounds."""
     return np.flatnonzero(products[part] >= least[part, None]) + part.start * products.shape[1]

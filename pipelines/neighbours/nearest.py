@@ -150,7 +150,11 @@ def searched_on_host(
             rows, others, k=k, centres=centres, progress=progress
         )
     else:
-        similarity, index, detail = faiss_approximate(rows, others, k=k, how=how, where=where)
+        built, detail = BUILDERS[how](faiss_module(), others, k=k, where=where)
+        similarity, index = in_order(*built.search(rows, k))
+        short = np.flatnonzero((index < 0).any(axis=1))
+        if len(short):
+            similarity[short], index[short] = top_k(rows[short], others, k=k)
     recall = recall_of(rows, others, index=index)
     return similarity, index, Searched(how, where, recall, detail)
 
@@ -241,21 +245,6 @@ def faiss_exact(
     else:
         similarity, index = faiss.knn(rows, others, k, metric=faiss.METRIC_INNER_PRODUCT)
     return in_order(similarity, index)
-
-
-def faiss_approximate(
-    rows: np.ndarray, others: np.ndarray, *, k: int, how: str, where: str
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return k near rows of each row by an index that does not look at all of them.
-
-    A row that finds fewer than k is searched exactly. The third value describes the index.
-    """
-    index, detail = BUILDERS[how](faiss_module(), others, k=k, where=where)
-    similarity, found = in_order(*index.search(rows, k))
-    short = np.flatnonzero((found < 0).any(axis=1))
-    if len(short):
-        similarity[short], found[short] = top_k(rows[short], others, k=k)
-    return similarity, found, detail
 
 
 def cluster_centres(

@@ -12,7 +12,7 @@ import numpy as np
 from ..device import native_bfloat16
 from ..progress import Progress, Silent
 from .candidates import CandidateLists, Products, collect
-from .exact import blocks, top_k
+from .exact import least_products, top_k
 
 SMALL = 4096  # a smaller set is searched as any gallery
 HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
@@ -37,9 +37,8 @@ def self_join(
     """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
     progress = progress or Silent()
     if len(rows) <= SMALL:
-        parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
-        return OwnNeighbours(*top_k(rows, rows, k=k), np.concatenate(parts))
-    if not least and half_pays(len(rows)):
+        return OwnNeighbours(*top_k(rows, rows, k=k), least_products(rows))
+    if not least and len(rows) >= HALF_FROM and native_bfloat16():
         from .self_join_bf16 import halved_top_k
 
         found = halved_top_k(rows, k, progress=progress)
@@ -52,8 +51,3 @@ def self_join(
     if len(short):
         similarity[short], index[short] = top_k(rows[short], rows, k=k)
     return OwnNeighbours(similarity, index, lowest)
-
-
-def half_pays(count: int) -> bool:
-    """Return whether to look for candidates in bfloat16: by size and core alone."""
-    return count >= HALF_FROM and native_bfloat16()
