@@ -6,7 +6,8 @@ from torchvision import models
 
 from pipelines.backbones.backbone import build_backbone
 from pipelines.backbones.osnet import CHANNELS, OSNet
-from pipelines.backbones.state_dicts import load_weights, nearest_text
+from pipelines.backbones.state_dicts import load_weights
+from pipelines.backbones.tensor_names import nearest_text
 from pipelines.errors import BadInput
 
 
