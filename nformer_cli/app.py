@@ -5,30 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import (
-    benchmark,
-    check_data,
-    compare,
-    datasets,
-    demo,
-    evaluate,
-    export,
-    export_embeddings,
-    extract,
-    import_embeddings,
-    import_nformer,
-    index,
-    info,
-    manual,
-    pack,
-    refine,
-    report,
-    reproduce,
-    search,
-    subsample,
-    train_backbone,
-    train_nformer,
-)
+from .commands import datasets, evaluating, exchange, manual, results, search, training
 
 app = typer.Typer(
     name="nformer",
@@ -39,35 +16,30 @@ app = typer.Typer(
 )
 
 COMMANDS = {
-    "Stages": {
-        "demo": demo,
-        "train-backbone": train_backbone,
-        "extract": extract,
-        "train-nformer": train_nformer,
-        "evaluate": evaluate,
-        "refine": refine,
-    },
-    "Data sets": {
-        "datasets": datasets,
-        "check-data": check_data,
-        "pack": pack,
-        "subsample": subsample,
-    },
-    "Search": {"search": search},
-    "Import and export": {
-        "export": export,
-        "import-embeddings": import_embeddings,
-        "export-embeddings": export_embeddings,
-        "import-nformer": import_nformer,
-    },
-    "Results, reports and benchmarks": {
-        "report": report,
-        "compare": compare,
-        "reproduce": reproduce,
-        "info": info,
-        "benchmark": benchmark,
-        "manual": manual,
-    },
+    "Stages": (
+        datasets.demo,
+        training.train_backbone,
+        training.extract,
+        training.train_nformer,
+        evaluating.evaluate,
+        evaluating.refine,
+    ),
+    "Data sets": (datasets.datasets, datasets.check_data, datasets.pack, datasets.subsample),
+    "Search": (search.search,),
+    "Import and export": (
+        exchange.export,
+        exchange.import_embeddings,
+        exchange.export_embeddings,
+        exchange.import_nformer,
+    ),
+    "Results, reports and benchmarks": (
+        results.report,
+        results.compare,
+        results.reproduce,
+        results.info,
+        results.benchmark,
+        manual.manual,
+    ),
 }
 
 
@@ -90,9 +62,9 @@ def _root(
 
 
 for panel, commands in COMMANDS.items():
-    for name, module in commands.items():
-        app.command(name, rich_help_panel=panel)(module.command)
-app.add_typer(index.index_app, name="index", rich_help_panel="Search")
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+app.add_typer(search.index_app, name="index", rich_help_panel="Search")
 
 
 def _reflow(group: typer.Typer) -> None:
@@ -104,4 +76,4 @@ def _reflow(group: typer.Typer) -> None:
 
 
 _reflow(app)
-_reflow(index.index_app)
+_reflow(search.index_app)

@@ -56,7 +56,7 @@ class TerminalProgress:
         if not err.is_terminal:
             lines = _Lines(title, total=total, unit=unit)
             yield lines
-            lines.end()
+            lines.print(f" in {time.monotonic() - lines.begun:.1f} s")
             return
         columns = (
             SpinnerColumn(finished_text="[green]✓"),
@@ -72,54 +72,45 @@ class TerminalProgress:
             yield _Bar(bars, task, unit=unit)
 
 
-class _Bar:
-    def __init__(self, bars: Progress, task: TaskID, *, unit: str) -> None:
-        self.bars, self.task, self.rate = bars, task, _Rate(unit)
-
-    def advance(self, amount: int = 1, **figures: float | str) -> None:
-        shown = _figures({**figures, **self.rate.after(amount)})
-        self.bars.update(self.task, advance=amount, figures=shown)
-
-
-class _Lines:
-    def __init__(self, title: str, *, total: int | None, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
-        self.done, self.rate, self.shown = 0, _Rate(unit), ""
-        self.begun = self.last = time.monotonic()
-
-    def advance(self, amount: int = 1, **figures: float | str) -> None:
-        self.done += amount
-        self.shown = _figures({**figures, **self.rate.after(amount)})
-        if time.monotonic() - self.last >= LOG_SECONDS:
-            self.last = time.monotonic()
-            self._print("")
-
-    def end(self) -> None:
-        self._print(f" in {time.monotonic() - self.begun:.1f} s")
-
-    def _print(self, ending: str) -> None:
-        of = f"/{self.total}" if self.total is not None else ""
-        text = f"{self.title}: {self.done}{of} {self.unit} {self.shown}".rstrip() + ending
-        err.print(escape(text), soft_wrap=True, highlight=False)
-
-
-class _Rate:
-    """Things a second, over the whole task."""
+class _Counted:
+    """A piece of work: how much is done, and the figures beside it, its rate the last."""
 
     def __init__(self, unit: str) -> None:
         self.unit, self.done, self.begun = unit, 0, time.monotonic()
 
-    def after(self, amount: int) -> dict[str, str]:
+    def count(self, amount: int, figures: dict[str, float | str]) -> str:
         self.done += amount
         seconds = time.monotonic() - self.begun
-        if not self.unit or seconds < 0.5:
-            return {}
-        return {"rate": f"{self.done / seconds:,.4g} {self.unit}/s"}
+        if self.unit and seconds >= 0.5:
+            figures = {**figures, "rate": f"{self.done / seconds:,.4g} {self.unit}/s"}
+        parts = []
+        for name, value in figures.items():
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            parts.append(shown if name == "rate" else f"{name} {shown}")
+        return "  ".join(parts)
 
 
-def _figures(figures: dict[str, float | str]) -> str:
-    parts = []
-    for name, value in figures.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        parts.append(shown if name == "rate" else f"{name} {shown}")
-    return "  ".join(parts)
+class _Bar(_Counted):
+    def __init__(self, bars: Progress, task: TaskID, *, unit: str) -> None:
+        super().__init__(unit)
+        self.bars, self.task = bars, task
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        self.bars.update(self.task, advance=amount, figures=self.count(amount, figures))
+
+
+class _Lines(_Counted):
+    def __init__(self, title: str, *, total: int | None, unit: str) -> None:
+        super().__init__(unit)
+        self.title, self.total, self.shown, self.last = title, total, "", self.begun
+
+    def advance(self, amount: int = 1, **figures: float | str) -> None:
+        self.shown = self.count(amount, figures)
+        if time.monotonic() - self.last >= LOG_SECONDS:
+            self.last = time.monotonic()
+            self.print("")
+
+    def print(self, ending: str) -> None:
+        of = f"/{self.total}" if self.total is not None else ""
+        text = f"{self.title}: {self.done}{of} {self.unit} {self.shown}".rstrip() + ending
+        err.print(escape(text), soft_wrap=True, highlight=False)

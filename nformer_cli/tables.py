@@ -1,10 +1,11 @@
 """Results as tables for the terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -12,8 +13,13 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
+    from pipelines.gallery.answers import Answer, SearchResult
+    from pipelines.reporting.tables_and_figures import TableOrFigure
     from pipelines.stages.check_data import DataReport
+    from pipelines.stages.compare import Comparison
     from pipelines.stages.info import ArtifactInfo
+
+LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
 def titled_table(
@@ -145,11 +151,8 @@ def datasets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def record_table(record: "Record", width: int) -> "Table | Text":
     """Show what a benchmark measured: a table where `width` columns hold it, else a list."""
-    table = titled_table(record.title, record.columns, no_wrap=True, box=box.SIMPLE_HEAD)
-    for row in record.rows:
-        table.add_row(*map(escape, row))
-    columns = zip(record.columns, *record.rows, strict=True)
-    if sum(max(map(len, column)) + 2 for column in columns) <= width:
+    table = fitting_table(record.title, record.columns, rows=record.rows, width=width)
+    if table is not None:
         return table
     text = Text(f"{record.title}\n", style="bold")
     for name, *cells in record.rows:
@@ -157,3 +160,80 @@ def record_table(record: "Record", width: int) -> "Table | Text":
         for title, cell in zip(record.columns[1:], cells, strict=True):
             text.append(f"    {title}: {cell}\n", style="not bold")
     return text
+
+
+def fitting_table(
+    title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str]], width: int
+) -> Table | None:
+    """Return a table of text, or None where it takes more than `width` columns."""
+    cells = zip(columns, *rows, strict=True)
+    if sum(max(map(len, column)) + 2 for column in cells) > width:
+        return None
+    table = titled_table(title, map(escape, columns), no_wrap=True, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def comparison_table(found: "Comparison") -> Table:
+    """Show a comparison's rows in per cent, and differences in points."""
+    title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries"
+    columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
+    table = titled_table(title, columns, words=2, no_wrap=True)
+    table.columns[0].no_wrap = False
+    for row in found.rows:
+        change, interval = "", ""
+        if row.difference is not None:
+            mean, low, high = (100 * value for value in row.difference)
+            change, interval = f"{mean:+.1f}", f"{low:+.1f} … {high:+.1f}"
+            if row.difference.certain:
+                change, interval = f"[bold]{change}[/]", f"[bold]{interval}[/]"
+        figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
+        table.add_row(escape(row.run), row.result.name, *figures, change, interval)
+    return table
+
+
+def reproduced(item: "TableOrFigure", width: int) -> Iterator[RenderableType]:
+    """Show a table of the paper, or a list of its columns where they take more than `width`."""
+    rows, titles = list(item.shown()), [column.title for column in item.columns]
+    table = None
+    if len(rows) <= LONGEST:
+        table = fitting_table(item.title, titles, rows=rows, width=width)
+    if table is not None:
+        for column, shown in zip(item.columns, table.columns, strict=True):
+            shown.justify = "left" if column.kind == "text" else "right"
+        yield table
+    else:
+        yield f"\n[bold]{escape(item.title)}[/]"
+        for first, *others in rows if len(rows) <= LONGEST else ():
+            cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
+            yield f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}"
+    yield escape(item.text)
+
+
+def answer_table(answer: "Answer", result: "SearchResult") -> Table:
+    """Show what a search found for one query, and which items lent it weight."""
+    from pipelines.reporting.montage import attention_of, verdict
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"[bold]{escape(answer.query)}[/]",
+        caption=escape("\n".join(filter(None, [verdict(answer, result), attention_of(answer)]))),
+        title_justify="left",
+        caption_justify="left",
+        title_style="",
+        caption_style="dim",
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    columns = ("rank", "name", "pid", "cam", "similarity", "before", "lent")
+    for column in columns[: 7 if result.refined else 5]:
+        words = column == "name"
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    for hit in answer.hits:
+        labels = [str(label) if label >= 0 else "–" for label in (hit.pid, hit.camid)]
+        lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"
+        more = [f"{hit.before:.3f}", lent] if result.refined else []
+        table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *more)
+    return table

@@ -112,7 +112,8 @@ def require_finite(features: np.ndarray, what: str) -> None:
         )
 
 
-def row_blocks(rows: int, size: int) -> Iterator[slice]:
-    """Yield slices of at most `size` rows that cover `rows`, in order."""
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
+def row_blocks(rows: int | slice, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` rows that cover so many rows or a part of them, in order."""
+    part = rows if isinstance(rows, slice) else slice(0, rows)
+    for start in range(part.start, part.stop, size):
+        yield slice(start, min(start + size, part.stop))

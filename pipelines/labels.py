@@ -58,5 +58,5 @@ def texts_of(labels: np.ndarray) -> np.ndarray | None:
 
 def numbered(texts: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
     """Return texts [N] by their numbers, [N] int64."""
-    distinct, place = np.unique(texts, return_inverse=True)
-    return np.array([numbers[str(text)] for text in distinct], np.int64)[place]
+    distinct, rows = np.unique(texts, return_inverse=True)
+    return np.array([numbers[str(text)] for text in distinct], np.int64)[rows]

@@ -1,6 +1,7 @@
 """The layout holds: imports point one way, and help loads nothing heavy."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -179,7 +180,8 @@ def called_by_others(function: ast.FunctionDef | ast.AsyncFunctionDef, inside) -
     decorators = [ast.unparse(one) for one in function.decorator_list]
     special = function.name.startswith("__") and function.name != "__init__"
     differentiable = "torch.autograd.Function" in bases and function.name in ("forward", "backward")
-    typer = any("app." in one for one in decorators) or function.name == "command"
+    options = re.search(r"options\.|Annotated\[", ast.unparse(function.args))  # Typer's
+    typer = any("app." in one for one in decorators) or options is not None
     return special or differentiable or typer
 
 

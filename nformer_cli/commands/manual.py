@@ -22,7 +22,7 @@ WIDEST = 100  # columns: longer lines are hard to read
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-def command(
+def manual(
     topic: Annotated[
         str, typer.Argument(metavar="[TOPIC]", help="A page, such as refining; none: list them.")
     ] = "",

@@ -105,7 +105,8 @@ class ABDNet(nn.Module):
         x = self.layer3(self.layer2(shallow))  # [B, 1024, H/16, W/16]
         of_all = self.global_features(self.pool(self.layer4(x)).flatten(1))
         reduced = self.reduction(self.attentive_layer4(x))
-        views = [head(reduced) for head in self._heads()]
+        heads = (self.identity_head, self.channel_head, self.position_head)
+        views = [head(reduced) for head in heads]
         summed = self.sum(views[0] + views[1] + views[2])
         if self.training:
             self.maps = [shallow, *views, summed]
@@ -118,10 +119,10 @@ class ABDNet(nn.Module):
         self.maps = []
         features = SHALLOW_SHARE * feature_spread(shallow)
         features = features + sum((feature_spread(x) for x in deep), torch.zeros_like(features))
-        weights = sum(
-            (weight_spread(module.weight) for module in self._resnet_convolutions()),
-            torch.zeros_like(features),
-        )
+        weights = torch.zeros_like(features)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith(self.fresh):
+                weights = weights + weight_spread(module.weight)
         return FEATURE_WEIGHT * features + WEIGHT_WEIGHT * weights
 
     def expand_weights(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,25 +137,8 @@ class ABDNet(nn.Module):
     @property
     def fresh(self) -> tuple[str, ...]:
         """What an ImageNet network does not have: made anew."""
-        return (
-            "shallow_attention.",
-            "global_features.",
-            "reduction.",
-            "identity_head.",
-            "channel_head.",
-            "position_head.",
-            "sum.",
-        )
-
-    def _heads(self) -> tuple[nn.Module, nn.Module, nn.Module]:
-        return self.identity_head, self.channel_head, self.position_head
-
-    def _resnet_convolutions(self) -> list[nn.Conv2d]:
-        return [
-            module
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Conv2d) and not name.startswith(self.fresh)
-        ]
+        heads = ("identity_head.", "channel_head.", "position_head.", "sum.")
+        return ("shallow_attention.", "global_features.", "reduction.", *heads)
 
 
 def feature_spread(maps: Tensor) -> Tensor:

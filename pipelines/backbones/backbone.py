@@ -1,5 +1,6 @@
 """The image encoder: a classification network's body, a linear layer, BNNeck and a classifier."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +58,12 @@ class Backbone(nn.Module):
             if not self.training:
                 return neck
             return BackboneOutput(embedding, self.classifier(neck))
+
+
+def with_mirrors(embed: Callable[[Tensor], Any], images: Tensor, *, flip: bool) -> Tensor:
+    """Return embed(images), for `flip` averaged with the embeddings of their mirror images."""
+    found: Tensor = embed(images)
+    return (found + embed(images.flip(3))) / 2 if flip else found
 
 
 def build_backbone(

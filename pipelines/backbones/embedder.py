@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from .backbone import Backbone
+from .backbone import Backbone, with_mirrors
 
 
 class Embedder:
@@ -32,10 +32,7 @@ class Embedder:
     def __call__(self, images: Tensor) -> Tensor:
         """images: [B, 3, H, W] float32, normalised.   returns: [B, dim] float32."""
         with torch.inference_mode():
-            embeddings = self._embed(images)
-            if self.flip:
-                embeddings = (embeddings + self._embed(images.flip(3))) / 2
-        return embeddings
+            return with_mirrors(self._embed, images, flip=self.flip)
 
     def _embed(self, images: Tensor) -> Tensor:
         lower = self.dtype != torch.float32

@@ -17,7 +17,8 @@ def import_torchvision() -> None:
     instead, for as long as the import takes. Where torchvision is older than 0.29, wants more of
     the compiler than that, or the compiler is there already, it is imported as ever.
     """
-    if "torchvision.models" in sys.modules or COMPILER[0] in sys.modules or not is_light():
+    release = tuple(int(part) for part in version("torchvision").split(".")[:2])
+    if "torchvision.models" in sys.modules or COMPILER[0] in sys.modules or release < FROM:
         return
     before = set(sys.modules)
     package, utils = (ModuleType(name) for name in COMPILER)
@@ -33,8 +34,3 @@ def import_torchvision() -> None:
     finally:
         for name in COMPILER:
             sys.modules.pop(name, None)
-
-
-def is_light() -> bool:
-    """Return whether this torchvision can be imported without the compiler."""
-    return tuple(int(part) for part in version("torchvision").split(".")[:2]) >= FROM

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..backbones.backbone import Backbone, BackboneOutput, build_backbone
+from ..backbones.backbone import Backbone, build_backbone
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig
 from ..data.augment import normalise
@@ -162,7 +162,21 @@ def training_ways(scene: Scene) -> dict[str, Way]:
     if scene.device.type == "cuda":
         batches = [batch for epoch in range(4) for batch in trainer.batches(epoch)]
     total = sum(map(len, batches))
-    plain = PlainLoop(scene, labels)
+    plain = scene.network().to(scene.device).train()
+    trained = [p for p in plain.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=3e-4, momentum=0.9)
+
+    def plain_step(rows: np.ndarray) -> float:
+        """Take a step as most code does: float32, images decoded between the steps."""
+        (batch,) = BatchLoader(scene.files, workers=0).iterate([rows])
+        images = normalise(batch.images.to(scene.device)).contiguous()
+        wanted = torch.from_numpy(labels[rows]).to(scene.device)
+        output = plain(images)
+        loss = identity_loss(output.logits, wanted) + triplet_loss(output.embedding, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
 
     def ours(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=scene.device.type == "cuda")
@@ -172,38 +186,12 @@ def training_ways(scene: Scene) -> dict[str, Way]:
         return Speed(speed.rate, loader.waited * speed.rate / total)
 
     return {
-        "training: plain float32 loop": lambda: plain(batches[:1]),
+        "training: plain float32 loop": lambda: _timed(
+            scene.device, len(batches[0]), work=lambda: plain_step(batches[0])
+        ),
         "training: this toolkit": lambda: ours(scene.files),
         "training: this toolkit, images.h5": lambda: ours(scene.packed),
     }
-
-
-class PlainLoop:
-    """What most code does: float32, torch's own layout, images decoded between the steps."""
-
-    def __init__(self, scene: Scene, labels: np.ndarray) -> None:
-        self.scene, self.labels = scene, torch.from_numpy(labels)
-        self.network = scene.network().to(scene.device).train()
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.SGD(trained, lr=3e-4, momentum=0.9)
-
-    def __call__(self, batches: list[np.ndarray]) -> Speed:
-        """Train on batches of rows."""
-        total = sum(map(len, batches))
-        return _timed(self.scene.device, total, work=lambda: [self._step(rows) for rows in batches])
-
-    def _step(self, rows: np.ndarray) -> float:
-        read = BatchLoader(self.scene.files, workers=0)
-        (batch,) = read.iterate([rows])
-        images = normalise(batch.images.to(self.scene.device)).contiguous()
-        labels = self.labels[torch.from_numpy(rows)].to(self.scene.device)
-        output = self.network(images)
-        assert isinstance(output, BackboneOutput)
-        loss = identity_loss(output.logits, labels) + triplet_loss(output.embedding, labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
 
 
 def _timed(device: torch.device, images: int, *, work: Callable[[], object]) -> Speed:

@@ -55,10 +55,10 @@ class Timer:
 
 
 class MemoryWatch:
-    """The highest private memory during a block, in MiB, without the pages of shared libraries."""
+    """The private memory at a block's start and at its highest, in MiB: no shared libraries'."""
 
     def __init__(self) -> None:
-        self.mib, self._ended = 0.0, threading.Event()
+        self.start, self.mib, self._ended = private_memory(), 0.0, threading.Event()
 
     def __enter__(self) -> "MemoryWatch":
         self._thread = threading.Thread(target=self._watch, daemon=True)

@@ -30,11 +30,12 @@ def measure(
     """
     if name not in BENCHMARKS:
         raise BadInput(f"benchmark {name!r}: unknown; known are {', '.join(BENCHMARKS)}")
-    module = import_module(f".{name.replace('-', '_')}", __package__)
+    module, _, part = name.partition("-")
     if sets is not None and name != "accuracy":
         raise BadInput(f"--sets belongs to the benchmark accuracy, not to {name}")
     more = {} if sets is None else {"sets": sets}
-    return module.measure(quick=quick, progress=progress, **more)
+    run = getattr(import_module(f".{module}", __package__), f"measure_{part}".rstrip("_"))
+    return run(quick=quick, progress=progress, **more)
 
 
 def record_path(name: str) -> Path:

@@ -19,7 +19,7 @@ from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
 from ..seeding import numpy_generator
 from .child import Timer, measured
-from .dense_retrieval import dense_rerank, dense_score
+from .dense import dense_rerank, dense_score
 from .record import Record
 
 DIM, IMAGES, NOISE = 256, 21, 2.0  # images of a person; the noise gives a mAP of about 0.5

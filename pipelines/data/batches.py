@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -59,22 +59,19 @@ class BatchLoader:
         """Yield each batch of rows as images; a batch without a readable image is left out."""
         pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="decode")
         waiting: deque[Waiting] = deque()
+        shape = (self.source.height, self.source.width, 3)
         try:
             for rows in batches:
-                waiting.append(self._begin(rows, pool))
+                images = torch.empty(len(rows), *shape, dtype=torch.uint8, pin_memory=self.pin)
+                targets = zip(rows, images.numpy(), strict=True)
+                reading = [pool.submit(self._read, int(row), target) for row, target in targets]
+                waiting.append(Waiting(rows, images, reading))
                 if len(waiting) > AHEAD:
                     yield from self._finished(waiting.popleft())
             while waiting:
                 yield from self._finished(waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _begin(self, rows: Sequence[int] | np.ndarray, pool: Executor) -> Waiting:
-        shape = (len(rows), self.source.height, self.source.width, 3)
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin)
-        targets = zip(rows, images.numpy(), strict=True)
-        reading = [pool.submit(self._read, int(row), target) for row, target in targets]
-        return Waiting(rows, images, reading)
 
     def _read(self, row: int, target: np.ndarray) -> str:
         """Decode a row into `target` [H, W, 3]; return why it cannot be, or nothing."""

@@ -119,13 +119,11 @@ def entry(name: str) -> Entry:
     Raises:
         BadInput: the catalogue has no such data set; lists those it has.
     """
+    known = {one.name: one for one in ENTRIES}
     wanted = name.lower().replace("_", "-")
-    for known in ENTRIES:
-        if wanted == known.name:
-            return known
-    raise BadInput(
-        f"{name!r} is no data set known here; known are {', '.join(e.name for e in ENTRIES)}"
-    )
+    if wanted not in known:
+        raise BadInput(f"{name!r} is no data set known here; known are {', '.join(known)}")
+    return known[wanted]
 
 
 def open_dataset(

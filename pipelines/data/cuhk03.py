@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,32 +42,26 @@ def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> D
         BadInput: none of these is there, or the files contradict each other.
     """
     found = require_folder(root, "cuhk03")
-    for spelling in SPELLINGS[boxes]:
-        needs = tuple(f"{spelling}/{folder}" for folder in FOLDERS.values())
-        home = _home(root, needs)
-        if home is not None:
-            folders = dict(zip(FOLDERS, needs, strict=True))
-            return read_layout(f"cuhk03-{boxes}", home, folders=folders, example=EXAMPLE)
-    for spelling in SPELLINGS[boxes]:
-        home = _home(root, (PROTOCOL.format(spelling),))
-        if home is not None:
-            return _read_protocol(home, boxes, spelling=spelling, progress=progress)
-    raise BadInput(
-        f"{root} does not hold cuhk03-{boxes}: wanted labeled/ and detected/ with "
-        f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
-        f"cuhk03_new_protocol_config_{SPELLINGS[boxes][0]}.mat; found {shortened(found)}"
-    )
+    spellings = SPELLINGS[boxes]
+    of_folders = [tuple(f"{one}/{name}" for name in FOLDERS.values()) for one in spellings]
+    layouts = [*of_folders, *((PROTOCOL.format(one),) for one in spellings)]
+    try:
+        home, needs = find_home(root, names=NAMES, layouts=layouts, dataset="cuhk03")
+    except BadInput:
+        raise BadInput(
+            f"{root} does not hold cuhk03-{boxes}: wanted labeled/ and detected/ with "
+            f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
+            f"cuhk03_new_protocol_config_{spellings[0]}.mat; found {shortened(found)}"
+        ) from None
+    if needs in of_folders:
+        folders = dict(zip(FOLDERS, needs, strict=True))
+        return read_layout(f"cuhk03-{boxes}", home, folders=folders, example=EXAMPLE)
+    spelling = next(one for one in spellings if needs == (PROTOCOL.format(one),))
+    return _read_protocol(home, boxes, spelling=spelling, progress=progress)
 
 
 read_cuhk03_labelled = partial(read_cuhk03, boxes="labelled")
 read_cuhk03_detected = partial(read_cuhk03, boxes="detected")
-
-
-def _home(root: Path, needs: Sequence[str]) -> Path | None:
-    try:
-        return find_home(root, names=NAMES, needs=needs, dataset="cuhk03")
-    except BadInput:
-        return None
 
 
 def _read_protocol(home: Path, boxes: Boxes, *, spelling: str, progress: Progress) -> Dataset:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 from ..errors import BadInput
@@ -14,10 +15,13 @@ IMAGE_ENDINGS = (
 DEPTH = 8  # levels of folders looked into; real layouts have three
 
 
-def find_home(root: Path, *, names: Iterable[str], needs: Sequence[str], dataset: str) -> Path:
-    """Return the folder that holds `needs`: `root`, or one called one of `names` in or below it.
+def find_home(
+    root: Path, *, names: Iterable[str], layouts: Sequence[Sequence[str]], dataset: str
+) -> tuple[Path, Sequence[str]]:
+    """Return the folder that holds a layout's entries, and that layout, the first that is there.
 
-    Cases of letters do not matter. Looks two levels down.
+    The folder is `root`, or one called one of `names` in or below it: two levels are looked into.
+    Cases of letters do not matter.
 
     Raises:
         BadInput: `root` is missing, no folder, empty, or nothing in it has this layout.
@@ -26,12 +30,12 @@ def find_home(root: Path, *, names: Iterable[str], needs: Sequence[str], dataset
     wanted = {name.lower() for name in names}
     candidates = [root, *_called(root, wanted)]
     candidates += [inner for outer in candidates[1:] for inner in _called(outer, wanted)]
-    for candidate in candidates:
+    for needs, candidate in product(layouts, candidates):
         if all(child(candidate, need) is not None for need in needs):
-            return candidate
+            return candidate, needs
     raise BadInput(
-        f"{root} does not hold {dataset}: wanted {', '.join(needs)}, in it or in a folder called "
-        f"{' or '.join(sorted(names))}; found {shortened(entries)}"
+        f"{root} does not hold {dataset}: wanted {', '.join(layouts[0])}, in it or in a folder "
+        f"called {' or '.join(sorted(names))}; found {shortened(entries)}"
     )
 
 

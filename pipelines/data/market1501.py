@@ -33,14 +33,12 @@ def read_market1501(root: Path, *, distractors: str | None = None) -> Dataset:
     Raises:
         BadInput: another layout, an empty folder, or a name that does not parse.
     """
-    home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="market1501")
-    dataset = read_layout("market1501", home, folders=FOLDERS, example=EXAMPLE)
-    dataset = replace(dataset, distractor=DISTRACTOR)
+    dataset = replace(_read("market1501", root, names=NAMES), distractor=DISTRACTOR)
     if distractors is None:
         return dataset
     if distractors != "500k":
         raise BadInput(f"--distractors {distractors}: Market-1501 has 500k")
-    gallery = sorted([*dataset.splits["gallery"], *read_distractors(home)])
+    gallery = sorted([*dataset.splits["gallery"], *read_distractors(dataset.root)])
     splits = {**dataset.splits, "gallery": gallery}
     return replace(dataset, splits=splits, options={"distractors": distractors})
 
@@ -50,10 +48,13 @@ def read_dukemtmcreid(root: Path) -> Dataset:
 
     root: its folder or the folder that it lies in. Cameras are 1 to 8.
     """
-    needs = tuple(FOLDERS.values())
-    home = find_home(root, names=DUKE_NAMES, needs=needs, dataset="dukemtmcreid")
-    dataset = read_layout("dukemtmcreid", home, folders=FOLDERS, example=DUKE_EXAMPLE)
+    dataset = _read("dukemtmcreid", root, names=DUKE_NAMES, example=DUKE_EXAMPLE)
     return replace(dataset, notices=(DUKE_WITHDRAWN,))
+
+
+def _read(dataset: str, root: Path, *, names: Sequence[str], example: str = EXAMPLE) -> Dataset:
+    home, _ = find_home(root, names=names, layouts=[tuple(FOLDERS.values())], dataset=dataset)
+    return read_layout(dataset, home, folders=FOLDERS, example=example)
 
 
 def read_distractors(home: Path) -> list[Sample]:

@@ -24,7 +24,8 @@ def read_msmt17(root: Path, *, combine_all: bool = False) -> Dataset:
     Raises:
         BadInput: another layout, a list that is missing, or a line that does not parse.
     """
-    home, train, test = _find(root)
+    home, needs = find_home(root, names=NAMES, layouts=VERSIONS, dataset="msmt17")
+    train, test = (child(home, need) or home / need for need in needs)
     samples = {name: list(_read_list(home, name, train=train, test=test)) for name in LISTS}
     splits = {
         "train": sorted(samples["train"] + (samples["val"] if combine_all else [])),
@@ -33,20 +34,6 @@ def read_msmt17(root: Path, *, combine_all: bool = False) -> Dataset:
     }
     options = {"combine_all": True} if combine_all else {}
     return Dataset("msmt17", home, splits, options=options, train_apart=True)
-
-
-def _find(root: Path) -> tuple[Path, Path, Path]:
-    problems = []
-    for needs in VERSIONS:
-        try:
-            home = find_home(root, names=NAMES, needs=needs, dataset="msmt17")
-        except BadInput as error:
-            problems.append(error)
-            continue
-        train, test = (child(home, need) for need in needs)
-        assert train is not None and test is not None
-        return home, train, test
-    raise problems[0]
 
 
 def _read_list(home: Path, name: str, *, train: Path, test: Path) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..artifacts.backbone import load_backbone
+from ..backbones.backbone import with_mirrors
 from ..backbones.embedder import Embedder
 from ..backbones.onnx_network import OnnxNetwork
 from ..config import ExtractConfig
@@ -60,10 +61,11 @@ class OnnxEmbedder:
 
     def __call__(self, images: Tensor) -> Tensor:
         """images: [B, 3, H, W] float32, normalised.   returns: [B, d] float32."""
-        embeddings = self.network(images.numpy())
-        if self.flip:
-            embeddings = (embeddings + self.network(images.flip(3).numpy())) / 2
-        return torch.from_numpy(embeddings)
+
+        def embed(given: Tensor) -> Tensor:
+            return torch.from_numpy(self.network(given.numpy()))
+
+        return with_mirrors(embed, images, flip=self.flip)
 
 
 def dataset_for_onnx(

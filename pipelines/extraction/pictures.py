@@ -13,7 +13,7 @@ from ..artifacts.formats.reading import FORMATS, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
 from ..data.folders import IMAGE_ENDINGS, image_names
-from ..embeddings import Embeddings
+from ..embeddings import Embeddings, row_blocks
 from ..errors import BadInput, StaleArtifact
 from ..imports import importing
 from ..progress import Progress
@@ -62,9 +62,15 @@ def gather(
     pictures = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
     if pictures:
-        features = _embedded(
-            run, pictures, crop=crop, device=device, seconds=seconds, progress=progress
-        )
+        begun, embedded = time.perf_counter(), []
+        embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
+        loaded = time.perf_counter()
+        with progress.task("embed", len(pictures), unit="pictures") as task:
+            for part in row_blocks(len(pictures), BATCH):
+                embedded.append(embedder.embed([_picture(one, crop) for one in pictures[part]]))
+                task.advance(len(embedded[-1]))
+        seconds = {"load backbone": loaded - begun, "embed": time.perf_counter() - loaded}
+        features = np.concatenate(embedded)
         pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
     if files:
@@ -150,49 +156,23 @@ class PictureEmbedder:
         """Return [N, dim] float32."""
         import torch
 
+        from ..data.augment import normalise
         from ..data.images import resized
 
         height, width = self.size
         arrays = np.stack([resized(image, height=height, width=width) for image in images])
-        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-        return self.embed_batch(self._normalised(batch)).float().cpu().numpy()
-
-    def _normalised(self, batch: "Tensor") -> "Tensor":
-        from ..data.augment import normalise
-
-        return normalise(batch.to(self.device))
+        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
+        return self.embed_batch(normalise(batch)).float().cpu().numpy()
 
 
 def plainly(images: "Tensor", *, backbone: "Backbone", flip: bool) -> "Tensor":
     """Embed normalised images [B, 3, H, W] in float32, averaged with their mirrors for `flip`."""
     import torch
 
+    from ..backbones.backbone import with_mirrors
+
     with torch.inference_mode():
-        found: Tensor = backbone(images)
-        return (found + backbone(images.flip(3))) / 2 if flip else found
-
-
-def _embedded(
-    run: Run,
-    pictures: list[Path],
-    *,
-    crop: Crop | None,
-    device: str,
-    seconds: dict[str, float],
-    progress: Progress,
-) -> np.ndarray:
-    """Return the pictures' embeddings, [N, dim] float32."""
-    begun = time.perf_counter()
-    embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
-    seconds["load backbone"] = time.perf_counter() - begun
-    begun, found = time.perf_counter(), []
-    with progress.task("embed", len(pictures), unit="pictures") as task:
-        for start in range(0, len(pictures), BATCH):
-            batch = pictures[start : start + BATCH]
-            found.append(embedder.embed([_picture(one, crop) for one in batch]))
-            task.advance(len(batch))
-    seconds["embed"] = time.perf_counter() - begun
-    return np.concatenate(found)
+        return with_mirrors(backbone, images, flip=flip)
 
 
 def _picture(path: Path, crop: Crop | None) -> "Image.Image":

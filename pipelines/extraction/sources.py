@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles, ImageSource
@@ -14,8 +13,6 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 
 PACKED = "images.h5"
-
-
 Sources = Callable[[Sequence[str]], ImageSource]
 
 
@@ -29,22 +26,16 @@ def image_sources(
     """
     manifest = run.manifest(PACKED)
     if manifest is not None:
-        problem = _mismatch(manifest, dataset, height=height, width=width)
+        packed, problem = (manifest.config["height"], manifest.config["width"]), ""
+        if packed != (height, width):
+            problem = f"its images are {packed[0]}×{packed[1]}, wanted are {height}×{width}"
+        elif manifest.inputs["image list"] != dataset.digest():
+            problem = "it was packed from another list of files"
         if not problem:
             progress.message(f"images from {run.path(PACKED)}")
             return PackedFile(run.artifact(PACKED)).images
         progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
     return lambda names: ImageFiles(dataset.root, names, height=height, width=width)
-
-
-def _mismatch(manifest: Manifest, dataset: Dataset, *, height: int, width: int) -> str:
-    """Return why packed images do not serve, or nothing."""
-    size = (manifest.config["height"], manifest.config["width"])
-    if size != (height, width):
-        return f"its images are {size[0]}×{size[1]}, wanted are {height}×{width}"
-    if manifest.inputs["image list"] != dataset.digest():
-        return "it was packed from another list of files"
-    return ""
 
 
 def find_dataset(

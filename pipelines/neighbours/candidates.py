@@ -1,12 +1,10 @@
 """Keep the k best entries of every row while products come in by tiles, in bounded memory."""
 
-from functools import partial
-from typing import Protocol
-
 import numpy as np
 
+from ..embeddings import row_blocks
 from ..progress import Progress
-from .exact import blocks, in_threads, lower_bound, pack, unpack
+from .exact import blocks, in_threads, lower_bounds, pack, unpack
 
 SAMPLE = 16  # one column in so many gives the bounds
 TILE_ROWS, TILE_COLUMNS = 512, 8192
@@ -14,29 +12,34 @@ STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
 NONE = np.iinfo(np.uint64).max
 
 
-class Products(Protocol):
-    """Inner products of a set's rows with each other, a tile at a time."""
+class Products:
+    """Inner products of a set's rows with each other, a tile at a time, in float32."""
 
-    count: int
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.count = rows, len(rows)
+        self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
 
     def tile(self, across: slice, down: slice) -> np.ndarray:
-        """Return the products [b, c] float32 of two ranges of rows; good until the next."""
+        """Return the products [b, c] of two ranges of rows; good until the next."""
+        b, c = across.stop - across.start, down.stop - down.start
+        return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
 
     def with_sample(self, block: slice) -> np.ndarray:
         """Return the products of some rows with every SAMPLE-th row."""
+        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
 
 
 def collect(
     products: Products, lists: "CandidateLists", *, least: bool, progress: Progress
-) -> tuple["CandidateLists", np.ndarray | None]:
-    """Fill the lists from every tile on and above the diagonal; and find the least products."""
+) -> np.ndarray | None:
+    """Fill the lists from every tile on and above the diagonal; return the least products."""
     N = products.count
     lists.bound = bounds(products, lists.wanted)
     lowest = np.full(N, np.inf, np.float32) if least else None
     tiles = [
-        (slice(i, min(i + TILE_ROWS, N)), slice(j, min(j + TILE_COLUMNS, N)))
-        for i in range(0, N, TILE_ROWS)
-        for j in range(i, N, TILE_COLUMNS)
+        (across, down)
+        for across in row_blocks(slice(0, N), TILE_ROWS)
+        for down in row_blocks(slice(across.start, N), TILE_COLUMNS)
     ]
     with progress.task("neighbours", len(tiles), unit="tiles") as task:
         for across, down in tiles:
@@ -45,7 +48,7 @@ def collect(
                 lower(lowest, tile, across=across, down=down)
             lists.offer(tile, across, down=down)
             task.advance()
-    return lists, lowest
+    return lowest
 
 
 def bounds(products: Products, k: int) -> np.ndarray:
@@ -56,18 +59,9 @@ def bounds(products: Products, k: int) -> np.ndarray:
     """
     width = -(-products.count // SAMPLE)
     expected = k / SAMPLE
-    place = min(width, int(expected + 3 * np.sqrt(expected) + 1))
-    bound = np.empty(products.count, np.float32)
-    for block in blocks(products.count, width):
-        found = products.with_sample(block)
-        parts = in_threads(partial(bound_of_rows, products=found, place=place), len(found))
-        bound[block] = np.concatenate(parts)
-    return bound
-
-
-def bound_of_rows(part: slice, *, products: np.ndarray, place: int) -> np.ndarray:
-    """Return a lower bound of the `place`-th largest product of each row of a part."""
-    return lower_bound(products[part], place)
+    rank = min(width, int(expected + 3 * np.sqrt(expected) + 1))
+    parts = blocks(products.count, width)
+    return np.concatenate([lower_bounds(products.with_sample(part), rank) for part in parts])
 
 
 def lower(lowest: np.ndarray, products: np.ndarray, *, across: slice, down: slice) -> None:
@@ -100,11 +94,10 @@ class CandidateLists:
 
         def reaching_bound(part: slice) -> np.ndarray:
             found = []
-            for start in range(part.start, part.stop, STRIP_ROWS):
-                strip = slice(start, min(start + STRIP_ROWS, part.stop))
+            for strip in row_blocks(part, STRIP_ROWS):
                 mask = products[strip] >= of_row[strip, None]
                 mask |= products[strip] >= of_column
-                found.append(np.flatnonzero(mask) + start * columns)
+                found.append(np.flatnonzero(mask) + strip.start * columns)
             return np.concatenate(found)
 
         flat = np.concatenate(in_threads(reaching_bound, len(products)))
@@ -126,16 +119,14 @@ class CandidateLists:
         if full.any():
             self._keep_best(rows[full])
         crowded = self.count[rows] + counts > self.room
-        for at in np.flatnonzero(crowded):  # many equal rows: seldom, so one by one
-            self._merge(rows[at], keys[starts[at] : starts[at] + counts[at]])
-        counts[crowded] = 0
-        fits = (
-            np.repeat(~crowded, np.diff(starts, append=len(row))) if crowded.any() else slice(None)
-        )
-        row, keys = row[fits], keys[fits]
+        if crowded.any():  # many equal rows: seldom, so one by one
+            for at in np.flatnonzero(crowded):
+                self._merge(rows[at], keys[starts[at] : starts[at] + counts[at]])
+            fits = np.repeat(~crowded, counts)
+            row, keys, counts = row[fits], keys[fits], np.where(crowded, 0, counts)
         first = np.cumsum(counts) - counts
-        place = np.arange(len(row)) + np.repeat(self.count[rows] - first, counts)
-        self.keys[row, place] = keys
+        position = np.arange(len(row)) + np.repeat(self.count[rows] - first, counts)
+        self.keys[row, position] = keys
         self.count[rows] += counts
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..embeddings import row_blocks
+
 BLOCK_EDGES = 8192  # rows gathered at once on a CPU: two blocks of 128 columns stay in the cache
 BLOCK_ELEMENTS = 1 << 26  # elements gathered at once elsewhere
 
@@ -62,13 +64,13 @@ class Edges:
 
     @cached_property
     def slots(self) -> Tensor:
-        """[E] int64: each edge's place in a padded [R, 1 + width], the first column being free."""
+        """[E] int64: each edge's position in a padded [R, 1 + width], column 0 left free."""
         within = torch.arange(len(self), device=self.index.device) - self.offsets[self.row_of]
         return self.row_of * (1 + self.width) + within + 1
 
     @cached_property
     def transposed(self) -> tuple["Edges", Tensor]:
-        """The same edges seen from the sources, and the place of each of those among ours."""
+        """The same edges seen from the sources, and the position of each of those among ours."""
         sources, order = torch.sort(self.index, stable=True)
         offsets = torch.searchsorted(
             sources, torch.arange(self.sources + 1, device=self.index.device)
@@ -143,19 +145,15 @@ class _EdgeSum(torch.autograd.Function):
         weights, sources = ctx.saved_tensors
         need_weights, need_sources, _ = ctx.needs_input_grad
         to_weights = _dot(gradient, sources, edges=ctx.edges) if need_weights else None
-        return (
-            to_weights,
-            _sum_back(weights, gradient, edges=ctx.edges) if need_sources else None,
-            None,
-        )
+        to_sources = _sum_back(weights, gradient, edges=ctx.edges) if need_sources else None
+        return to_weights, to_sources, None
 
 
 def _dot(rows: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
     """Inner products in blocks of edges: two gathered [block, c] are all the memory it takes."""
     result = rows.new_empty(len(edges))
     block = BLOCK_EDGES if rows.device.type == "cpu" else BLOCK_ELEMENTS // rows.shape[1]
-    for start in range(0, len(edges), block):
-        part = slice(start, start + block)
+    for part in row_blocks(len(edges), block):
         near = rows.index_select(0, edges.row_of[part])
         far = sources.index_select(0, edges.index[part])
         result[part] = torch.linalg.vecdot(near, far)

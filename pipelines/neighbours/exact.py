@@ -7,13 +7,14 @@ tight one: two vector passes over a row leave little more than k candidates to s
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 
 from ..device import cores
+from ..embeddings import row_blocks
 from ..progress import Progress, Silent
 
 BLOCK_BYTES = 32 << 20  # of one block of similarities
@@ -36,9 +37,14 @@ def top_k(
     index = np.empty((len(query), k), np.int64)
     room = Room(min(len(gallery), BLOCK_COLUMNS), rows=len(query))
     with (progress or Silent()).task("search", len(query), unit="rows") as task:
-        for start in range(0, len(query), room.rows):
-            block = slice(start, start + room.rows)
-            similarity[block], index[block] = _top_k_of_block(query[block], gallery, k=k, room=room)
+        for block in row_blocks(len(query), room.rows):
+            keys = []
+            for piece in row_blocks(len(gallery), BLOCK_COLUMNS):
+                products = room.product(query[block], gallery[piece])
+                best = min(k, piece.stop - piece.start)
+                keys.append(largest_keys(products, best, first_column=piece.start))
+            merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
+            similarity[block], index[block] = unpack(merged[:, :k])
             task.advance(len(query[block]))
     return similarity, index
 
@@ -56,34 +62,30 @@ class Room:
         return np.matmul(rows, others.T, out=out)
 
 
-def _top_k_of_block(
-    query: np.ndarray, gallery: np.ndarray, *, k: int, room: Room
-) -> tuple[np.ndarray, np.ndarray]:
-    keys = []
-    for first in range(0, len(gallery), BLOCK_COLUMNS):
-        piece = gallery[first : first + BLOCK_COLUMNS]
-        products = room.product(query, piece)
-        select = partial(_keys_of_rows, products=products, k=min(k, len(piece)), first_column=first)
-        keys.append(np.concatenate(in_threads(select, len(products))))
-    merged = keys[0] if len(keys) == 1 else np.sort(np.concatenate(keys, axis=1), axis=1)
-    return unpack(merged[:, :k])
-
-
-def _keys_of_rows(part: slice, *, products: np.ndarray, k: int, first_column: int) -> np.ndarray:
-    return largest_keys(products[part], k, first_column=first_column)
+def product_blocks(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield blocks of rows and their inner products [B, C] with the others; good until the next."""
+    room = Room(len(others), rows=len(rows))
+    for block in row_blocks(len(rows), room.rows):
+        yield block, room.product(rows[block], others)
 
 
 def largest_keys(values: np.ndarray, k: int, *, first_column: int = 0) -> np.ndarray:
     """Return the k largest entries of each row of [B, C] as sorted keys [B, k] (see `pack`)."""
+    work = partial(_keys_of_rows, values=values, k=k, first_column=first_column)
+    return np.concatenate(in_threads(work, len(values)))
+
+
+def _keys_of_rows(part: slice, *, values: np.ndarray, k: int, first_column: int) -> np.ndarray:
+    values = values[part]
     rows, columns = values.shape
     bound = lower_bound(values, k)
     flat = np.flatnonzero(values >= bound[:, None])
     starts = np.searchsorted(flat, np.arange(rows + 1) * columns)
     counts = np.diff(starts)
     row = np.repeat(np.arange(rows), counts)
-    place = np.arange(len(flat)) - np.repeat(starts[:-1], counts)
+    position = np.arange(len(flat)) - np.repeat(starts[:-1], counts)
     keys = np.full((rows, counts.max(initial=k)), np.iinfo(np.uint64).max, np.uint64)
-    keys[row, place] = pack(values.ravel()[flat], flat - row * columns + first_column)
+    keys[row, position] = pack(values.ravel()[flat], flat - row * columns + first_column)
     keys.sort(axis=1)
     return keys[:, :k]
 
@@ -99,6 +101,17 @@ def lower_bound(values: np.ndarray, k: int) -> np.ndarray:
     return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
 
 
+def least_products(rows: np.ndarray) -> np.ndarray:
+    """Return each row's smallest inner product with any row of its set: [N, d] -> [N]."""
+    parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
+    return np.concatenate(parts)
+
+
+def lower_bounds(values: np.ndarray, k: int) -> np.ndarray:
+    """Return `lower_bound` of all rows, found by threads."""
+    return np.concatenate(in_threads(lambda part: lower_bound(values[part], k), len(values)))
+
+
 def decide(
     rows: np.ndarray, others: np.ndarray, *, candidates: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +119,7 @@ def decide(
     keys = np.empty((len(rows), k), np.uint64)
 
     def best(part: slice) -> None:
-        for start in range(part.start, part.stop, DECIDED_ROWS):
-            block = slice(start, min(start + DECIDED_ROWS, part.stop))
+        for block in row_blocks(part, DECIDED_ROWS):
             found = candidates[block]
             value = np.einsum("bsd,bd->bs", others[found], rows[block])
             value[found < 0] = -np.inf
@@ -131,9 +143,9 @@ def unpack(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bits.view(np.float32), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def block_rows(columns: int) -> int:
+def block_rows(columns: int, *, least: int = 16, most: int = 4096) -> int:
     """Return how many rows of `columns` float32 make one block of bounded memory."""
-    return int(np.clip(BLOCK_BYTES // (4 * max(columns, 1)), 16, 4096))
+    return int(np.clip(BLOCK_BYTES // (4 * max(columns, 1)), least, most))
 
 
 def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
@@ -141,7 +153,7 @@ def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
     count = threads() if rows >= 64 else 1
     ends = [rows * part // count for part in range(count + 1)]
     parts = [slice(*pair) for pair in pairwise(ends)]
-    return [work(parts[0])] if count == 1 else list(_pool().map(work, parts))
+    return [work(parts[0])] if count == 1 else list(_pool(os.getpid()).map(work, parts))
 
 
 def threads() -> int:
@@ -150,18 +162,12 @@ def threads() -> int:
     return int(asked) if asked.isdigit() and int(asked) else cores()
 
 
-_POOLS: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool() -> ThreadPoolExecutor:
-    key = os.getpid()  # a forked process cannot use its parent's threads
-    if key not in _POOLS:
-        _POOLS[key] = ThreadPoolExecutor(threads(), thread_name_prefix="nformer-search")
-    return _POOLS[key]
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Return a process's threads: a forked one cannot use its parent's."""
+    return ThreadPoolExecutor(threads(), thread_name_prefix="nformer-search")
 
 
 def blocks(rows: int, columns: int) -> Iterator[slice]:
     """Yield slices of `rows` such that each block of [rows, columns] float32 stays bounded."""
-    size = block_rows(columns)
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
+    yield from row_blocks(rows, block_rows(columns))

@@ -4,19 +4,12 @@ Every builder takes the FAISS module, the rows [N, d] to search in, k and the de
 index and a description of its settings. FAISS seeds its k-means: the same rows, the same index.
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput
-
-
-class IndexBuilder(Protocol):
-    """Builds an index of FAISS over the rows `others`, to be asked for k of them."""
-
-    def __call__(self, faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
-        """Return the index and a description of its settings."""
-        ...
 
 
 def list_count(rows: int) -> int:
@@ -27,9 +20,8 @@ def list_count(rows: int) -> int:
 def ivf(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, str]:
     """Inverted lists over k-means centres; the lists of the nearest centres are looked through."""
     lists = list_count(len(others))
-    index = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(others.shape[1]), others.shape[1], lists, faiss.METRIC_INNER_PRODUCT
-    )
+    width, product = others.shape[1], faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, product)
     index = to_gpu(faiss, index, where=where)
     index.train(others)
     index.add(others)
@@ -70,12 +62,17 @@ def cagra(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, s
             "from conda); use ivf or hnsw"
         )
     config = faiss.GpuIndexCagraConfig()
-    config.device = int(where.partition(":")[2] or 0)
+    config.device = gpu_number(where)
     index = faiss.GpuIndexCagra(
         faiss.StandardGpuResources(), others.shape[1], faiss.METRIC_INNER_PRODUCT, config
     )
     index.train(others)
     return index, ""
+
+
+def gpu_number(where: str) -> int:
+    """Return 1 for cuda:1, 0 for cuda."""
+    return int(where.partition(":")[2] or 0)
 
 
 def to_gpu(faiss: Any, index: Any, *, where: str) -> Any:
@@ -84,11 +81,11 @@ def to_gpu(faiss: Any, index: Any, *, where: str) -> Any:
         return index
     options = faiss.GpuClonerOptions()
     options.useFloat16 = True  # half the memory; the lists' order is that of the rounded rows
-    device = int(where.partition(":")[2] or 0)
+    device = gpu_number(where)
     return faiss.index_cputo_gpu(faiss.StandardGpuResources(), device, index, options)
 
 
-BUILDERS: dict[str, IndexBuilder] = {
+BUILDERS: dict[str, Callable[..., tuple[Any, str]]] = {
     "ivf": ivf,
     "hnsw": hnsw,
     "ivfpq": ivfpq,

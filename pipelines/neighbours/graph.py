@@ -2,14 +2,15 @@
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from .checked import checked_k, own_first, unit_rows
-from .exact import blocks
+from .checked import check_widths, checked_k, own_first, unit_rows
+from .exact import least_products
 from .nearest import Searched, choose, search_device, searched
 from .self_join import self_join
 
@@ -42,10 +43,11 @@ def neighbour_graph(
     progress: Progress | None = None,
 ) -> NeighbourGraph:
     """Return the graph of one set of features [N, d], each item its own first neighbour."""
-    where = search_device(features, device)
-    if choose(method, rows=len(features), columns=len(features), where=where, k=k) != "numpy":
+    where, on_host = search_device(features, device)
+    N = len(features)
+    if choose(method, rows=N, columns=N, where=where, k=k, on_host=on_host) != "numpy":
         found = searched(features, None, k=k, device=device, method=method, progress=progress)
-        farthest = least_similarity(features, device=str(where)) if least else None
+        farthest = least_similarity(features, device=where) if least else None
         return NeighbourGraph(*found, least=farthest)
     k = checked_k(k, len(features))
     own = self_join(unit_rows(features, "embeddings"), k, least=least, progress=progress)
@@ -59,9 +61,7 @@ def least_similarity(features: np.ndarray, *, device: str = "cpu") -> np.ndarray
         from .on_device import least_on_device
 
         return least_on_device(features, device)
-    rows = unit_rows(features, "embeddings")
-    parts = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
-    return np.concatenate(parts)
+    return least_products(unit_rows(features, "embeddings"))
 
 
 class Neighbourhoods:
@@ -84,11 +84,7 @@ class Neighbourhoods:
             raise BadInput(
                 f"{len(query)} queries and {len(gallery)} gallery items: both are needed"
             )
-        if query.dim != gallery.dim:
-            raise BadInput(
-                f"the query's embeddings are {query.dim} wide, the gallery's {gallery.dim}; "
-                "one network makes one width"
-            )
+        check_widths(query.features, gallery.features)
         self.query_items, self.gallery_items = query, gallery
         self.device, self.method, self.progress = device, method, progress or Silent()
         self.graphs: dict[str, NeighbourGraph] = {}
@@ -123,16 +119,15 @@ class Neighbourhoods:
         held = self.graphs.get(name)
         size = len(self.gallery_items) + (len(self.query_items) if name == "joint" else 0)
         if held is None or held.index.shape[1] < min(k, size):
-            begun = time.perf_counter()
-            held = self._build(name, max(k, LISTED))
+            begun, k = time.perf_counter(), max(k, LISTED)
+            how: dict[str, Any] = {"device": self.device, "method": self.method}
+            how["progress"] = self.progress
+            query, gallery = self.query_items.features, self.gallery_items.features
+            if name == "query":
+                held = NeighbourGraph(*searched(query, gallery, k=k, **how))
+            else:
+                rows = gallery if name == "gallery" else self.joint_rows()
+                held = neighbour_graph(rows, k, least=name == "joint", **how)
             held = replace(held, seconds=time.perf_counter() - begun)
             self.graphs[name] = held
         return held
-
-    def _build(self, name: str, k: int) -> NeighbourGraph:
-        settings = {"device": self.device, "method": self.method, "progress": self.progress}
-        query, gallery = self.query_items.features, self.gallery_items.features
-        if name == "query":
-            return NeighbourGraph(*searched(query, gallery, k=k, **settings))  # type: ignore[arg-type]
-        rows = gallery if name == "gallery" else self.joint_rows()
-        return neighbour_graph(rows, k, least=name == "joint", **settings)  # type: ignore[arg-type]

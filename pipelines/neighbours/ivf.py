@@ -15,8 +15,8 @@ from ..device import native_bfloat16
 from ..embeddings import row_blocks
 from ..progress import Progress
 from ..seeding import numpy_generator
-from .candidates import CandidateLists, bound_of_rows
-from .exact import decide, in_threads, top_k
+from .candidates import CandidateLists
+from .exact import decide, in_threads, lower_bounds, top_k
 
 SHARE = 0.93  # of the sample's true neighbours that the lists looked through must hold
 SAMPLE_ROWS = 500
@@ -80,9 +80,9 @@ def lists_needed(
     """Return how many lists a row must look through to find its neighbours, by a sample."""
     count = min(SAMPLE_ROWS, len(rows))
     sample = rows[numpy_generator(0, "lists").choice(len(rows), count, replace=False)]
-    place = np.argsort(nearest_centres(sample, centres, count=len(centres)), axis=1)  # [S, C]
+    rank = np.argsort(nearest_centres(sample, centres, count=len(centres)), axis=1)  # [S, C]
     true = top_k(sample, others, k=k)[1]
-    needed = np.sort(np.take_along_axis(place, list_of[true], axis=1), axis=None)
+    needed = np.sort(np.take_along_axis(rank, list_of[true], axis=1), axis=None)
     return 1 + int(needed[int(np.ceil(SHARE * len(needed))) - 1])
 
 
@@ -130,11 +130,7 @@ def bound(
     if len(inside) < found.wanted:
         return
     for part in row_blocks(len(at_home), max(1, TILE // len(inside))):
-        products = product(at_home[part], inside)
-        lowest = in_threads(
-            partial(bound_of_rows, products=products, place=found.wanted), len(products)
-        )
-        found.bound[at_home[part]] = np.concatenate(lowest)
+        found.bound[at_home[part]] = lower_bounds(product(at_home[part], inside), found.wanted)
 
 
 def offer_list(
@@ -144,13 +140,12 @@ def offer_list(
     for part in row_blocks(len(asking), max(1, TILE // max(1, len(inside)))):
         who = asking[part]
         products, least = product(who, inside), found.bound[who]
-        flat = np.concatenate(
-            in_threads(partial(reaching_bound, products=products, least=least), len(products))
-        )
+        work = partial(reaching_bound, products=products, least=least)
+        flat = np.concatenate(in_threads(work, len(products)))
         i, j = np.divmod(flat, len(inside))
         found.add(who[i], inside[j], value=products.ravel()[flat])
 
 
 def reaching_bound(part: slice, *, products: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Return the flat places of the products [a, b] in some rows that reach their rows' bounds."""
+    """Return the flat positions of products [a, b] in some rows that reach the rows' bounds."""
     return np.flatnonzero(products[part] >= least[part, None]) + part.start * products.shape[1]

@@ -1,22 +1,20 @@
 """Nearest neighbours by cosine: NumPy, torch or FAISS, exact or approximate, behind one call."""
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..device import choose_device, has_gpu_driver
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from ..seeding import numpy_generator
 from .checked import check_widths, checked_k, in_order, like, own_first, unit_rows
 from .exact import threads, top_k
-from .faiss_indexes import BUILDERS, list_count
+from .faiss_indexes import BUILDERS, gpu_number, list_count
 from .ivf import top_k_in_lists
-from .location import HostDevice, search_device
 from .self_join import self_join
-
-if TYPE_CHECKING:
-    import torch
 
 EXACT = ("numpy", "torch", "faiss")
 APPROXIMATE = ("ivf", "hnsw", "ivfpq", "cagra")
@@ -116,36 +114,34 @@ def searched(
     columns = query if gallery is None else gallery
     check_widths(query, columns)
     k = checked_k(k, len(columns))
-    where = search_device(query, device)
-    how = choose(method, rows=len(query), columns=len(columns), where=where, k=k)
+    where, on_host = search_device(query, device)
+    how = choose(method, rows=len(query), columns=len(columns), where=where, k=k, on_host=on_host)
     if how == "torch":
         from .on_device import on_device
 
         similarity, index = on_device(query, gallery, k=k, where=where)
-        done = Searched(how, str(where))
+        done = Searched(how, where)
     else:
         rows = unit_rows(query, "query" if gallery is not None else "embeddings")
         others = rows if gallery is None else unit_rows(gallery, "gallery")
-        similarity, index, done = on_host(
-            rows, others, k=k, how=how, where=str(where), progress=progress
-        )
+        settings: dict[str, Any] = {"how": how, "where": where, "progress": progress}
+        similarity, index, done = searched_on_host(rows, others, k=k, **settings)
         if gallery is None:
             own_first(similarity, index)
     progress.message(f"{len(query):,} × {len(columns):,}, k = {k}: {done}")
     return similarity, index, done
 
 
-def on_host(
+def searched_on_host(
     rows: np.ndarray, others: np.ndarray, *, k: int, how: str, where: str, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Searched]:
     """Search unit rows in host memory; FAISS may use a GPU for it."""
-    if how == "numpy" and rows is others:
-        found = self_join(rows, k, progress=progress)
-        return found.similarity, found.index, Searched(how, where, detail=_on_threads())
     if how == "numpy":
-        return *top_k(rows, others, k=k, progress=progress), Searched(
-            how, where, detail=_on_threads()
-        )
+        done = Searched(how, where, detail=f", {threads()} threads")
+        if rows is others:
+            found = self_join(rows, k, progress=progress)
+            return found.similarity, found.index, done
+        return *top_k(rows, others, k=k, progress=progress), done
     if how == "faiss":
         return *faiss_exact(rows, others, k=k, where=where), Searched(how, where)
     if how == "ivf" and where == "cpu":
@@ -154,36 +150,50 @@ def on_host(
             rows, others, k=k, centres=centres, progress=progress
         )
     else:
-        similarity, index, detail = faiss_approximate(rows, others, k=k, how=how, where=where)
+        built, detail = BUILDERS[how](faiss_module(), others, k=k, where=where)
+        similarity, index = in_order(*built.search(rows, k))
+        short = np.flatnonzero((index < 0).any(axis=1))
+        if len(short):
+            similarity[short], index[short] = top_k(rows[short], others, k=k)
     recall = recall_of(rows, others, index=index)
     return similarity, index, Searched(how, where, recall, detail)
 
 
-def _on_threads() -> str:
-    return f", {threads()} threads"
+def search_device(given: Any, device: str) -> tuple[str, bool]:
+    """Return where to search, the tensor's device or the one asked for, and if rows lie in RAM.
+
+    torch is not loaded where the search runs on the CPU.
+    """
+    if hasattr(given, "detach") and device == "auto":
+        return str(given.device), given.device.type == "cpu"
+    gpu_possible = "torch" in sys.modules or has_gpu_driver()  # else not worth loading torch
+    if device == "cpu" or (device == "auto" and not gpu_possible):
+        return "cpu", True
+    chosen = choose_device(device)
+    return "cpu" if chosen.type == "mps" and device == "auto" else str(chosen), True
 
 
 def choose(
-    method: str, *, rows: int, columns: int, where: "torch.device | HostDevice", k: int
+    method: str, *, rows: int, columns: int, where: str, k: int, on_host: bool = True
 ) -> str:
     """Return the way a search of this size goes on this device.
+
+    on_host: whether the rows lie in host memory.
 
     Raises:
         BadInput: an unknown method, or one that this machine's FAISS does not have.
     """
     if method not in METHODS:
         raise BadInput(f"search method {method!r}: unknown; known are {', '.join(METHODS)}")
-    if (
-        method == "auto"
-        and rows * columns > EXACT_PAIRS.get(where.type, 4e10)
-        and faiss_module() is not None
-    ):
+    kind = where.partition(":")[0]
+    many = rows * columns > EXACT_PAIRS.get(kind, 4e10)
+    if method == "auto" and many and faiss_module() is not None:
         method = "ivf"
     if method in ("auto", "exact"):
-        if where.type == "cpu":
+        if kind == "cpu":
             return "numpy"
-        gpu = where.type == "cuda" and faiss_gpus() > 0 and k <= GPU_LONGEST
-        return "faiss" if gpu and isinstance(where, HostDevice) else "torch"
+        gpu = kind == "cuda" and faiss_gpus() > 0 and k <= GPU_LONGEST
+        return "faiss" if gpu and on_host else "torch"
     if method in ("faiss", *APPROXIMATE) and faiss_module() is None:
         raise BadInput(
             f"search method {method!r} needs FAISS, which cannot be imported here "
@@ -228,28 +238,13 @@ def faiss_exact(
             others,
             k,
             metric=faiss.METRIC_INNER_PRODUCT,
-            device=int(where.partition(":")[2] or 0),
+            device=gpu_number(where),
             vectorsMemoryLimit=8 << 30,
             queriesMemoryLimit=1 << 30,
         )
     else:
         similarity, index = faiss.knn(rows, others, k, metric=faiss.METRIC_INNER_PRODUCT)
     return in_order(similarity, index)
-
-
-def faiss_approximate(
-    rows: np.ndarray, others: np.ndarray, *, k: int, how: str, where: str
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return k near rows of each row by an index that does not look at all of them.
-
-    A row that finds fewer than k is searched exactly. The third value describes the index.
-    """
-    index, detail = BUILDERS[how](faiss_module(), others, k=k, where=where)
-    similarity, found = in_order(*index.search(rows, k))
-    short = np.flatnonzero((found < 0).any(axis=1))
-    if len(short):
-        similarity[short], found[short] = top_k(rows[short], others, k=k)
-    return similarity, found, detail
 
 
 def cluster_centres(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..embeddings import as_numpy, require_finite
+from ..embeddings import as_numpy, require_finite, row_blocks
 from .checked import unit_rows
 
 BLOCK = 1 << 28  # similarities held at once: 1 GiB
@@ -21,14 +21,12 @@ def on_device(query: Any, gallery: Any, *, k: int, where: Any) -> tuple[Any, Any
     others = rows if gallery is None else unit_tensor(gallery, device, what="gallery")
     similarity = torch.empty(len(rows), k, device=device)
     index = torch.empty(len(rows), k, device=device, dtype=torch.int64)
-    size = max(1, BLOCK // max(1, len(others)))
-    for start in range(0, len(rows), size):
-        block = slice(start, start + size)
+    for block in row_blocks(len(rows), max(1, BLOCK // max(1, len(others)))):
         products = rows[block] @ others.T  # [B, d] x [d, G] -> [B, G]
         if gallery is None:
             own = torch.arange(len(products), device=device)
-            itself = products[own, own + start].clone()
-            products[own, own + start] = torch.inf  # first, whatever its duplicates
+            itself = products[own, own + block.start].clone()
+            products[own, own + block.start] = torch.inf  # first, whatever its duplicates
         found, columns = products.topk(k, dim=1)
         columns, order = columns.sort(dim=1)
         found, again = found.gather(1, order).sort(dim=1, descending=True, stable=True)
@@ -43,10 +41,8 @@ def on_device(query: Any, gallery: Any, *, k: int, where: Any) -> tuple[Any, Any
 def least_on_device(features: Any, where: Any) -> Any:
     """Return each row's smallest cosine with any row of its set, [N] numpy, found on a device."""
     rows = unit_tensor(features, torch.device(str(where)), what="embeddings")
-    size = max(1, BLOCK // max(1, len(rows)))
-    parts = [
-        (rows[start : start + size] @ rows.T).amin(dim=1) for start in range(0, len(rows), size)
-    ]
+    blocks = row_blocks(len(rows), max(1, BLOCK // max(1, len(rows))))
+    parts = [(rows[block] @ rows.T).amin(dim=1) for block in blocks]
     return torch.cat(parts).cpu().numpy()
 
 

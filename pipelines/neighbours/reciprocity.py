@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..embeddings import row_blocks
+from .exact import BLOCK_BYTES, block_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK_SIMILARITIES = 1 << 23  # similarities held at once: 32 MiB
 BLOCK_COMPARISONS = 1 << 24
 BLOCK_PAIRS = 4096  # pairs of rows compared in float64 at once
 SPARE = 4  # candidates beyond k, whose order rounding may have changed
@@ -81,15 +81,13 @@ def nearest_of(asking: "Tensor", keys: "Tensor", *, k: int) -> "tuple[Tensor, Te
     """
     import torch
 
-    values, indices = [], []
-    for part in row_blocks(len(asking), block_rows(len(keys))):
-        value, index = (asking[part] @ keys.T).topk(min(k, len(keys)), dim=1)
-        values.append(value)
-        indices.append(index)
-    if not values:
-        empty = asking.new_empty(0, min(k, len(keys)))
-        return empty, empty.long()
-    return torch.cat(values), torch.cat(indices)
+    k = min(k, len(keys))
+    values = asking.new_empty(len(asking), k)
+    indices = torch.empty_like(values, dtype=torch.int64)
+    size = block_rows(len(keys), least=1, most=BLOCK_BYTES)  # as many as the memory holds
+    for part in row_blocks(len(asking), size):
+        values[part], indices[part] = (asking[part] @ keys.T).topk(k, dim=1)
+    return values, indices
 
 
 def similarity_of(rows: "Tensor", others: "Tensor", *, lists: "Tensor") -> "Tensor":
@@ -103,8 +101,3 @@ def similarity_of(rows: "Tensor", others: "Tensor", *, lists: "Tensor") -> "Tens
         near, far = rows[part].double(), others[lists[part]].double()  # [b, d], [b, K, d]
         found[part] = (far @ near[:, :, None])[:, :, 0].float()
     return found
-
-
-def block_rows(columns: int) -> int:
-    """Return how many rows of `columns` similarities make a block."""
-    return max(1, BLOCK_SIMILARITIES // max(1, columns))

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..device import native_bfloat16
 from ..progress import Progress, Silent
-from .candidates import SAMPLE, TILE_COLUMNS, TILE_ROWS, CandidateLists, collect
-from .exact import blocks, top_k
+from .candidates import CandidateLists, Products, collect
+from .exact import least_products, top_k
 
 SMALL = 4096  # a smaller set is searched as any gallery
 HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
@@ -37,46 +37,17 @@ def self_join(
     """Return the k largest inner products of each row of [N, d] with all rows, ties by index."""
     progress = progress or Silent()
     if len(rows) <= SMALL:
-        return _in_full(rows, k)
-    if not least and half_pays(len(rows)):
+        return OwnNeighbours(*top_k(rows, rows, k=k), least_products(rows))
+    if not least and len(rows) >= HALF_FROM and native_bfloat16():
         from .self_join_bf16 import halved_top_k
 
         found = halved_top_k(rows, k, progress=progress)
         if found is not None:
             return OwnNeighbours(*found, None)
-    lists, lowest = collect(
-        FullProducts(rows), CandidateLists(k, len(rows)), least=least, progress=progress
-    )
+    lists = CandidateLists(k, len(rows))
+    lowest = collect(Products(rows), lists, least=least, progress=progress)
     similarity, index = lists.best()
     short = np.flatnonzero(lists.count < k)
     if len(short):
         similarity[short], index[short] = top_k(rows[short], rows, k=k)
     return OwnNeighbours(similarity, index, lowest)
-
-
-def half_pays(count: int) -> bool:
-    """Return whether to look for candidates in bfloat16: by size and core alone."""
-    return count >= HALF_FROM and native_bfloat16()
-
-
-class FullProducts:
-    """Products in float32."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows, self.count = rows, len(rows)
-        self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
-
-    def tile(self, across: slice, down: slice) -> np.ndarray:
-        """Return the products [b, c] of two ranges of rows; good until the next."""
-        b, c = across.stop - across.start, down.stop - down.start
-        return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
-
-    def with_sample(self, block: slice) -> np.ndarray:
-        """Return the products of some rows with every SAMPLE-th row."""
-        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
-
-
-def _in_full(rows: np.ndarray, k: int) -> OwnNeighbours:
-    similarity, index = top_k(rows, rows, k=k)
-    least = [(rows[block] @ rows.T).min(axis=1) for block in blocks(len(rows), len(rows))]
-    return OwnNeighbours(similarity, index, np.concatenate(least))

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from ..progress import Progress
-from .candidates import SAMPLE, TILE_COLUMNS, TILE_ROWS, CandidateLists, collect
+from .candidates import (
+    SAMPLE,
+    TILE_COLUMNS,
+    TILE_ROWS,
+    CandidateLists,
+    Products,
+    collect,
+)
 from .exact import decide, top_k
 
 DOUBTFUL_SHARE = 0.25  # of the rows; beyond it a float32 search of all is quicker
@@ -17,33 +24,29 @@ OUTPUT_ROUNDING = 2.0**-9  # half a unit in the last of bfloat16's eight bits, r
 SUM_ROUNDING = 1e-4  # of the products' float32 sums, generously
 
 
-class HalfProducts:
+class HalfProducts(Products):
     """Products of rows of length 1 or 0, rounded to bfloat16, as float32."""
 
     def __init__(self, rows: np.ndarray) -> None:
-        self.count = len(rows)
+        super().__init__(rows)
         exact = torch.from_numpy(rows)
-        self.rows = exact.bfloat16()
-        moved = torch.empty(len(rows))
-        for start in range(0, len(rows), 4096):
-            part = slice(start, start + 4096)
-            moved[part] = (exact[part] - self.rows[part].float()).norm(dim=1)
+        self.half = exact.bfloat16()
+        parts = zip(exact.split(4096), self.half.split(4096), strict=True)
+        moved = torch.cat([(given - rounded.float()).norm(dim=1) for given, rounded in parts])
         # |x·y − x'·y'| ≤ |x − x'| |y| + |x'| |y − y'|, with |x|, |y| at most 1.
         self.moved = moved.numpy() + (1 + moved.numpy()) * float(moved.max())
         self.rounded = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=torch.bfloat16)
-        self.room = torch.empty(TILE_ROWS * TILE_COLUMNS)
 
     def tile(self, across: slice, down: slice) -> np.ndarray:
         """Return the products [b, c] of two ranges of rows; good until the next."""
         b, c = across.stop - across.start, down.stop - down.start
-        rounded = torch.mm(
-            self.rows[across], self.rows[down].T, out=self.rounded[: b * c].view(b, c)
-        )
-        return self.room[: b * c].view(b, c).copy_(rounded).numpy()
+        rounded = self.rounded[: b * c].view(b, c)
+        torch.mm(self.half[across], self.half[down].T, out=rounded)
+        return torch.from_numpy(self.room[: b * c].reshape(b, c)).copy_(rounded).numpy()
 
     def with_sample(self, block: slice) -> np.ndarray:
         """Return the products of some rows with every SAMPLE-th row."""
-        return (self.rows[block] @ self.rows[::SAMPLE].T).float().numpy()
+        return (self.half[block] @ self.half[::SAMPLE].T).float().numpy()
 
     def slack(self, value: np.ndarray) -> np.ndarray:
         """Return [N] by how much a row's products that round to `value` [N] may be larger."""
@@ -58,10 +61,8 @@ def halved_top_k(
     rows: [N, d] float32, of length 1 or 0.   returns: similarity and index [N, k], as `top_k`.
     """
     products = HalfProducts(rows)
-    spare = k + k // 2 + 12
-    lists, _ = collect(
-        products, CandidateLists(spare, len(rows), wanted=k), least=False, progress=progress
-    )
+    lists = CandidateLists(k + k // 2 + 12, len(rows), wanted=k)
+    collect(products, lists, least=False, progress=progress)
     rounded, candidates = lists.best()
     # What is not a candidate has a rounded product of at most `cut`.
     cut = np.where(candidates[:, -1] >= 0, rounded[:, -1], lists.bound)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..embeddings import row_blocks
 from ..neighbours.edges import Edges
-from .fused import read_edges
+from .fused import Projected, read_edges
 from .linear import Linear
-from .projections import Projected
 
 Affinity = Literal["landmarks", "exact"]
 BLOCK_LOGITS = 1 << 24  # logits of dense attention held at once
@@ -93,8 +93,7 @@ class NeighbourAttention(nn.Module):
         keys, values = self._by_head(source.keys), self._by_head(source.values)  # [h, S/h, ·]
         block = max(1, BLOCK_LOGITS // (self.heads * max(1, keys.shape[1])))
         mixed = []
-        for start in range(0, asking.shape[1], block):
-            part = slice(start, start + block)
+        for part in row_blocks(asking.shape[1], block):
             own_logits = torch.linalg.vecdot(asking[:, part], own_keys[:, part])[..., None]
             logits = torch.cat([own_logits, asking[:, part] @ keys.transpose(1, 2)], dim=2)
             weights = logits.softmax(dim=2)  # [h, block, 1 + S/h]

@@ -2,6 +2,7 @@
 
 import subprocess
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,10 +11,28 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..neighbours.edges import Edges, edge_dot, edge_softmax, edge_sum
-from .projections import Projected
 
 ELEMENTS = 4096  # of keys or values that a program gathers at once: they stay in registers
 TOLERANCE = 1e-4  # between the two ways, on the small graph that they are compared on
+
+
+@dataclass(frozen=True)
+class Projected:
+    """What attention needs of some rows; row i of head h stands at i·heads + h.
+
+    asking, keys: [R, c], whose inner product is the affinity: c is the number of landmarks, or
+                  the head's width where the affinity is exact. The scale is within `asking`.
+    values:       [R, w], w being the head's width.
+    """
+
+    asking: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def block(self, start: int, stop: int) -> "Projected":
+        """Return the rows from `start` up to `stop`."""
+        part = slice(start, stop)
+        return Projected(self.asking[part], self.keys[part], self.values[part])
 
 
 def read_edges(own: Projected, source: Projected, *, edges: Edges) -> Tensor:

@@ -11,8 +11,8 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..neighbours.edges import Edges
 from ..neighbours.reciprocity import nearest_of
+from .fused import Projected
 from .model import Block, NFormer
-from .projections import Projected
 
 BLOCK_ROWS = 4096  # rows in the feed-forward network at once on a CPU
 DEVICE_ROWS = 131072  # and elsewhere, where a block costs a wait for the device
@@ -54,7 +54,7 @@ class Layer:
             values, index = nearest_of(asking[:, head], their_keys[:, head], k=model.neighbours)
             itself = torch.linalg.vecdot(asking[:, head], keys[:, head])[:, None]
             rank = torch.arange(index.shape[1], device=index.device)
-            keep = rank + (itself > values).long() < model.neighbours  # the row takes a place too
+            keep = rank + (itself > values).long() < model.neighbours  # the row is one of k
             if model.mask == "reciprocal":
                 assert self.reach is not None
                 back = torch.linalg.vecdot(their_asking[index, head], keys[:, None, head])
@@ -126,13 +126,11 @@ def fill_up(query: Tensor) -> Tensor:
 def evaluating(model: NFormer) -> Iterator[None]:
     """Switch dropout off for a while."""
     was_training = model.training
-    if was_training:
-        model.eval()
+    model.eval()
     try:
         yield
     finally:
-        if was_training:
-            model.train()
+        model.train(was_training)
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from ..neighbours.nearest import nearest_neighbours
 from ..neighbours.reciprocity import nearest_of, reciprocal
 from ..seeding import torch_generator
 from .attention import Affinity, NeighbourAttention
-from .feed_forward import Dropout, FeedForward
+from .fused import Projected
 from .landmarks import draw_landmarks
-from .linear import Linear
-from .projections import Projected
+from .linear import Dropout, FeedForward, Linear
 
 Graph = Literal["cosine", "affinity"]
 Mask = Literal["reciprocal", "topk", "none"]
@@ -68,18 +67,9 @@ class NFormer(nn.Module):
         affinity: Affinity = "landmarks",
     ) -> None:
         super().__init__()
-        self.settings: dict[str, Any] = {
-            "dim": dim,
-            "classes": classes,
-            "layers": layers,
-            "heads": heads,
-            "neighbours": neighbours,
-            "landmarks": landmarks,
-            "dropout": dropout,
-            "graph": graph,
-            "mask": mask,
-            "affinity": affinity,
-        }
+        sizes = dict(dim=dim, classes=classes, layers=layers, heads=heads, dropout=dropout)
+        reading = dict(neighbours=neighbours, landmarks=landmarks, graph=graph, mask=mask)
+        self.settings: dict[str, Any] = {**sizes, **reading, "affinity": affinity}
         _require_sound(self.settings)
         self.dim, self.heads, self.neighbours, self.landmarks = dim, heads, neighbours, landmarks
         self.graph, self.mask, self.affinity = graph, mask, affinity

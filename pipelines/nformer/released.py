@@ -42,11 +42,8 @@ def nformer_from_released(
             "no NFormer of the released code's: wanted tensors h.0.attn.c_attn.w … and "
             f"classifier.weight, found {', '.join(sorted(state_dict)[:5]) or 'none'}"
         )
-    ours = {
-        name: tensor
-        for name, tensor in theirs.items()
-        if name.split(".")[0] in ("bottleneck", "classifier")
-    }
+    outer = ("bottleneck.", "classifier.")
+    ours = {name: tensor for name, tensor in theirs.items() if name.startswith(outer)}
     for layer in range(layers):
         ours.update(_block(theirs, layer))
     classes, dim = theirs["classifier.weight"].shape
@@ -101,16 +98,8 @@ def _load(model: NFormer, ours: Mapping[str, Tensor]) -> None:
         for name in set(expected) & set(ours)
         if expected[name].shape != ours[name].shape
     )
-    if missing or wrong:
-        raise BadInput(
-            "the released checkpoint does not fit: "
-            + "; ".join(
-                part
-                for part in (
-                    f"missing {', '.join(missing[:5])}" if missing else "",
-                    f"of another shape {', '.join(wrong[:5])}" if wrong else "",
-                )
-                if part
-            )
-        )
+    both = (("missing", missing), ("of another shape", wrong))
+    problems = [f"{what} {', '.join(names[:5])}" for what, names in both if names]
+    if problems:
+        raise BadInput(f"the released checkpoint does not fit: {'; '.join(problems)}")
     model.load_state_dict(ours, strict=False)

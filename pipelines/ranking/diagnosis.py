@@ -116,5 +116,5 @@ def _rank_back(index: np.ndarray, rank: np.ndarray) -> np.ndarray:
     rows = np.repeat(np.arange(count), index.shape[1])
     there, back = rows * count + index.ravel(), index.ravel() * count + rows
     order = np.argsort(there)
-    place = order[np.searchsorted(there, back, sorter=order).clip(max=len(order) - 1)]
-    return np.where(there[place] == back, rank.ravel()[place], 0).reshape(index.shape)
+    found = order[np.searchsorted(there, back, sorter=order).clip(max=len(order) - 1)]
+    return np.where(there[found] == back, rank.ravel()[found], 0).reshape(index.shape)

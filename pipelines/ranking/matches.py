@@ -71,8 +71,8 @@ def count_before(nearness: np.ndarray, items: np.ndarray) -> np.ndarray:
     ordered = np.sort(nearness)
     before = len(nearness) - np.searchsorted(ordered, values, side="right")
     tied = np.searchsorted(ordered, values, side="left") + 1 < len(nearness) - before
-    for place in np.flatnonzero(tied):
-        before[place] += np.count_nonzero(nearness[: items[place]] == values[place])
+    for number in np.flatnonzero(tied):
+        before[number] += np.count_nonzero(nearness[: items[number]] == values[number])
     return before
 
 

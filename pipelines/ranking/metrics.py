@@ -14,8 +14,8 @@ import numpy as np
 
 from ..embeddings import Embeddings, as_numpy
 from ..errors import BadInput
-from ..neighbours.checked import unit_rows
-from ..neighbours.exact import Room, blocks, in_threads, largest_keys, unpack
+from ..neighbours.checked import check_widths, unit_rows
+from ..neighbours.exact import blocks, in_threads, largest_keys, product_blocks, unpack
 from ..progress import Progress, Silent
 from .matches import Matches, no_valid_query
 from .open_set import Verification
@@ -103,11 +103,7 @@ def score(
         raise BadInput(f"max_rank is {max_rank} and top {top}; at least 1 and 0 are wanted")
     if hasattr(distances, "detach"):
         distances = as_numpy(distances)
-    require_rankable(query, gallery, distances=distances)
-    kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
-    if not pairs.any_valid():
-        raise BadInput(no_valid_query(pairs))
+    kept, pairs = rankable(query, gallery, distances=distances)
     ranks: list[np.ndarray] = []
     lists = RankedLists(pairs, kept, top=top)
     verification = Verification(pairs, len(kept)) if open_set else None
@@ -144,14 +140,13 @@ class RankedLists:
             row[self.pairs.of(query)[1]] = -np.inf
 
         if nearness.dtype == np.float32:
-            keys = in_threads(lambda part: largest_keys(nearness[part], self.top), len(nearness))
-            value, place = unpack(np.concatenate(keys))
+            value, position = unpack(largest_keys(nearness, self.top))
         else:  # somebody's float64 distances keep their order
-            place = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
-            value = np.take_along_axis(nearness, place, 1).astype(np.float32)
-        match = self.pairs.pids[place] == self.pairs.query_pids[block, None]
+            position = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
+            value = np.take_along_axis(nearness, position, 1).astype(np.float32)
+        match = self.pairs.pids[position] == self.pairs.query_pids[block, None]
         ended = np.isneginf(value)
-        self.parts.append((np.where(ended, -1, self.kept[place]), value, match & ~ended))
+        self.parts.append((np.where(ended, -1, self.kept[position]), value, match & ~ended))
 
     def whole(self) -> Ranking:
         """Return every query's list."""
@@ -171,10 +166,7 @@ def nearness_blocks(
     if distances is None:
         q, g = unit_rows(query.features, "query"), unit_rows(gallery.features, "gallery")
         g = g if everything else g[kept]
-        room = Room(len(g), rows=len(q))
-        for start in range(0, len(q), room.rows):
-            block = slice(start, min(start + room.rows, len(q)))
-            yield block, room.product(q[block], g)
+        yield from product_blocks(q, g)
         return
     for block in blocks(len(query), len(gallery)):
         rows = distances[block] if isinstance(distances, np.ndarray) else distances.rows(block)
@@ -218,8 +210,14 @@ def summarise(
     )
 
 
-def require_rankable(query: Embeddings, gallery: Embeddings, *, distances: Any) -> None:
-    """Raise BadInput where there is nothing to rank, or shapes do not agree."""
+def rankable(
+    query: Embeddings, gallery: Embeddings, *, distances: Any = None
+) -> tuple[np.ndarray, Matches]:
+    """Return the rows of the gallery that are ranked, and which of those match each query.
+
+    Raises:
+        BadInput: nothing to rank, shapes that do not agree, no valid query.
+    """
     if not len(query):
         raise BadInput("there are no queries to score")
     if not (gallery.pids >= 0).any():
@@ -227,15 +225,14 @@ def require_rankable(query: Embeddings, gallery: Embeddings, *, distances: Any) 
             f"the gallery is empty: of its {len(gallery)} items none has an identity of 0 or above"
         )
     if distances is None:
-        if query.dim != gallery.dim:
-            raise BadInput(
-                f"the query's embeddings are {query.dim} wide, the gallery's {gallery.dim}; "
-                "one network makes one width"
-            )
-        return
-    shape = tuple(distances.shape)
-    if shape != (len(query), len(gallery)):
+        check_widths(query.features, gallery.features)
+    elif tuple(distances.shape) != (len(query), len(gallery)):
         raise BadInput(
-            f"distances of shape {shape} for {len(query)} queries and {len(gallery)} gallery "
-            f"items; [{len(query)}, {len(gallery)}] is wanted"
+            f"distances of shape {tuple(distances.shape)} for {len(query)} queries and "
+            f"{len(gallery)} gallery items; [{len(query)}, {len(gallery)}] is wanted"
         )
+    kept = np.flatnonzero(gallery.pids >= 0)
+    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
+    if not pairs.any_valid():
+        raise BadInput(no_valid_query(pairs))
+    return kept, pairs

@@ -5,8 +5,8 @@ import numpy as np
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..seeding import numpy_generator
-from .matches import Matches, no_valid_query
-from .metrics import nearness_blocks, require_rankable
+from .matches import Matches
+from .metrics import nearness_blocks, rankable
 
 
 def single_shot_cmc(
@@ -27,11 +27,7 @@ def single_shot_cmc(
     """
     if repeats < 1:
         raise BadInput(f"single_shot is {repeats}; at least one draw of the gallery is wanted")
-    require_rankable(query, gallery, distances=None)
-    kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
-    if not pairs.any_valid():
-        raise BadInput(no_valid_query(pairs))
+    kept, pairs = rankable(query, gallery)
     generator = numpy_generator(seed, "single shot")
     ranks: list[np.ndarray] = []
     for block, nearness in nearness_blocks(query, gallery, distances=None, kept=kept):

@@ -1,6 +1,7 @@
 """The charts of a report, each with its words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,11 +9,20 @@ from ..artifacts.graph import graphs_of
 from ..artifacts.ranking import load_ranking
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
-from ..ranking.diagnosis import camera_pairs, match_counts, neighbour_purity, similarities
+from ..ranking.diagnosis import (
+    CameraPairs,
+    camera_pairs,
+    match_counts,
+    neighbour_purity,
+    similarities,
+)
 from ..training.log import read_log
 from .page import Chart, Example
+from .plots import COLOURS, DASHES, INK, STYLE, inline
 from .ranked_lists import BASELINE, Queries
-from .svg import Curves, camera_chart, gain_chart, line_chart, scatter_chart, similarity_chart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STAGES = {"train-backbone": "Training of the backbone", "train-nformer": "Training of NFormer"}
 POINTS = 400  # of a training curve
@@ -21,6 +31,7 @@ CMC_RANKS = 20
 NEAREST = 20  # neighbours of an image
 PLACES = {"gallery": "gallery", "joint": "queries and gallery together"}
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def charts_of(run: Run, queries: Queries, *, examples: Sequence[Example] = ()) -> list[Chart]:
@@ -73,7 +84,15 @@ def _similarities(queries: Queries) -> Chart:
     panels = {name: similarities(*pair) for name, pair in _sides(queries).items()}
     told = "; ".join(f"{name} {100 * panel.overlap:.1f} %" for name, panel in panels.items())
     text = f"Share in which same and different pairs overlap (less is better): {told}."
-    svg = similarity_chart("similarity", panels)
+
+    def draw(axes: "Axes") -> None:
+        for number, (label, found) in enumerate(panels.items()):
+            middle = (found.edges[1:] + found.edges[:-1]) / 2
+            style: dict[str, Any] = {"color": COLOURS[number % 6]}
+            axes.plot(middle, found.same, label=f"{label}: same person", **style)
+            axes.plot(middle, found.different, "--", label=f"{label}: different", **style)
+
+    svg = drawn("similarity", draw, x="cosine similarity", y="share of pairs", legend=True)
     return Chart("Similarities of pairs", svg, text)
 
 
@@ -110,7 +129,14 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     name = queries.compared
     before, after = queries.precision[BASELINE][valid], queries.precision[name][valid]
     better, worse = int((gain[valid] > 0).sum()), int((gain[valid] < 0).sum())
-    svg = scatter_chart("scatter", before=before, after=after, labels=(BASELINE, name))
+
+    def scatter(axes: "Axes") -> None:  # above the line is a gain
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        style: dict[str, Any] = {"s": 14, "alpha": 0.45, "edgecolors": "none", "rasterized": True}
+        axes.scatter(before, after, color=COLOURS[0], **style)
+        axes.set_aspect("equal")
+
+    svg = drawn("scatter", scatter, x=f"AP, {BASELINE}", y=f"AP, {name}", size=(4.6, 4.2))
     text = f"{better} queries gain, {worse} lose, {int(valid.sum()) - better - worse} stay."
     links = [
         (f"{example.kind}: {example.name.rpartition('/')[2]}", example.anchor)
@@ -119,7 +145,19 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     ]
     yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text, links)
     matches = match_counts(queries.query, queries.gallery)[valid]
-    svg = gain_chart("gain-chart", matches, gain=gain[valid])
+
+    def by_matches(axes: "Axes") -> None:
+        counts = np.unique(matches)
+        parts = [gain[valid][matches == count] for count in counts]
+        means = np.array([part.mean() for part in parts])
+        error = [part.std() / np.sqrt(len(part)) for part in parts]
+        axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
+        axes.errorbar(counts, means, yerr=error, fmt="o", color=COLOURS[0], capsize=3)
+        axes.set_xlim(counts.min() - 1, counts.max() + 1)
+        _whole_numbers(axes)
+
+    y = "mean gain in AP (± standard error)"
+    svg = drawn("gain-chart", by_matches, x="true matches in the gallery", y=y)
     text = f"Queries have {matches.min()} to {matches.max()} true matches; the mean gain is "
     yield Chart(
         "Gain by images per identity", svg, f"{text}{100 * float(gain[valid].mean()):+.1f} points."
@@ -138,7 +176,7 @@ def _cameras(queries: Queries) -> Iterator[Chart]:
             f"Hardest: queries of camera {pairs.query_cameras[low[0]]} in the gallery of camera "
             f"{pairs.gallery_cameras[low[1]]}, mAP {100 * pairs.mean_ap[low]:.1f}."
         )
-        svg = camera_chart(f"cameras-{name}", pairs)
+        svg = camera_table(f"cameras-{name}", pairs)
         yield Chart(f"mAP in per cent by pair of cameras, {name}", svg, text)
 
 
@@ -153,3 +191,64 @@ def _sides(queries: Queries) -> dict[str, tuple[Embeddings, Embeddings]]:
         query, gallery = queries.refined
         sides[queries.compared] = (query.select(rows), gallery.select(known))
     return sides
+
+
+def line_chart(name: str, curves: Curves, *, x: str, y: str) -> str:
+    """Return lines by name, told apart by dashes as well as by colour."""
+
+    def draw(axes: "Axes") -> None:
+        for number, (label, (xs, ys)) in enumerate(curves.items()):
+            style: dict[str, Any] = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
+            axes.plot(xs, ys, label=label, **style)
+        _whole_numbers(axes)
+
+    return drawn(name, draw, x=x, y=y, legend=len(curves) > 1)
+
+
+def camera_table(name: str, pairs: CameraPairs) -> str:
+    """Return the mAP of each pair of cameras as a table of shades with the numbers in it."""
+
+    def draw(axes: "Axes") -> None:
+        axes.imshow(pairs.mean_ap, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+        for (row, column), value in np.ndenumerate(pairs.mean_ap):
+            text = "–" if np.isnan(value) else f"{100 * value:.0f}"
+            ink = INK if np.isnan(value) else ("white" if value > 0.55 else "black")
+            axes.text(column, row, text, ha="center", va="center", color=ink)
+        axes.set_xticks(range(len(pairs.gallery_cameras)), pairs.gallery_cameras.astype(str))
+        axes.set_yticks(range(len(pairs.query_cameras)), pairs.query_cameras.astype(str))
+
+    size = 1.6 + 0.55 * max(pairs.mean_ap.shape)
+    return drawn(name, draw, x="gallery camera", y="query camera", size=(size + 0.6, size))
+
+
+def drawn(
+    name: str,
+    draw: "Callable[[Axes], None]",
+    *,
+    x: str,
+    y: str,
+    legend: bool = False,
+    size: tuple[float, float] = (6.4, 3.2),
+) -> str:
+    """Return a chart as SVG text.
+
+    name: unique within a page; it goes before every id. Equal data gives equal text.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        if legend:
+            axes.legend(fontsize=9, handlelength=3)
+        return inline(figure, name)
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

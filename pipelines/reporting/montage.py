@@ -1,9 +1,6 @@
 """Write what a search found as a montage (.png, .jpg) or as a page (.html)."""
 
-import base64
 from collections.abc import Iterator
-from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +9,7 @@ from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
 from ..gallery.answers import Answer, Hit, SearchResult
+from .page import data_uri, template
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,13 +19,6 @@ CAPTION, GAP, TEXT = 54, 8, 12
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 LETTERS = 15  # of a line
 MOST_ANSWERS = 50  # in a montage; a page holds all
-STYLE = """
-:root{color-scheme:light dark}body{font:16px/1.4 system-ui,sans-serif;margin:1rem auto;
-max-width:75rem;padding:0 1rem}section{border-top:1px solid;margin-top:1.5rem}
-ol{display:flex;flex-wrap:wrap;gap:.75rem;list-style:none;padding:0}figure{margin:0;width:7rem}
-img,.none{width:6rem;height:12rem;object-fit:contain;background:#8883}.none{display:block}
-figcaption{font-size:.8rem;overflow-wrap:anywhere}.query img{outline:3px solid}
-"""
 
 
 def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None) -> Path:
@@ -67,14 +58,18 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
         BadInput: an ending that is not a page's.
     """
     require_endings(html=path)
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width"><title>nformer search</title>',
-        f"<style>{STYLE}</style></head><body><h1>Search</h1><p>{escape(summary(result))}</p>",
-        *(_section(result, answer, crop=crop) for answer in result.answers),
-        "</body></html>\n",
-    ]
-    write_text(path, "\n".join(parts))
+
+    def uri(picture: "Image | None") -> str:
+        return "" if picture is None else data_uri(picture, (TILE[0] * 2, TILE[1] * 2))
+
+    words = {"summary": summary, "verdict": verdict, "person": person, "attention_of": attention_of}
+    page = template("search.html.j2").render(
+        result=result,
+        asked=lambda answer: uri(_query(answer, crop)),
+        found=lambda hit: uri(_picture(Path(result.root) / hit.name)),
+        **words,
+    )
+    write_text(path, page + "\n")
     return path
 
 
@@ -133,35 +128,12 @@ def _cells(
         yield _picture(Path(result.root) / hit.name), lines
 
 
-def _section(result: SearchResult, answer: Answer, *, crop: Crop | None) -> str:
-    said = verdict(answer, result)
-    figures = [
-        f'<li><figure class="query">{_img(_query(answer, crop), f"query {answer.query}")}'
-        f"<figcaption>query</figcaption></figure></li>"
-    ]
-    for hit in answer.hits:
-        lent = f", lent {hit.weight:.1%}" if hit.weight > 0 else ""
-        text = f"{hit.rank}. {person(hit)}, {hit.similarity:.3f}{lent}"
-        shown = _img(_picture(Path(result.root) / hit.name), f"rank {hit.rank}: {hit.name}")
-        figures.append(
-            f"<li><figure>{shown}<figcaption>{escape(text)}<br>{escape(hit.name)}</figcaption>"
-            "</figure></li>"
-        )
-    return (
-        f"<section><h2>{escape(answer.query)}</h2>"
-        + (f"<p><strong>{escape(said)}</strong></p>" if said else "")
-        + f"<ol>{''.join(figures)}</ol>"
-        + (f"<p>{escape(attention_of(answer))}</p>" if answer.listened else "")
-        + "</section>"
-    )
-
-
 def attention_of(answer: Answer) -> str:
     """Return which gallery items refined a query, and by how much."""
     if not answer.listened:
         return ""
     shares = ", ".join(f"{name} {share:.1%}" for name, share in answer.listened)
-    return f"listened to itself {answer.own:.1%}, {shares}"
+    return f"attention: itself {answer.own:.1%}, {shares}"
 
 
 def _query(answer: Answer, crop: Crop | None) -> "Image | None":
@@ -177,13 +149,3 @@ def _picture(path: Path) -> "Image | None":
         return read_image(path)
     except UnreadableImage:
         return None
-
-
-def _img(picture: "Image | None", text: str) -> str:
-    if picture is None:
-        return f'<span class="none" role="img" aria-label="{escape(text)}: no picture"></span>'
-    content = BytesIO()
-    picture.thumbnail((TILE[0] * 2, TILE[1] * 2))
-    picture.save(content, "JPEG", quality=85)
-    encoded = base64.b64encode(content.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{encoded}" alt="{escape(text)}">'

@@ -120,7 +120,7 @@ class Report:
 def render(report: Report) -> str:
     """Return the page's HTML."""
     results = report.evaluation.results
-    return _template().render(
+    return template("report.html.j2").render(
         report=report,
         columns=COLUMNS,
         best={key: max(getattr(row, key) for row in results) for key in COLUMNS},
@@ -134,25 +134,25 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def data_uri(image: "Image") -> str:
-    """Return a picture, made small, as a JPEG inside a URI."""
+def data_uri(image: "Image", size: tuple[int, int] = CROP) -> str:
+    """Return a picture, made no larger than `size`, as a JPEG inside a URI."""
     small = image.copy()
-    small.thumbnail(CROP)
+    small.thumbnail(size)
     content = BytesIO()
     small.save(content, format="JPEG", quality=QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 @cache
-def _template() -> "Template":
+def template(name: str) -> "Template":
+    """Return a page's template, which escapes what it is given."""
     import jinja2
 
-    loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

@@ -1,17 +1,31 @@
-"""Plots described as data, and drawn as SVG or PNG."""
+"""Plots described as data, and drawn as SVG in the colours of the page around them, or as PNG."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..files import replacing, write_text
-from .svg import COLOURS, DASHES, INK, STYLE, inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+INK = "#010203"  # stands for the page's text colour
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color"), INK),
+}
+COLOURS = ("#1f77b4", "#d95f02", "#2a9d5c", "#b0579e", "#8c7a00", "#666666")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 PANEL = (5.2, 3.6)  # inches
 DPI = 120
@@ -69,6 +83,20 @@ def save_pictures(folder: Path, name: str, *, plots: Sequence[Plot]) -> None:
         with replacing(folder / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=DPI, facecolor="white")
     write_text(folder / f"{name}.svg", svg)
+
+
+def inline(figure: "Figure", name: str) -> str:
+    """Return SVG for a page: no prologue, ids of its own, sized by the page, in its ink."""
+    text = StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for side in ("height", "width"):
+        svg = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", svg)
+    return svg
 
 
 def _figure(plots: Sequence[Plot], *, titled: bool = True) -> "Figure":

@@ -1,4 +1,4 @@
-"""The queries that a report shows: ranked lists with pictures, and what NFormer listened to."""
+"""The queries that a report shows: ranked lists with pictures, and NFormer's attention."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,7 +24,6 @@ from .page import Example, Item, data_uri
 
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
-    from ..gallery.graph import Known
     from ..gallery.refinement import GalleryState
 
 BASELINE, NFORMER = "baseline", "nformer"
@@ -114,21 +113,22 @@ def examples_of(
 
 
 def _untold(run: Run, queries: Queries) -> str:
-    """Return why the page does not say what NFormer listened to, "" where it does."""
+    """Return why the page does not tell NFormer's attention, "" where it does."""
     if queries.compared != NFORMER:
         return ""
     if len(queries.gallery) > LARGE:
         return (
-            f"What NFormer listened to is left out: the gallery has {len(queries.gallery):,} "
-            f"items, and above {LARGE:,} it is not refined again for the page. nformer search "
-            "tells it for single pictures."
+            f"NFormer's attention is left out: the gallery has {len(queries.gallery):,} items, "
+            f"and above {LARGE:,} it is not refined again for the page. nformer search tells it "
+            "for single pictures."
         )
-    if not _same_nformer(run):
-        return (
-            "What NFormer listened to is left out: nformer.pt is not the one that was evaluated; "
-            f"run nformer evaluate --run {run.folder} again."
-        )
-    return ""
+    evaluated, there = run.manifest("metrics.json"), run.manifest("nformer.pt")
+    if evaluated and there and evaluated.inputs.get("nformer.pt") == there.sha256:
+        return ""
+    return (
+        "NFormer's attention is left out: nformer.pt is not the one that was evaluated; run "
+        f"nformer evaluate --run {run.folder} again."
+    )
 
 
 class Album:
@@ -221,14 +221,6 @@ def _refined(run: Run) -> Pair | None:
     return query, whole.with_features(features)
 
 
-def _same_nformer(run: Run) -> bool:
-    """Return whether the run's nformer.pt is the one that was evaluated."""
-    evaluated, there = run.manifest("metrics.json"), run.manifest("nformer.pt")
-    if evaluated is None or there is None:
-        return False
-    return evaluated.inputs.get("nformer.pt") == there.sha256
-
-
 def _attention(
     run: Run, gallery: Embeddings, *, queries: Embeddings, state: "GalleryState | None"
 ) -> "list[LayerWeights]":
@@ -241,12 +233,15 @@ def _attention(
     if state is None:
         model = load_nformer(run.artifact("nformer.pt"))
         model.neighbours = config.get("neighbours") or model.neighbours
+        graph = graphs_of(run).get("gallery")
+        if graph is not None and graph.index.shape[1] < model.neighbours:
+            graph = None
         state = refine_gallery(
             model,
             gallery if aware else gallery.features,
             landmarks=config.get("landmarks", "random"),
             seed=config.get("seed", 0),
-            known=_known_lists(run, model.neighbours),
+            known=(lambda _: graph.index) if graph is not None else None,
         )
     layers: list[LayerWeights] = []
     refine_queries(state, queries if aware else queries.features, explain=layers)
@@ -274,11 +269,3 @@ def _with_attention(
         ]
         own = tuple(float(layer.own[number]) for layer in layers)
         yield replace(example, own=own, read=read)
-
-
-def _known_lists(run: Run, k: int) -> "Known | None":
-    """Return the gallery's lists as graph.h5 has them, where they are long enough."""
-    graph = graphs_of(run).get("gallery")
-    if graph is None or graph.index.shape[1] < k:
-        return None
-    return lambda _: graph.index

@@ -78,10 +78,6 @@ class Experiment:
         """Return what tells a training from every other, for figures measured of it."""
         return f"{variant.name} {seed} {text_digest(self.wanted(variant, seed).to_json())[:16]}"
 
-    def is_trained(self, variant: Variant, seed: int) -> bool:
-        """Return whether exactly this training lies in the run."""
-        return lies_whole(self.run, self.wanted(variant, seed))
-
     def trainer(self, variant: Variant, seed: int) -> Trainer:
         """Return a training to run.
 
@@ -133,14 +129,20 @@ class Experiment:
         returns: means, and mAP's standard deviations `mAP_over_seeds` and `mAP_over_draws`.
         """
         subsets = self._subsets(number)
-        each = [
-            self._of_training(variant, seed, subset=subset, rerank=rerank)
-            for seed, subset in zip(self.seeds, subsets * len(self.seeds), strict=False)
-        ]
-        mean_ap = np.array([[draw["mAP"] for draw in draws] for draws in each])
+        draws, each = landmark_draws(0, self.settings.draws if variant.draws_matter else 1), []
+        for seed, subset in zip(self.seeds, subsets * len(self.seeds), strict=False):
+            keys = {draw: (self.key_of(variant, seed), draw, *subset, rerank) for draw in draws}
+            missing = [draw for draw in draws if self.figures.get(*keys[draw]) is None]
+            if missing:
+                model, gallery = self.model(variant, seed), self.subset(subset)
+                refined = refine_draws(model, self.query, gallery=gallery, seeds=missing)
+                for draw, pair in zip(missing, refined, strict=True):
+                    self.figures.put(self.scored(pair, rerank), *keys[draw])
+            each.append([self.figures.get(*key) or {} for key in keys.values()])
+        mean_ap = np.array([[figures["mAP"] for figures in found] for found in each])
         several, drawn = (size > 1 for size in mean_ap.shape)
         return {
-            **_mean([_mean(draws) for draws in each]),
+            **_mean([_mean(found) for found in each]),
             "mAP_over_seeds": float(mean_ap.mean(axis=1).std()) if several else None,
             "mAP_over_draws": float(mean_ap.std(axis=1).mean()) if drawn else None,
         }
@@ -156,19 +158,6 @@ class Experiment:
         """The largest number of gallery images of an identity, distractors apart."""
         people = self.gallery.pids[self.of_people(self.gallery.pids)]
         return int(np.unique(people, return_counts=True)[1].max(initial=0))
-
-    def _of_training(
-        self, variant: Variant, seed: int, *, subset: Subset, rerank: str
-    ) -> list[Figures]:
-        draws = landmark_draws(0, self.settings.draws if variant.draws_matter else 1)
-        keys = {draw: (self.key_of(variant, seed), draw, *subset, rerank) for draw in draws}
-        missing = [draw for draw in draws if self.figures.get(*keys[draw]) is None]
-        if missing:
-            model, gallery = self.model(variant, seed), self.subset(subset)
-            refined = refine_draws(model, self.query, gallery=gallery, seeds=missing)
-            for draw, pair in zip(missing, refined, strict=True):
-                self.figures.put(self.scored(pair, rerank), *keys[draw])
-        return [self.figures.get(*key) or {} for key in keys.values()]
 
     def baseline(self, *, number: int = 0, rerank: str = "") -> Figures:
         """Return the figures of the embeddings as they are, a mean over the subsets."""

@@ -10,9 +10,9 @@ from ..embeddings import Embeddings, row_blocks
 from ..gallery.graph import gallery_graph
 from ..gallery.refinement import pick_landmarks, prepare
 from ..neighbours.edges import Edges, edge_dot, edge_softmax
+from ..nformer.fused import Projected
 from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
-from ..nformer.projections import Projected
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
@@ -87,24 +87,18 @@ def _row_of(experiment: Experiment, items: Embeddings) -> Row:
     same = np.unique(items.pids, return_counts=True)[1] / len(items)
     row: Row = {"identities": len(same), "rows": len(items), "uniform": float(1 - same @ same)}
     for key, variant in (("softmax", SOFTMAX), ("switched", NFORMER), ("rns", NFORMER)):
-        masses = [
-            _mass(experiment, key, variant=variant, seed=seed, items=items)
-            for seed in experiment.seeds
-        ]
+        masses = []
+        for seed in experiment.seeds:
+
+            def measure(key: str = key, variant: Variant = variant, seed: int = seed) -> Figures:
+                model = experiment.model(variant, seed)
+                model.mask = "none" if key == "switched" else model.mask
+                return {"mass": irrelevant_mass(model, items)}
+
+            wanted = ("mass", key, experiment.key_of(variant, seed), len(items))
+            masses.append(experiment.cached(measure, *wanted)["mass"])
         row |= {key: float(np.mean(masses)), f"{key}_over_seeds": float(np.std(masses))}
     return row
-
-
-def _mass(
-    experiment: Experiment, key: str, *, variant: Variant, seed: int, items: Embeddings
-) -> float:
-    def measure() -> Figures:
-        model = experiment.model(variant, seed)
-        model.mask = "none" if key == "switched" else model.mask
-        return {"mass": irrelevant_mass(model, items)}
-
-    wanted = experiment.key_of(variant, seed)
-    return experiment.cached(measure, "mass", key, wanted, len(items))["mass"]
 
 
 @torch.no_grad()

@@ -65,16 +65,19 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
         }
         for row in range(len(before))
     ]  # fmt: skip
-    people = len(np.unique(before.pids))
+    shown = np.unique(before.pids)
+    people = len(shown)
+    plots = []
+    for side, found in points.items():
+        title = f"{side} NFormer, silhouette {spread[side]:.2f}"
+        groups = [Curve(f"{pid}", *found[before.pids == pid].T.tolist()) for pid in shown]
+        plots.append(Plot(title=title, x="", y="", curves=groups, kind="points"))
     return TableOrFigure(
         name="figure5",
         title="Figure 5: t-SNE before and after",
         columns=COLUMNS,
         rows=rows,
-        plots=[
-            _plot(f"{side} NFormer, silhouette {spread[side]:.2f}", points[side], pids=before.pids)
-            for side in sides
-        ],
+        plots=plots,
         text=f"{len(before)} gallery images of {people} identities. Silhouette by identity (1: far "
         f"apart, 0: mixed): {spread['before']:.2f} before, {spread['after']:.2f} after NFormer.",
         notes=(
@@ -118,8 +121,3 @@ def sampled(experiment: Experiment) -> np.ndarray:
     chosen = random.choice(able, min(IDENTITIES, len(able)), replace=False)
     rows = [random.permutation(np.flatnonzero(pids == pid))[:MOST_IMAGES] for pid in chosen]
     return np.sort(np.concatenate(rows))
-
-
-def _plot(title: str, points: np.ndarray, *, pids: np.ndarray) -> Plot:
-    curves = [Curve(f"{pid}", *points[pids == pid].T.tolist()) for pid in np.unique(pids)]
-    return Plot(title=title, x="", y="", curves=curves, kind="points")

@@ -1,12 +1,13 @@
 """Plan a reproduction: what it will train and measure, what exists, and how long it takes."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..gallery.refinement import refine
 from ..progress import Progress
-from .experiment import Experiment
+from .experiment import Experiment, lies_whole
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by
 
@@ -37,7 +38,9 @@ class Plan:
         told = [f"plan: {', '.join(self.names)}"]
         for title, trainings in (("cached", self.cached), ("to train", self.missing)):
             if trainings:
-                told.append(f"  {title}: {_counted(trainings)}")
+                counts = Counter(one.variant.name for one in trainings)
+                listed = ", ".join(f"{name} × {count}" for name, count in counts.items())
+                told.append(f"  {title}: {listed}")
         if self.missing:
             settings = self.missing[0].experiment.settings
             told.append(
@@ -63,8 +66,12 @@ def make_plan(
         for variant in needed_by(n for n in names if not number or n in SEVERAL_RUNS)
         for seed in experiment.seeds
     ]
-    missing = [one for one in wanted if not one.experiment.is_trained(one.variant, one.seed)]
-    cached = [one for one in wanted if one not in missing]
+    cached = [
+        one
+        for one in wanted
+        if lies_whole(one.experiment.run, one.experiment.wanted(one.variant, one.seed))
+    ]
+    missing = [one for one in wanted if one not in cached]
     seconds = 0.0
     for experiment in experiments:
         own = [one for one in missing if one.experiment is experiment]
@@ -90,28 +97,14 @@ def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequ
     batch = min(experiment.settings.batch, len(experiment.train))
     whole = len(experiment.query) + len(experiment.gallery)
     repeats = 1 + ("table2" in names) + LEVELS * ("table3" in names)
-    total = 0.0
+    dim, total = experiment.query.dim, 0.0
     for one in missing:
-        tests = (experiment.settings.draws if one.variant.draws_matter else 1) * (
-            repeats if one.variant in CONTROLS else 1
-        )
-        total += (
-            experiment.settings.steps * step * _times(one.variant, batch, dim=experiment.query.dim)
-        )
-        total += tests * test * _times(one.variant, whole, dim=experiment.query.dim)
+        tests = experiment.settings.draws if one.variant.draws_matter else 1
+        tests *= repeats if one.variant in CONTROLS else 1
+        for seconds, rows in ((experiment.settings.steps * step, batch), (tests * test, whole)):
+            flops, usual = (flops_a_person(v, rows, dim=dim) for v in (one.variant, NFORMER))
+            total += seconds * flops / usual
     return total
-
-
-def _times(variant: Variant, rows: int, *, dim: int) -> float:
-    """Return how many times NFormer's operations a variant takes."""
-    return flops_a_person(variant, rows, dim=dim) / flops_a_person(NFORMER, rows, dim=dim)
-
-
-def _counted(trainings: Sequence[Training]) -> str:
-    counts: dict[str, int] = {}
-    for one in trainings:
-        counts[one.variant.name] = counts.get(one.variant.name, 0) + 1
-    return ", ".join(f"{name} × {count}" for name, count in counts.items())
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The NFormers that the paper's tables and figures compare, and which of them each needs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..config import NFormerConfig
 from ..errors import BadInput
@@ -56,11 +56,8 @@ class Variant:
     def config(self, settings: ReproduceConfig, seed: int) -> NFormerConfig:
         """Return what one training of it is, as `train-nformer --no-closed-form` would have it."""
         return NFormerConfig(
+            **asdict(self),
             closed_form=False,
-            mask=self.mask,
-            affinity=self.affinity,
-            neighbours=self.neighbours,
-            landmarks=self.landmarks,
             steps=settings.steps,
             batch=settings.batch,
             warmup_steps=min(20, settings.steps // 4),

@@ -3,16 +3,17 @@
 import contextlib
 import io
 import warnings
+from collections import OrderedDict
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ..artifacts.backbone import load_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
-from ..backbones.exported import EmbeddingNetwork, example_images
 from ..errors import BadInput, PipelineError
 from ..progress import Progress, Silent
 
@@ -43,7 +44,8 @@ def export(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(wanted.artifact)} is up to date")
         return run.path(wanted.artifact)
-    network = EmbeddingNetwork(backbone).eval()
+    parts = {name: getattr(backbone, name) for name in ("body", "projection", "bottleneck")}
+    network = nn.Sequential(OrderedDict(parts)).eval()  # without autocast: exporters can follow it
     height, width = facts["height"], facts["width"]
     with run.writing(wanted) as (path, recorded):
         write = _write_onnx if format == "onnx" else _write_torchscript
@@ -55,7 +57,13 @@ def export(
     return run.path(wanted.artifact)
 
 
-def _write_onnx(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -> None:
+def example_images(height: int, width: int, *, count: int = 2) -> Tensor:
+    """Return [count, 3, height, width] normalised noise to trace and to compare with."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 3, height, width, generator=generator)
+
+
+def _write_onnx(network: nn.Module, path: Path, *, images: Tensor) -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -73,7 +81,7 @@ def _write_onnx(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -
             dynamo=True,
             input_names=["images"],
             output_names=["embeddings"],
-            dynamic_shapes={"images": {0: batch}},
+            dynamic_shapes=({0: batch},),
             opset_version=OPSET,
             verbose=False,
         )
@@ -81,15 +89,13 @@ def _write_onnx(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -
         program.save(str(path), external_data=False)
 
 
-def _write_torchscript(network: torch.nn.Module, path: Path, *, images: torch.Tensor) -> None:
+def _write_torchscript(network: nn.Module, path: Path, *, images: Tensor) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python values in attention's reshapes
         torch.jit.trace(network, images).save(str(path))
 
 
-def _difference(
-    network: torch.nn.Module, path: Path, *, format: Format, images: torch.Tensor
-) -> float:
+def _difference(network: nn.Module, path: Path, *, format: Format, images: Tensor) -> float:
     """Return the largest difference between the file's embeddings and torch's, another batch."""
     with torch.no_grad():
         expected = network(images).numpy()

@@ -51,17 +51,13 @@ def export_embeddings(
     for companion in companions:
         if companion.exists() and not overwrite:
             raise BadInput(f"{companion} is there already; add --overwrite to replace it")
-    kept = _kept_type(run, stage, path=path) if dtype == "auto" else dtype
+    if dtype == "auto":
+        imported = run.facts(source.name).get("source_dtype", "") if stage == "raw" else ""
+        half = imported == "float16" and path.suffix.lower() != ".mat"
+        dtype = "float64" if "float64" in imported else "float16" if half else "float32"
     with progress.task(f"export {stage}", sum(map(len, chosen)), unit="rows") as task:
-        write_embedding_files(path, chosen, dtype=kept, advance=task.advance)
+        write_embedding_files(path, chosen, dtype=dtype, advance=task.advance)
     return path
-
-
-def _kept_type(run: Run, stage: str, *, path: Path) -> str:
-    source = run.facts(ARTIFACTS[stage]).get("source_dtype", "") if stage == "raw" else ""
-    if "float64" in source:
-        return "float64"
-    return "float16" if source == "float16" and path.suffix.lower() != ".mat" else "float32"
 
 
 def _require_known(option: str, value: str, *, known: tuple[str, ...]) -> None:

@@ -1,20 +1,19 @@
 """a checkpoint of the authors' released code -> nformer.pt"""
 
 from pathlib import Path
-from typing import Any
 
 from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
+from ..backbones.state_dicts import unwrapped
 from ..errors import BadInput
 from ..files import file_digest
 from ..nformer.released import nformer_from_released
 from ..progress import Progress, Silent
 
 ARTIFACT, STAGE = "nformer.pt", "import-nformer"
-WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
 def import_nformer(
@@ -37,7 +36,7 @@ def import_nformer(
         StaleArtifact: the run holds another NFormer, and `overwrite` is not given.
     """
     source = Path(file)
-    state = _state_dict(source)
+    state = unwrapped(load_untrusted(source), str(source))
     settings = {"neighbours": neighbours, "landmarks": landmarks, "heads": heads}
     wanted = Manifest(ARTIFACT, STAGE, settings, {"the released checkpoint": file_digest(source)})
     if run.is_current(wanted, overwrite=overwrite):
@@ -53,17 +52,6 @@ def import_nformer(
         f"{model.settings['classes']} identities"
     )
     return run.path(ARTIFACT)
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    """Return the tensors by name that a file holds, alone or wrapped."""
-    content = load_untrusted(path)
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise BadInput(f"{path} holds no state dict: wanted tensors by name, h.0.attn.c_attn.w …")
-    return {name: value for name, value in content.items() if hasattr(value, "shape")}
 
 
 def _require_same_width(run: Run, dim: int) -> None:

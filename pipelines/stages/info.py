@@ -30,7 +30,9 @@ def info(run: Run) -> list[ArtifactInfo]:
             f"--run {run.folder}"
         )
     rows = on_the_way(run)
-    others = sorted({*_with_manifest(run), *_of_other_ways(run)} - {row.name for row in rows})
+    names = {path.name.removesuffix(".json") for path in run.folder.glob("*.json")}  # manifests'
+    names |= {name for stage in OTHER_WAYS for name in stage.writes}
+    others = sorted(name for name in names - {r.name for r in rows} if run.path(name).is_file())
     return rows + [_describe(run, name, command="") for name in others]
 
 
@@ -46,18 +48,6 @@ def info_json(rows: list[ArtifactInfo]) -> str:
     return json.dumps({"artifacts": [asdict(row) for row in rows]}, ensure_ascii=False)
 
 
-def _with_manifest(run: Run) -> list[str]:
-    """Return the names of the files beside which a manifest lies."""
-    names = [path.name.removesuffix(".json") for path in run.folder.glob("*.json")]
-    return [name for name in names if run.path(name).is_file()]
-
-
-def _of_other_ways(run: Run) -> list[str]:
-    """Return the artifacts of other commands, where their files are there."""
-    names = [name for stage in OTHER_WAYS for name in stage.writes]
-    return [name for name in names if run.path(name).is_file()]
-
-
 def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
     try:
         manifest = run.manifest(name)
@@ -66,21 +56,16 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
     if manifest is None:
         note = "its manifest is missing" if run.path(name).exists() else ""
         return ArtifactInfo(name, "missing", command, {}, 0, note)
-    state, note = _state(run, name, manifest=manifest)
-    return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
-
-
-def _state(
-    run: Run, name: str, *, manifest: Manifest
-) -> tuple[Literal["whole", "stale", "damaged"], str]:
-    changed = run.changed_inputs(name)
+    state: Literal["whole", "stale", "damaged"] = "whole"
+    note, changed = _summary(manifest), run.changed_inputs(name)
     if changed:
-        return "stale", f"made from another {' and another '.join(changed)}"
-    try:
-        run.artifact(name)
-    except BadInput as error:
-        return "damaged", str(error)
-    return "whole", _summary(manifest)
+        state, note = "stale", f"made from another {' and another '.join(changed)}"
+    else:
+        try:
+            run.artifact(name)
+        except BadInput as error:
+            state, note = "damaged", str(error)
+    return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
 
 
 def _summary(manifest: Manifest) -> str:

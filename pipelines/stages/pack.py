@@ -10,7 +10,6 @@ from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
-from ..data.samples import Dataset
 from ..extraction.sources import PACKED, dataset_facts, skipped_text
 from ..progress import Progress, Silent
 
@@ -43,7 +42,9 @@ def pack(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(PACKED)} is up to date")
         return run.path(PACKED)
-    source = ImageFiles(data.root, all_names(data), height=config.height, width=config.width)
+    listed = [sample.name for split in data.filled_splits() for sample in data.split(split)]
+    names = list(dict.fromkeys(listed))  # an image may be in two splits
+    source = ImageFiles(data.root, names, height=config.height, width=config.width)
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
     with (
         run.writing(wanted) as (path, facts),
@@ -54,9 +55,3 @@ def pack(
     if skipped:
         progress.warn(skipped_text(skipped))
     return run.path(PACKED)
-
-
-def all_names(data: Dataset) -> list[str]:
-    """Return the names of every split's images, once each."""
-    names = [sample.name for split in data.filled_splits() for sample in data.split(split)]
-    return list(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Queries, examples_of
-from ..reporting.tables_and_figures import TableOrFigure, tables_and_figures_in
+from ..reporting.tables_and_figures import tables_and_figures_in
 from .info import on_the_way
 
 if TYPE_CHECKING:
@@ -69,7 +69,13 @@ def build_report(
         task.advance()
         charts = charts_of(run, queries, examples=shown)
         task.advance()
-        evidence = [Evidence(item, _panels(item)) for item in tables_and_figures_in(run)]
+        evidence = []
+        for item in tables_and_figures_in(run):
+            panels = [
+                Chart(plot.title, svg_of(f"{item.name}-{n}", [plot], titled=False), item.text)
+                for n, plot in enumerate(item.plots)
+            ]
+            evidence.append(Evidence(item, panels))
         task.advance()
     return Report(
         evaluation=evaluation,
@@ -80,13 +86,6 @@ def build_report(
         notes=notes,
         evidence=evidence,
     )
-
-
-def _panels(item: TableOrFigure) -> list[Chart]:
-    return [
-        Chart(plot.title, svg_of(f"{item.name}-{number}", [plot], titled=False), item.text)
-        for number, plot in enumerate(item.plots)
-    ]
 
 
 def chain_of(run: Run) -> list[Link]:

@@ -28,12 +28,12 @@ class Largest(TorchDispatchMode):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     for name in (
-        "neighbours.reciprocity.BLOCK_SIMILARITIES",
         "neighbours.reciprocity.BLOCK_COMPARISONS",
         "nformer.attention.BLOCK_LOGITS",
         "training.losses.BLOCK_DISTANCES",
     ):
         monkeypatch.setattr(f"pipelines.{name}", 1 << 12)
+    monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", 4 << 12)  # as many similarities
 
 
 def trained(model, rows):

@@ -101,7 +101,7 @@ def test_nearest_of_finds_the_largest_products_in_any_block(monkeypatch):
     values, lists = nearest_of(rows[:2], rows, k=2)
     assert lists.tolist() == [[3, 2], [3, 2]]
     assert values.tolist() == [[8, 4], [16, 8]]
-    monkeypatch.setattr("pipelines.neighbours.reciprocity.BLOCK_SIMILARITIES", 4)  # a row at a time
+    monkeypatch.setattr("pipelines.neighbours.exact.BLOCK_BYTES", 16)  # a row at a time
     assert nearest_of(rows[:2], rows, k=2)[0].tolist() == values.tolist()
     assert nearest_of(rows, rows, k=9)[1].shape == (4, 4)
     assert nearest_of(rows[:0], rows, k=2)[1].shape == (0, 2)

@@ -9,7 +9,7 @@ from pipelines.neighbours import exact
 from pipelines.neighbours.checked import unit_rows
 from pipelines.neighbours.graph import least_similarity, neighbour_graph
 from pipelines.neighbours.ivf import top_k_in_lists
-from pipelines.neighbours.nearest import HostDevice, choose
+from pipelines.neighbours.nearest import choose
 from pipelines.neighbours.on_device import least_on_device
 from pipelines.neighbours.self_join import self_join
 from pipelines.neighbours.self_join_bf16 import HalfProducts, halved_top_k
@@ -133,14 +133,14 @@ def test_says_what_it_chose(recorder):
 
 
 def test_large_sets_are_approximated_by_themselves():
-    assert choose("auto", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "ivf"
-    assert choose("auto", rows=10**5, columns=10**5, where=HostDevice("cpu"), k=20) == "numpy"
-    assert choose("exact", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "numpy"
+    assert choose("auto", rows=10**6, columns=10**6, where="cpu", k=20) == "ivf"
+    assert choose("auto", rows=10**5, columns=10**5, where="cpu", k=20) == "numpy"
+    assert choose("exact", rows=10**6, columns=10**6, where="cpu", k=20) == "numpy"
 
 
 def test_without_faiss_exact_search_goes_on_and_others_say_why(monkeypatch):
     monkeypatch.setattr("pipelines.neighbours.nearest._FAISS_FAULT", ["libcudart is missing"])
-    assert choose("auto", rows=10**6, columns=10**6, where=HostDevice("cpu"), k=20) == "numpy"
+    assert choose("auto", rows=10**6, columns=10**6, where="cpu", k=20) == "numpy"
     with pytest.raises(BadInput, match="libcudart is missing"):
         search(np.eye(3), np.eye(3), 1, method="hnsw")
 

@@ -5,7 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipelines.neighbours import reciprocity
-from pipelines.neighbours.reciprocity import block_rows, nearest_of, reciprocal
+from pipelines.neighbours.exact import block_rows
+from pipelines.neighbours.reciprocity import nearest_of, reciprocal
 
 
 class Comparisons(TorchDispatchMode):
@@ -23,9 +24,10 @@ class Comparisons(TorchDispatchMode):
 
 
 def test_a_block_of_similarities_is_32_mib():
-    assert block_rows(1 << 20) == 8  # 8 rows · 2^20 similarities · 4 bytes
-    assert block_rows(0) == block_rows(1) == 1 << 23
-    assert block_rows(1 << 23) == block_rows(1 << 30) == 1  # never less than a row
+    most = 1 << 30
+    assert block_rows(1 << 20, least=1, most=most) == 8  # 8 rows · 2^20 similarities · 4 bytes
+    assert block_rows(0, least=1, most=most) == block_rows(1, least=1, most=most) == 1 << 23
+    assert block_rows(1 << 23, least=1) == block_rows(1 << 30, least=1) == 1  # at least a row
 
 
 def test_nearest_of_by_hand():

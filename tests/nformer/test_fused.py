@@ -9,14 +9,13 @@ import torch
 
 from pipelines.neighbours.edges import Edges
 from pipelines.nformer import fused
-from pipelines.nformer.fused import launch_settings, read_edges, read_in_steps
-from pipelines.nformer.projections import Projected
+from pipelines.nformer.fused import Projected, launch_settings, read_edges, read_in_steps
 
 INTERPRETED = """
 import torch
 from pipelines.neighbours.edges import Edges
 from pipelines.nformer.fused import difference_on_a_small_graph, read_at_once, read_in_steps
-from pipelines.nformer.projections import Projected
+from pipelines.nformer.fused import Projected
 
 with torch.inference_mode():  # as refining asks for it
     print(difference_on_a_small_graph(torch.device("cpu")))

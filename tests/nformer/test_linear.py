@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipelines.nformer import feed_forward
-from pipelines.nformer.feed_forward import FeedForward
-from pipelines.nformer.linear import Linear
+from pipelines.nformer import linear
+from pipelines.nformer.linear import FeedForward, Linear
 
 
 def both_ways(layer, rows, plain):
@@ -34,7 +33,7 @@ def plain_feed_forward(layer):
 
 @pytest.mark.parametrize("rows", [1, 5, 12])
 def test_parts_of_the_feed_forward_network_make_the_whole(monkeypatch, rows):
-    monkeypatch.setattr(feed_forward, "PART_ROWS", 5)
+    monkeypatch.setattr(linear, "PART_ROWS", 5)
     torch.manual_seed(0)
     layer = FeedForward(6)
     for one, other in zip(

@@ -7,6 +7,7 @@ from helpers.browser import BROWSER, Browser
 from PIL import Image
 
 from pipelines.artifacts.results import Evaluation, ResultRow
+from pipelines.reporting.charts import line_chart
 from pipelines.reporting.page import (
     Chart,
     Evidence,
@@ -18,7 +19,6 @@ from pipelines.reporting.page import (
     render,
 )
 from pipelines.reporting.plots import Curve, Plot, svg_of
-from pipelines.reporting.svg import line_chart
 from pipelines.reporting.tables_and_figures import Column, TableOrFigure
 
 

@@ -10,12 +10,11 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
-from pipelines.backbones.exported import example_images
 from pipelines.config import BackboneConfig, ExtractConfig
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, PipelineError
 from pipelines.stages import export as stage
-from pipelines.stages.export import export
+from pipelines.stages.export import example_images, export
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pipelines.data.packed import PackedFile
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
 from pipelines.files import file_digest
-from pipelines.stages.pack import all_names, pack
+from pipelines.stages.pack import pack
 
 SIZE = PackConfig(height=32, width=16, workers=1)
 
@@ -41,7 +41,8 @@ def train(run, images, recorder):
 
 def test_packed_images_are_those_of_the_files(tmp_path, images):
     path = pack(Run(tmp_path / "run"), "synthetic", root=images, config=SIZE)
-    names = all_names(open_dataset("synthetic", images))
+    splits = open_dataset("synthetic", images).splits
+    names = [sample.name for split in splits.values() for sample in split]
     files = ImageFiles(images, names, height=32, width=16)
     packed = PackedFile(path).images(names)
     assert (packed.height, packed.width) == (32, 16)

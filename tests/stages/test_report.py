@@ -204,7 +204,7 @@ def test_a_large_gallery_is_not_refined_again_and_the_page_says_so(run, monkeypa
     found = build_report(run, examples=1)
     assert not any(example.own for example in found.examples)
     assert any("left out: the gallery has 108 items, and above 50" in note for note in found.notes)
-    assert "What NFormer listened to is left out" in render(found)
+    assert "s attention is left out: the gallery" in render(found)
 
 
 def test_the_scatter_links_the_largest_gains_and_losses(run):

@@ -58,10 +58,8 @@ class Camera:
         width = round(height * size[0] / size[1])
         left = _whole(random, low=0, high=self.panorama.width - width)
         top = _whole(random, low=0, high=self.panorama.height - height + 1)
-        cut = self.panorama.resize(
-            size, Image.Resampling.BILINEAR, (left, top, left + width, top + height)
-        )
-        return cut
+        box = (left, top, left + width, top + height)
+        return self.panorama.resize(size, Image.Resampling.BILINEAR, box)
 
     def develop(
         self, image: Image.Image, *, gain: float, random: np.random.Generator
@@ -73,10 +71,8 @@ class Camera:
         pixels = np.asarray(image, dtype=np.float32) / 255  # [height, width, 3]
         grey = pixels.mean(axis=2, keepdims=True)
         pixels = grey + (pixels - grey) * self.saturation
-        pixels = (
-            np.clip(pixels * (np.float32(gain) * np.array(self.gains, np.float32)), 0, 1)
-            ** self.gamma
-        )
+        gains = np.float32(gain) * np.array(self.gains, np.float32)
+        pixels = np.clip(pixels * gains, 0, 1) ** self.gamma
         pixels = self.haze + (255 - self.haze) * pixels
         grain = random.standard_normal(pixels.shape[:2], dtype=np.float32)[..., None]
         return Image.fromarray(np.clip(pixels + self.noise * grain, 0, 255).astype(np.uint8))
@@ -139,11 +135,8 @@ def _trees(
     for _ in range(60):
         x, y = _whole(random, low=0, high=width), _whole(random, low=-10, high=horizon)
         r = _whole(random, low=8, high=26)
-        green = (
-            _whole(random, low=40, high=110),
-            _whole(random, low=80, high=140),
-            _whole(random, low=40, high=80),
-        )
+        ranges = ((40, 110), (80, 140), (40, 80))
+        green = tuple(_whole(random, low=low, high=high) for low, high in ranges)
         pen.ellipse((x - r, y - r, x + r, y + r), fill=green)
 
 
@@ -177,10 +170,8 @@ def _ground(
         pen.line((x, horizon, x + slant, height), fill=joint)
     if random.random() < 0.5:
         top = _whole(random, low=horizon, high=height - 10)
-        pen.rectangle(
-            (0, top, width, top + _whole(random, low=6, high=30)),
-            fill=_earth(random, low=60, high=160),
-        )
+        low = top + _whole(random, low=6, high=30)
+        pen.rectangle((0, top, width, low), fill=_earth(random, low=60, high=160))
 
 
 def _bicycle(

@@ -10,9 +10,9 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -43,7 +43,7 @@ class Shot:
     name: str
     pid: int
     camera: int  # from 1
-    frame: int  # of the track; the same track has the same walk and light
+    frame: int  # of the track; the same track has the same gait and light
 
 
 def write_synthetic(
@@ -69,23 +69,15 @@ def write_synthetic(
         BadInput: the folder holds something else, or an argument is out of range.
     """
     folder = Path(folder)
-    settings = {
-        "renderer": RENDERER,
-        "seed": seed,
-        "train_identities": train_identities,
-        "test_identities": test_identities,
-        "cameras": cameras,
-        "images": images,
-        "height": height,
-        "width": width,
-    }
+    identities = train_identities, test_identities
+    people = dict(train_identities=train_identities, test_identities=test_identities)
+    sizes = dict(cameras=cameras, images=images, height=height, width=width)
+    settings = {"renderer": RENDERER, "seed": seed, **people, **sizes}
     _require(settings)
     if _is_drawn(folder, settings):
         progress.message(f"{folder} is up to date")
         return folder
-    shots = list(
-        plan(seed, identities=(train_identities, test_identities), cameras=cameras, images=images)
-    )
+    shots = list(plan(seed, identities=identities, cameras=cameras, images=images))
     studio = Studio(seed, cameras=cameras, size=(width, height))
     with named_disk_errors(folder), progress.task("draw", len(shots), unit="images") as task:
         for split in SPLITS:
@@ -105,7 +97,8 @@ def plan(seed: int, *, identities: tuple[int, int], cameras: int, images: int) -
     """Yield every picture of the data set, in a fixed order."""
     random = numpy_generator(seed, "synthetic", "plan")
     pids = 1 + random.permutation(sum(identities))
-    counts = image_counts(random, sum(identities), images=images)
+    low, high = max(2, images // 2), images + images // 2  # of each identity
+    counts = random.integers(low, high + 1, sum(identities)).tolist()
     for pid in sorted(pids[: identities[0]].tolist()):
         yield from _identity(random, pid, cameras=cameras, images=counts[pid - 1], test=False)
     extras = identities[1] * images
@@ -119,20 +112,14 @@ def plan(seed: int, *, identities: tuple[int, int], cameras: int, images: int) -
         yield Shot(GALLERY, f"0000_c{camera}s1_{number * 25 + 1:06d}_01.jpg", 0, camera, number)
 
 
-def image_counts(random: np.random.Generator, identities: int, *, images: int) -> list[int]:
-    """Return how many images each identity has: between half and one and a half of `images`."""
-    low, high = max(2, images // 2), images + images // 2
-    return random.integers(low, high + 1, identities).tolist()
-
-
 def _identity(
     random: np.random.Generator, pid: int, *, cameras: int, images: int, test: bool
 ) -> Iterator[Shot]:
     """Yield one identity's pictures: seen by some of the cameras, some frames at each."""
     seen = int(random.integers(min(cameras, max(2, cameras // 2)), min(cameras, images) + 1))
     chosen = np.sort(random.permutation(cameras)[:seen] + 1)
-    for place, camera in enumerate(chosen.tolist()):
-        frames = images // seen + (place < images % seen)
+    for number, camera in enumerate(chosen.tolist()):
+        frames = images // seen + (number < images % seen)
         sequence, start = int(random.integers(1, 7)), int(random.integers(1, 90000))
         asked = int(random.integers(frames)) if test else -1
         for frame in range(frames):
@@ -153,83 +140,65 @@ class Studio:
         """Return a shot's picture and the quality to save it at."""
         camera = self.cameras[shot.camera]
         track = self._random("track", shot.pid, shot.camera)
-        walk = Walk.draw_lots(track, camera)
+        gait = Gait.draw_lots(track, camera)
         random = self._random("frame", shot.pid, shot.camera, shot.frame)
         image = camera.background((self.size[0] * FINE, self.size[1] * FINE), random)
         if random.random() < 0.2:
             self._passer_by(image, camera, random=random, behind=True)
         if shot.pid > 0:
-            person = Person.draw_lots(self._random("person", shot.pid))
-            self._stand(
-                image,
-                person,
-                camera=camera,
-                pose=walk.pose(shot.frame, random),
-                random=random,
-                loose=camera.loose,
-            )
+            person, pose = self._random("person", shot.pid), gait.pose(shot.frame, random)
+            self._stand(image, person, pose=pose, camera=camera, loose=camera.loose, random=random)
         elif shot.pid < 0 or random.random() < 0.5:
-            person = Person.draw_lots(self._random("stranger", shot.camera, shot.frame))
-            pose = Walk.draw_lots(random, camera).pose(0, random)
-            self._stand(
-                image,
-                person,
-                camera=camera,
-                pose=pose,
-                random=random,
-                loose=0.3 if shot.pid < 0 else 0.12,
-            )
+            person = self._random("stranger", shot.camera, shot.frame)
+            pose = Gait.draw_lots(random, camera).pose(0, random)
+            loose = 0.3 if shot.pid < 0 else 0.12
+            self._stand(image, person, pose=pose, camera=camera, loose=loose, random=random)
         if random.random() < camera.clutter:
             if random.random() < 0.4:
                 self._passer_by(image, camera, random=random, behind=False)
             else:
                 camera.obstruct(image, random)
         picture = image.resize(self.size, Image.Resampling.BOX)
-        return camera.develop(picture, gain=walk.gain, random=random), camera.quality
+        return camera.develop(picture, gain=gait.gain, random=random), camera.quality
 
     def _stand(
         self,
         image: Image.Image,
-        person: Person,
+        appearance: np.random.Generator,
         *,
-        camera: Camera,
         pose: Pose,
-        random: np.random.Generator,
+        camera: Camera,
         loose: float,
+        random: np.random.Generator,
     ) -> None:
         """Draw a person where a detector that is off by about `loose` of the height sees them."""
+        person = Person.draw_lots(appearance)
         width, height = image.size
         scale = height * 0.92 * (1 + abs(random.normal(0, 1.3 * loose)))
         x = width * (0.5 + random.normal(0, 1.5 * loose))
         y = height * (0.97 + random.normal(0, loose)) + 0.5 * (scale - 0.92 * height)
         _shadow(image, (x, y), scale=scale, camera=camera)
-        Figure(
-            image,
-            person=person,
-            pose=pose,
-            foot=(x, y),
-            scale=scale / person.height * _lift(person),
-            light=camera.light,
-        ).draw()
+        scale *= (1 + 0.35 * (person.height - 1)) / person.height  # crops are of nearly one size
+        Figure(image, person=person, pose=pose, foot=(x, y), scale=scale, light=camera.light).draw()
 
     def _passer_by(
         self, image: Image.Image, camera: Camera, *, random: np.random.Generator, behind: bool
     ) -> None:
         width, height = image.size
         person = Person.draw_lots(random)
-        pose = Walk.draw_lots(random, camera).pose(0, random)
+        pose = Gait.draw_lots(random, camera).pose(0, random)
         side = float(random.choice([-1, 1]))
         reach = random.uniform(0.3, 0.6) if behind else random.uniform(0.42, 0.6)
         scale = height * (random.uniform(0.45, 0.75) if behind else random.uniform(0.95, 1.15))
         foot = (width * (0.5 + side * reach), height * (0.8 if behind else 1.03))
-        Figure(image, person=person, pose=pose, foot=foot, scale=scale, light=camera.light).draw()
+        Figure(image, person, pose, foot, scale, camera.light).draw()
 
     def _random(self, *name: str | int) -> np.random.Generator:
         return numpy_generator(self.seed, "synthetic", *name)
 
 
 @dataclass(frozen=True)
-class Walk:
+class Gait:
     """What the frames of one person at one camera share."""
 
     yaw: float
@@ -239,10 +208,10 @@ class Walk:
     gain: float  # sun or shade, this day
 
     @staticmethod
-    def draw_lots(random: np.random.Generator, camera: Camera) -> "Walk":
-        """Return a walk: most people go the camera's way, some come back, some stand."""
+    def draw_lots(random: np.random.Generator, camera: Camera) -> "Gait":
+        """Return a gait: most people go the camera's way, some come back, some stand."""
         turned = math.pi if random.random() < 0.25 else 0.0
-        return Walk(
+        return Gait(
             yaw=camera.yaw + turned + random.normal(0, 0.35),
             pitch=camera.pitch,
             phase=random.uniform(0, 2 * math.pi),
@@ -251,14 +220,9 @@ class Walk:
         )
 
     def pose(self, frame: int, random: np.random.Generator) -> Pose:
-        """Return the pose `frame` steps into the walk."""
+        """Return the pose after `frame` steps."""
         yaw = self.yaw + 0.12 * frame + random.normal(0, 0.12)
         return Pose(yaw, self.pitch, self.phase + 1.1 * frame + random.normal(0, 0.3), self.sway)
-
-
-def _lift(person: Person) -> float:
-    """Return how tall a person stands in the picture: detectors crop to size, nearly."""
-    return float(1 + 0.35 * (person.height - 1))
 
 
 def _shadow(image: Image.Image, foot: tuple[float, float], *, scale: float, camera: Camera) -> None:
@@ -302,15 +266,10 @@ def _is_drawn(folder: Path, settings: dict[str, int]) -> bool:
         raise BadInput(f"{folder} is a file; the data set needs a folder")
     if (folder / UNFINISHED).is_dir():
         remove_drawn(folder)
-    if _record(folder) == settings:
-        return True
+    record = folder / RECORD
+    with suppress(ValueError):
+        if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == settings:
+            return True
     if any(folder.iterdir()):
         raise BadInput(f"{folder} holds something else already; name a new or an empty folder")
     return False
-
-
-def _record(folder: Path) -> Any:
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None

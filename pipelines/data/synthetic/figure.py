@@ -1,6 +1,7 @@
 """Draws a person of the synthetic data set: limbs, clothes, hair and bags, from far to near."""
 
 import math
+from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
@@ -10,24 +11,21 @@ Point = tuple[float, float, float]  # in body heights: x to their left, y up, z 
 Pixel = tuple[float, float]
 
 
+@dataclass(eq=False)
 class Figure:
     """Draws one person onto an RGB picture: feet at `foot` in pixels, `scale` pixels tall."""
 
-    def __init__(
-        self,
-        image: Image.Image,
-        *,
-        person: Person,
-        pose: Pose,
-        foot: Pixel,
-        scale: float,
-        light: float,
-    ) -> None:
-        self.image, self.person, self.pose = image, person, pose
-        self.pen = ImageDraw.Draw(image)
-        self.foot, self.scale = foot, scale * person.height
-        self.light = light  # -1 shades the picture's right side, 1 its left side
-        self.cos, self.sin = math.cos(pose.yaw), math.sin(pose.yaw)
+    image: Image.Image
+    person: Person
+    pose: Pose
+    foot: Pixel
+    scale: float
+    light: float  # -1 shades the picture's right side, 1 its left side
+
+    def __post_init__(self) -> None:
+        self.pen = ImageDraw.Draw(self.image)
+        self.scale *= self.person.height
+        self.cos, self.sin = math.cos(self.pose.yaw), math.sin(self.pose.yaw)
 
     def draw(self) -> None:
         """Draw from the far side to the near side."""

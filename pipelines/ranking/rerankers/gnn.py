@@ -10,17 +10,14 @@ Cost for N = Q + G: one exact neighbour search; then sparse products whose rows 
 k1 + k1 k2 … entries after two layers, some hundreds for k1 = 26, k2 = 7.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from scipy.sparse import csr_array
 
+from ...embeddings import row_blocks
 from ...errors import BadInput
 from ...neighbours.exact import in_threads
 from ...neighbours.graph import Neighbourhoods
 from .jaccard import list_matrix, rows_of
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 STRIP_ROWS = 32  # queries compared at once
 
@@ -28,7 +25,7 @@ STRIP_ROWS = 32  # queries compared at once
 class GraphDistances:
     """One minus the cosine of sparse rows, a block of query rows at a time."""
 
-    def __init__(self, rows: "csr_array", queries: int) -> None:
+    def __init__(self, rows: csr_array, queries: int) -> None:
         self.shape = (queries, rows.shape[0] - queries)
         self.query = rows[:queries]
         self.gallery = rows[queries:].T.tocsr()  # [N, G]
@@ -39,8 +36,7 @@ class GraphDistances:
         distances = np.empty((query.shape[0], self.shape[1]), np.float32)
 
         def compare(part: slice) -> None:
-            for start in range(part.start, part.stop, STRIP_ROWS):
-                strip = slice(start, min(start + STRIP_ROWS, part.stop))
+            for strip in row_blocks(part, STRIP_ROWS):
                 np.subtract(1, (query[strip] @ self.gallery).toarray(), out=distances[strip])
 
         in_threads(compare, len(distances))
@@ -72,7 +68,7 @@ def rank_by_graph(
     return GraphDistances(rows, len(near.query_items))
 
 
-def unit_length(rows: "csr_array") -> "csr_array":
+def unit_length(rows: csr_array) -> csr_array:
     """Return sparse rows divided by their lengths."""
     row = rows_of(rows)
     length = np.sqrt(

@@ -1,15 +1,13 @@
 """Jaccard distances between items described by weighted neighbours, all of it sparse."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csc_array, csr_array
 
+from ...embeddings import row_blocks
 from ...neighbours.exact import in_threads
 from ...neighbours.reciprocity import reciprocal
-
-if TYPE_CHECKING:
-    from scipy.sparse import csc_array, csr_array
 
 PAIR_BLOCK = 1 << 12  # pairs of rows multiplied while they are in the cache
 STRIP_ROWS = 32  # queries whose Jaccard distances are found at once
@@ -30,8 +28,8 @@ class JaccardDistances:
         query: np.ndarray,
         gallery: np.ndarray,
         *,
-        query_weights: "csr_array",
-        gallery_weights: "csr_array",
+        query_weights: csr_array,
+        gallery_weights: csr_array,
         largest: np.ndarray,
         weight: float,
     ) -> None:
@@ -44,7 +42,7 @@ class JaccardDistances:
     @staticmethod
     def of_set(
         rows: np.ndarray,
-        weights: "csr_array",
+        weights: csr_array,
         *,
         queries: int,
         largest: np.ndarray,
@@ -69,9 +67,8 @@ class JaccardDistances:
 
     def _mix(self, distances: np.ndarray, first: int, part: slice) -> None:
         """Turn some rows of similarities into the mixed distances, in place."""
-        for start in range(part.start, part.stop, STRIP_ROWS):
-            stop = min(start + STRIP_ROWS, part.stop)
-            strip, queries = distances[start:stop], slice(first + start, first + stop)
+        for rows in row_blocks(part, STRIP_ROWS):
+            strip, queries = distances[rows], slice(first + rows.start, first + rows.stop)
             strip *= -2
             strip += 2
             np.maximum(strip, 0, out=strip)
@@ -83,7 +80,7 @@ class JaccardDistances:
             strip -= common.reshape(strip.shape)
 
 
-def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
+def shared_weight(query: csr_array, by_column: csc_array) -> np.ndarray:
     """Return Σ min(a, b) over the columns of each query row and each gallery row: [B * G] float64.
 
     query: [B, N] weights as CSR; by_column: the gallery's [G, N] weights as CSC.
@@ -92,20 +89,16 @@ def shared_weight(query: "csr_array", by_column: "csc_array") -> np.ndarray:
     starts, ends = by_column.indptr[query.indices], by_column.indptr[query.indices + 1]
     counts = (ends - starts).astype(np.int64)
     first = np.cumsum(counts) - counts
-    place = np.arange(counts.sum()) + np.repeat(starts - first, counts)
+    entry = np.arange(counts.sum()) + np.repeat(starts - first, counts)
     pair = np.repeat(rows_of(query).astype(np.int64) * G, counts)
-    pair += by_column.indices[place]
-    smaller = np.minimum(np.repeat(query.data, counts), by_column.data[place])
+    pair += by_column.indices[entry]
+    smaller = np.minimum(np.repeat(query.data, counts), by_column.data[entry])
     # of nothing, bincount makes integers whatever the weights are
     return np.bincount(pair, weights=smaller, minlength=query.shape[0] * G).astype(np.float64)
 
 
-def neighbour_weights(
-    features: np.ndarray, edges: "csr_array", *, largest: np.ndarray
-) -> "csr_array":
+def neighbour_weights(features: np.ndarray, edges: csr_array, *, largest: np.ndarray) -> csr_array:
     """Return exp(−d) on the edges, each row summing to 1; d as in `JaccardDistances`."""
-    from scipy.sparse import csr_array
-
     edges.sort_indices()
     row, column = rows_of(edges), edges.indices
     distance = np.maximum(2 - 2 * pair_products(features, row, column=column), 0) / largest[row]
@@ -114,23 +107,25 @@ def neighbour_weights(
     return csr_array((weights / total[row], column, edges.indptr), shape=edges.shape)
 
 
-def reciprocal_matrix(index: np.ndarray) -> "csr_array":
+def reciprocal_matrix(index: np.ndarray) -> csr_array:
     """Return the edges i → j of lists [N, k] whose j lists i too: [N, N] of ones."""
     return list_matrix(np.where(reciprocal(index), index, -1), np.int32(1))
 
 
-def list_matrix(index: np.ndarray, value: np.generic) -> "csr_array":
-    """Return lists [N, k] as a sparse [N, N] that holds `value` where i lists j; -1 lists none."""
-    from scipy.sparse import csr_array
+def list_matrix(index: np.ndarray, value: np.generic, *, columns: int = 0) -> csr_array:
+    """Return lists [N, k] as a sparse matrix that holds `value` where i lists j; -1 lists none.
 
-    N = len(index)
+    columns: how many rows can be listed; 0: as many as there are lists.
+    """
     listed = index >= 0
     ends = np.concatenate([[0], np.cumsum(listed.sum(axis=1))])
     column = index[listed].astype(np.int32)
-    return csr_array((np.full(len(column), value), column, ends), shape=(N, N))
+    return csr_array(
+        (np.full(len(column), value), column, ends), shape=(len(index), columns or len(index))
+    )
 
 
-def averaged(weights: "csr_array", index: np.ndarray) -> "csr_array":
+def averaged(weights: csr_array, index: np.ndarray) -> csr_array:
     """Return the mean of the weights of the items that each row of lists [N, k2] names."""
     if index.shape[1] == 1 and (index[:, 0] == np.arange(len(index))).all():
         return weights
@@ -151,8 +146,7 @@ def pair_products(features: np.ndarray, row: np.ndarray, *, column: np.ndarray) 
     products = np.empty(len(row), np.float32)
 
     def multiply(part: slice) -> None:
-        for start in range(part.start, part.stop, PAIR_BLOCK):
-            pairs = slice(start, min(start + PAIR_BLOCK, part.stop))
+        for pairs in row_blocks(part, PAIR_BLOCK):
             near, far = features[row[pairs]], features[column[pairs]]
             np.einsum("pd,pd->p", near, far, out=products[pairs])
 
@@ -160,6 +154,6 @@ def pair_products(features: np.ndarray, row: np.ndarray, *, column: np.ndarray) 
     return products
 
 
-def rows_of(matrix: "csr_array") -> np.ndarray:
+def rows_of(matrix: csr_array) -> np.ndarray:
     """Return the row of every stored entry of a CSR matrix."""
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))

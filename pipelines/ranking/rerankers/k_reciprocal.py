@@ -9,26 +9,31 @@ Cost for N = Q + G: one exact neighbour search of the N items, then O(N k²) tim
 memory, and O(Q G) time for the distances, of which a block exists at a time.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from ...embeddings import Embeddings
 from ...errors import BadInput
-from ...neighbours.checked import unit_rows
-from ...neighbours.exact import blocks
-from ...neighbours.graph import NeighbourGraph, Neighbourhoods, neighbour_graph
+from ...neighbours.checked import check_widths, unit_rows
+from ...neighbours.exact import blocks, product_blocks
+from ...neighbours.graph import (
+    NeighbourGraph,
+    Neighbourhoods,
+    least_similarity,
+    neighbour_graph,
+)
 from ...progress import Progress
 from .jaccard import (
     JaccardDistances,
     averaged,
     largest_distance,
+    list_matrix,
     neighbour_weights,
     reciprocal_matrix,
+    rows_of,
 )
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 
 def rerank_k_reciprocal(
@@ -80,7 +85,67 @@ def k_reciprocal(
     return JaccardDistances.of_set(rows, weights, queries=queries, largest=largest, weight=weight)
 
 
-def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
+def rank_k_reciprocal_isolated(
+    near: Neighbourhoods, *, k1: int = 20, k2: int = 6, weight: float = 0.3
+) -> JaccardDistances:
+    """Return the re-ranked distances of queries that do not see each other, a block at a time.
+
+    The gallery is described by itself alone; a query by its reciprocal neighbours in the gallery,
+    as if it were the only query, with the same expansion, weights and averaging. So a query's
+    distances are the same alone and among a thousand, and new queries leave the gallery's
+    descriptions as they are, which re-ranking as published (`kr`) does not grant. It costs one
+    search of the gallery, and one of the queries in it; then as `kr`.
+
+    k1, k2, weight: as in `rerank_k_reciprocal`; a query itself counts among its k2.
+    """
+    check_settings(k1=k1, k2=k2, weight=weight)
+    query = unit_rows(near.query_items.features, "query")
+    gallery = unit_rows(near.gallery_items.features, "gallery")
+    graph, ahead = near.gallery(max(k1 + 1, k2)), near.query(max(k1, k2))
+    edges = expanded_neighbours(graph.index, k1)
+    plain = neighbour_weights(gallery, edges, largest=largest_distance(least_similarity(gallery)))
+    asked, largest = query_weights(query, gallery, graph=graph, ahead=ahead, k1=k1)
+    nearest = ahead.index[:, : k2 - 1]
+    if nearest.shape[1]:
+        named = list_matrix(nearest, np.float32(1), columns=len(gallery))
+        asked = (asked + named @ plain) * np.float32(1 / (nearest.shape[1] + 1))
+    return JaccardDistances(
+        query,
+        gallery,
+        query_weights=asked.tocsr(),
+        gallery_weights=averaged(plain, graph.index[:, :k2]),
+        largest=largest,
+        weight=weight,
+    )
+
+
+def query_weights(
+    query: np.ndarray, gallery: np.ndarray, *, graph: NeighbourGraph, ahead: NeighbourGraph, k1: int
+) -> tuple[csr_array, np.ndarray]:
+    """Return each query's weights on the gallery [Q, G], without its own, and its largest distance.
+
+    A gallery item lists a query when it is nearer than the item's k1-th of the gallery.
+    """
+    index, similarity = ahead.index[:, :k1], ahead.similarity[:, :k1]
+    reach = np.full(len(gallery), -np.inf, np.float32)
+    if graph.index.shape[1] > k1:
+        reach = graph.similarity[:, k1]
+    row, rank = np.nonzero(similarity > reach[index])
+    edges = csr_array(
+        (np.ones(len(row), np.int32), (row, index[row, rank])), shape=(len(query), len(gallery))
+    )
+    edges = joined_by_halves(edges, half_neighbours(graph.index, k1))
+    least = [products.min(axis=1) for _, products in product_blocks(query, gallery)]
+    largest = largest_distance(np.concatenate(least))
+    row = rows_of(edges)
+    cosine = np.einsum("pd,pd->p", query[row], gallery[edges.indices])
+    weights = np.exp(-np.maximum(2 - 2 * cosine, 0) / largest[row])
+    total = 1 + np.bincount(row, weights=weights, minlength=len(query))  # its own is exp(0)
+    data = (weights / total[row]).astype(np.float32)
+    return csr_array((data, edges.indices, edges.indptr), shape=edges.shape), largest
+
+
+def expanded_neighbours(index: np.ndarray, k1: int) -> csr_array:
     """Return each item's k-reciprocal neighbours and those of them that mostly agree (Eq. 4).
 
     A neighbour's own reciprocal half-neighbours join when two thirds of them are there already.
@@ -89,12 +154,12 @@ def expanded_neighbours(index: np.ndarray, k1: int) -> "csr_array":
     return joined_by_halves(reciprocal_matrix(index[:, : k1 + 1]), half_neighbours(index, k1))
 
 
-def half_neighbours(index: np.ndarray, k1: int) -> "csr_array":
+def half_neighbours(index: np.ndarray, k1: int) -> csr_array:
     """Return the reciprocal edges of the first half of each list, the item itself included."""
     return reciprocal_matrix(index[:, : int(np.around(k1 / 2)) + 1])
 
 
-def joined_by_halves(near: "csr_array", half: "csr_array") -> "csr_array":
+def joined_by_halves(near: csr_array, half: csr_array) -> csr_array:
     """Return edges [M, N] with the half-neighbours [N, N] of each that are mostly among them."""
     common = (near @ half.T).multiply(near).tocsr()  # |R(i) ∩ R½(c)| on the edges (i, c)
     size = np.diff(half.indptr)
@@ -119,11 +184,7 @@ def joined(query: Any, gallery: Any) -> tuple[np.ndarray, int]:
     )
     if not len(q) or not len(g):
         raise BadInput(f"re-ranking {len(q)} queries over {len(g)} gallery items: both are needed")
-    if q.shape[1] != g.shape[1]:
-        raise BadInput(
-            f"the query's embeddings are {q.shape[1]} wide, the gallery's {g.shape[1]}; "
-            "one network makes one width"
-        )
+    check_widths(q, g)
     return np.concatenate([q, g]), len(q)
 
 

@@ -8,8 +8,7 @@ from ...neighbours.graph import Neighbourhoods
 from ..metrics import Distances
 from .camera_jaccard import rank_camera_jaccard
 from .gnn import rank_by_graph
-from .k_reciprocal import rank_k_reciprocal
-from .k_reciprocal_isolated import rank_k_reciprocal_isolated
+from .k_reciprocal import rank_k_reciprocal, rank_k_reciprocal_isolated
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,11 @@ from pipelines.neighbours.camera_lists import other_camera_lists, own_camera_lis
 from pipelines.neighbours.graph import Neighbourhoods
 from pipelines.ranking.rerankers.camera_jaccard import rank_camera_jaccard
 from pipelines.ranking.rerankers.gnn import rank_by_graph
-from pipelines.ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
-from pipelines.ranking.rerankers.k_reciprocal_isolated import rank_k_reciprocal_isolated
+from pipelines.ranking.rerankers.k_reciprocal import (
+    rank_k_reciprocal,
+    rank_k_reciprocal_isolated,
+    rerank_k_reciprocal,
+)
 from pipelines.ranking.rerankers.registry import RERANKERS, ranked_by, reranker_named
 
 

@@ -1,4 +1,4 @@
-"""nformer evaluate"""
+"""nformer evaluate, nformer refine"""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,13 +10,13 @@ from pipelines.config import EvaluateConfig
 from .. import options
 from ..console import TerminalProgress, err, out
 from ..tables import evaluation_table
-from .index import write_index
-from .report import write_report
+from .results import write_report
+from .search import write_index
 
 DEFAULT = EvaluateConfig()
 
 
-def command(
+def evaluate(
     ctx: typer.Context,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
@@ -133,3 +133,40 @@ def command(
     if index:
         # a model of another run is this run's by now
         write_index(run, None, seed=config.seed, state=state, **common)
+
+
+def refine(
+    ctx: typer.Context,
+    run: options.Run = options.DEFAULT_RUN,
+    protocol: options.Protocol = DEFAULT.protocol,
+    neighbours: Annotated[
+        int, typer.Option(min=0, help="Neighbours k; 0: as the model was trained.")
+    ] = DEFAULT.neighbours,
+    landmarks: options.Landmarks = DEFAULT.landmarks,
+    landmark_draws: Annotated[
+        int, typer.Option(min=1, help="Draws of the landmarks, for --average-draws.")
+    ] = DEFAULT.landmark_draws,
+    average_draws: Annotated[
+        bool, typer.Option("--average-draws", help="Average the embeddings of all draws.")
+    ] = False,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = DEFAULT.seed,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Refine query and gallery, without scoring them.
+
+    Reads: embeddings.h5 and nformer.pt.
+
+    Writes: refined.h5 in the run's folder.
+
+    Example: nformer refine --run runs/market
+    """
+    from pipelines.artifacts.run import Run
+    from pipelines.stages.refine import refine_run
+
+    config, progress = options.config_of(ctx, "evaluate"), TerminalProgress()
+    path = refine_run(
+        Run(run), config=config, device=device, overwrite=overwrite, progress=progress
+    )
+    progress.message(f"{path}; next: nformer evaluate --run {run}")

@@ -1,0 +1,210 @@
+"""nformer train-backbone, nformer extract, nformer train-nformer"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.config import BackboneConfig, ExtractConfig, NFormerConfig
+
+from .. import options
+from ..console import TerminalProgress
+
+BACKBONE, EXTRACT, NFORMER = BackboneConfig(), ExtractConfig(), NFormerConfig()
+
+
+def train_backbone(
+    ctx: typer.Context,
+    dataset: options.Dataset,
+    root: options.Root = options.DEFAULT_ROOT,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = None,
+    arch: Annotated[
+        str, typer.Option(help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME.")
+    ] = BACKBONE.arch,
+    weights: Annotated[
+        str, typer.Option(help="imagenet, none, or a state dict's path.")
+    ] = BACKBONE.weights,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = BACKBONE.epochs,
+    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = BACKBONE.batch,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = BACKBONE.lr,
+    height: Annotated[int, typer.Option(min=32, help="Image height.")] = BACKBONE.height,
+    width: Annotated[int, typer.Option(min=16, help="Image width.")] = BACKBONE.width,
+    eval_every: Annotated[
+        int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
+    ] = BACKBONE.eval_every,
+    workers: options.Workers = BACKBONE.workers,
+    compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    on_bad_image: options.OnBadImage = BACKBONE.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = BACKBONE.seed,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Train the backbone on a data set's training images.
+
+    Reads: the data set's folder (its training images).
+
+    Writes: backbone.pt and lines of train.jsonl in the run's folder. An interrupted training goes
+    on from its last epoch.
+
+    Example: nformer train-backbone market1501 --root ~/data --run runs/market
+    """
+    from pipelines import Run, train_backbone
+
+    progress = TerminalProgress()
+    path = train_backbone(
+        Run(run),
+        dataset,
+        root=root,
+        config=options.config_of(ctx, "backbone"),
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+        options=options.reader_options(ctx),
+    )
+    progress.message(f"{path}; next: nformer extract")
+
+
+def extract(
+    ctx: typer.Context,
+    run: options.Run = options.DEFAULT_RUN,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Another data set than the backbone was trained on."),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the images lie now, if they were moved."),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
+    ] = None,
+    recipe: options.Recipe = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = EXTRACT.batch,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average each image with its mirror.")
+    ] = EXTRACT.flip,
+    workers: options.Workers = EXTRACT.workers,
+    on_bad_image: options.OnBadImage = EXTRACT.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Embed every image with the trained backbone.
+
+    Reads: backbone.pt, and the images of the data set it was trained on; with --onnx any network of
+    images to embeddings, and the images of --dataset at --root.
+
+    Writes: embeddings.h5 (train, query and gallery; 256 numbers an image). Nothing is drawn at
+    random, so --seed changes nothing. An interrupted extraction goes on where it stopped.
+
+    Example: nformer extract --run runs/market --flip
+    """
+    from pipelines import Run, extract
+
+    progress = TerminalProgress()
+    path = extract(
+        Run(run),
+        dataset=dataset,
+        root=root,
+        config=options.config_of(ctx, "extract"),
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+        options=options.reader_options(ctx),
+        onnx=onnx,
+    )
+    progress.message(f"{path}; next: nformer train-nformer")
+
+
+def number_or_auto(value: str | int) -> int:
+    """Return a number of 1 or more, or 0 for "auto"."""
+    text = str(value).strip().lower()
+    if text == "auto" or value == NFORMER.neighbours == 0:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"{value!r} is neither a number of 1 or more nor auto")
+    return int(text)
+
+
+def train_nformer(
+    ctx: typer.Context,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = None,
+    batch: Annotated[int, typer.Option(min=2, help="Embeddings a step.")] = NFORMER.batch,
+    closed_form: Annotated[
+        bool,
+        typer.Option(
+            "--closed-form/--no-closed-form",
+            "--prior/--no-prior",
+            help="Start from a closed form chosen on held-out identities, or train NFormer alone.",
+        ),
+    ] = NFORMER.closed_form,
+    camera_aware: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|on|off",
+            help="Whether the closed form may, must or must not use camera ids.",
+        ),
+    ] = NFORMER.camera_aware,
+    neighbours: Annotated[
+        int,
+        typer.Option(
+            parser=number_or_auto,
+            metavar="K|auto",
+            show_default="auto",
+            help="Nearest neighbours k of each embedding; auto: chosen (20 without a closed form).",
+        ),
+    ] = NFORMER.neighbours,
+    landmarks: Annotated[int, typer.Option(min=1, help="Landmark agents l.")] = NFORMER.landmarks,
+    layers: Annotated[int, typer.Option(min=1, help="Blocks.")] = NFORMER.layers,
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = NFORMER.heads,
+    graph: Annotated[str, typer.Option(metavar="cosine|affinity")] = NFORMER.graph,
+    mask: Annotated[str, typer.Option(metavar="reciprocal|topk|none")] = NFORMER.mask,
+    affinity: Annotated[str, typer.Option(metavar="landmarks|exact")] = NFORMER.affinity,
+    sampler: Annotated[str, typer.Option(metavar="identity|neighbourhood")] = NFORMER.sampler,
+    steps: Annotated[
+        int,
+        typer.Option(
+            parser=number_or_auto,
+            metavar="N|auto",
+            show_default="auto",
+            help="Training steps; auto: about a minute, at most 400 (400 without a closed form).",
+        ),
+    ] = NFORMER.steps,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = NFORMER.lr,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of identities kept for validation.")
+    ] = NFORMER.held_out,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = NFORMER.seed,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Train NFormer on the cached embeddings.
+
+    It starts from a closed form chosen by cross-validation over the training identities, and keeps
+    what NFormer learns where held-out ones gain. Recipes paper and released train it alone.
+
+    Reads: embeddings.h5 (its train split).
+
+    Writes: nformer.pt, and lines of train.jsonl. An interrupted training goes on.
+
+    Example: nformer train-nformer --run runs/market --neighbours 20
+    """
+    from pipelines import Run, train_nformer
+
+    config, progress = options.config_of(ctx, "nformer"), TerminalProgress()
+    path = train_nformer(
+        Run(run), config=config, device=device, overwrite=overwrite, progress=progress
+    )
+    progress.message(f"{path}; next: nformer evaluate")
