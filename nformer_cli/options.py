@@ -68,6 +68,13 @@ OnBadImage = Annotated[
 Protocol = Annotated[
     str, typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint).")
 ]
+Assume = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|same|foreign",
+        help="Whether the gallery is like the training set; foreign: left as it is.",
+    ),
+]
 Landmarks = Annotated[
     str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
 ]

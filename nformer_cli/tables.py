@@ -51,7 +51,7 @@ def evaluation_table(result: "Evaluation") -> Table:
         cells += [f"{100 * rate:.1f}" for rate in _open_set(row).values()]
         cells += [f"{row.seconds:.1f}", f"{row.extra.get('peak_rss_mib', 0):,.0f}"]
         mixed = row.protocol not in ("", result.protocol)
-        table.add_row(row.name + f" [dim]({row.protocol})[/]" * mixed, *cells)
+        table.add_row(row.label + f" [dim]({row.protocol})[/]" * mixed, *cells)
     return table
 
 

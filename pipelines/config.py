@@ -136,6 +136,7 @@ class EvaluateConfig:
     refine: tuple[str, ...] = ("nformer",)  # "auto": what held-out training identities recommend
     camera_aware: Literal["auto", "on", "off"] = "auto"  # whether NFormer may use camera ids here
     neighbours: int = 0  # 0: as the model was trained
+    assume: Literal["auto", "same", "foreign"] = "auto"  # whether the gallery is like training
     landmarks: Literal["random", "kmeans", "farthest"] = "random"
     landmark_draws: int = 1
     average_draws: bool = False

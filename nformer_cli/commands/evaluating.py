@@ -51,6 +51,7 @@ def evaluate(
         str,
         typer.Option(metavar="auto|on|off", help="Whether NFormer may use camera ids here."),
     ] = DEFAULT.camera_aware,
+    assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
         int, typer.Option(min=1, help="Draws of the landmarks: mean ± standard deviation.")
@@ -132,7 +133,7 @@ def evaluate(
             write_report(Run(run), TerminalProgress(), state=state)
     if index:
         # a model of another run is this run's by now
-        write_index(run, None, seed=config.seed, state=state, **common)
+        write_index(run, None, seed=config.seed, assume=config.assume, state=state, **common)
 
 
 def refine(
@@ -142,6 +143,7 @@ def refine(
     neighbours: Annotated[
         int, typer.Option(min=0, help="Neighbours k; 0: as the model was trained.")
     ] = DEFAULT.neighbours,
+    assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
         int, typer.Option(min=1, help="Draws of the landmarks, for --average-draws.")

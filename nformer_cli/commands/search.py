@@ -128,6 +128,7 @@ def build(
         Path | None, typer.Option(metavar="FILE", help="An NFormer of another run.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the landmarks.")] = 0,
+    assume: options.Assume = "auto",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Save the gallery, refined, for new pictures.
@@ -141,7 +142,8 @@ def build(
     """
     if ctx.invoked_subcommand is not None:
         return
-    write_index(run, model, seed=seed, overwrite=overwrite, progress=TerminalProgress())
+    progress = TerminalProgress()
+    write_index(run, model, seed=seed, assume=assume, overwrite=overwrite, progress=progress)
 
 
 def write_index(
@@ -149,6 +151,7 @@ def write_index(
     model: Path | None,
     *,
     seed: int = 0,
+    assume: str = "auto",
     overwrite: bool,
     progress: TerminalProgress,
     state: "GalleryState | None" = None,
@@ -158,7 +161,13 @@ def write_index(
     from pipelines.stages.index import index_gallery
 
     path = index_gallery(
-        Run(run), model=model, seed=seed, overwrite=overwrite, progress=progress, state=state
+        Run(run),
+        model=model,
+        seed=seed,
+        overwrite=overwrite,
+        progress=progress,
+        state=state,
+        assume=assume,  # type: ignore[arg-type]  # checked there
     )
     progress.message(f"{path}; next: nformer search IMAGE --run {run}")
 

@@ -23,6 +23,11 @@ class ResultRow:
     std: dict[str, float] = field(default_factory=dict)  # over landmark draws, where there are many
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The name, `nformer` in it replaced by what the model is: a closed form, for example."""
+        return self.name.replace("nformer", str(self.extra.get("kind") or "nformer"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -37,6 +42,7 @@ class Evaluation:
     peak_rss_mib: float
     results: tuple[ResultRow, ...]
     notes: tuple[str, ...] = ()
+    domain: dict[str, Any] | None = None  # whether the gallery looks like NFormer's training set
 
     def row(self, name: str) -> ResultRow:
         """Return the row called `name`."""

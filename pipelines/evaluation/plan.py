@@ -156,3 +156,19 @@ def harm(rows: Sequence[ResultRow]) -> list[str]:
         "training, train-nformer --neighbours with a smaller number may help; evaluate --all "
         "shows what needs no training, and --will-it-help says beforehand what to expect"
     ]
+
+
+def verdict(rows: Sequence[ResultRow]) -> list[str]:
+    """Say which isolated row ranks best on these labels, and what NFormer adds to the baseline."""
+    isolated = [row for row in rows if row.protocol != "joint"]
+    base = next((row for row in isolated if row.name == "baseline"), None)
+    if base is None or len(isolated) < 2:
+        return []
+    best = max(isolated, key=lambda row: row.mAP)
+    said = f"Best isolated row by these labels: {best.label}, mAP {100 * best.mAP:.1f}"
+    if best is not base:
+        said += f", {100 * (best.mAP - base.mAP):+.1f} over the baseline"
+    own = next((row for row in isolated if row.name == NFORMER), None)
+    if own is not None and own is not best:
+        said += f"; {own.label}: {100 * (own.mAP - base.mAP):+.1f}"
+    return [said + "."]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..artifacts.embeddings import load_embeddings
 from ..artifacts.manifest import Manifest
@@ -12,11 +13,15 @@ from ..artifacts.run import Run
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.refinement import refine
+from ..neighbours.checked import unit_rows
 from ..neighbours.graph import Neighbourhoods
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..ranking.metrics import score
 from ..refiners.chain import refine_chain
+from ..refiners.closed_form import camera_ids
+from ..refiners.domain_shift import Assume, Domain
+from ..refiners.fitting import TrainingRows, fit_shift
 from ..training.default_model import closed_form_rows
 from ..training.folds import identity_splits
 from ..training.held_out import HeldOut, split_identities
@@ -40,14 +45,20 @@ TIE = 0.003  # mAP by which another must beat NFormer, whose choice was made on 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The refiners recommended, and every chain's mAP on held-out identities, best first."""
+    """The refiners recommended, and every chain's mAP on held-out identities, best first.
+
+    domain: of a gallery that does not look like training: nothing was compared.
+    """
 
     refine: tuple[str, ...]
     held_out: dict[str, float]
     folds: int
+    domain: Domain | None = None
 
     def describe(self) -> str:
         """Return one line: what is recommended, and what it was compared with."""
+        if self.domain is not None:
+            return f"auto: baseline is recommended; {self.domain}"
         name = ",".join(self.refine) or "baseline"
         figures = ", ".join(f"{other} {100 * value:.1f}" for other, value in self.held_out.items())
         return f"auto: {name} is recommended; mAP on held-out training identities: {figures}"
@@ -62,8 +73,10 @@ class Trial:
     gallery: Embeddings
 
 
-def recommend(run: Run, *, seed: int = 0) -> Recommendation:
+def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommendation:
     """Compare the baseline, the training-free refiners and NFormer, and recommend one.
+
+    The baseline, without a comparison, where the gallery does not look like the training set.
 
     Raises:
         BadInput: no train split with two identities, or none of them with a match.
@@ -72,6 +85,9 @@ def recommend(run: Run, *, seed: int = 0) -> Recommendation:
     model, manifest = None, run.manifest("nformer.pt")
     if manifest is not None:
         model = load_nformer(run.artifact("nformer.pt"))
+    domain = _domain(train, load_embeddings(run.artifact("embeddings.h5"), "gallery"), assume)
+    if domain.foreign:
+        return Recommendation((), {}, 0, domain)
     trials = list(_trials(train, model, manifest=manifest, seed=seed))
     if not trials:
         raise BadInput(
@@ -92,6 +108,14 @@ def recommend(run: Run, *, seed: int = 0) -> Recommendation:
     ordered = dict(sorted(found.items(), key=lambda item: -item[1]))
     chain = () if best == "baseline" else tuple(best.split(","))
     return Recommendation(chain, ordered, len(trials))
+
+
+def _domain(train: Embeddings, gallery: Embeddings, assume: Assume) -> Domain:
+    if len(np.unique(train.pids)) < 2:
+        return Domain(1.0, assume)
+    shift = fit_shift(TrainingRows.of(train.features, train.pids, camids=train.camids))
+    rows = torch.from_numpy(unit_rows(gallery.features, "gallery"))
+    return Domain(shift.of(rows, camera_ids(gallery.camids, len(gallery), device="cpu")), assume)
 
 
 def _trials(

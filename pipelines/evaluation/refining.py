@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import EvaluateConfig
 from ..refiners.chain import Pair, refine_chain
@@ -22,6 +22,8 @@ class Refined:
     pairs:         one for each draw of NFormer's landmarks; a single one without NFormer.
     seconds:       of all of them.
     camera_aware:  whether NFormer used camera ids.
+    kind:          what the model is: a closed form, with its parts, or an NFormer.
+    domain:        whether the gallery looks like training, as `Domain.as_table`; None: not asked.
     landmark_rows: of each draw, [layers, l].
     states:        the refined galleries that were to be kept, of NFormer isolated, one a draw.
     """
@@ -29,6 +31,8 @@ class Refined:
     pairs: Sequence[Pair]
     seconds: float
     camera_aware: bool = False
+    kind: str = ""
+    domain: dict[str, Any] | None = None
     landmark_rows: Sequence[list[list[int]]] = ()
     states: "Sequence[GalleryState]" = ()
 
@@ -52,12 +56,17 @@ def refine_with_nformer(
     """Refine by a chain with NFormer, with `draws` draws of its landmarks or the mean over them."""
     from ..gallery.refinement import average_draws, refine_draws
     from ..nformer.landmarks import landmark_draws
+    from ..nformer.on_closed_form import NFormerOnClosedForm
+    from ..refiners.domain_shift import Domain
     from .camera_use import relabelled, shown_to, uses_cameras
 
     watch = Stopwatch(sets.near)
     aware = uses_cameras(model, (sets.query, sets.gallery), wanted=config.camera_aware)
     pairs, rows = [], []
     states: list[GalleryState] = []
+    domains: list[Domain] = []
+    if isinstance(model, NFormerOnClosedForm):
+        model.closed_form.assume = config.assume
 
     def refined(pair: Pair, seeds: Sequence[int]) -> list[Pair]:
         query, gallery = shown_to(pair, aware=aware)
@@ -71,6 +80,7 @@ def refine_with_nformer(
             near=sets.near if pair[1] is sets.gallery else None,
             record=lambda chosen: rows.append(chosen.tolist()),
             keep=states.append if keep_states else None,
+            tell=domains.append,
         )
         return [relabelled(pair, one) for one in found]
 
@@ -93,4 +103,5 @@ def refine_with_nformer(
             )
     if config.average_draws:
         pairs = [average_draws(pairs)]
-    return Refined(pairs, watch.seconds(), aware, rows, states)
+    domain = domains[0].as_table() if domains else None
+    return Refined(pairs, watch.seconds(), aware, model.kind, domain, rows, states)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..ranking.rerankers.registry import RERANKERS, ranked_by
 from ..ranking.single_shot import single_shot_cmc
 from ..refiners.chain import REFINERS
 from .peak_memory import PeakMemory, peak_rss_mib
-from .plan import NFORMER, Method, Plan, harm
+from .plan import NFORMER, Method, Plan, harm, verdict
 from .refining import Refined
 from .sets import Sets, Stopwatch
 
@@ -56,6 +57,7 @@ def score_methods(
         extra = {
             "peak_rss_mib": round(memory.mib(), 1),
             "camera_aware": _camera_aware(method, refined),
+            **({"kind": refined.kind} if refined.kind else {}),
             **_recommended(method, plan),
             **_besides(sides[0], method, found=found[0], config=config),
         }
@@ -130,8 +132,18 @@ def _row(
     )
 
 
-def summed_up(scored: Mapping[str, Scored], sets: Sets, *, plan: Plan, dataset: str) -> Evaluation:
-    """Return the table: the rows by method in the plan's order, and the notes."""
+def summed_up(
+    scored: Mapping[str, Scored],
+    sets: Sets,
+    *,
+    plan: Plan,
+    dataset: str,
+    domain: dict[str, Any] | None = None,
+) -> Evaluation:
+    """Return the table: the rows by method in the plan's order, and the notes.
+
+    domain: what NFormer found of the gallery, where it refined.
+    """
     rows = [scored[method.name].row for method in plan.methods]
     valid = np.isfinite(next(iter(scored.values())).average_precision)
     return Evaluation(
@@ -143,5 +155,6 @@ def summed_up(scored: Mapping[str, Scored], sets: Sets, *, plan: Plan, dataset: 
         gallery=len(sets.gallery),
         peak_rss_mib=max(peak_rss_mib(), *(row.extra["peak_rss_mib"] for row in rows)),
         results=tuple(rows),
-        notes=(*plan.notes, *harm(rows)),
+        notes=(*plan.notes, *harm(rows), *verdict(rows)),
+        domain=domain,
     )

@@ -13,6 +13,7 @@ from ..errors import BadInput
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import camera_ids
 from .explanation import LayerWeights
 from .refinement import GalleryState, prepare
@@ -144,7 +145,11 @@ def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
 
 def _is_of(state: GalleryState, gallery: Embeddings, *, model: NFormer) -> bool:
     """Return whether a model's closed form would refine a gallery to this state."""
-    if state.start is None or len(model.blocks) or state.model.neighbours != model.neighbours:
+    if state.start is None or not isinstance(model, NFormerOnClosedForm) or len(model.blocks):
+        return False
+    if state.model.neighbours != model.neighbours:
+        return False
+    if state.start.domain.assume != model.closed_form.assume:
         return False
     return np.array_equal(state.start.camids.cpu().numpy(), gallery.camids)
 

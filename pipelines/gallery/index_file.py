@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .index import GalleryIndex
 
-SCHEMA = 2
+SCHEMA = 3
 REMAKE = "remake it with: nformer index --overwrite"
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 
@@ -110,7 +110,7 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
 def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) -> "GalleryIndex":
     import torch
 
-    from ..nformer.on_closed_form import build_model
+    from ..nformer.on_closed_form import NFormerOnClosedForm, build_model
     from ..refiners.closed_form import ClosedFormGallery
     from .graph import GalleryGraph
     from .index import GalleryIndex
@@ -133,13 +133,10 @@ def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) ->
         hidden = tuple(tensor(f"hidden/{number}") for number in range(len(model.blocks) + 1))
         joined = GalleryGraph(graph[0], graph[1], graph[2], model.heads)
         start = {name[6:]: tensor(name) for name in arrays if name.startswith("start/")}
-        state = GalleryState(
-            model.eval(),
-            hidden,
-            tensor("marks"),
-            joined,
-            ClosedFormGallery.of(start) if start else None,
-        )
+        refined = ClosedFormGallery.of(start) if start else None
+        if refined is not None and isinstance(model, NFormerOnClosedForm):
+            model.closed_form.assume = refined.domain.assume
+        state = GalleryState(model.eval(), hidden, tensor("marks"), joined, refined)
     names = Names(arrays["names/ends"], arrays["names/text"])
     return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names)
 

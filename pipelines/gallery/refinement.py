@@ -20,6 +20,7 @@ from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
 from ..refiners.closed_form import ClosedFormGallery, camera_ids
+from ..refiners.domain_shift import Domain
 from .graph import GalleryGraph, Known, gallery_graph, query_lists
 
 Protocol = Literal["isolated", "joint"]
@@ -120,6 +121,7 @@ def refine_draws(
     method: str = "auto",
     record: Callable[[Tensor], None] = lambda chosen: None,
     keep: Callable[[GalleryState], None] | None = None,
+    tell: Callable[[Domain], None] = lambda domain: None,
     progress: Progress = Silent(),
 ) -> Iterator[tuple[Embeddings, Embeddings]]:
     """Yield what `refine` returns for each seed of the landmarks; the graph is built once.
@@ -128,6 +130,7 @@ def refine_draws(
             (one with a closed form looks at its own rows, and searches them).
     record: is told the rows [layers, l] that are landmarks in each draw.
     keep:   is given the refined gallery of each draw with its states, where isolated.
+    tell:   is told whether the gallery looks like a closed form's training set.
     """
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
@@ -143,6 +146,7 @@ def refine_draws(
     require_rows(gallery_rows)
     lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids=camids)
     if start is not None and isinstance(model, NFormerOnClosedForm):
+        tell(start.domain)
         lists, gallery_rows = KnownLists(), start.refined  # other rows than `near` knows
         if protocol == "isolated":
             query_rows = model.closed_form.query(start, query_rows, camids=query_camids)

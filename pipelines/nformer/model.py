@@ -105,6 +105,11 @@ class NFormer(nn.Module):
         """Where the model's weights are."""
         return self.classifier.weight.device
 
+    @property
+    def kind(self) -> str:
+        """What the model is."""
+        return "NFormer"
+
     def after(self, rows: Tensor, refined: Tensor, *, start: Any = None) -> Tensor:
         """Return embeddings from the rows that the blocks read and what they made of them.
 

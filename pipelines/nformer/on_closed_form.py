@@ -59,6 +59,12 @@ class NFormerOnClosedForm(NFormer):
         return model.eval()
 
     @property
+    def kind(self) -> str:
+        """What the model is: the parts that it has."""
+        gate = " + edge gate" if self.closed_form.gate is not None else ""
+        return f"closed form{gate}{' + NFormer' if self.share else ''}"
+
+    @property
     def uses_cameras(self) -> bool:
         """Whether camera ids matter at test time."""
         return self.closed_form.settings.uses_cameras

@@ -155,11 +155,8 @@ class ClosedForm(nn.Module):
         return fitting
 
     def domain(self, rows: Tensor, camids: Tensor) -> Domain:
-        """Return whether unit rows [N, d] look like the training set; says so where they do not."""
-        found = Domain(self.shift.of(rows, camids), self.assume)
-        if found.foreign:
-            LOG.warning("%s", found)
-        return found
+        """Return whether unit rows [N, d] with cameras [N] look like the training set."""
+        return Domain(self.shift.of(rows, camids), self.assume)
 
     @torch.no_grad()
     def gallery(
@@ -282,7 +279,7 @@ GATED = ("lists", "cosines")
 GRAPH = ("lists", "kept", "reach", "groups", "cameras")
 
 
-def camera_ids(camids: Any, rows: int, *, device: torch.device) -> Tensor:
+def camera_ids(camids: Any, rows: int, *, device: torch.device | str) -> Tensor:
     """Return camera ids as [N] int64 on a device, -1 everywhere where there are none."""
     if camids is None:
         return torch.full((rows,), -1, dtype=torch.int64, device=device)

@@ -6,12 +6,13 @@ that of the covariances of camera-centred rows. Each is measured in units of wha
 training identities differ by: 1 is no difference.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..seeding import torch_generator
 from .centring import Means, fit_means
 
@@ -37,16 +38,30 @@ class Domain:
     shift: float
     assume: Assume = "auto"
 
+    def __post_init__(self) -> None:
+        if self.assume not in ASSUMPTIONS:
+            raise BadInput(f"assume {self.assume!r} is none of {', '.join(ASSUMPTIONS)}")
+
     @property
     def foreign(self) -> bool:
         """Whether nothing that was learned of the training set is used."""
         return self.assume == "foreign" or (self.assume == "auto" and self.shift > LIMIT)
 
+    @property
+    def short(self) -> str:
+        """A few words, for a table."""
+        word = "foreign" if self.foreign else "like training"
+        return f"{word} ({self.shift:.1f})" if self.assume == "auto" else f"{word} (assumed)"
+
+    def as_table(self) -> dict[str, Any]:
+        """Return a JSON-able table."""
+        return {**asdict(self), "limit": LIMIT, "foreign": self.foreign, "words": self.short}
+
     def __str__(self) -> str:
         if self.assume != "auto":
             return f"domain shift {self.shift:.1f}; assumed {self.assume} (--assume)"
         if not self.foreign:
-            return f"domain shift {self.shift:.1f}: like the training set (limit {LIMIT:g})"
+            return f"gallery like the training set: domain shift {self.shift:.1f} of {LIMIT:g}"
         return (
             f"domain shift {self.shift:.1f}, above {LIMIT:g}: these embeddings are not like the "
             "training set's, so they are left as they are. --assume same refines them all the "

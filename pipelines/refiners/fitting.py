@@ -10,6 +10,7 @@ from torch import Tensor
 from ..neighbours.checked import unit_rows
 from .centring import Centring, Means, fit_means
 from .closed_form import ClosedForm, ClosedFormSettings
+from .domain_shift import DomainShift
 from .edge_gate import EdgeGate
 from .whitening import Metric, Scatter, Whitening, averaged_metric, fit_whitening
 
@@ -52,6 +53,14 @@ class TrainingRows:
         means = self.means if by_camera else fit_means(self.rows, self.camids, centring="global")
         labels = self.labels.unique(return_inverse=True)[1]
         return Scatter.of(self.rows - means.of(self.camids), labels, width=width)
+
+
+def fit_shift(train: TrainingRows) -> DomainShift:
+    """Return what tells sets that do not look like these training rows."""
+    means = train.means
+    shift = DomainShift(dim=train.rows.shape[1], cameras=len(means.cameras))
+    shift.fit(train.rows, train.labels, camids=train.camids, means=means)
+    return shift.eval()
 
 
 def fit_metric(scatter: Scatter, settings: ClosedFormSettings) -> Metric | Whitening | None:

@@ -19,7 +19,7 @@ from ..evaluation.refining import Refined, refine_plainly, refine_with_nformer
 from ..evaluation.scoring import Scored, score_methods, summed_up
 from ..evaluation.sets import Sets, keep_graphs, read_sets
 from ..progress import Progress, Silent
-from .refine import refined_sets
+from .refine import refined_sets, told
 
 if TYPE_CHECKING:
     from ..gallery.refinement import GalleryState
@@ -87,7 +87,9 @@ def evaluate_run(
         run, config, device=device, has_nformer="nformer.pt" in inputs, progress=progress
     )
     scored: dict[str, Scored] = {}
-    state = None
+    state = domain = None
+    if any(NFORMER in names for names in plan.chains()):
+        from ..gallery import refinement  # noqa: F401  # torch's loading is no method's own cost
     with progress.task("evaluate", len(plan.methods), unit="rankings") as task:
         for names, methods in plan.chains().items():
             memory = PeakMemory()
@@ -102,11 +104,14 @@ def evaluate_run(
                 keep_state=keep_state,
             )
             state = refined.states[0] if refined.states else state
+            domain = refined.domain or domain
             for one in score_methods(methods, sets, refined=refined, plan=plan, memory=memory):
                 scored[one.row.name] = one
                 task.advance()
     dataset = run.facts("embeddings.h5").get("dataset", "")
-    result = summed_up(scored, sets, plan=plan, dataset=dataset)
+    if domain is not None and (domain["foreign"] or domain["assume"] != "auto"):
+        plan = dataclasses.replace(plan, notes=(told(domain), *plan.notes))
+    result = summed_up(scored, sets, plan=plan, dataset=dataset, domain=domain)
     keep_graphs(run, sets)
     with run.writing(lists) as (path, _):
         save_rankings(
@@ -153,7 +158,7 @@ def _planned(
     if chain(config) == (AUTO,):
         from ..evaluation.recommend import recommend
 
-        advice = recommend(run, seed=config.seed)
+        advice = recommend(run, seed=config.seed, assume=config.assume)
         progress.message(advice.describe())
         config = dataclasses.replace(config, refine=advice.refine or ("none",))
     sets = read_sets(run, method=config.search, device=device, progress=progress)

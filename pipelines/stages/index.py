@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from ..gallery.index import GalleryIndex, build_index, extended, reduced
 from ..gallery.index_file import open_index, save_index
 from ..gallery.refinement import GalleryState
 from ..gallery.states import refine_gallery
+from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
+from ..refiners.domain_shift import Assume
 
 if TYPE_CHECKING:
     from ..nformer.model import NFormer
@@ -40,6 +42,7 @@ def index_gallery(
     overwrite: bool = False,
     progress: Progress = Silent(),
     state: GalleryState | None = None,
+    assume: Assume = "auto",
 ) -> Path:
     """Build the index of the run's gallery: embeddings, neighbour graph and every layer's states.
 
@@ -49,6 +52,7 @@ def index_gallery(
     model: an NFormer of another run, instead of this run's; without either the embeddings are
            searched as they are.
     state: the gallery as an evaluation by this run's NFormer refined it, to be used again.
+    assume: whether the gallery looks like the training set: found out, or same, or foreign.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, a stale nformer.pt, or another index is
@@ -58,7 +62,9 @@ def index_gallery(
     refiner, inputs = _refiner(run, model, progress=progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5"), **inputs}
     origin = {key: run.facts("embeddings.h5").get(key, "") for key in ("dataset", "root")}
-    wanted = Manifest(ARTIFACT, "index", {"seed": seed}, inputs, origin)
+    if isinstance(refiner, NFormerOnClosedForm):
+        refiner.closed_form.assume = assume
+    wanted = Manifest(ARTIFACT, "index", {"seed": seed, "assume": assume}, inputs, origin)
     with _only_writer(run, "index"):
         if not overwrite and _is_current(run, wanted, progress=progress):
             return run.path(ARTIFACT)
@@ -75,6 +81,7 @@ def index_gallery(
         calibration = None if found is None else dataclasses.asdict(found)
         with run.writing(wanted) as (path, facts):
             facts.update(calibration=calibration, added=0, removed=0)
+            facts.update(_domain(index, progress=progress))
             save_index(path, index)
     return run.path(ARTIFACT)
 
@@ -242,6 +249,16 @@ def _training_identities(source: Path, seed: int) -> Embeddings | None:
             return None
     train = load_embeddings(source, "train").without_junk()
     return some_identities(train, most=MOST, seed=seed) if len(train) else None
+
+
+def _domain(index: GalleryIndex, *, progress: Progress) -> dict[str, Any]:
+    """Return whether the gallery looks like training, and warn where it does not."""
+    if index.state is None or index.state.start is None:
+        return {}
+    domain = index.state.start.domain
+    if domain.foreign:
+        progress.warn(str(domain))
+    return {"domain": domain.as_table(), "domain_shift": domain.short}
 
 
 def _tell(found: Calibration | None, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """embeddings.h5 + nformer.pt -> refined.h5"""
 
 from pathlib import Path
+from typing import Any
 
 from ..artifacts.embeddings import load_embeddings, save_embeddings
 from ..artifacts.manifest import Manifest
@@ -16,8 +17,9 @@ from ..progress import Progress, Silent
 ARTIFACT, STAGE = "refined.h5", "refine"
 SETTINGS = (
     *("protocol", "seed", "neighbours", "landmarks", "landmark_draws", "average_draws"),
-    *("camera_aware", "search"),
+    *("camera_aware", "assume", "search"),
 )
+FACTS = ("seconds", "camera_aware", "kind", "domain", "landmark_rows")  # of Refined
 
 
 def refine_run(
@@ -40,9 +42,19 @@ def refine_run(
         return run.path(ARTIFACT)
     sets = read_sets(run, method=config.search, device=device, progress=progress)
     progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
-    refine_and_write(run, sets, config=config, device=device, draws=draws_written(config))
+    draws = draws_written(config)
+    refined = refine_and_write(run, sets, config=config, device=device, draws=draws)
+    if refined.domain is not None and refined.domain["foreign"]:
+        progress.warn(told(refined.domain))
     keep_graphs(run, sets)
     return run.path(ARTIFACT)
+
+
+def told(domain: dict[str, Any]) -> str:
+    """Return what a domain's table says, in a sentence or two."""
+    from ..refiners.domain_shift import Domain
+
+    return str(Domain(domain["shift"], domain["assume"]))
 
 
 def refined_manifest(run: Run, config: EvaluateConfig) -> Manifest:
@@ -82,7 +94,8 @@ def refined_sets(
         )
     path, facts = run.path(ARTIFACT), run.facts(ARTIFACT)
     pair = load_embeddings(path, "query"), load_embeddings(path, "gallery")
-    return Refined([pair], facts["seconds"], facts["camera_aware"], facts["landmark_rows"])
+    kept = {key: facts[key] for key in FACTS}
+    return Refined([pair], **kept)
 
 
 def refine_and_write(
@@ -105,7 +118,8 @@ def refine_and_write(
     dataset = run.facts("embeddings.h5").get("dataset", "")
     with run.writing(wanted) as (path, facts):
         facts.update(dataset=dataset, query=len(query), gallery=len(gallery))
-        facts.update(seconds=refined.seconds, camera_aware=refined.camera_aware)
-        facts["landmark_rows"] = refined.landmark_rows
+        facts.update({key: getattr(refined, key) for key in FACTS})
+        if refined.domain is not None:
+            facts["domain_shift"] = refined.domain["words"]
         save_embeddings(path, query=query, gallery=gallery, dataset=dataset)
     return refined

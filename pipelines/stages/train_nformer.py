@@ -1,8 +1,9 @@
 """embeddings.h5 -> nformer.pt"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..artifacts.embeddings import load_embeddings
+from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
@@ -11,6 +12,9 @@ from ..device import choose_device
 from ..files import text_digest
 from ..progress import Progress, Silent
 from ..training.fit import fit_nformer
+
+if TYPE_CHECKING:
+    from ..nformer.model import NFormer
 
 ARTIFACT = "nformer.pt"
 
@@ -48,8 +52,27 @@ def train_nformer(
         key=text_digest(wanted.to_json()),
         progress=progress,
     )
+    found |= {"kind": model.kind, **_domain(run, model, progress=progress)}
     with run.writing(wanted) as (path, facts):
         facts.update({key: kept[key] for key in ("dataset", "root") if key in kept}, **found)
         save_nformer(path, model, **facts)
     run.clear_scratch("train-nformer")
     return run.path(ARTIFACT)
+
+
+def _domain(run: Run, model: "NFormer", *, progress: Progress) -> dict[str, Any]:
+    """Return whether the run's gallery looks like its training set; warn where it does not."""
+    from ..gallery.refinement import prepare
+    from ..nformer.on_closed_form import NFormerOnClosedForm
+    from ..refiners.closed_form import camera_ids
+
+    path = run.artifact("embeddings.h5")
+    with open_embeddings(path) as file:
+        if "gallery" not in splits_in(file) or not isinstance(model, NFormerOnClosedForm):
+            return {}
+    gallery = load_embeddings(path, "gallery")
+    rows = prepare(model, gallery.features, what="gallery embeddings")
+    camids = camera_ids(gallery.camids, len(gallery), device=model.device)
+    domain = model.closed_form.domain(rows, camids)
+    (progress.warn if domain.foreign else progress.message)(str(domain))
+    return {"domain": domain.as_table(), "domain_shift": domain.short}

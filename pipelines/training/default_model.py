@@ -17,7 +17,7 @@ from ..progress import Progress
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
-from ..refiners.fitting import TrainingRows, fit_closed_form
+from ..refiners.fitting import TrainingRows, fit_closed_form, fit_shift
 from ..seeding import numpy_generator
 from .edge_gate import train_edge_gate
 from .folds import make_folds
@@ -72,7 +72,7 @@ def train_default_model(
         progress=progress,
     )
     closed_form = fit_closed_form(rows, settings, gate=gate)
-    closed_form.shift.fit(rows.rows, rows.labels, camids=rows.camids, means=rows.means)
+    closed_form.shift = fit_shift(rows)
     if chosen is not None and not config.neighbours:
         note_images(closed_form, chosen)
     return DefaultModel(

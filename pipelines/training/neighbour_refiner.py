@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,9 @@ from .fit import fit_nformer
 
 if TYPE_CHECKING:
     from ..nformer.model import NFormer
+    from ..refiners.domain_shift import Assume, Domain
+
+LOG = getLogger("nformer")
 
 
 class NeighbourRefiner:
@@ -31,6 +35,8 @@ class NeighbourRefiner:
 
     protocol: "isolated", each query refined as if it were the only one, or "joint".
     seed:     of the training, and of the landmarks drawn to refine.
+    assume:   whether galleries look like the training set: "auto" finds out, and leaves one that
+              does not as it is, with a warning; "same" or "foreign".
     device:   where to train; refinement runs there too, or where the tensors given are.
 
     Raises:
@@ -42,11 +48,12 @@ class NeighbourRefiner:
         *,
         recipe: str | None = None,
         protocol: Literal["isolated", "joint"] = "isolated",
+        assume: "Assume" = "auto",
         device: str = "auto",
         **settings: Any,
     ) -> None:
         self.config: NFormerConfig = configure("nformer", recipe=recipe, options=settings)
-        self.protocol, self.device = protocol, choose_device(device)
+        self.protocol, self.assume, self.device = protocol, assume, choose_device(device)
         self.model: NFormer | None = None
         self.facts: dict[str, Any] = {}
 
@@ -92,13 +99,26 @@ class NeighbourRefiner:
         Raises:
             BadInput: not fitted, another width than that fitted on, NaN or zero rows.
         """
-        from ..gallery.refinement import refine
+        from ..gallery.refinement import refine_draws
+        from ..nformer.on_closed_form import NFormerOnClosedForm
 
         if self.model is None:
             raise BadInput("this NeighbourRefiner has learned nothing yet; call fit, or load")
         where = gallery.device if hasattr(gallery, "detach") else self.device
         pair = as_embeddings(query, query_camids), as_embeddings(gallery, gallery_camids)
-        refined = refine(self.model.to(where), *pair, protocol=self.protocol, seed=self.config.seed)
+        model = self.model.to(where)
+        if isinstance(model, NFormerOnClosedForm):
+            model.closed_form.assume = self.assume
+        refined = next(
+            refine_draws(
+                model,
+                pair[0],
+                gallery=pair[1],
+                seeds=[self.config.seed],
+                protocol=self.protocol,
+                tell=_warned,
+            )
+        )
         return as_given(query, refined[0]), as_given(gallery, refined[1])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -113,3 +133,8 @@ class NeighbourRefiner:
         """Take what was learned from a file: one of `save`, or a run's nformer.pt."""
         self.model = load_nformer(Path(path), device=self.device)
         return self
+
+
+def _warned(domain: "Domain") -> None:
+    if domain.foreign:
+        LOG.warning("%s", domain)
