@@ -67,7 +67,8 @@ class NFormerOnClosedForm(NFormer):
     @property
     def uses_cameras(self) -> bool:
         """Whether camera ids matter at test time."""
-        return self.closed_form.settings.uses_cameras
+        gate = self.closed_form.gate
+        return self.closed_form.settings.uses_cameras or (gate is not None and gate.uses_cameras)
 
     def start(self, gallery: Tensor, camids: Tensor) -> ClosedFormGallery:
         """Return a gallery as the closed form refines it, kept for queries."""

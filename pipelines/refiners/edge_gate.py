@@ -20,6 +20,7 @@ NEAREST = 20  # neighbours that a row may read
 AMONG = (5, 10, 20)  # nearest of both ends whose overlap is counted
 DENSITY = 10  # nearest whose mean cosine is a row's density
 FEATURES, HIDDEN = 14, 32
+KNOWN = 12  # the feature that says whether both cameras are known
 OF_QUERY, OF_ITEM = 2.0, 1.0  # weight of what is read, beside the row itself
 BLOCK_ROWS = 1024
 
@@ -53,7 +54,7 @@ class Gated:
 class EdgeGate(nn.Module):
     """Two hidden layers on the features of an edge, standardised by those of training.
 
-    centre, scale: [14], means and deviations of the features.
+    centre, scale: [14], means and deviations of the features; infinite: left out.
     """
 
     centre: Tensor
@@ -70,6 +71,11 @@ class EdgeGate(nn.Module):
             nn.ReLU(),
             nn.Linear(HIDDEN, 1),
         )
+
+    @property
+    def uses_cameras(self) -> bool:
+        """Whether camera ids matter to it."""
+        return bool(self.scale[KNOWN].isfinite())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of edges: [..., 14] -> [...]."""

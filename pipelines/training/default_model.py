@@ -58,7 +58,10 @@ def train_default_model(
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
-    gate, gate_facts = edge_gate(rows, settings, seed=config.seed, progress=progress)
+    cameras = train.has_cameras and config.camera_aware != "off"
+    gate, gate_facts = edge_gate(
+        rows, settings, cameras=cameras, seed=config.seed, progress=progress
+    )
     settings = replace(settings, gate=gate is not None)
     learned, share, facts = _learned(
         train,
@@ -106,11 +109,16 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
 
 
 def edge_gate(
-    rows: TrainingRows, settings: ClosedFormSettings, *, seed: int, progress: Progress
+    rows: TrainingRows,
+    settings: ClosedFormSettings,
+    *,
+    cameras: bool,
+    seed: int,
+    progress: Progress,
 ) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the edge gate and say whether it is kept."""
     with progress.task("train the edge gate", None, unit="gates") as task:
-        gate, facts = train_edge_gate(rows, settings, seed=seed, task=task)
+        gate, facts = train_edge_gate(rows, settings, cameras=cameras, seed=seed, task=task)
     if "gate_gain" not in facts:
         progress.message("No edge gate: too few edges of one person to learn from.")
     else:

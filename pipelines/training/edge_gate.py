@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..embeddings import Embeddings
+from ..nformer.layerwise import fitting_threads
 from ..progress import Task
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
@@ -21,9 +22,11 @@ from .folds import Split, identity_splits
 
 REPETITIONS = 3  # divisions of the identities into halves
 ACROSS = (1,)  # divisions in which queries are of one camera and the gallery of the others
+BLIND = (2,)  # divisions in which the gate is shown no camera
 LARGEST = 4000  # rows held out in each half
 FEWEST = 1000  # edges of one person; a gate that learned of fewer harms
-STEPS, BATCH = 600, 4096
+STEPS, BATCH = 600, 2048
+CONSTANT = 1e-4  # deviation below which a feature tells nothing
 RATE, DECAY = 5e-3, 1e-3
 TOLERANCE = 0.005  # that it may cost: the gates tried have seen fewer edges than the one kept
 
@@ -59,6 +62,7 @@ class Trial:
     """Held-out queries and a gallery after a closed form that was fitted on other identities.
 
     counted: gallery rows that are held out; those after them are of the identities fitted on.
+    camids:  the queries' cameras [Q] as the gate is shown them.
     own:     queries standardised, [Q, d].   summed: after the neighbour sums, [Q, d].
     refined: the gallery after these.        items: the gallery standardised, with its lists.
     """
@@ -66,6 +70,7 @@ class Trial:
     query: TrainingRows
     gallery: TrainingRows
     counted: int
+    camids: Tensor
     own: Tensor
     summed: Tensor
     refined: Tensor
@@ -73,19 +78,27 @@ class Trial:
 
     @staticmethod
     def of(
-        closed_form: ClosedForm, query: TrainingRows, *, gallery: TrainingRows, counted: int
+        closed_form: ClosedForm,
+        query: TrainingRows,
+        *,
+        gallery: TrainingRows,
+        counted: int,
+        blind: bool,
     ) -> "Trial":
-        """Refine queries and a gallery by the closed form."""
+        """Refine queries and a gallery by the closed form; blind: the gate is shown no camera."""
         found = closed_form.gallery(gallery.rows, gallery.camids)
         own = closed_form.standardise(query.rows, query.camids, means=found.means)
         summed = closed_form.query(found, query.rows, camids=query.camids)
-        items = Gated.of(found.hidden[0], gallery.camids)
-        return Trial(query, gallery, counted, own, summed, found.refined, items)
+        asking, there = (
+            torch.full_like(part.camids, -1) if blind else part.camids for part in (query, gallery)
+        )
+        items = Gated.of(found.hidden[0], there)
+        return Trial(query, gallery, counted, asking, own, summed, found.refined, items)
 
     def examples(self) -> Edges:
         """Return the edges from held-out rows."""
         counted, labels = self.counted, self.gallery.labels
-        lists, features = query_features(self.items, self.own, camids=self.query.camids)
+        lists, features = query_features(self.items, self.own, camids=self.camids)
         of_items = item_features(self.items)[:counted]
         one = self.query.labels[:, None] == labels[lists]
         same = labels[:counted, None] == labels[self.items.lists[:counted]]
@@ -97,7 +110,7 @@ class Trial:
 
     def gain(self, gate: EdgeGate) -> np.ndarray:
         """Return what reading through a gate gains in mAP and in rank-1: [2]."""
-        lists, weights = gate.edges(self.items, self.own, camids=self.query.camids)
+        lists, weights = gate.edges(self.items, self.own, camids=self.camids)
         query = read(self.own, self.items.rows, lists=lists, weights=weights)
         gated = joined(self.summed, query), joined(self.refined, gate.read_items(self.items))
         return np.subtract(self._scored(*gated), self._scored(self.summed, self.refined))
@@ -108,18 +121,19 @@ class Trial:
 
 
 def train_edge_gate(
-    train: TrainingRows, settings: ClosedFormSettings, *, seed: int, task: Task
+    train: TrainingRows, settings: ClosedFormSettings, *, cameras: bool, seed: int, task: Task
 ) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the gate on cross-fitted edges; None where held-out identities lose by it. And facts.
 
     The identities are divided into halves, three times. A closed form fitted on one half refines
     the other, by itself and with the first half as distractors; its edges are examples. What a
     gate gains is measured on persons of whom it has seen no edge.
+    cameras: whether the gate may use camera ids; it learns to do without them as well.
     """
     trials = [
         trial
         for number in range(REPETITIONS)
-        for trial in _trials(train, settings, seed=seed, number=number)
+        for trial in _trials(train, settings, cameras=cameras, seed=seed, number=number)
     ]
     edges = Edges.joined([trial.examples() for trial in trials]) if trials else None
     if edges is None or not edges.enough:
@@ -147,22 +161,25 @@ def fit_gate(edges: Edges, *, seed: int, task: Task) -> EdgeGate:
         torch.manual_seed(derived_seed(seed, "edge gate's weights"))
         gate = EdgeGate()
     gate.centre.copy_(features.mean(dim=0))
-    gate.scale.copy_(features.std(dim=0) + 1e-3)
+    deviation = features.std(dim=0)
+    gate.scale.copy_(torch.where(deviation > CONSTANT, deviation, torch.inf))
     optimizer = torch.optim.AdamW(gate.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    for _ in range(STEPS):
-        rows = torch.randint(len(features), (BATCH,), generator=generator)
-        loss = functional.binary_cross_entropy_with_logits(gate(features[rows]), edges.same[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    with fitting_threads(features[:1]):  # a step is too short to be shared by threads
+        for _ in range(STEPS):
+            rows = torch.randint(len(features), (BATCH,), generator=generator)
+            logits, same = gate(features[rows]), edges.same[rows]
+            loss = functional.binary_cross_entropy_with_logits(logits, same)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     task.advance()
     return gate.eval()
 
 
 def _trials(
-    train: TrainingRows, settings: ClosedFormSettings, *, seed: int, number: int
+    train: TrainingRows, settings: ClosedFormSettings, *, cameras: bool, seed: int, number: int
 ) -> Iterator[Trial]:
     """Yield trials of both halves of the identities, each refined by a form fitted on the other.
 
@@ -178,8 +195,9 @@ def _trials(
         masks = map(torch.from_numpy, (split.fit, split.query, split.gallery))
         fit, query, gallery = (train.select(mask) for mask in masks)
         closed_form, counted = fit_closed_form(fit, settings), len(gallery.rows)
+        blind = not cameras or number in BLIND
         for items in (gallery, gallery.joined(fit)):
-            yield Trial.of(closed_form, query, gallery=items, counted=counted)
+            yield Trial.of(closed_form, query, gallery=items, counted=counted, blind=blind)
 
 
 def across_cameras(split: Split, camids: np.ndarray, *, random: np.random.Generator) -> Split:

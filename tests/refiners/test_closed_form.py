@@ -12,7 +12,7 @@ from pipelines.gallery.states import add_items, refine_gallery, refine_queries, 
 from pipelines.nformer.model import NFormer
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm, build_model
 from pipelines.refiners.closed_form import ClosedForm, ClosedFormGallery, ClosedFormSettings
-from pipelines.refiners.images_per_person import histogram, pair_histogram
+from pipelines.refiners.fitting import TrainingRows, fit_shift
 from pipelines.refiners.mutual_neighbours import camera_graph, query_edges, read_gallery
 
 SETTINGS = [
@@ -20,6 +20,8 @@ SETTINGS = [
     {"centre": "global", "neighbours": 4},
     {"centre": "camera", "neighbours": 5, "sharpness": 2.5, "layers": 2},
     {"centre": "camera", "neighbours": 3, "per_camera": True, "layers": 3},
+    {"centre": "global", "gate": True},
+    {"centre": "camera", "neighbours": 5, "sharpness": 2.5, "gate": True},
 ]
 
 
@@ -38,6 +40,8 @@ def model_of(*, share=0.0, cameras=2, width=16, **settings):
     closed_form.cameras.copy_(torch.arange(cameras))
     closed_form.camera_means.normal_(std=0.1)
     closed_form.metric.normal_().add_(3 * torch.eye(width))
+    if closed_form.gate is not None:  # weights that differ widely from edge to edge
+        closed_form.gate.layers[0].weight.data.mul_(5)
     learned = NFormer(dim=width, classes=4, layers=2, neighbours=4, landmarks=3) if share else None
     return NFormerOnClosedForm.joined(closed_form, learned, share=share)
 
@@ -190,30 +194,34 @@ def test_camera_ids_of_another_length():
         refine_set(model_of(), rows_of(5, 0), camids=[0, 1, 2])
 
 
-def test_whitening_is_left_out_for_data_of_another_kind(caplog):
-    model = model_of()
-    model.closed_form.images.fill_(2.0)  # k was chosen for galleries like those of `between`
-    cosines = torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.02
-    model.closed_form.between.copy_(histogram(cosines))  # training's persons: hardly alike at all
-    query, gallery = embeddings(rows_of(6, 3)), embeddings(rows_of(120, 4))  # cosines of ±1/4
-    with caplog.at_level("WARNING", logger="nformer"):
-        expected, items = refine(model, query, gallery)
-    assert "data of another kind" in caplog.text
-    assert np.allclose(items.features, gallery.features, atol=1e-6)
-    assert np.allclose(expected.features, query.features, atol=1e-6)
-    state = refine_gallery(model, gallery)
-    kept = ClosedFormGallery.of(state.start.tensors())
-    assert bool(kept.means.plain)
-    few = refine(model, query, gallery.select(np.arange(90)))[1]  # too few to tell: whitened
-    assert not np.allclose(few.features, gallery.features[:90], atol=1e-2)
-    standard = model.closed_form.query(
-        kept, torch.from_numpy(query.features), camids=torch.full((6,), -1)
-    )
-    assert torch.allclose(standard, torch.from_numpy(query.features), atol=1e-6)
+def shifted_model(rows, labels, **settings):
+    """A model whose training rows were these, of one camera."""
+    model = model_of(**settings)
+    train = TrainingRows(rows, labels, torch.zeros(len(rows), dtype=torch.int64))
+    model.closed_form.shift = fit_shift(train)
+    return model
 
-    rows, unknown = torch.from_numpy(gallery.features), torch.full((120,), -1)
-    whitened = model.closed_form.standardise(
-        rows, unknown, means=model.closed_form.means(rows, unknown)
-    )
-    model.closed_form.between.copy_(pair_histogram(whitened))  # training's were like these
-    assert not np.allclose(refine(model, query, gallery)[1].features, gallery.features, atol=1e-2)
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_set_that_is_not_like_training_stays_as_it_is(share):
+    rows, labels = rows_of(200, 8), torch.arange(200) // 2
+    model = shifted_model(rows, labels, share=share, **SETTINGS[3])
+    same, query = embeddings(rows_of(120, 4)), embeddings(rows_of(6, 3))
+    assert not np.allclose(refine(model, query, same)[1].features, same.features, atol=1e-2)
+
+    foreign = embeddings(normalize(rows_of(120, 4) + 3 * rows_of(1, 9)))
+    assert model.closed_form.domain(torch.from_numpy(foreign.features), torch.zeros(120)).foreign
+    for protocol in ("isolated", "joint"):
+        refined = refine(model, query, foreign, protocol=protocol)
+        assert np.array_equal(refined[0].features, query.features)
+        assert np.array_equal(refined[1].features, foreign.features)
+    state = refine_gallery(model, foreign)
+    assert torch.equal(state.refined, torch.from_numpy(foreign.features))
+    assert np.array_equal(refine_queries(state, query).features, query.features)
+    kept = ClosedFormGallery.of(state.start.tensors())
+    assert kept.domain == state.start.domain and kept.domain.foreign
+
+    model.closed_form.assume = "same"
+    assert not np.allclose(refine(model, query, foreign)[1].features, foreign.features, atol=1e-2)
+    model.closed_form.assume = "foreign"
+    assert np.array_equal(refine(model, query, same)[1].features, same.features)

@@ -38,6 +38,8 @@ def test_the_defaults_change_nothing_and_are_told_as_a_table():
         "per_camera": False,
         "sharpness": 0.0,
         "layers": 1,
+        "averaged": (),
+        "gate": False,
     }
 
 
@@ -110,7 +112,7 @@ def test_means_by_hand():
     seven = [0.0 + four[0] - 0.5, 0.25 + four[1] - 0.0]
     assert means.cameras.tolist() == [4, 7, 9]
     assert means.means.numpy() == pytest.approx(np.array([four, seven, nine]))
-    assert means.means.dtype == torch.float64 and bool(means.plain) is False
+    assert means.means.dtype == torch.float64
     unknown = trained(centre="camera").means(rows, torch.full((3,), -1))
     assert unknown.centre.tolist() == whole and len(unknown.cameras) == 0
 
@@ -155,7 +157,7 @@ def test_a_set_as_named_tensors():
     graph = ("lists", "kept", "reach", "groups", "cameras", "neighbours")
     named = gallery.tensors()
     assert set(named) == {
-        *("rows", "camids", "means/centre", "means/cameras", "means/means", "means/plain"),
+        *("rows", "camids", "means/centre", "means/cameras", "means/means", "shift", "assume"),
         *("hidden/0", "hidden/1", "hidden/2"),
         *(f"graph/{number}/{name}" for number in (0, 1) for name in graph),
     }
@@ -165,8 +167,8 @@ def test_a_set_as_named_tensors():
     assert [graph.neighbours for graph in again.graphs] == [3, 3]
     for ours, theirs in zip(again.hidden, gallery.hidden, strict=True):
         assert torch.equal(ours, theirs)
-    del named["means/plain"]  # files of before have none
-    assert bool(ClosedFormGallery.of(named).means.plain) is False
+    assert again.domain == gallery.domain and again.gated is None
+    assert torch.equal(again.refined, gallery.hidden[-1])
 
 
 def test_camera_ids_of_all_kinds():

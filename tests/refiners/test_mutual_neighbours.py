@@ -10,7 +10,6 @@ from pipelines.refiners.mutual_neighbours import (
     camera_graph,
     query_edges,
     read_gallery,
-    read_listed,
 )
 
 
@@ -121,7 +120,5 @@ def test_sums_by_hand():
     expected = normalize(query + near * rows[[0, 2]])
     read = read_queries(query, camids, rows, graph, sharpness=3.0)
     assert torch.allclose(read, expected, atol=1e-6)
-    listed = query_edges(query, camids, rows=rows, graph=graph)
-    assert torch.equal(read_listed(query, rows, listed=listed, sharpness=3.0), read)
     plain = read_queries(query, camids, rows, graph, sharpness=0.0)
     assert torch.allclose(plain, normalize(query + rows[[0, 2]]), atol=1e-6)

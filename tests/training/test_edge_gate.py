@@ -1,0 +1,82 @@
+"""Training the edge gate: what it learns, on whose edges, and when it is dropped."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.progress import Silent
+from pipelines.refiners.closed_form import ClosedFormSettings
+from pipelines.refiners.fitting import TrainingRows
+from pipelines.training import edge_gate
+from pipelines.training.edge_gate import Edges, across_cameras, fit_gate, train_edge_gate
+from pipelines.training.folds import Split
+
+
+@pytest.fixture
+def task():
+    with Silent().task("gates", None) as task:
+        yield task
+
+
+def people(persons, images, *, noise, width=32, seed=0):
+    random = np.random.default_rng(seed)
+    pids = np.repeat(np.arange(persons), images)
+    rows = random.normal(size=(persons, width))[pids]
+    rows = rows + noise * random.normal(size=rows.shape)
+    return TrainingRows.of(rows, pids, camids=np.arange(len(pids)) % 3)
+
+
+def test_a_gate_learns_the_feature_that_tells_and_ignores_a_constant_one(task):
+    features = torch.randn(4000, 14, generator=torch.Generator().manual_seed(0))
+    features[:, 5] = 2.0
+    edges = Edges(features, (features[:, 0] > 0.5).float(), torch.arange(4000) // 20)
+    gate = fit_gate(edges, seed=0, task=task)
+    right = (gate(features) > 0) == (edges.same > 0)
+    assert right.float().mean() > 0.97
+    assert gate.scale[5] == torch.inf and gate.scale[4] < 2
+    again = fit_gate(edges, seed=0, task=task)
+    assert torch.equal(gate(features), again(features))
+
+
+def test_edges_of_some_persons_are_left_out():
+    edges = Edges(torch.arange(6.0)[:, None], torch.ones(6), torch.tensor([1, 1, 2, 3, 3, 3]))
+    left = edges.without(torch.tensor([1, 3]))
+    assert left.features.tolist() == [[2.0]] and left.persons.tolist() == [2]
+
+
+def test_queries_of_one_camera_and_a_gallery_of_the_others():
+    held = np.array([True, True, True, True, False])
+    split = Split(
+        ~held, held & [True, False, False, False, False], held & [False, True, True, True, True]
+    )
+    camids = np.array([0, 1, 0, 1, 0])
+    found = across_cameras(split, camids, random=np.random.default_rng(0))
+    asked = set(camids[found.query])
+    assert len(asked) == 1 and not asked & set(camids[found.gallery])
+    assert np.array_equal(found.query | found.gallery, held)
+    same = np.zeros(5, int)
+    assert across_cameras(split, same, random=np.random.default_rng(0)) is split
+
+
+def test_it_pays_where_neighbours_of_one_person_abound_and_is_not_made_of_a_few(task):
+    train = people(40, 12, noise=1.6)
+    gate, facts = train_edge_gate(train, ClosedFormSettings(), cameras=True, seed=0, task=task)
+    assert gate is not None and facts["gate_gain"] > 0.05 > facts["gate_gain_error"]
+    assert gate.uses_cameras
+    few = people(12, 2, noise=1.0)
+    assert train_edge_gate(few, ClosedFormSettings(), cameras=True, seed=0, task=task) == (
+        None,
+        {"gate_edges": 0},
+    )
+
+
+def test_it_is_dropped_where_others_lose_by_it(task, monkeypatch):
+    train = people(40, 12, noise=1.6)
+    real = edge_gate.fit_gate
+
+    def misled(edges, *, seed, task):
+        return real(Edges(edges.features, 1 - edges.same, edges.persons), seed=seed, task=task)
+
+    monkeypatch.setattr(edge_gate, "fit_gate", misled)
+    gate, facts = train_edge_gate(train, ClosedFormSettings(), cameras=False, seed=0, task=task)
+    assert gate is None and facts["gate_gain"] < 0
