@@ -60,18 +60,13 @@ def page_of(topic: str) -> Path:
     raise BadInput(f"the manual has no page {topic!r}{meant} It has {', '.join(known)}")
 
 
-def first_line(page: Path) -> str:
-    """Return the first line under a page's first heading: what the page is about."""
-    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return lines[1].replace("`", "")
-
-
 def show_topics() -> None:
     """Print a line for each page, and how to read one."""
     names = topics()
     width = max(map(len, names))
     for name in names:
-        about = first_line(PAGES / f"{name}.md")
+        text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+        about = [line for line in text.splitlines() if line.strip()][1].replace("`", "")
         out.print(f"[bold]{name:{width}}[/]  {escape(about)}", highlight=False, soft_wrap=True)
     if out.is_terminal:
         out.print("\nRead one with: nformer manual TOPIC", highlight=False)

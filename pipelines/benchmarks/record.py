@@ -32,16 +32,11 @@ def machine() -> str:
     """Return what this machine computes with, in words."""
     import torch
 
-    parts = [f"{cores()} cores of {_processor()}"]
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else ()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    processor = next(models, platform.processor() or platform.machine())
+    parts = [f"{cores()} cores of {processor}"]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join([*parts, f"PyTorch {torch.__version__}"])
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        for line in facts.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -192,7 +192,8 @@ def choose(
     if method in ("auto", "exact"):
         if kind == "cpu":
             return "numpy"
-        gpu = kind == "cuda" and faiss_gpus() > 0 and k <= GPU_LONGEST
+        count = getattr(faiss_module(), "get_num_gpus", int) if kind == "cuda" else int
+        gpu = k <= GPU_LONGEST and count() > 0
         return "faiss" if gpu and on_host else "torch"
     if method in ("faiss", *APPROXIMATE) and faiss_module() is None:
         raise BadInput(
@@ -216,12 +217,6 @@ def faiss_module() -> Any:
         _FAISS_FAULT.append(str(error).strip().splitlines()[0] if str(error) else repr(error))
         return None
     return faiss
-
-
-def faiss_gpus() -> int:
-    """Return how many GPUs FAISS sees; 0 without it."""
-    faiss = faiss_module()
-    return faiss.get_num_gpus() if faiss is not None and hasattr(faiss, "get_num_gpus") else 0
 
 
 def faiss_exact(

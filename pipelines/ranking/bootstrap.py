@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+RESAMPLES, LEVEL = 2000, 0.95  # of the interval
 BLOCK = 200  # resamples drawn at once
 
 
@@ -21,12 +22,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(
-    first: np.ndarray,
-    second: np.ndarray,
-    *,
-    random: np.random.Generator,
-    resamples: int = 2000,
-    level: float = 0.95,
+    first: np.ndarray, second: np.ndarray, *, random: np.random.Generator
 ) -> Difference:
     """Return the mean of second - first [Q] and its percentile bootstrap interval over queries.
 
@@ -35,8 +31,8 @@ def paired_difference(
     """
     gain = second - first
     means = [
-        gain[random.integers(0, len(gain), (min(BLOCK, resamples - done), len(gain)))].mean(axis=1)
-        for done in range(0, resamples, BLOCK)
+        gain[random.integers(0, len(gain), (BLOCK, len(gain)))].mean(axis=1)
+        for _ in range(RESAMPLES // BLOCK)
     ]
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Difference(float(gain.mean()), float(low), float(high))

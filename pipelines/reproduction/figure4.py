@@ -90,7 +90,7 @@ def _row_of(experiment: Experiment, items: Embeddings) -> Row:
         masses = []
         for seed in experiment.seeds:
 
-            def measure(key: str = key, variant: Variant = variant, seed: int = seed) -> Figures:
+            def measure(*, key: str = key, variant: Variant = variant, seed: int = seed) -> Figures:
                 model = experiment.model(variant, seed)
                 model.mask = "none" if key == "switched" else model.mask
                 return {"mass": irrelevant_mass(model, items)}

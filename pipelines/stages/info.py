@@ -31,7 +31,7 @@ def info(run: Run) -> list[ArtifactInfo]:
         )
     rows = on_the_way(run)
     names = {path.name.removesuffix(".json") for path in run.folder.glob("*.json")}  # manifests'
-    names |= {name for stage in OTHER_WAYS for name in stage.writes}
+    names |= {name for writes in OTHER_WAYS.values() for name in writes}
     others = sorted(name for name in names - {r.name for r in rows} if run.path(name).is_file())
     return rows + [_describe(run, name, command="") for name in others]
 
@@ -39,7 +39,7 @@ def info(run: Run) -> list[ArtifactInfo]:
 def on_the_way(run: Run) -> list[ArtifactInfo]:
     """Return the artifacts of the stages, in their order, missing ones too."""
     return [
-        _describe(run, name, command=stage.command) for stage in STAGES for name in stage.writes
+        _describe(run, name, command=command) for command, names in STAGES.items() for name in names
     ]
 
 

@@ -191,7 +191,7 @@ class Studio:
         reach = random.uniform(0.3, 0.6) if behind else random.uniform(0.42, 0.6)
         scale = height * (random.uniform(0.45, 0.75) if behind else random.uniform(0.95, 1.15))
         foot = (width * (0.5 + side * reach), height * (0.8 if behind else 1.03))
-        Figure(image, person, pose, foot, scale, camera.light).draw()
+        Figure(image, person=person, pose=pose, foot=foot, scale=scale, light=camera.light).draw()
 
     def _random(self, *name: str | int) -> np.random.Generator:
         return numpy_generator(self.seed, "synthetic", *name)

@@ -1,7 +1,7 @@
 """Draws a person of the synthetic data set: limbs, clothes, hair and bags, from far to near."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from PIL import Image, ImageDraw
 
@@ -16,6 +16,7 @@ class Figure:
     """Draws one person onto an RGB picture: feet at `foot` in pixels, `scale` pixels tall."""
 
     image: Image.Image
+    _: KW_ONLY
     person: Person
     pose: Pose
     foot: Pixel

@@ -11,7 +11,6 @@ Cost for N = Q + G: exact searches of all N items inside and across cameras, the
 
 import numpy as np
 
-from ...errors import BadInput
 from ...neighbours.camera_lists import other_camera_lists, own_camera_lists, require_cameras
 from ...neighbours.graph import Neighbourhoods
 from .jaccard import (
@@ -22,43 +21,32 @@ from .jaccard import (
     reciprocal_matrix,
 )
 
+OWN, OTHER = 5, 20  # neighbours that must list each other, in the same camera and in others (k1)
+OWN_AVERAGED, OTHER_AVERAGED = 3, 3  # items of each kind that are averaged (k2), the item included
+WEIGHT = 0.3  # share of the original distance (λ)
 
-def rank_camera_jaccard(
-    near: Neighbourhoods,
-    *,
-    own: int = 5,
-    other: int = 20,
-    own_averaged: int = 3,
-    other_averaged: int = 3,
-    weight: float = 0.3,
-) -> JaccardDistances:
+
+def rank_camera_jaccard(near: Neighbourhoods) -> JaccardDistances:
     """Return the camera-aware re-ranked distances, a block at a time.
-
-    own, other: neighbours that must list each other in the same and in other cameras (k1).
-    own_averaged, other_averaged: items of each kind that are averaged (k2), the item itself
-        being the first of its own camera.
-    weight: share of the original distance (λ).
 
     Queries take part in each other's neighbourhoods: the protocol is `joint` by definition.
 
     Raises:
-        BadInput: an item whose camera is not known, settings out of range.
+        BadInput: an item whose camera is not known.
     """
-    if min(own, other, own_averaged, other_averaged) < 1 or not 0 <= weight <= 1:
-        raise BadInput("cajaccard: every k must be at least 1 and the weight from 0 to 1")
     query, gallery = near.query_items, near.gallery_items
     require_cameras("cajaccard", query, gallery)
     rows, camids = near.joint_rows(), np.concatenate([query.camids, gallery.camids])
-    inside = own_camera_lists(rows, camids, k=max(own + 1, own_averaged))
-    across = other_camera_lists(rows, camids, k=max(other + 1, other_averaged))[1]
+    inside = own_camera_lists(rows, camids, k=OWN + 1)
+    across = other_camera_lists(rows, camids, k=OTHER + 1)[1]
     edges = (
-        reciprocal_matrix(inside[:, : own + 1]) + reciprocal_matrix(across[:, : other + 1])
+        reciprocal_matrix(inside[:, : OWN + 1]) + reciprocal_matrix(across[:, : OTHER + 1])
     ).tocsr()
     graph = near.joint(1)
     assert graph.least is not None
     largest = largest_distance(graph.least)
     weights = neighbour_weights(rows, edges, largest=largest)
-    nearest = np.concatenate([inside[:, :own_averaged], across[:, :other_averaged]], axis=1)
+    nearest = np.concatenate([inside[:, :OWN_AVERAGED], across[:, :OTHER_AVERAGED]], axis=1)
     return JaccardDistances.of_set(
-        rows, averaged(weights, nearest), queries=len(query), largest=largest, weight=weight
+        rows, averaged(weights, nearest), queries=len(query), largest=largest, weight=WEIGHT
     )

@@ -14,11 +14,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ...embeddings import row_blocks
-from ...errors import BadInput
 from ...neighbours.exact import in_threads
 from ...neighbours.graph import Neighbourhoods
 from .jaccard import list_matrix, rows_of
 
+K1, K2 = 26, 7  # neighbours that an item starts as, and whose rows are summed; both with itself
+ALPHA, LAYERS = 2.0, 2  # exponent of the similarity, and how often rows are summed
 STRIP_ROWS = 32  # queries compared at once
 
 
@@ -43,27 +44,17 @@ class GraphDistances:
         return distances
 
 
-def rank_by_graph(
-    near: Neighbourhoods, *, k1: int = 26, k2: int = 7, alpha: float = 2.0, layers: int = 2
-) -> GraphDistances:
+def rank_by_graph(near: Neighbourhoods) -> GraphDistances:
     """Return the distances of neighbourhoods after some layers of spreading, a block at a time.
 
-    k1: neighbours that an item starts as; k2: neighbours whose rows are summed, both with the
-        item itself; alpha: exponent of the similarity; layers: how often.
-
     Queries take part in each other's neighbourhoods: the protocol is `joint` by definition.
-
-    Raises:
-        BadInput: settings out of range.
     """
-    if min(k1, k2, layers) < 1:
-        raise BadInput("gnn: k1, k2 and layers must be at least 1")
-    graph = near.joint(max(k1, k2))
-    spread = list_matrix(graph.index[:, :k2], np.float32(1))
-    similarity = np.maximum(graph.similarity[:, :k2], 0)
-    spread.data = (similarity**alpha).ravel().astype(np.float32)
-    rows = list_matrix(graph.index[:, :k1], np.float32(1))
-    for _ in range(layers):
+    graph = near.joint(K1)
+    spread = list_matrix(graph.index[:, :K2], np.float32(1))
+    similarity = np.maximum(graph.similarity[:, :K2], 0)
+    spread.data = (similarity**ALPHA).ravel().astype(np.float32)
+    rows = list_matrix(graph.index[:, :K1], np.float32(1))
+    for _ in range(LAYERS):
         rows = unit_length((spread @ (rows + rows.T)).tocsr())
     return GraphDistances(rows, len(near.query_items))
 
