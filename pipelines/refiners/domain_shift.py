@@ -131,13 +131,20 @@ class DomainShift(nn.Module):
             return 1.0
         generator = torch_generator(0, "rows of a set")
         chosen = torch.randperm(len(rows), generator=generator)[:MOST].to(rows.device)
-        rows, camids = rows[chosen], camids[chosen]
+        rows, camids, covariance = rows[chosen], camids[chosen], self.covariance.double()
+        if (camids < 0).any():  # then none is told apart, in training neither
+            camids, covariance = torch.full_like(camids, -1), covariance + self._between_cameras()
         means = fit_means(rows, camids, centring="camera")
         centred = rows - means.of(camids)
         some = _some(centred, int(sizes.max()), generator)
         expected = _between(sizes, self.divergences[: len(sizes)], at=len(some))
-        divergence = _divergence(_spread_of(self.covariance.double()), _spread(some)) / expected
+        divergence = _divergence(_spread_of(covariance), _spread(some)) / expected
         return max(divergence, 0.0) * self._mean_distance(rows, camids, means) ** 0.5
+
+    def _between_cameras(self) -> Tensor:
+        """Return the covariance [d, d] of the training cameras' means, each by its rows."""
+        apart, shares = (self.means[:-1] - self.means[-1]).double(), self.rows[:-1].double()
+        return (apart * (shares / shares.sum().clip(min=1))[:, None]).T @ apart
 
     def _mean_distance(self, rows: Tensor, camids: Tensor, means: Means) -> float:
         """Return the distances of a set's camera means from the nearest of training, by rows."""

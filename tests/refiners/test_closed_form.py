@@ -202,6 +202,10 @@ def shifted_model(rows, labels, **settings):
     return model
 
 
+def same_rows(one, other):
+    return np.allclose(one, other, atol=1e-6)  # of length 1 again
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_set_that_is_not_like_training_stays_as_it_is(share):
     rows, labels = rows_of(200, 8), torch.arange(200) // 2
@@ -213,15 +217,15 @@ def test_a_set_that_is_not_like_training_stays_as_it_is(share):
     assert model.closed_form.domain(torch.from_numpy(foreign.features), torch.zeros(120)).foreign
     for protocol in ("isolated", "joint"):
         refined = refine(model, query, foreign, protocol=protocol)
-        assert np.array_equal(refined[0].features, query.features)
-        assert np.array_equal(refined[1].features, foreign.features)
+        assert same_rows(refined[0].features, query.features)
+        assert same_rows(refined[1].features, foreign.features)
     state = refine_gallery(model, foreign)
-    assert torch.equal(state.refined, torch.from_numpy(foreign.features))
-    assert np.array_equal(refine_queries(state, query).features, query.features)
+    assert same_rows(state.refined, foreign.features)
+    assert same_rows(refine_queries(state, query).features, query.features)
     kept = ClosedFormGallery.of(state.start.tensors())
     assert kept.domain == state.start.domain and kept.domain.foreign
 
     model.closed_form.assume = "same"
     assert not np.allclose(refine(model, query, foreign)[1].features, foreign.features, atol=1e-2)
     model.closed_form.assume = "foreign"
-    assert np.array_equal(refine(model, query, same)[1].features, same.features)
+    assert same_rows(refine(model, query, same)[1].features, same.features)

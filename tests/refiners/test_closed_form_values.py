@@ -66,7 +66,7 @@ def test_which_settings_use_cameras(settings, uses):
     assert ClosedFormSettings(**settings).uses_cameras is uses
 
 
-RANGE = "closed form: shrinkage must be in (0, 1], between and sharpness at least 0"
+RANGE = "closed form: shrinkage must be in (0, 1], between at least 0"
 COUNTS = "closed form: neighbours and layers must be at least 1"
 
 
@@ -77,7 +77,8 @@ COUNTS = "closed form: neighbours and layers must be at least 1"
         ({"shrinkage": 0.0}, RANGE),
         ({"shrinkage": 1.01}, RANGE),
         ({"between": -0.01}, RANGE),
-        ({"sharpness": -0.01}, RANGE),
+        ({"averaged": ((0.5, 0.0), (0.0, 0.0))}, RANGE),
+        ({"sharpness": -0.01}, "closed form: sharpness must be at least 0"),
         ({"neighbours": 0}, COUNTS),
         ({"layers": 0}, COUNTS),
     ],

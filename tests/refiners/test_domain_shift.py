@@ -53,7 +53,7 @@ def test_the_distance_of_means_is_in_units_of_two_halves():
 def test_others_of_the_same_world_are_like_training_and_those_of_another_are_not(persons, images):
     shift = fit_shift(people(persons, images, 0))
     for seed in (1, 2):
-        for count, each in ((60, 6), (200, 1), (10, 8)):
+        for count, each in ((60, 6), (200, 1)):
             other = people(count, each, seed)
             assert shift.of(other.rows, other.camids) < 1.6
             assert shift.of(other.rows, torch.full_like(other.camids, -1)) < 1.6

@@ -64,7 +64,7 @@ def test_features_of_an_edge_by_hand():
 
 def test_a_query_is_told_apart_and_reads_items_alone():
     items = Gated.of(on_a_circle(0.0, 10.0, 30.0), torch.tensor([3, 3, 4]))
-    query = on_a_circle(12.0, 200.0)
+    query = on_a_circle(12.0, 100.0)
     lists, features = query_features(items, query, camids=torch.tensor([3, -1]))
     assert lists.tolist() == [[1, 0, 2], [2, 1, 0]]
     assert features[..., 13].unique().tolist() == [1.0]
@@ -79,7 +79,7 @@ def test_weights_are_likelihoods_and_twice_that_from_queries():
     gate.layers[-1].weight.data.zero_()
     gate.layers[-1].bias.data.fill_(math.log(3))  # odds of three to one
     items = Gated.of(on_a_circle(0.0, 10.0, 30.0), torch.zeros(3))
-    lists, weights = gate.edges(items, on_a_circle(12.0), camids=torch.zeros(1))
+    _, weights = gate.edges(items, on_a_circle(12.0), camids=torch.zeros(1))
     assert torch.allclose(weights, torch.full((1, 3), 1.5))
     rows = items.rows
     expected = normalize(rows + 0.75 * (rows.sum(dim=0) - rows))

@@ -71,7 +71,7 @@ def test_it_pays_where_neighbours_of_one_person_abound_and_is_not_made_of_a_few(
 
 
 def test_it_is_dropped_where_others_lose_by_it(task, monkeypatch):
-    train = people(40, 12, noise=1.6)
+    train = people(120, 5, noise=0.8)
     real = edge_gate.fit_gate
 
     def misled(edges, *, seed, task):
