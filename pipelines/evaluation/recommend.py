@@ -85,7 +85,9 @@ def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommenda
     model, manifest = None, run.manifest("nformer.pt")
     if manifest is not None:
         model = load_nformer(run.artifact("nformer.pt"))
-    domain = _domain(train, load_embeddings(run.artifact("embeddings.h5"), "gallery"), assume)
+    domain = _domain(
+        train, load_embeddings(run.artifact("embeddings.h5"), "gallery"), assume=assume
+    )
     if domain.foreign:
         return Recommendation((), {}, 0, domain)
     trials = list(_trials(train, model, manifest=manifest, seed=seed))
@@ -110,7 +112,7 @@ def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommenda
     return Recommendation(chain, ordered, len(trials))
 
 
-def _domain(train: Embeddings, gallery: Embeddings, assume: Assume) -> Domain:
+def _domain(train: Embeddings, gallery: Embeddings, *, assume: Assume) -> Domain:
     if len(np.unique(train.pids)) < 2:
         return Domain(1.0, assume)
     shift = fit_shift(TrainingRows.of(train.features, train.pids, camids=train.camids))

@@ -85,7 +85,7 @@ class ClosedFormSettings:
 
     def as_table(self) -> dict[str, Any]:
         """Return the settings as a JSON-able table."""
-        return asdict(self)
+        return asdict(self) | {"averaged": [list(pair) for pair in self.averaged]}
 
 
 class ClosedForm(nn.Module):

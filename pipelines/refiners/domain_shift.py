@@ -115,7 +115,7 @@ class DomainShift(nn.Module):
         sizes = sorted({min(size, most) for size in SIZES} if most >= FEWEST else ())
         spreads = [_spread(centred[half]) for half in halves]
         for place, size in enumerate(sizes):
-            others = [_spread(_some(centred[~half], size, generator)) for half in halves]
+            others = [_spread(_some(centred[~half], size, generator=generator)) for half in halves]
             found = [_divergence(*pair) for pair in zip(spreads, others, strict=True)]
             self.sizes[place], self.divergences[place] = size, sum(found) / len(found)
 
@@ -136,17 +136,17 @@ class DomainShift(nn.Module):
             camids, covariance = torch.full_like(camids, -1), covariance + self._between_cameras()
         means = fit_means(rows, camids, centring="camera")
         centred = rows - means.of(camids)
-        some = _some(centred, int(sizes.max()), generator)
+        some = _some(centred, int(sizes.max()), generator=generator)
         expected = _between(sizes, self.divergences[: len(sizes)], at=len(some))
         divergence = _divergence(_spread_of(covariance), _spread(some)) / expected
-        return max(divergence, 0.0) * self._mean_distance(rows, camids, means) ** 0.5
+        return max(divergence, 0.0) * self._mean_distance(rows, camids, means=means) ** 0.5
 
     def _between_cameras(self) -> Tensor:
         """Return the covariance [d, d] of the training cameras' means, each by its rows."""
         apart, shares = (self.means[:-1] - self.means[-1]).double(), self.rows[:-1].double()
         return (apart * (shares / shares.sum().clip(min=1))[:, None]).T @ apart
 
-    def _mean_distance(self, rows: Tensor, camids: Tensor, means: Means) -> float:
+    def _mean_distance(self, rows: Tensor, camids: Tensor, *, means: Means) -> float:
         """Return the distances of a set's camera means from the nearest of training, by rows."""
         cameras, counts = camids.unique(return_counts=True)
         known, total = self.steps > 0, 0.0
@@ -164,7 +164,7 @@ class DomainShift(nn.Module):
         return total
 
 
-def _some(rows: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def _some(rows: Tensor, most: int, *, generator: torch.Generator) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
 
 

@@ -38,7 +38,7 @@ def test_the_defaults_change_nothing_and_are_told_as_a_table():
         "per_camera": False,
         "sharpness": 0.0,
         "layers": 1,
-        "averaged": (),
+        "averaged": [],
         "gate": False,
     }
 

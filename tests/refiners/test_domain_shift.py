@@ -46,7 +46,7 @@ def test_the_distance_of_means_is_in_units_of_two_halves():
     rows, camids = torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([-1, -1])
     means = TrainingRows(rows, camids, camids).means
     # 5 apart, a unit of 0.5·√(4/4): two halves of two rows each differ by that much.
-    assert shift._mean_distance(rows, camids, means) == pytest.approx(10)
+    assert shift._mean_distance(rows, camids, means=means) == pytest.approx(10)
 
 
 @pytest.mark.parametrize("persons, images", [(60, 6), (200, 2), (20, 30)])
