@@ -7,7 +7,7 @@ from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..errors import BadInput
 from ..files import file_digest
 from ..nformer.released import nformer_from_released
@@ -17,6 +17,7 @@ ARTIFACT, STAGE = "nformer.pt", "import-nformer"
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
+@writing_stage
 def import_nformer(
     run: Run,
     file: str | Path,

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..artifacts.embeddings import load_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import NFormerConfig, as_table
 from ..device import choose_device
 from ..files import text_digest
@@ -15,6 +15,7 @@ from ..training.fit import fit_nformer
 ARTIFACT = "nformer.pt"
 
 
+@writing_stage
 def train_nformer(
     run: Run,
     *,
@@ -43,7 +44,7 @@ def train_nformer(
         load_embeddings(run.artifact("embeddings.h5"), "train"),
         config,
         device=choose_device(device),
-        folder=run.scratch("train-nformer"),
+        folder=run.scratch(ARTIFACT),
         log=run.path("train.jsonl"),
         key=text_digest(wanted.to_json()),
         progress=progress,
@@ -51,5 +52,5 @@ def train_nformer(
     with run.writing(wanted) as (path, facts):
         facts.update({key: kept[key] for key in ("dataset", "root") if key in kept}, **found)
         save_nformer(path, model, **facts)
-    run.clear_scratch("train-nformer")
+    run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
