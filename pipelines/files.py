@@ -2,15 +2,26 @@
 
 import errno
 import hashlib
+import io
 import os
+import re
+import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from .errors import BadInput
 
 LOG = getLogger("nformer")
+HOST = re.sub("[^A-Za-z0-9-]+", "-", socket.gethostname())[:40]
+FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "no space left for this user"}
+FULL[errno.EFBIG] = "a file may not become so large here"
+LONGEST_NAME = 255  # bytes, on nearly every file system
+_numbers, _ours = count(), set[Path]()  # of temporary files; those that are being written
 
 
 @contextmanager
@@ -18,11 +29,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block succeeds, flush it and rename it there.
 
     When the block fails, the temporary file is removed and `path` stays as it was.
-    A process killed inside leaves `.NAME.PID.tmp`, which the next writer of NAME removes.
+    A process killed inside leaves `.NAME.HOST.PID.N.tmp`, which the next writer there removes.
+    Where `path` is such a temporary path itself, it is written as it is.
 
     Raises:
         BadInput: the disk is full or the folder cannot be written; nothing was changed.
     """
+    if path in _ours:
+        yield path
+        return
     with temporary_beside(path) as temporary:
         yield temporary
         _put(temporary, path)
@@ -33,12 +48,95 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and take away what is left of it at the end."""
     with named_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        remove_left_over(path.parent)
+        ending = f".{HOST}.{os.getpid()}.{next(_numbers)}.tmp"
+        name = path.name
+        if len(os.fsencode(f".{name}{ending}")) > LONGEST_NAME:
+            name = text_digest(name)[:16]
+        temporary = path.with_name(f".{name}{ending}")
+        _ours.add(temporary)
         try:
             yield temporary
         finally:
-            temporary.unlink(missing_ok=True)
+            _ours.discard(temporary)
+            _remove(temporary)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the temporary files in a folder whose writers, on this machine, have been killed."""
+    for left in folder.glob(".*.tmp"):
+        host, pid = (["", "", *left.name.split(".")])[-4:-2]
+        if host == HOST and pid.isdecimal() and left not in _ours and not _alive(int(pid)):
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and may be removed."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class Sink(io.RawIOBase):
+    """A file for libraries that a failed write would crash: it fails at the end, in `writing_to`.
+
+    HDF5 ends the process where its last flush fails, and torch.save hides the reason. What cannot
+    be written is dropped here and read as zeros; the first problem is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w+b", buffering=0)
+        self.problem: BaseException | None = None
+
+    def write(self, content: Any) -> int:
+        """Write all of it, or keep why not."""
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except BaseException as error:  # of a signal too: nothing may pass through the library
+            self.problem = self.problem or error
+            self.file.seek(len(left), os.SEEK_CUR)
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill all of a buffer, with zeros where nothing was written."""
+        view = memoryview(buffer).cast("B")
+        found = self.file.readinto(view) or 0
+        view[found:] = bytes(len(view) - found)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or extend the file, or keep why not."""
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.problem = self.problem or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, which may be beyond the end."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self.file.tell()
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[Sink]:
+    """Yield a file that swallows its first problem, which is raised at the end of the block."""
+    with named_disk_errors(path):
+        sink = Sink(path)
+        try:
+            yield sink
+        finally:
+            sink.file.close()
+            if sink.problem is not None:
+                raise sink.problem
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -92,27 +190,29 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def named_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder, met while writing `path`, into BadInput."""
+    """Turn the system's complaints while `path`, a file or a folder, is written into BadInput."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        if path in _ours:
+            raise  # to who asked for this temporary path, and knows what it is for
+        texts = {"No space left": errno.ENOSPC, "File too large": errno.EFBIG}  # of libraries
+        told = next((code for text, code in texts.items() if text in str(error)), error.errno)
+        if told in FULL:
             raise BadInput(
-                f"no space left on the disk while writing {path}; the earlier file, if there was "
+                f"{FULL[told]} while writing {path}; the earlier file, if there was "
                 "one, is untouched. Free some space and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.strerror is None:
+            raise
+        named = isinstance(error.filename, str) and Path(error.filename) not in _ours
+        where = Path(error.filename) if named else path
+        forbidden = error.errno in (errno.EACCES, errno.EROFS, errno.EPERM)
+        if forbidden and path in (where, *where.parents):
             raise BadInput(
-                f"{path} cannot be written: {error.strerror}; choose another --run"
+                f"{where} cannot be written: {error.strerror}; choose another --run"
             ) from error
-        raise
-
-
-def _remove_left_over(path: Path) -> None:
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        pid = left.name.rsplit(".", 2)[-2]
-        if not (pid.isdigit() and _alive(int(pid))):
-            left.unlink(missing_ok=True)
+        raise BadInput(f"{where}: {error.strerror}") from error
 
 
 def _alive(pid: int) -> bool:
@@ -120,9 +220,9 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
-    return pid != os.getpid()
+    return pid != os.getpid()  # ours: of an earlier process with our number
 
 
 def _flush(path: Path) -> None:

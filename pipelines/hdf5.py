@@ -1,11 +1,13 @@
-"""Open an HDF5 file to read it, and nothing but it: what points to other files is refused."""
+"""HDF5 files: read alone, where what points to others is refused; written without a crash."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from .blocks import BlockedFile
 from .errors import BadInput
+from .files import writing_to
 
 if TYPE_CHECKING:
     import h5py
@@ -16,11 +18,11 @@ MOST_OBJECTS = 10_000  # groups and datasets; our own files have a few dozen
 
 @contextmanager
 def reading(
-    path: Path, *, stream: IO[bytes] | None = None, remedy: str = ""
+    path: Path, *, blocks: BlockedFile | None = None, remedy: str = ""
 ) -> "Iterator[h5py.File]":
     """Yield an HDF5 file opened to be read.
 
-    stream: the file opened already, where it may be replaced meanwhile.
+    blocks: the file opened already, each block compared with its digest before HDF5 reads it.
     remedy: what to do about a damaged file, for the error.
 
     Raises:
@@ -32,13 +34,31 @@ def reading(
 
     if not path.is_file():
         raise BadInput(f"{path} is not there; {remedy or 'an HDF5 file is wanted'}")
+    stream = None if blocks is None else blocks.stream()
     try:
         with h5py.File(stream or path, "r") as file:
             _require_alone(path, file)
             yield file
     except (OSError, RuntimeError, KeyError) as error:  # what h5py raises of a damaged file
+        if stream is not None and stream.problem is not None:
+            raise stream.problem from error
         what = f"{path} is not a whole HDF5 file of the kind wanted ({error})"
         raise BadInput(f"{what}; {remedy}" if remedy else what) from error
+
+
+@contextmanager
+def writing(path: Path, **layout: Any) -> "Iterator[h5py.File]":
+    """Yield a new HDF5 file at `path` itself; every writer of HDF5 goes through here.
+
+    The file is Python's: given a path, HDF5 crashes where it cannot flush (a full disk).
+
+    Raises:
+        BadInput: the disk is full, or the file cannot be written.
+    """
+    import h5py
+
+    with writing_to(path) as sink, h5py.File(sink, "w", **layout) as file:
+        yield file
 
 
 def _require_alone(path: Path, file: "h5py.File") -> None:

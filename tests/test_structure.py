@@ -34,6 +34,7 @@ FLOORS = (
         "files",
         "labels",
         "hdf5",
+        "blocks",
     },
 )
 ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file

@@ -4,9 +4,10 @@ import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
+from ..files import writing_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,30 +23,8 @@ def save_checkpoint(
     import torch
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with path.open("wb") as file:  # given a path, torch would write its name into the bytes
-        writer = _Writer(file)
-        try:
-            torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, writer)  # type: ignore[arg-type]
-        except RuntimeError as error:
-            raise writer.problem or error from error
-
-
-class _Writer:
-    """A file that remembers why it could not be written: torch hides it (a full disk, say)."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.problem: OSError | None = None
-
-    def write(self, content: bytes) -> int:
-        try:
-            return self.file.write(content)
-        except OSError as error:
-            self.problem = error
-            raise
-
-    def flush(self) -> None:
-        self.file.flush()
+    with writing_to(path) as file:  # given a path, torch would write its name into the bytes
+        torch.save({"meta": json.dumps(meta, sort_keys=True), "tensors": kept}, file)  # type: ignore[arg-type]
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:

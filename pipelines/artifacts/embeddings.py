@@ -11,7 +11,7 @@ import numpy as np
 from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
-from ..hdf5 import reading
+from ..hdf5 import reading, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -94,9 +94,7 @@ def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
 @contextmanager
 def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h5py.File"]:
     """Create an empty file of embeddings of width `dim` for `create_split` to fill."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with writing(path) as file:
         file.attrs.update({"schema": SCHEMA, "dataset": dataset, "dim": dim})
         yield file
 

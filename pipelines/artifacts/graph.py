@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput, MissingArtifact, StaleArtifact
-from ..hdf5 import reading
+from ..hdf5 import reading, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -24,9 +24,7 @@ def save_graphs(path: str | Path, graphs: "dict[str, NeighbourGraph]") -> None:
     Datasets: `similarity` [N, k] float32, `index` [N, k] int32, and `least` [N] float32 where it
     is known. Attributes: method, device, recall, detail, seconds.
     """
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with writing(Path(path)) as file:
         file.attrs["schema"] = SCHEMA
         for name, graph in sorted(graphs.items()):
             group = file.create_group(name)

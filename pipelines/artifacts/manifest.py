@@ -1,13 +1,15 @@
 """What an artifact was made from: NAME.json beside NAME."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from ..errors import BadInput
+from ..files import text_digest
 
 SCHEMA = 1  # raised when a stage's output changes meaning: every older artifact is then stale
+SEAL = "digest"  # of the manifest's other lines
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Manifest:
 
     inputs: SHA-256 of each artifact or image list it was made from, by name.
     facts:  what later stages want to know (dataset, root, counts, seconds); not its identity.
+    blocks: digests of its blocks, where it is mapped into memory: see `block_digests`.
     """
 
     artifact: str
@@ -26,6 +29,7 @@ class Manifest:
     schema: int = SCHEMA
     sha256: str = ""
     bytes: int = 0
+    blocks: str = ""
 
     def differences(self, other: "Manifest") -> list[str]:
         """Return what makes `other` another artifact than this one, a phrase each."""
@@ -44,16 +48,32 @@ class Manifest:
         return found
 
     def to_json(self) -> str:
-        """Return the manifest as indented JSON with sorted keys."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        """Return the manifest as indented JSON with sorted keys, and the digest of all that."""
+        table = asdict(self)
+        return _text(table | {SEAL: text_digest(_text(table))})
 
     @staticmethod
     def read(path: Path) -> "Manifest":
         """Read a manifest; BadInput when it is not one of ours."""
         try:
-            return Manifest(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            table = json.loads(path.read_bytes())
+            if not isinstance(table, dict):
+                raise TypeError("it must be a mapping")
+            seal = table.pop(SEAL, None)  # earlier versions wrote none
+            if seal is not None and seal != text_digest(_text(table)):
+                raise ValueError("it was altered")
+            found = Manifest(**table)
+            for one in fields(Manifest):
+                kind, value = get_origin(one.type) or one.type, getattr(found, one.name)
+                if type(value) is not kind:
+                    raise ValueError(f"its {one.name} is {value!r}")
+            return found
+        except (ValueError, TypeError, RecursionError) as error:
             raise BadInput(
                 f"{path} is not a manifest of ours ({error}); remove it and the file beside it, "
                 "then run the stage again"
             ) from error
+
+
+def _text(table: dict[str, Any]) -> str:
+    return json.dumps(table, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput
-from ..hdf5 import reading
+from ..hdf5 import reading, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -35,9 +35,7 @@ def save_rankings(
     minus the distance; `match` [Q, k] whether it is the right person; `average_precision` [Q],
     NaN where a query has no match.
     """
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with writing(Path(path)) as file:
         file.attrs.update({"schema": SCHEMA, "results": list(rankings)})
         file.create_dataset("query", data=query_rows.astype(np.int64))
         for name, ranking in rankings.items():

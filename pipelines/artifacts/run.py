@@ -1,17 +1,26 @@
 """The run folder: the only state between stages, each file with its manifest."""
 
 import dataclasses
+import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from ..blocks import BlockedFile, block_digests
 from ..errors import BadInput, MissingArtifact, StaleArtifact
-from ..files import file_digest, replacing, write_text
+from ..files import file_digest, named_disk_errors, remove_left_over, replacing, write_text
 from ..flow import remake_command
+from ..progress import Progress, Silent
+from . import lock
 from .manifest import Manifest
+
+SCRATCH = ".unfinished"
+MAPPED = ("index.h5", "images.h5")  # too large to be read whole before their first use
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 
 
 class Run:
@@ -56,11 +65,7 @@ class Run:
             BadInput: its bytes are not those its manifest records.
             StaleArtifact: something it was made from has changed since.
         """
-        manifest = self.manifest(name)
-        if manifest is None:
-            raise MissingArtifact(
-                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
-            )
+        self._require_there(name)
         self.require_whole(name)
         changed = self.changed_inputs(name)
         if changed:
@@ -69,6 +74,38 @@ class Run:
                 f"one there now; remake it with: {self._remake(name)} --overwrite"
             )
         return self.path(name)
+
+    def mapped(self, name: str) -> tuple[BlockedFile, Manifest]:
+        """Open an artifact whose blocks are checked when they are first touched, and its manifest.
+
+        One of an earlier version, whose manifest has no digests of blocks, is read whole. Whether
+        it is stale is left to the caller.
+
+        Raises:
+            MissingArtifact: it or its manifest is not there; names the command that makes it.
+            BadInput: it is damaged; from what is opened too, once a damaged block is touched.
+        """
+        manifest = self._require_there(name)
+        try:
+            if not manifest.blocks:
+                self.require_whole(name)
+            self._require_size(name, manifest)
+            remedy = f"remake it with: {self._remake(name)} --overwrite"
+            file = BlockedFile(self.path(name), digests=manifest.blocks, remedy=remedy)
+        except BadInput:
+            if self.manifest(name) == manifest:
+                raise
+        if self.manifest(name) != manifest:
+            return self.mapped(name)  # it was replaced meanwhile
+        return file, manifest
+
+    def _require_there(self, name: str) -> Manifest:
+        manifest = self.manifest(name)
+        if manifest is None:
+            raise MissingArtifact(
+                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
+            )
+        return manifest
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a checked artifact: what the next stage's manifest records."""
@@ -98,21 +135,50 @@ class Run:
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return the facts recorded with an artifact that exists."""
-        manifest = self.manifest(name)
-        if manifest is None:
-            raise MissingArtifact(
-                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
-            )
-        return manifest.facts
+        return self._require_there(name).facts
 
     def is_current(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
-        """Return whether `wanted` is on disk already, whole, and need not be made again.
+        """Return whether `wanted` is on disk already, whole; if not, this stage is to write it.
 
         Raises:
             StaleArtifact: another artifact stands there, and `overwrite` is not given.
+            BadInput: another process writes in this run.
         """
-        if overwrite:
+        if not overwrite and self._stands(wanted):
+            if (self.folder / SCRATCH / wanted.artifact).exists():
+                with suppress(BadInput):  # others are at work, or the disk is read-only
+                    if self.claim(patience=0):
+                        self.clear_scratch(wanted.artifact)
+            return True
+        self.claim()
+        return not overwrite and self._stands(wanted)
+
+    def claim(self, *, patience: float = lock.PATIENCE) -> bool:
+        """Become this run's only writer until the end of the stage; False outside of a stage.
+
+        What writers that were killed have left is removed. Looked at before, files may be others
+        now: where another writer was waited for, the stage starts again.
+
+        Raises:
+            BadInput: another process writes here, or nobody may.
+        """
+        if not lock.claim(self.folder, patience=patience):
             return False
+        remove_left_over(self.folder)
+        for pending in self.folder.glob(".*.json.next"):
+            self.manifest(pending.name[1 : -len(".json.next")])  # puts it in its place if it is
+            pending.unlink(missing_ok=True)
+        return True
+
+    def tidy(self) -> None:
+        """Remove what a writer that was killed has left, unless another is at work."""
+        left = [path for path in self.folder.glob(".*") if path.suffix in (".tmp", ".next")]
+        with suppress(BadInput):
+            if left or (self.folder / lock.LOCK).exists():
+                self.claim(patience=0)
+
+    def _stands(self, wanted: Manifest) -> bool:
+        """Return whether `wanted` is on disk, whole; StaleArtifact where another is."""
         found = self.manifest(wanted.artifact)
         differences = wanted.differences(found) if found else []
         if differences:
@@ -137,25 +203,33 @@ class Run:
         When the block succeeds the file is flushed and renamed, and its manifest is renamed last:
         whatever ends this leaves the earlier artifact whole, or the new one.
         """
+        self.claim()
         facts, pending = dict(wanted.facts), self._pending(wanted.artifact)
         with replacing(self.path(wanted.artifact)) as temporary:
             yield temporary, facts
-            digest, size = file_digest(temporary), temporary.stat().st_size
-            done = dataclasses.replace(wanted, sha256=digest, bytes=size, facts=facts)
+            done = dataclasses.replace(
+                wanted,
+                sha256=file_digest(temporary),
+                bytes=temporary.stat().st_size,
+                blocks=block_digests(temporary) if wanted.artifact in MAPPED else "",
+                facts=facts,
+            )
             write_text(pending, done.to_json())
         with suppress(FileNotFoundError):  # a reader found the two complete, and has renamed it
             os.replace(pending, self.manifest_path(wanted.artifact))
 
     def scratch(self, name: str) -> Path:
         """Return a folder for what a long stage needs to go on after an interruption."""
-        folder = self.folder / ".unfinished" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        self.claim()
+        folder = self.folder / SCRATCH / name
+        with named_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def clear_scratch(self, name: str) -> None:
         """Remove a finished stage's resumable state."""
-        shutil.rmtree(self.folder / ".unfinished" / name, ignore_errors=True)
-        parent = self.folder / ".unfinished"
+        shutil.rmtree(self.folder / SCRATCH / name, ignore_errors=True)
+        parent = self.folder / SCRATCH
         if parent.exists() and not any(parent.iterdir()):
             parent.rmdir()
 
@@ -167,11 +241,7 @@ class Run:
         key = (status.st_size, status.st_mtime_ns, manifest.sha256)
         if self._verified.get(name) == key:
             return
-        if status.st_size != manifest.bytes:
-            raise BadInput(
-                f"{path} is cut or replaced: {status.st_size} bytes, its manifest records "
-                f"{manifest.bytes}; remake it with: {self._remake(name)} --overwrite"
-            )
+        self._require_size(name, manifest)
         if file_digest(path) != manifest.sha256:
             raise BadInput(
                 f"{path} is damaged or replaced: its content is not what its manifest records; "
@@ -179,11 +249,44 @@ class Run:
             )
         self._verified[name] = key
 
+    def _require_size(self, name: str, manifest: Manifest) -> None:
+        path, size = self.path(name), self.path(name).stat().st_size
+        if size != manifest.bytes:
+            raise BadInput(
+                f"{path} is cut or replaced: {size} bytes, its manifest records "
+                f"{manifest.bytes}; remake it with: {self._remake(name)} --overwrite"
+            )
+
     def _pending(self, name: str) -> Path:
         """Return where the manifest of a new `name` waits until the file is in its place."""
-        return self.folder / f".{name}.json.next"
+        return self.path(name).with_name(f".{Path(name).name}.json.next")
 
     def _remake(self, name: str) -> str:
         manifest = self.manifest(name)
         stage = "" if manifest is None else manifest.stage
         return f"{remake_command(name, stage=stage)} --run {self.folder}"
+
+
+def writing_stage(
+    stage: Callable[Concatenate[Run, Options], Result],
+) -> Callable[Concatenate[Run, Options], Result]:
+    """Make a stage the only writer of its run from the moment that it has something to write."""
+
+    @functools.wraps(stage)
+    def alone(run: Run, /, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        progress = cast(Progress, kwargs.get("progress", Silent()))
+
+        def work() -> Result:
+            result = stage(run, *args, **kwargs)
+            run.tidy()
+            return result
+
+        with named_disk_errors(run.folder):
+            return lock.alone_in(
+                [run.folder],
+                work,
+                purpose=f"nformer {stage.__name__.replace('_', '-')}",
+                warn=progress.warn,
+            )
+
+    return alone

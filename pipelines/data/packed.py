@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..blocks import BlockedFile
 from ..errors import BadInput
-from ..hdf5 import reading
+from ..hdf5 import reading, writing
 from ..progress import Task
 from .batches import BatchLoader, ordered_batches
 from .images import ImageSource, UnreadableImage
@@ -17,16 +18,16 @@ BATCH = 64
 class PackedFile:
     """An images.h5, mapped into memory. `images` gives some of it by name."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with reading(path) as file:
+    def __init__(self, path: Path, blocks: BlockedFile | None = None) -> None:
+        self.path, self.blocks = path, blocks or BlockedFile(path)
+        with reading(path, blocks=self.blocks) as file:
             pixels = file["images"]
             listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
-            offset, shape = pixels.id.get_offset(), pixels.shape
+            self.start, shape = pixels.id.get_offset(), pixels.shape
         self.row_of = {name: row for row, name in enumerate(listed)}
         named = zip(listed, reasons, strict=True)
         self.reasons = {name: reason for name, reason in named if reason}
-        self.pixels = np.memmap(path, np.uint8, "r", offset, shape)
+        self.pixels = self.blocks.array(np.uint8, shape, start=self.start)
 
     def images(self, names: Sequence[str]) -> "PackedImages":
         """Return the images of these names; BadInput when one is not there."""
@@ -34,6 +35,12 @@ class PackedFile:
         if missing:
             raise BadInput(f"{self.path} does not hold {missing[0]}; pack again: nformer pack")
         return PackedImages(self, names)
+
+    def image(self, row: int) -> np.ndarray:
+        """Return image `row`, [height, width, 3] uint8; BadInput where it is damaged."""
+        size = self.pixels[row].nbytes
+        self.blocks.check(self.start + row * size, self.start + (row + 1) * size)
+        return np.asarray(self.pixels[row])
 
 
 class PackedImages:
@@ -51,7 +58,7 @@ class PackedImages:
         name = self.names[row]
         if name in self.file.reasons:
             raise UnreadableImage(name, self.file.reasons[name])
-        return np.asarray(self.file.pixels[self.file.row_of[name]])
+        return self.file.image(self.file.row_of[name])
 
 
 def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, str]:
@@ -64,11 +71,12 @@ def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, st
     source: ImageSource = loader.source
     count = len(source.names)
     text = h5py.string_dtype()
-    with h5py.File(path, "w") as file:
+    with writing(path) as file:
         # Contiguous and allocated at once, so that readers can map it.
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_layout(h5py.h5d.CONTIGUOUS)
         plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        plist.set_obj_track_times(False)  # the same images make the same bytes
         space = h5py.h5s.create_simple((count, source.height, source.width, 3))
         h5py.h5d.create(file.id, b"images", h5py.h5t.NATIVE_UINT8, space, plist)
         pixels = file["images"]

@@ -33,7 +33,8 @@ def image_sources(
             problem = "it was packed from another list of files"
         if not problem:
             progress.message(f"images from {run.path(PACKED)}")
-            return PackedFile(run.artifact(PACKED)).images
+            blocks, _ = run.mapped(PACKED)
+            return PackedFile(blocks.path, blocks).images
         progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
     return lambda names: ImageFiles(dataset.root, names, height=height, width=width)
 

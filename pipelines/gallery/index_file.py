@@ -1,16 +1,15 @@
 """index.h5: a gallery to search, in one file that is mapped into memory rather than read."""
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ..blocks import BlockedFile
 from ..errors import BadInput
-from ..hdf5 import reading
+from ..hdf5 import reading, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -25,46 +24,73 @@ PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 
 def save_index(path: Path, index: "GalleryIndex") -> None:
     """Write an index to `path` itself."""
-    import h5py
-
     settings = None if index.state is None else index.state.model.settings
     ends, text = _packed(index.names)
     arrays = {**_arrays(index), "names/ends": ends, "names/text": text}
-    with h5py.File(path, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+    with writing(path, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["model"] = json.dumps(settings, sort_keys=True)
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
 
 
-def open_index(path: Path, *, size: int | None = None) -> "GalleryIndex":
+def open_index(path: Path, *, blocks: BlockedFile | None = None) -> "GalleryIndex":
     """Open an index, its arrays mapped: only what a search touches is read from the disk.
 
-    size: the file's bytes as its manifest records them. The content is not compared with the
-          digest there, which would read all of it: `Run.require_whole` does.
+    blocks: the file opened already, each block compared with its digest when it is first touched;
+            without it nothing is compared.
 
     Raises:
-        BadInput: no such file, truncated, not an index of ours, or of another version.
+        BadInput: no such file, damaged, not an index of ours, or of another version.
     """
-    with _opened(path) as (stream, file):
+    blocks = blocks or BlockedFile(path, remedy=REMAKE)
+    with reading(path, blocks=blocks, remedy=REMAKE) as file:
+        if file.attrs.get("schema") == 1 and "meta" in file.attrs:
+            raise BadInput(f"{path} was written by another version of nformer; {REMAKE}")
+        if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
+            raise BadInput(f"{path} is not an index of ours; {REMAKE}")
         settings = json.loads(file.attrs["model"])
-        arrays = {name: _mapped(stream, stored) for name, stored in _datasets(file)}
-        found = os.fstat(stream.fileno()).st_size
+        arrays = {name: _mapped(blocks, stored) for name, stored in _datasets(file)}
     try:
-        index = _index_of(arrays, settings)
+        return _index_of(arrays, settings)
     except (RuntimeError, TypeError, KeyError) as error:
         raise BadInput(f"{path} was written by another version of nformer; {REMAKE}") from error
-    if size not in (None, found):
-        raise BadInput(
-            f"{path} is cut or replaced: {found} bytes, its manifest records {size}; {REMAKE}"
-        )
-    return index
+
+
+class Column(Sequence[Any]):
+    """An array [N, …] in a mapped file; the blocks of what is asked for are compared first."""
+
+    def __init__(self, array: np.ndarray, *, blocks: BlockedFile, start: int) -> None:
+        self.array, self.blocks, self.start = array, blocks, start
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: Any) -> Any:
+        self.check(rows)
+        return self.array[rows]
+
+    def check(self, rows: Any) -> None:
+        """Compare the blocks of rows: a slice, a mask [N], or numbers of any shape."""
+        if self.blocks.checked(self.start, self.start + self.array.nbytes):
+            return
+        width = self.array.itemsize * int(np.prod(self.array.shape[1:]))
+        if isinstance(rows, slice):
+            first, last, _ = rows.indices(len(self))
+            self.blocks.check(self.start + first * width, self.start + last * width)
+        else:
+            found = np.asarray(rows)
+            found = np.flatnonzero(found) if found.dtype == bool else found % max(1, len(self))
+            self.blocks.check_rows(found, start=self.start, width=width)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:], dtype=dtype, copy=copy)
 
 
 class Names(Sequence[str]):
     """N strings in one mapped text; only those asked for are read."""
 
-    def __init__(self, ends: np.ndarray, text: np.ndarray) -> None:
+    def __init__(self, ends: Sequence[Any], text: Sequence[Any]) -> None:
         self.ends, self.text = ends, text
 
     def __len__(self) -> int:
@@ -107,17 +133,19 @@ def _arrays(index: "GalleryIndex") -> dict[str, np.ndarray]:
     }
 
 
-def _index_of(arrays: dict[str, np.ndarray], settings: dict[str, Any] | None) -> "GalleryIndex":
+def _index_of(arrays: dict[str, Any], settings: dict[str, Any] | None) -> "GalleryIndex":
     import torch
 
     from ..nformer.on_closed_form import NFormerOnClosedForm, build_model
     from ..refiners.closed_form import ClosedFormGallery
     from .graph import GalleryGraph
     from .index import GalleryIndex
+    from .mapped import MappedTensor
     from .states import GalleryState
 
     def tensor(name: str) -> "Tensor":
-        return torch.from_numpy(arrays[name])
+        found = arrays[name]
+        return MappedTensor.of(found) if isinstance(found, Column) else torch.from_numpy(found)
 
     state = None
     if settings is not None:
@@ -154,23 +182,10 @@ def _datasets(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:
     return found
 
 
-def _mapped(stream: IO[bytes], stored: "h5py.Dataset") -> np.ndarray:
-    offset = stored.id.get_offset()
-    if offset is None or stored.shape == ():
+def _mapped(blocks: BlockedFile, stored: "h5py.Dataset") -> Any:
+    start = stored.id.get_offset()
+    if start is None or stored.shape == ():
         return np.asarray(stored[()])
-    # copy-on-write: nothing is ever written back, and torch takes it without a warning
-    return np.memmap(stream, stored.dtype, "c", offset, stored.shape)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], "h5py.File"]]:
-    """Yield the file and its HDF5 view: one file, whatever a writer puts in its place meanwhile."""
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; an index is wanted")
-    with path.open("rb") as stream:
-        with reading(path, stream=stream, remedy=REMAKE) as file:
-            if file.attrs.get("schema") == 1 and "meta" in file.attrs:
-                raise BadInput(f"{path} was written by another version of nformer; {REMAKE}")
-            if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
-                raise BadInput(f"{path} is not an index of ours; {REMAKE}")
-            yield stream, file
+    array = blocks.array(stored.dtype, stored.shape, start=start)
+    whole = blocks.checked(start, start + array.nbytes)
+    return array if whole else Column(array, blocks=blocks, start=start)

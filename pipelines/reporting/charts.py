@@ -1,5 +1,6 @@
 """The charts of a report, each with its words."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +49,14 @@ def charts_of(run: Run, queries: Queries, *, examples: Sequence[Example] = ()) -
 
 def _training(run: Run) -> Iterator[Chart]:
     path = run.path("train.jsonl")
-    for stage, title in STAGES.items() if path.exists() else ():
-        lines = [line for line in read_log(path, stage) if "loss" in line]
+    for stage, title in STAGES.items():
+        lines = [line for line in read_log(path, stage) if _is_number(line.get("loss"))]
         if len(lines) < 2:
             continue
         kept = lines[:: max(1, len(lines) // POINTS)]
         steps = [line["step"] for line in kept]
-        names = [name for name in ("loss", "identity", "triplet") if name in kept[0]]
+        parts = ("loss", "identity", "triplet")
+        names = [name for name in parts if all(_is_number(line.get(name)) for line in kept)]
         curves: Curves = {name: (steps, [line[name] for line in kept]) for name in names}
         svg = line_chart(stage, curves, x="step", y="loss")
         first, last = lines[0]["loss"], lines[-1]["loss"]
@@ -62,6 +64,10 @@ def _training(run: Run) -> Iterator[Chart]:
         if last >= first:
             text = f"The loss does not fall: {first:.2f} at first, {last:.2f} at last."
         yield Chart(title, svg, text)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _cmc(run: Run, queries: Queries) -> Chart:

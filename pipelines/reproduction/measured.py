@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from ..artifacts.lock import claim
 from ..files import write_text
 
 SCHEMA = 1  # raised when a figure's meaning changes: older ones are then measured again
@@ -24,6 +25,7 @@ class MeasuredFigures:
 
     def put(self, figures: Figures, *key: object) -> Figures:
         """Keep figures under a key, and return them."""
+        claim(self.path)
         self.known[_joined(key)] = figures
         table = {"schema": SCHEMA, "embeddings": self.digest, "cells": self.known}
         write_text(self.path, json.dumps(table, indent=0, sort_keys=True) + "\n")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from ..artifacts.lock import alone_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput, PipelineError
@@ -59,7 +60,22 @@ def reproduce(
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
     _require_different(folders)
-    experiments = [Experiment(run, settings, device=device, progress=progress) for run in folders]
+
+    def made() -> list[TableOrFigure]:
+        experiments = [
+            Experiment(run, settings, device=device, progress=progress) for run in folders
+        ]
+        return _made(experiments, wanted, progress=progress)
+
+    return alone_in(
+        [run.folder for run in folders], made, purpose="nformer reproduce", warn=progress.warn
+    )
+
+
+def _made(
+    experiments: Sequence[Experiment], wanted: list[str], *, progress: Progress
+) -> list[TableOrFigure]:
+    """Train what is missing, measure, and write each table and figure."""
     wanted = _without_figure5(wanted, lambda: sampled(experiments[0]), progress=progress)
     plan = make_plan(experiments, wanted, progress=progress)
     for line in plan.lines():
@@ -90,6 +106,7 @@ def _kept(experiments: Sequence[Experiment], item: TableOrFigure) -> TableOrFigu
     pictured = all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png"))
     if pictured and lies_whole(run, wanted) and path.read_text(encoding="utf-8") == text:
         return item
+    run.claim()
     folder = run.path(FOLDER)
     write_text(folder / f"{item.name}.csv", item.to_csv())
     save_pictures(folder, item.name, plots=item.plots)

@@ -6,13 +6,14 @@ from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress, Silent
 from .import_nformer import ARTIFACT, STAGE, import_nformer
 
 
+@writing_stage
 def adopt_nformer(
     run: Run, file: str | Path, *, overwrite: bool = False, progress: Progress = Silent()
 ) -> Path:

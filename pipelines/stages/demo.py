@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.results import Evaluation
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import configure
-from ..data.synthetic.dataset import remove_drawn, write_synthetic
+from ..data.synthetic.dataset import RECORD, remove_drawn, write_synthetic
 from ..progress import Progress, Silent
 from .evaluate import evaluate
 from .extract import extract
@@ -18,6 +18,7 @@ DATASET = "synthetic"  # its name in the catalogue
 IMAGES = "images"  # the data set's folder, inside the run's
 
 
+@writing_stage
 def demo(
     run: Run,
     *,
@@ -36,6 +37,8 @@ def demo(
         StaleArtifact: it holds artifacts made from something else, and `overwrite` is not given.
     """
     images = run.path(IMAGES)
+    if overwrite or not (images / RECORD).exists():
+        run.claim()
     if overwrite:
         remove_drawn(images)
     write_synthetic(images, seed=seed, progress=progress)

@@ -10,7 +10,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import save_rankings
 from ..artifacts.results import Evaluation
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
 from ..evaluation.peak_memory import PeakMemory
@@ -58,6 +58,7 @@ def evaluate(
     ).evaluation
 
 
+@writing_stage
 def evaluate_run(
     run: Run,
     *,
@@ -83,6 +84,7 @@ def evaluate_run(
     if not overwrite and run.holds(wanted) and run.holds(lists):
         progress.message(f"{run.path('metrics.json')} is up to date")
         return Evaluated(Evaluation.read(run.path("metrics.json")))
+    run.claim()
     plan, sets = _planned(
         run, config, device=device, has_nformer="nformer.pt" in inputs, progress=progress
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..artifacts.backbone import load_backbone
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..errors import BadInput, PipelineError
 from ..progress import Progress, Silent
 
@@ -23,6 +23,7 @@ TOLERANCE = 1e-3  # of the largest embedding value: float32 in another order of 
 OPSET = 18
 
 
+@writing_stage
 def export(
     run: Run, *, format: Format = "onnx", overwrite: bool = False, progress: Progress = Silent()
 ) -> Path:
@@ -92,7 +93,9 @@ def _write_onnx(network: nn.Module, path: Path, *, images: Tensor) -> None:
 def _write_torchscript(network: nn.Module, path: Path, *, images: Tensor) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python values in attention's reshapes
-        torch.jit.trace(network, images).save(str(path))
+        content = io.BytesIO()  # given a path, torch ends the process where the disk is full
+        torch.jit.save(torch.jit.trace(network, images), content)
+    path.write_bytes(content.getbuffer())
 
 
 def _difference(network: nn.Module, path: Path, *, format: Format, images: Tensor) -> float:

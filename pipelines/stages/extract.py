@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import ExtractConfig, as_table
 from ..data.augment import normalise
 from ..data.batches import BatchLoader, ordered_batches
@@ -30,6 +30,7 @@ CHUNK = 1024  # images embedded between two points that an interrupted extractio
 EXECUTION_ONLY = ("workers",)  # settings that change no result
 
 
+@writing_stage
 def extract(
     run: Run,
     *,
@@ -64,7 +65,6 @@ def extract(
         facts=dataset_facts(data),
     )
     if run.is_current(wanted, overwrite=overwrite):
-        run.clear_scratch(ARTIFACT)
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     if onnx is None:
@@ -106,7 +106,7 @@ class Extraction:
     def resume_in(self, folder: Path, *, key: str) -> None:
         """Keep the chunks in `folder`, dropping those of another extraction than `key`."""
         mark = folder / "key"
-        if not mark.exists() or mark.read_text(encoding="utf-8") != key:
+        if not mark.exists() or mark.read_bytes() != key.encode():
             shutil.rmtree(folder)
             folder.mkdir(parents=True)
             write_text(mark, key)

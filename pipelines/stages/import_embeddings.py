@@ -13,7 +13,7 @@ from ..artifacts.embeddings import EXACT, create_embeddings, create_split
 from ..artifacts.formats.reading import kind_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress, Silent
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ARTIFACT, STAGE = "embeddings.h5", "import-embeddings"
 
 
+@writing_stage
 def import_embeddings(
     run: Run,
     files: Sequence[str | os.PathLike[str]],

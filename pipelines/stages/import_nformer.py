@@ -6,7 +6,7 @@ from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.embeddings import open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..backbones.state_dicts import unwrapped
 from ..errors import BadInput
 from ..files import file_digest
@@ -16,6 +16,7 @@ from ..progress import Progress, Silent
 ARTIFACT, STAGE = "nformer.pt", "import-nformer"
 
 
+@writing_stage
 def import_nformer(
     run: Run,
     file: str | Path,

@@ -3,7 +3,6 @@
 import dataclasses
 import fnmatch
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
-from ..artifacts.lock import only_writer
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..embeddings import Embeddings
 from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..extraction.pictures import gather
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
 ARTIFACT = "index.h5"
 
 
+@writing_stage
 def index_gallery(
     run: Run,
     *,
@@ -65,27 +64,28 @@ def index_gallery(
     if isinstance(refiner, NFormerOnClosedForm):
         refiner.closed_form.assume = assume
     wanted = Manifest(ARTIFACT, "index", {"seed": seed, "assume": assume}, inputs, origin)
-    with _only_writer(run, "index"):
-        if not overwrite and _is_current(run, wanted, progress=progress):
-            return run.path(ARTIFACT)
-        gallery = load_embeddings(source, "gallery")
-        train = _training_identities(source, seed)
-        progress.message(f"indexing {len(gallery):,} gallery items")
-        marks = None
-        if refiner is not None and len(refiner.blocks) and train is not None:
-            marks = refine_gallery(refiner, train, seed=seed).marks
-        state = state if model is None else None
-        index = build_index(gallery, refiner, marks=marks, seed=seed, state=state)
-        found = calibrate(train) if train is not None else None
-        _tell(found, progress)
-        calibration = None if found is None else dataclasses.asdict(found)
-        with run.writing(wanted) as (path, facts):
-            facts.update(calibration=calibration, added=0, removed=0)
-            facts.update(_domain(index, progress=progress))
-            save_index(path, index)
+    if not overwrite and _is_current(run, wanted, progress=progress):
+        return run.path(ARTIFACT)
+    run.claim()
+    gallery = load_embeddings(source, "gallery")
+    train = _training_identities(source, seed)
+    progress.message(f"indexing {len(gallery):,} gallery items")
+    marks = None
+    if refiner is not None and len(refiner.blocks) and train is not None:
+        marks = refine_gallery(refiner, train, seed=seed).marks
+    state = state if model is None else None
+    index = build_index(gallery, refiner, marks=marks, seed=seed, state=state)
+    found = calibrate(train) if train is not None else None
+    _tell(found, progress)
+    calibration = None if found is None else dataclasses.asdict(found)
+    with run.writing(wanted) as (path, facts):
+        facts.update(calibration=calibration, added=0, removed=0)
+        facts.update(_domain(index, progress=progress))
+        save_index(path, index)
     return run.path(ARTIFACT)
 
 
+@writing_stage
 def add_to_index(
     run: Run,
     sources: Sequence[str | Path],
@@ -106,6 +106,7 @@ def add_to_index(
         BadInput: names that the index has already, unreadable pictures, another width.
     """
     _require_index(run)
+    run.claim()
     new = gather(
         run,
         [Path(source) for source in sources],
@@ -116,36 +117,35 @@ def add_to_index(
         progress=progress,
     )
     items = _absolute(new.embeddings, new.pictures)
-    with _only_writer(run, "index add", progress=progress):
-        stored = opened(run, whole=True)
-        if items.dim != stored.index.dim:
-            raise BadInput(
-                f"the new embeddings are {items.dim} wide, those in {run.path(ARTIFACT)} "
-                f"{stored.index.dim}; one network makes one width"
-            )
-        _require_new(items.names, stored.index.names)
-        index = extended(stored.index, items)
-        _replace(run, index, manifest=stored.manifest, added=len(items))
+    stored = opened(run, whole=True)
+    if items.dim != stored.index.dim:
+        raise BadInput(
+            f"the new embeddings are {items.dim} wide, those in {run.path(ARTIFACT)} "
+            f"{stored.index.dim}; one network makes one width"
+        )
+    _require_new(items.names, stored.index.names)
+    index = extended(stored.index, items)
+    _replace(run, index, manifest=stored.manifest, added=len(items))
     return len(items)
 
 
+@writing_stage
 def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) -> int:
     """Remove the items whose names match a pattern such as `*/0042_*`; returns how many.
 
     Raises:
         BadInput: no name matches, or all do.
     """
-    with _only_writer(run, "index remove", progress=progress):
-        stored = opened(run, whole=True)
-        gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
-        if not gone.any():
-            first = stored.index.names[0]
-            raise BadInput(
-                f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
-            )
-        _replace(
-            run, reduced(stored.index, gone), manifest=stored.manifest, removed=int(gone.sum())
+    _require_index(run)
+    run.claim()
+    stored = opened(run, whole=True)
+    gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
+    if not gone.any():
+        first = stored.index.names[0]
+        raise BadInput(
+            f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
         )
+    _replace(run, reduced(stored.index, gone), manifest=stored.manifest, removed=int(gone.sum()))
     return int(gone.sum())
 
 
@@ -166,22 +166,17 @@ class StoredIndex:
 def opened(run: Run, *, whole: bool = False) -> StoredIndex:
     """Open the run's index after checking that what it was made from is still there.
 
-    whole: compare its content with the manifest's digest, which reads all of it. A search compares
-           the size alone: an index of a million items opens in a fifth of a second.
+    whole: compare all of its content with the manifest's digest. A search compares the blocks that
+           it touches: an index of a million items opens in a fifth of a second.
 
     Raises:
         MissingArtifact: no index.   StaleArtifact: made from other embeddings or another model.
         BadInput: damaged, or written by another version.
     """
-    path, manifest = run.path(ARTIFACT), _require_index(run)
-    try:
-        index = open_index(path, size=manifest.bytes)
-    except BadInput:
-        if run.manifest(ARTIFACT) == manifest:
-            raise
-        return opened(run, whole=whole)  # it was replaced meanwhile
+    _require_index(run)
     if whole:
         run.require_whole(ARTIFACT)
+    blocks, manifest = run.mapped(ARTIFACT)
     changed = []
     for name, digest in manifest.inputs.items():
         now = run.manifest(name)
@@ -189,10 +184,10 @@ def opened(run: Run, *, whole: bool = False) -> StoredIndex:
             changed.append(name)
     if changed:
         raise StaleArtifact(
-            f"{path} was made from another {' and another '.join(changed)} than the one there "
-            f"now; remake it with: nformer index --run {run.folder} --overwrite"
+            f"{blocks.path} was made from another {' and another '.join(changed)} than the one "
+            f"there now; remake it with: nformer index --run {run.folder} --overwrite"
         )
-    return StoredIndex(index, manifest)
+    return StoredIndex(open_index(blocks.path, blocks=None if whole else blocks), manifest)
 
 
 def _require_index(run: Run) -> Manifest:
@@ -303,9 +298,3 @@ def _replace(run: Run, index: GalleryIndex, *, manifest: Manifest, **changes: in
     with run.writing(manifest) as (path, facts):
         facts.update({name: manifest.facts[name] + count for name, count in changes.items()})
         save_index(path, index)
-
-
-def _only_writer(
-    run: Run, purpose: str, *, progress: Progress = Silent()
-) -> AbstractContextManager[None]:
-    return only_writer(run.path(ARTIFACT), purpose=f"nformer {purpose}", warn=progress.warn)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import PackConfig, as_table
 from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset
@@ -16,6 +16,7 @@ from ..progress import Progress, Silent
 EXECUTION_ONLY = ("workers",)
 
 
+@writing_stage
 def pack(
     run: Run,
     dataset: str,

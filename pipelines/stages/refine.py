@@ -6,7 +6,7 @@ from typing import Any
 from ..artifacts.embeddings import load_embeddings, save_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
 from ..evaluation.plan import NFORMER
@@ -22,6 +22,7 @@ SETTINGS = (
 FACTS = ("seconds", "camera_aware", "kind", "domain", "landmark_rows")  # of Refined
 
 
+@writing_stage
 def refine_run(
     run: Run,
     *,
@@ -40,6 +41,7 @@ def refine_run(
     if not overwrite and run.holds(refined_manifest(run, config)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
+    run.claim()
     sets = read_sets(run, method=config.search, device=device, progress=progress)
     progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
     draws = draws_written(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.charts import charts_of
@@ -25,6 +25,7 @@ PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones
 
 
+@writing_stage
 def report(
     run: Run,
     *,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..data.subsampling import drawing_order, kept_rows
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -17,6 +17,7 @@ from ..progress import Progress, Silent
 EMBEDDINGS, NFORMER = "embeddings.h5", "nformer.pt"
 
 
+@writing_stage
 def subsample(
     run: Run,
     images_per_identity: Sequence[int],

@@ -9,7 +9,7 @@ import torch
 
 from ..artifacts.backbone import save_backbone
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
@@ -37,6 +37,7 @@ LOG = "train.jsonl"
 EXECUTION_ONLY = ("workers", "eval_every")  # settings that change no result
 
 
+@writing_stage
 def train_backbone(
     run: Run,
     dataset: str,
@@ -70,7 +71,6 @@ def train_backbone(
         facts={**dataset_facts(data), "classes": len(pids)},
     )
     if run.is_current(wanted, overwrite=overwrite):
-        run.clear_scratch(ARTIFACT)
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     progress.message(data.table())

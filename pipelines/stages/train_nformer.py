@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
-from ..artifacts.run import Run
+from ..artifacts.run import Run, writing_stage
 from ..config import NFormerConfig, as_table
 from ..device import choose_device
 from ..files import text_digest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ARTIFACT = "nformer.pt"
 
 
+@writing_stage
 def train_nformer(
     run: Run,
     *,
@@ -47,7 +48,7 @@ def train_nformer(
         load_embeddings(run.artifact("embeddings.h5"), "train"),
         config,
         device=choose_device(device),
-        folder=run.scratch("train-nformer"),
+        folder=run.scratch(ARTIFACT),
         log=run.path("train.jsonl"),
         key=text_digest(wanted.to_json()),
         progress=progress,
@@ -56,7 +57,7 @@ def train_nformer(
     with run.writing(wanted) as (path, facts):
         facts.update({key: kept[key] for key in ("dataset", "root") if key in kept}, **found)
         save_nformer(path, model, **facts)
-    run.clear_scratch("train-nformer")
+    run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
 
 

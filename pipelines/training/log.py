@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import PipelineError
-from ..files import write_text
+from ..files import named_disk_errors, write_text
 
 
 class TrainLog:
@@ -24,13 +24,13 @@ class TrainLog:
         self.stage = stage
         kept = [line for line in _whole_lines(path) if _stays(line, stage, after=after)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self.path, self._file = path, path.open("ab", buffering=0)
 
     def write(self, step: int, **figures: Any) -> None:
         """Add one line. Steps count from 1: the number of updates made."""
         line = {"stage": self.stage, "step": step, **figures}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with named_disk_errors(self.path):
+            self._file.write(f"{json.dumps(line)}\n".encode())
 
     def __enter__(self) -> "TrainLog":
         return self
@@ -67,14 +67,14 @@ def require_finite(loss: Tensor, step: int) -> float:
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a log's lines, leaving out one that a kill cut off."""
-    if not path.exists():
+    if not path.is_file():
         return
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_bytes().splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(line, dict) and "stage" in line and "step" in line:
+        if isinstance(line, dict) and "stage" in line and type(line.get("step")) is int:
             yield line
 
 

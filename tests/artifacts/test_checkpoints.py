@@ -53,5 +53,5 @@ def test_refusals(tmp_path, capsys):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_full_disk_is_an_error_of_the_disk(size):
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(BadInput, match="no space left on the disk while writing"):
         save_checkpoint(Path("/dev/full"), {"a": torch.zeros(size)}, meta={})

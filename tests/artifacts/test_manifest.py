@@ -1,5 +1,6 @@
 """What makes an artifact another one, and the JSON that says what it was made from."""
 
+import hashlib
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.errors import BadInput
 WRITTEN = """\
 {
   "artifact": "nformer.pt",
+  "blocks": "",
   "bytes": 0,
   "config": {
     "layers": 2
@@ -42,9 +44,12 @@ def test_the_text_of_a_manifest_and_back(tmp_path):
         {"embeddings.h5": "ab12"},
         facts={"place": "Zürich"},
     )
-    assert one.to_json() == WRITTEN
-    (tmp_path / "nformer.pt.json").write_text(WRITTEN, encoding="utf-8")
-    assert Manifest.read(tmp_path / "nformer.pt.json") == one
+    digest = hashlib.sha256(WRITTEN.encode() + b"\n").hexdigest()
+    line = '  "config": {\n    "layers": 2\n  },\n'
+    assert one.to_json() == WRITTEN.replace(line, f'{line}  "digest": "{digest}",\n')
+    for text in (WRITTEN, one.to_json()):  # of earlier versions, and of this one
+        (tmp_path / "nformer.pt.json").write_text(text, encoding="utf-8")
+        assert Manifest.read(tmp_path / "nformer.pt.json") == one
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,10 @@ def test_differences(found, phrases):
         ('{"artifact": 1, "colour": 2}', "unexpected keyword argument 'colour'"),
         ("not json", "Expecting value"),
         ("[1]", "must be a mapping"),
+        ("[" * 100_000, "recursion"),
+        (manifest().to_json().replace("ab12", "ab13"), "it was altered"),
+        (WRITTEN.replace('"bytes": 0', '"bytes": "0"'), "its bytes is '0'"),
+        (WRITTEN.replace('"facts": {', '"facts": [1], "x": {'), "unexpected keyword"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path, text, reason):
