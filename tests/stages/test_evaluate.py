@@ -129,6 +129,7 @@ def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):
         "camera,whiten,nfc",
         "baseline+cajaccard",
         "no",
+        "Best",
     ]
 
 

@@ -160,7 +160,7 @@ def test_evaluate_indexes_with_its_own_seed_and_the_model_that_it_took_over(tmp_
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     manifest = other.manifest("index.h5")
-    assert manifest.config == {"seed": 3}
+    assert manifest.config == {"seed": 3, "assume": "auto"}
     assert manifest.inputs["nformer.pt"] == other.digest("nformer.pt")
     assert index_gallery(other, seed=3)  # up to date: the same index
 
