@@ -49,7 +49,7 @@ def evaluation_table(result: "Evaluation") -> Table:
     for row in result.results:
         cells = [_cell(row, key, best=best[key]) for key in columns]
         cells += [f"{100 * rate:.1f}" for rate in _open_set(row).values()]
-        cells += [f"{row.seconds:.1f}", f"{row.extra.get('peak_rss_mib', 0):,.0f}"]
+        cells += [f"{row.seconds:.1f}", f"{row.extra.get('added_mib', 0):,.0f}"]
         mixed = row.protocol not in ("", result.protocol)
         table.add_row(row.label + f" [dim]({row.protocol})[/]" * mixed, *cells)
     return table

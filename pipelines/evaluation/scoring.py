@@ -56,6 +56,7 @@ def score_methods(
         seconds = (refined.seconds + sum(watches)) / len(sides)
         extra = {
             "peak_rss_mib": round(memory.mib(), 1),
+            "added_mib": round(memory.added_mib(), 1),
             "camera_aware": _camera_aware(method, refined),
             **({"kind": refined.kind} if refined.kind else {}),
             **_recommended(method, plan),

@@ -61,8 +61,8 @@ class NFormerOnClosedForm(NFormer):
     @property
     def kind(self) -> str:
         """What the model is: the parts that it has."""
-        gate = " + edge gate" if self.closed_form.gate is not None else ""
-        return f"closed form{gate}{' + NFormer' if self.share else ''}"
+        gate = ", gate" if self.closed_form.gate is not None else ""
+        return f"closed form{gate}{', NFormer' if self.share else ''}"
 
     @property
     def uses_cameras(self) -> bool:
