@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import BadInput
+from .errors import BadInput, blaming
+from .files import require_file
 
 if TYPE_CHECKING:
     import h5py
@@ -30,15 +31,15 @@ def reading(
     """
     import h5py
 
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; {remedy or 'an HDF5 file is wanted'}")
-    try:
-        with h5py.File(stream or path, "r") as file:
-            _require_alone(path, file)
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises of a damaged file
-        what = f"{path} is not a whole HDF5 file of the kind wanted ({error})"
-        raise BadInput(f"{what}; {remedy}" if remedy else what) from error
+    if stream is None:
+        require_file(path, f"an HDF5 file{f' ({remedy})' if remedy else ''}")
+    what = "is not a whole HDF5 file of the kind wanted"
+    with (
+        blaming(path, saying=f"{what}; {remedy}" if remedy else what),
+        h5py.File(stream or path, "r") as file,
+    ):
+        _require_alone(path, file)
+        yield file
 
 
 def _require_alone(path: Path, file: "h5py.File") -> None:

@@ -3,13 +3,19 @@
 import json
 import pickle
 from collections.abc import Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import BadInput
+import numpy as np
+
+from ..errors import BadInput, blaming
+from ..files import require_file
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LOG = getLogger("nformer")
 
 
 def save_checkpoint(
@@ -54,32 +60,96 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     Raises:
         BadInput: not a file, truncated, or not written by `save_checkpoint`.
     """
-    content = load_untrusted(path)
+    import torch
+
+    content = load_untrusted(path, lenient=False)
+    foreign = f"{path} is not a checkpoint of nformer's: it was written by another program"
     if not isinstance(content, dict) or set(content) != {"meta", "tensors"}:
-        raise BadInput(
-            f"{path} is not a checkpoint of nformer's: it was written by another program"
-        )
-    return content["tensors"], json.loads(content["meta"])
+        raise BadInput(foreign)
+    tensors = content["tensors"]
+    with blaming(path, saying="is not a whole checkpoint of nformer's"):
+        meta = json.loads(content["meta"])
+    if not isinstance(meta, dict) or not isinstance(tensors, dict):
+        raise BadInput(foreign)
+    if not all(isinstance(one, torch.Tensor) for one in tensors.values()):
+        raise BadInput(foreign)
+    return tensors, meta
 
 
-def load_untrusted(path: Path, *, what: str = "weights", mmap: bool = False) -> Any:
+def load_untrusted(
+    path: Path, *, what: str = "weights", mmap: bool = False, lenient: bool = True
+) -> Any:
     """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
 
-    mmap: leave the tensors on the disk until they are read (not for files of before PyTorch 1.6).
+    mmap:    leave the tensors on the disk until they are read (not for files of before PyTorch
+             1.6).
+    lenient: take NumPy's numbers and arrays too, and put `Ignored` in the place of every other
+             object (Namespace, Counter, paths…), whose class is neither imported nor called.
 
     Raises:
-        BadInput: no such file, truncated, or it holds more than tensors and plain values.
+        BadInput: no such file, or truncated.
     """
     import torch
 
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; a file of {what} (.pt, .pth) is wanted")
+    require_file(path, f"a file of {what} (.pt, .pth)")
+    saying = f"cannot be read as {what}: it is truncated, no PyTorch file, or holds Python objects"
+    with blaming(path, saying=saying), torch.serialization.safe_globals([]):
+        ignored = _allow(path) if lenient else []
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except pickle.UnpicklingError as error:  # whose text tells to let the file run code
+            raise BadInput(f"{path} {saying} that are never run") from error
+    if ignored:
+        LOG.warning("%s: ignored %s, which are no tensors", path, ", ".join(ignored))
+    return content
+
+
+def from_numpy(value: Any) -> Any:
+    """Return an array of numbers as a tensor, and anything else as it is."""
+    import torch
+
+    numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+    return torch.from_numpy(np.ascontiguousarray(value)) if numbers else value
+
+
+class Ignored:
+    """What stands for an object of a class that is not read; nothing of it is kept."""
+
+    def __new__(cls, *_: Any) -> "Ignored":
+        """Take whatever the object was made from."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        """Keep nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep nothing."""
+
+
+def _allow(path: Path) -> list[str]:
+    """Allow NumPy's data and `Ignored` for other classes; return those, for the load that follows.
+
+    Ends with the `safe_globals` around it.
+    """
+    import torch
+    from numpy._core import multiarray
+
+    dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
+    known: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+    for core in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before NumPy 2, and since
+        known[f"{core}.scalar"] = multiarray.scalar
+        known[f"{core}._reconstruct"] = multiarray._reconstruct
+    known |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        # Of PyTorch's own words the first sentence; the rest tells to let the file run code.
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise BadInput(
-            f"{path} cannot be read as {what}: {reason}. It is truncated, no PyTorch file, or "
-            "holds Python objects beside tensors, which are never run"
-        ) from error
+        unknown = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(known)
+    except ValueError:  # of before PyTorch 1.6: its classes cannot be listed beforehand
+        unknown = set()
+    listed = [*known.items(), *((name, Ignored) for name in {*unknown, *OLD_COMPANIONS})]
+    torch.serialization.add_safe_globals([(kind, name) for name, kind in listed])
+    return sorted(unknown)
+
+
+OLD_COMPANIONS = (
+    *("argparse.Namespace", "collections.Counter", "datetime.datetime"),
+    *("pathlib.PosixPath", "pathlib.WindowsPath"),
+)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.batches import default_workers
 from ..data.catalogue import count_differences, entry, open_dataset
-from ..data.images import UnreadableImage, read_image
+from ..data.images import GUESS, UnreadableImage, read_image
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
@@ -100,30 +100,33 @@ def _missing_splits(data: Dataset) -> Iterator[Finding]:
 
 
 def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
-    """Decode every image; yield the unreadable, grouped by reason."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Decode every image; yield the unreadable, and those of guessed values, by the reason."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     samples = [sample for split in data.filled_splits() for sample in data.split(split)]
     with (
         ThreadPoolExecutor(default_workers()) as pool,
         progress.task("decode", len(samples), unit="images") as task,
     ):
-        for sample, reason in zip(samples, pool.map(_reason(data.root), samples), strict=True):
-            if reason:
-                found[reason].append(sample.name)
+        for sample, (level, what) in zip(
+            samples, pool.map(_decoded(data.root), samples), strict=True
+        ):
+            if what:
+                found[level, what].append(sample.name)
             task.advance()
-    for reason, names in sorted(found.items()):
-        yield _finding("error", f"cannot be read: {reason}", names=names)
+    for (level, what), names in sorted(found.items()):
+        yield _finding(level, what, names=names)
 
 
-def _reason(root: Path) -> Any:
-    def reason(sample: Sample) -> str:
+def _decoded(root: Path) -> Callable[[Sample], tuple[str, str]]:
+    def found(sample: Sample) -> tuple[str, str]:
+        """Return a finding's level and text, "" where there is nothing to say."""
         try:
-            read_image(root / sample.name)
+            guess = read_image(root / sample.name).info.get(GUESS, "")
         except UnreadableImage as error:
-            return error.reason
-        return ""
+            return "error", f"cannot be read: {error.reason}"
+        return "warning", f"the values are {guess}" if guess else ""
 
-    return reason
+    return found
 
 
 def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
