@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
-from ..artifacts.formats.reading import kind_of, read_embedding_files
+from ..artifacts.formats.npy_folder import vectors
+from ..artifacts.formats.reading import kinds_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput
-from ..files import file_digest
+from ..files import file_digest, text_digest
 from ..progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -143,19 +144,27 @@ def _stored_names(part: FileSplit) -> Iterator[str]:
 def _require_other_files(run: Run, sources: list[Path]) -> None:
     if not sources:
         raise BadInput("no file given; name one or more files of embeddings")
+    kinds_of(sources)
     for source in sources:
-        kind_of(source)
         if run.path(ARTIFACT).exists() and source.samefile(run.path(ARTIFACT)):
             raise BadInput(f"{source} is this run's own {ARTIFACT}; choose another --run")
 
 
 def _digests(sources: list[Path]) -> dict[str, str]:
     """Return the files' digests under names that no artifact of the run can have."""
-    digests = {f"file {n}: {path.name}": file_digest(path) for n, path in enumerate(sources, 1)}
+    digests = {f"file {n}: {path.name}": _digest(path) for n, path in enumerate(sources, 1)}
     if len(set(digests.values())) < len(digests):
         listed = ", ".join(map(str, sources))
         raise BadInput(f"the same content is given twice: {listed}; give each file once")
     return digests
+
+
+def _digest(source: Path) -> str:
+    """Return a file's digest, or that of a folder's tables and vectors with their names."""
+    if not source.is_dir():
+        return file_digest(source)
+    files = [*vectors(source), *sorted(source.glob("*.csv"))]
+    return text_digest(*(f"{path.relative_to(source)} {file_digest(path)}" for path in files))
 
 
 def _joined(found: dict[str, list[FileSplit]]) -> list[ImportedSplit]:

@@ -11,6 +11,7 @@ from ...files import require_file
 from .csv_files import read_npy, read_npy_and_csv
 from .hdf5_files import read_h5
 from .matlab_files import read_mat
+from .npy_folder import read_npy_folder
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
 from .split import FileSplit, Warn, numbered_together
@@ -64,6 +65,8 @@ def read_embedding_files(
                 parts += read_npy_and_csv(path, table, warn=warn)
             elif kind == "npy":
                 parts += read_npy(path)
+            elif kind == "folder":
+                parts += read_npy_folder(path, files, warn)
     parts = numbered_together(parts, warn)
     by_split = {name: [part for part in parts if part.split == name] for name in (*SPLITS, "")}
     return {name: found for name, found in by_split.items() if found}
@@ -73,7 +76,7 @@ def kinds_of(files: Sequence[Path], *, labelled: bool = True) -> dict[Path, str]
     """Return each file's format; BadInput where one is not what it seems or its labels lack."""
     kinds = {path: kind_of(path) for path in files}
     for path, kind in kinds.items():
-        if kind == "csv":
+        if kind == "csv" and "folder" not in kinds.values():
             _features_of(path, files)
         elif kind == "npy" and labelled and _labels_of(path, files) is None:
             raise BadInput(
@@ -85,6 +88,8 @@ def kinds_of(files: Sequence[Path], *, labelled: bool = True) -> dict[Path, str]
 
 def kind_of(path: Path) -> str:
     """Return the format that a file's name says, after checking that its content agrees."""
+    if path.is_dir():
+        return "folder"
     require_file(path, "a file of embeddings")
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:

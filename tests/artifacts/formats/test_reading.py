@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -439,3 +440,44 @@ def test_csv_of_a_spreadsheet(tmp_path, recorder):
     assert part.pids.tolist() == [1, 2]
     assert part.camids.tolist() == [-1, 5]
     assert recorder.warnings == [f"{tmp_path / 'e.csv'}: ignored age"]
+
+
+def vector_folder(tmp_path, *, rows=None):
+    for split, names in NAMES.items():
+        for name, row in zip(names, FEATURES[split], strict=True):
+            path = tmp_path / "vectors" / Path(name).with_suffix(".npy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, row if split == "query" else row[None])
+    return tmp_path / "vectors"
+
+
+def test_a_folder_of_vectors_and_its_table(tmp_path):
+    folder = vector_folder(tmp_path)
+    labels = table(tmp_path / "labels.csv")
+    found = read(folder, labels)
+    for split, (part,) in found.items():
+        assert np.concatenate(list(part.blocks())).tolist() == FEATURES[split].tolist()
+        assert part.pids.tolist() == PIDS[split] and part.camids.tolist() == CAMIDS[split]
+    labels.rename(folder / "labels.csv")
+    assert list(read(folder)) == ["query", "gallery"]
+    np.save(folder / Path(NAMES["query"][1]).with_suffix(".npy"), np.zeros(9, np.float32))
+    with pytest.raises(BadInput, match="is 9 wide, and the first is 4"):
+        list(read(folder)["query"][0].blocks())
+
+
+def test_a_folder_of_vectors_named_as_market1501(tmp_path):
+    for name in ("query/0002_c1_0", "test/0002_c2_1", "test/-1_c2_1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{name}.npy", np.ones(4, np.float32))
+    said = []
+    found = read(tmp_path, warn=said.append)
+    assert found["query"][0].pids.tolist() == [2] and found["gallery"][0].pids.tolist() == [-1, 2]
+    assert found["gallery"][0].camids.tolist() == [2, 2] and "read as the gallery" in said[0]
+
+
+def test_a_folder_of_vectors_without_labels(tmp_path):
+    with pytest.raises(BadInput, match=r"is a folder without \.npy files"):
+        read(tmp_path)
+    np.save(tmp_path / "0002_c1_0.npy", np.ones(4, np.float32))
+    with pytest.raises(BadInput, match=r"holds 1 \.npy files without labels: put one CSV of"):
+        read(tmp_path)
