@@ -27,8 +27,9 @@ def command(
 
     Reads: metrics.json, ranking.h5 and embeddings.h5 of each run.
 
-    Writes: nothing. Each row's difference in mAP is from the first row, with a 95 % interval from
-    a paired bootstrap over the queries; an interval without zero is bold.
+    Writes: nothing. The runs must rank the same items with the same labels. Each row's difference
+    in mAP is from the first row, with a 95 % interval from a paired bootstrap over the queries; an
+    interval without zero is bold.
 
     Example: nformer compare runs/plain runs/market --result nformer
     """
@@ -40,6 +41,8 @@ def command(
         typer.echo(found.to_json())
     else:
         out.print(comparison_table(found))
+        for note in found.notes:
+            out.print(escape(note), highlight=False)
 
 
 def comparison_table(found: "Comparison") -> Table:
@@ -58,5 +61,6 @@ def comparison_table(found: "Comparison") -> Table:
             if row.difference.certain:
                 change, interval = f"[bold]{change}[/]", f"[bold]{interval}[/]"
         figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
-        table.add_row(escape(row.run), row.result.name, *figures, change, interval)
+        joint = " [dim](joint)[/]" if row.result.protocol == "joint" else ""
+        table.add_row(escape(row.run), row.result.name + joint, *figures, change, interval)
     return table

@@ -93,23 +93,16 @@ def load_untrusted(
 
     require_file(path, f"a file of {what} (.pt, .pth)")
     saying = f"cannot be read as {what}: it is truncated, no PyTorch file, or holds Python objects"
-    with blaming(path, saying=saying), torch.serialization.safe_globals([]):
-        ignored = _allow(path) if lenient else []
+    with blaming(path, saying=saying):
+        allowed, ignored = _allowed(path) if lenient else ([], [])
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+            with torch.serialization.safe_globals(allowed):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except pickle.UnpicklingError as error:  # whose text tells to let the file run code
             raise BadInput(f"{path} {saying} that are never run") from error
     if ignored:
         LOG.warning("%s: ignored %s, which are no tensors", path, ", ".join(ignored))
     return content
-
-
-def from_numpy(value: Any) -> Any:
-    """Return an array of numbers as a tensor, and anything else as it is."""
-    import torch
-
-    numbers = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
-    return torch.from_numpy(np.ascontiguousarray(value)) if numbers else value
 
 
 class Ignored:
@@ -126,11 +119,8 @@ class Ignored:
         """Keep nothing."""
 
 
-def _allow(path: Path) -> list[str]:
-    """Allow NumPy's data and `Ignored` for other classes; return those, for the load that follows.
-
-    Ends with the `safe_globals` around it.
-    """
+def _allowed(path: Path) -> tuple[list[Any], list[str]]:
+    """Return what a file's classes are loaded as, and the names of those that are not read."""
     import torch
     from numpy._core import multiarray
 
@@ -144,9 +134,8 @@ def _allow(path: Path) -> list[str]:
         unknown = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(known)
     except ValueError:  # of before PyTorch 1.6: its classes cannot be listed beforehand
         unknown = set()
-    listed = [*known.items(), *((name, Ignored) for name in {*unknown, *OLD_COMPANIONS})]
-    torch.serialization.add_safe_globals([(kind, name) for name, kind in listed])
-    return sorted(unknown)
+    allowed = [*known.items(), *((name, Ignored) for name in {*unknown, *OLD_COMPANIONS})]
+    return [(kind, name) for name, kind in allowed], sorted(unknown)
 
 
 OLD_COMPANIONS = (

@@ -16,7 +16,7 @@ from .numpy_files import npy
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
 
-def read_npy_folder(folder: Path, files: Sequence[Path], warn: Warn) -> list[FileSplit]:
+def read_npy_folder(folder: Path, files: Sequence[Path], *, warn: Warn) -> list[FileSplit]:
     """Read a vector, [d] or [1, d], from each .npy below a folder.
 
     The labels are the lines of a CSV, in the folder or among `files`, whose paths name the same

@@ -66,7 +66,7 @@ def read_embedding_files(
             elif kind == "npy":
                 parts += read_npy(path)
             elif kind == "folder":
-                parts += read_npy_folder(path, files, warn)
+                parts += read_npy_folder(path, files, warn=warn)
     parts = numbered_together(parts, warn)
     by_split = {name: [part for part in parts if part.split == name] for name in (*SPLITS, "")}
     return {name: found for name, found in by_split.items() if found}

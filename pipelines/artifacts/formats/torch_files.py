@@ -9,7 +9,7 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from ..checkpoints import from_numpy, load_untrusted
+from ..checkpoints import load_untrusted
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _flat(content: dict[Any, Any]) -> dict[str, Any]:
             values.update({f"{key}_{field}": inner for field, inner in value.items()})
         else:
             values[str(key)] = value
-    return {key: from_numpy(value) for key, value in values.items()}
+    return values
 
 
 class TorchFile:
@@ -59,6 +59,8 @@ class TorchFile:
         import torch
 
         features = self.values[key]
+        if isinstance(features, np.ndarray) and features.dtype.kind == "f":
+            features = torch.from_numpy(np.ascontiguousarray(features))
         if not isinstance(features, torch.Tensor) or features.layout is not torch.strided:
             found = getattr(features, "layout", type(features).__name__)
             raise BadInput(
