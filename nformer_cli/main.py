@@ -52,9 +52,9 @@ def _require_our_pipelines() -> None:
     import pipelines
 
     if getattr(pipelines, "DISTRIBUTION", None) != "nformer":
-        places = pipelines.__file__ or ", ".join(getattr(pipelines, "__path__", ["?"]))
+        folders = pipelines.__file__ or ", ".join(getattr(pipelines, "__path__", ["?"]))
         _complain(
-            f"another package named `pipelines` stands before nformer's: {places}. Run nformer "
+            f"another package named `pipelines` stands before nformer's: {folders}. Run nformer "
             "from another folder, take that one off PYTHONPATH, or use a virtual environment "
             "of its own"
         )
@@ -62,15 +62,11 @@ def _require_our_pipelines() -> None:
 
 
 def _complain(text: str) -> None:
-    from .console import err
-
-    err.print(f"[bold red]error:[/] {_escaped(text)}", soft_wrap=True, highlight=False)
-
-
-def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    from .console import err
+
+    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

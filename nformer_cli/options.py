@@ -1,41 +1,101 @@
-"""Options that several commands share, and which of them the user gave."""
+"""Options that several commands share, and the settings that the user's options make."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-RunOption = Annotated[
+from pipelines.config import SECTIONS, configure
+
+DEFAULT_RUN = Path("runs/default")
+DEFAULT_ROOT = Path("data")
+
+Run = Annotated[
     Path,
     typer.Option("--run", metavar="DIR", envvar="NFORMER_RUN", help="The run's folder."),
 ]
-DeviceOption = Annotated[
+Device = Annotated[
     str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
-OverwriteOption = Annotated[
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what was made with other settings.")
 ]
-RecipeOption = Annotated[
+Recipe = Annotated[
     str | None,
     typer.Option(
         "--recipe", metavar="NAME|FILE", help="Settings by name (paper, released, …) or a .toml."
     ),
 ]
-SetOption = Annotated[
+Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 
-DEFAULT_RUN = Path("runs/default")
+# Of the commands that read a data set's images.
+Dataset = Annotated[
+    str, typer.Argument(help="The data set's name, such as market1501: see nformer datasets.")
+]
+Root = Annotated[
+    Path,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        envvar="NFORMER_DATA",
+        help="The data set's folder, or its parent; for csv, the table.",
+    ),
+]
+Distractors = Annotated[
+    str | None, typer.Option("--distractors", metavar="500k", help="market1501: add the 500k.")
+]
+CombineAll = Annotated[
+    bool, typer.Option("--combine-all", help="msmt17: train on list_val as well.")
+]
+CameraPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--camera-pattern", metavar="REGEX", help="folder: its first group is the camera: c(\\d+)."
+    ),
+]
+Workers = Annotated[int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")]
+OnBadImage = Annotated[
+    str, typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out.")
+]
+
+# Of the commands that refine.
+Protocol = Annotated[
+    str, typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint).")
+]
+Landmarks = Annotated[
+    str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
+]
 
 
 def given(ctx: typer.Context, *names: str) -> dict[str, Any]:
     """Return the options among `names` that the user gave, so that a recipe keeps the others."""
-    found = {}
-    for name in names:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            found[name] = ctx.params[name]
-    return found
+    sources = {name: ctx.get_parameter_source(name) for name in names}
+    chosen = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    return {name: ctx.params[name] for name in chosen}
+
+
+def config_of(ctx: typer.Context, section: str, **options: Any) -> Any:
+    """Return a stage's config: the recipe, then `--set`, then the options that the user gave.
+
+    options: those that are no settings as they were typed.
+    """
+    settings = [field.name for field in dataclasses.fields(SECTIONS[section])]
+    typed = given(ctx, *(name for name in settings if name in ctx.params and name not in options))
+    return configure(
+        section,
+        recipe=ctx.params.get("recipe"),
+        settings=ctx.params.get("settings") or (),
+        options={**typed, **options},
+    )
+
+
+def reader_options(ctx: typer.Context) -> dict[str, Any]:
+    """Return the options given, as the catalogue's readers take them."""
+    names = ("distractors", "combine_all", "camera_pattern")
+    return {name: ctx.params[name] for name in names if ctx.params[name]}

@@ -1,6 +1,6 @@
 """Results as tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,26 +16,29 @@ if TYPE_CHECKING:
     from pipelines.stages.info import ArtifactInfo
 
 
+def titled_table(
+    title: str, columns: Iterable[str], *, words: int = 1, no_wrap: bool = False, **style: Any
+) -> Table:
+    """Return a table to fill, of which the first `words` columns hold words, the others numbers."""
+    table = Table(title=escape(title), title_justify="left", caption_justify="left", **style)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < words else "right", no_wrap=no_wrap)
+    return table
+
+
 def evaluation_table(result: "Evaluation") -> Table:
     """Show an evaluation's rows in per cent, the best of each column in bold."""
-    table = Table(
-        title=escape(
-            f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}"
-        ),
-        caption=(
-            f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
-            f"{result.gallery:,} gallery items"
-        ),
-        title_justify="left",
-        caption_justify="left",
+    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "R-1", "rank5": "R-5", "rank10": "R-10"}
+    table = titled_table(
+        f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}",
+        ("", *columns.values(), *_open_set(result.results[0]), "sec", "MiB"),
+        no_wrap=True,
+        caption=f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
+        f"{result.gallery:,} gallery items",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("", no_wrap=True)
-    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "R-1", "rank5": "R-5", "rank10": "R-10"}
-    for title in (*columns.values(), *_open_set(result.results[0]), "sec", "MiB"):
-        table.add_column(title, justify="right", no_wrap=True)
     best = {key: max(getattr(row, key) for row in result.results) for key in columns}
     for row in result.results:
         cells = [_cell(row, key, best=best[key]) for key in columns]
@@ -61,9 +64,8 @@ def _open_set(row: "ResultRow") -> dict[str, float]:
 
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     """Show a run's artifacts: what each was made from, and its state."""
-    table = Table(title=escape(f"{folder}"), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("artifact", "state", "size"):
-        table.add_column(column, no_wrap=True)
+    columns = ("artifact", "state", "size")
+    table = titled_table(f"{folder}", columns, words=3, no_wrap=True, box=box.SIMPLE_HEAD)
     table.add_column("made by", overflow="fold")
     colours = {"whole": "green", "missing": "dim", "stale": "yellow", "damaged": "red"}
     for row in rows:
@@ -79,10 +81,8 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
 
 def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
     """Show what an import found: rows, identities and cameras, split by split."""
-    table = Table(title=escape(f"{title or 'embeddings'}: {facts['dim']} numbers a row"))
-    table.title_justify = "left"
-    for column in ("split", "rows", "identities", "cameras", "dropped"):
-        table.add_column(column, justify="left" if column == "split" else "right")
+    columns = ("split", "rows", "identities", "cameras", "dropped")
+    table = titled_table(f"{title or 'embeddings'}: {facts['dim']} numbers a row", columns)
     for split, rows in facts["counts"].items():
         cameras = facts["cameras"][split] or "none known"
         people, dropped = facts["identities"][split], facts["dropped"][split]
@@ -92,12 +92,11 @@ def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
 
 def data_table(report: "DataReport") -> Table:
     """Show a data set's images, identities and cameras, with the published ones beside them."""
-    table = Table(title=escape(f"{report.dataset} at {report.root}"), title_justify="left")
-    for column in ("split", "images", "identities", "cameras"):
-        table.add_column(column, justify="left" if column == "split" else "right")
+    columns = ("split", "images", "identities", "cameras")
+    table = titled_table(f"{report.dataset} at {report.root}", columns)
     for split, counts in report.splits.items():
         cells = []
-        for key in ("images", "identities", "cameras"):
+        for key in columns[1:]:
             published = counts["published"]
             differs = published and published[key] != counts[key]
             cells.append(f"{counts[key]:,}" + (f" [dim]({published[key]:,})[/]" if differs else ""))
@@ -106,7 +105,6 @@ def data_table(report: "DataReport") -> Table:
     if any(counts["published"] for counts in report.splits.values()):
         notes.append("in brackets: the published count, where it differs")
     table.caption = "; ".join(notes)
-    table.caption_justify = "left"
     return table
 
 
@@ -147,9 +145,7 @@ def datasets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def record_table(record: "Record", width: int) -> "Table | Text":
     """Show what a benchmark measured: a table where `width` columns hold it, else a list."""
-    table = Table(title=record.title, title_justify="left", box=box.SIMPLE_HEAD)
-    for number, column in enumerate(record.columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    table = titled_table(record.title, record.columns, no_wrap=True, box=box.SIMPLE_HEAD)
     for row in record.rows:
         table.add_row(*map(escape, row))
     columns = zip(record.columns, *record.rows, strict=True)

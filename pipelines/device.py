@@ -1,5 +1,6 @@
 """Choose a torch device (`auto`, `cpu`, `cuda[:i]`, `mps`) and ask what it supports."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,11 @@ def choose_device(name: str = "auto") -> "torch.device":
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput(f"--device {name}: PyTorch sees no Metal device here; use --device cpu")
     return device
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache

@@ -4,27 +4,19 @@ import json as json_format
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress, out
-from ..dataset_options import (
-    DEFAULT_ROOT,
-    CameraPatternOption,
-    CombineAllOption,
-    DatasetArgument,
-    DistractorsOption,
-    RootOption,
-    reader_options,
-)
-from ..options import JsonOption
 from ..tables import data_table, findings_table
 
 
 def command(
-    dataset: DatasetArgument,
-    root: RootOption = DEFAULT_ROOT,
-    distractors: DistractorsOption = None,
-    combine_all: CombineAllOption = False,
-    camera_pattern: CameraPatternOption = None,
-    json: JsonOption = False,
+    ctx: typer.Context,
+    dataset: options.Dataset,
+    root: options.Root = options.DEFAULT_ROOT,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    json: options.Json = False,
 ) -> None:
     """Check a data set's files before training on them.
 
@@ -41,9 +33,7 @@ def command(
     report = check_data(
         dataset,
         root=root,
-        options=reader_options(
-            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
-        ),
+        options=options.reader_options(ctx),
         progress=TerminalProgress(),
     )
     if json:

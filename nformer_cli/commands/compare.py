@@ -7,8 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from .. import options
 from ..console import out
-from ..options import JsonOption, SeedOption
+from ..tables import titled_table
 
 if TYPE_CHECKING:
     from pipelines.stages.compare import Comparison
@@ -20,8 +21,8 @@ def command(
         list[str] | None,
         typer.Option("--result", metavar="NAME", help="Only this result; may be repeated."),
     ] = None,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
+    seed: options.Seed = 0,
+    json: options.Json = False,
 ) -> None:
     """Put runs side by side, and say how sure a gain is.
 
@@ -48,11 +49,9 @@ def command(
 def comparison_table(found: "Comparison") -> Table:
     """Show a comparison's rows in per cent, and differences in points."""
     title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("run")
-    table.add_column("", no_wrap=True)
-    for name in ("mAP", "R-1", "Δ mAP", "95 % interval"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
+    table = titled_table(title, columns, words=2, no_wrap=True)
+    table.columns[0].no_wrap = False
     for row in found.rows:
         change, interval = "", ""
         if row.difference is not None:

@@ -4,12 +4,12 @@ import json as json_format
 
 import typer
 
+from .. import options
 from ..console import out
-from ..options import JsonOption
 from ..tables import datasets_table
 
 
-def command(json: JsonOption = False) -> None:
+def command(json: options.Json = False) -> None:
     """List the data sets that can be read.
 
     Reads: nothing.

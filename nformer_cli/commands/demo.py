@@ -5,22 +5,22 @@ from typing import Annotated
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress, out
-from ..options import DeviceOption, JsonOption, OverwriteOption, RunOption, SeedOption
 from ..tables import evaluation_table
 from .report import write_report
 
 
 def command(
-    run: RunOption = Path("runs/demo"),
+    run: options.Run = Path("runs/demo"),
     images_only: Annotated[
         Path | None,
         typer.Option("--images-only", metavar="DIR", help="Write just the data set, there."),
     ] = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
 ) -> None:
     """Run everything on a small drawn data set.
 

@@ -1,40 +1,25 @@
 """nformer evaluate"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pipelines.config import EvaluateConfig, configure
+from pipelines.config import EvaluateConfig
 
+from .. import options
 from ..console import TerminalProgress, err, out
-from ..options import (
-    DEFAULT_RUN,
-    DeviceOption,
-    JsonOption,
-    OverwriteOption,
-    RecipeOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    given,
-)
 from ..tables import evaluation_table
 from .index import write_index
 from .report import write_report
 
 DEFAULT = EvaluateConfig()
-GIVEN = (
-    "camera_aware",
-    *("every", "protocol", "k1", "k2", "weight", "neighbours", "landmarks", "landmark_draws"),
-    *("average_draws", "search", "top", "max_rank", "open_set", "single_shot", "seed"),
-)
 
 
 def command(
     ctx: typer.Context,
-    run: RunOption = DEFAULT_RUN,
-    recipe: RecipeOption = None,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every refiner and re-ranking there is, in one table.")
     ] = DEFAULT.every,
@@ -53,10 +38,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="An NFormer of another run, of embeddings as wide."),
     ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint)."),
-    ] = DEFAULT.protocol,
+    protocol: options.Protocol = DEFAULT.protocol,
     k1: Annotated[int, typer.Option(min=1, help="kr: neighbours.")] = DEFAULT.k1,
     k2: Annotated[int, typer.Option(min=1, help="kr: items averaged.")] = DEFAULT.k2,
     weight: Annotated[
@@ -69,9 +51,7 @@ def command(
         str,
         typer.Option(metavar="auto|on|off", help="Whether NFormer may use camera ids here."),
     ] = DEFAULT.camera_aware,
-    landmarks: Annotated[
-        str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
-    ] = DEFAULT.landmarks,
+    landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
         int, typer.Option(min=1, help="Draws of the landmarks: mean ± standard deviation.")
     ] = DEFAULT.landmark_draws,
@@ -102,11 +82,11 @@ def command(
             "--will-it-help", help="First say what refinement should bring, without test labels."
         ),
     ] = False,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = DEFAULT.seed,
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = DEFAULT.seed,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
     index: Annotated[
         bool, typer.Option("--index", help="Save index.h5 too, for nformer search.")
     ] = False,
@@ -127,22 +107,19 @@ def command(
     from pipelines import Run
     from pipelines.stages.evaluate import evaluate_run
 
-    options = given(ctx, *GIVEN)
-    for name, names in given(ctx, "rerank", "refine").items():
-        options[name] = tuple(part.strip() for part in names.split(",") if part.strip())
-    config = configure("evaluate", recipe=recipe, settings=settings or (), options=options)
+    lists = {
+        name: tuple(part.strip() for part in names.split(",") if part.strip())
+        for name, names in {"rerank": rerank, "refine": refine}.items()
+        if options.given(ctx, name)
+    }
+    config = options.config_of(ctx, "evaluate", **lists)
     if will_it_help:
         from pipelines.evaluation.foresee import will_it_help as foreseen
 
         err.print(foreseen(Run(run)).describe(), highlight=False, soft_wrap=True)
+    common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
     evaluated = evaluate_run(
-        Run(run),
-        config=config,
-        device=device,
-        overwrite=overwrite,
-        progress=TerminalProgress(),
-        model=model,
-        keep_state=index,
+        Run(run), config=config, device=device, model=model, keep_state=index, **common
     )
     result, state = evaluated.evaluation, evaluated.state
     if json:
@@ -155,11 +132,4 @@ def command(
             write_report(Run(run), TerminalProgress(), state=state)
     if index:
         # a model of another run is this run's by now
-        write_index(
-            run,
-            None,
-            seed=config.seed,
-            overwrite=overwrite,
-            progress=TerminalProgress(),
-            state=state,
-        )
+        write_index(run, None, seed=config.seed, state=state, **common)

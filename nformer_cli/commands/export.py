@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption
 
 
 def command(
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     format: Annotated[
         str, typer.Option("--format", metavar="onnx|torchscript", help="The file's format.")
     ] = "onnx",
-    overwrite: OverwriteOption = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write the backbone for other programs to run.
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption
 
 
 def command(
     file: Annotated[Path, typer.Argument(help="Where to: .npz, .npy, .parquet or .mat.")],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     stage: Annotated[
         str, typer.Option(metavar="raw|refined", help="Before or after refinement.")
     ] = "raw",
@@ -21,7 +21,7 @@ def command(
     dtype: Annotated[
         str, typer.Option(metavar="TYPE", help="auto, float16, float32 or float64.")
     ] = "auto",
-    overwrite: OverwriteOption = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write a run's embeddings for other programs.
 

@@ -5,32 +5,17 @@ from typing import Annotated
 
 import typer
 
-from pipelines.config import ExtractConfig, configure
+from pipelines.config import ExtractConfig
 
+from .. import options
 from ..console import TerminalProgress
-from ..dataset_options import (
-    CameraPatternOption,
-    CombineAllOption,
-    DistractorsOption,
-    reader_options,
-)
-from ..options import (
-    DEFAULT_RUN,
-    DeviceOption,
-    OverwriteOption,
-    RecipeOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    given,
-)
 
 DEFAULT = ExtractConfig()
 
 
 def command(
     ctx: typer.Context,
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     dataset: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Another data set than the backbone was trained on."),
@@ -43,25 +28,20 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
     ] = None,
-    recipe: RecipeOption = None,
+    recipe: options.Recipe = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULT.batch,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each image with its mirror.")
     ] = DEFAULT.flip,
-    workers: Annotated[
-        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
-    ] = DEFAULT.workers,
-    on_bad_image: Annotated[
-        str,
-        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
-    ] = DEFAULT.on_bad_image,
-    distractors: DistractorsOption = None,
-    combine_all: CombineAllOption = False,
-    camera_pattern: CameraPatternOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
-    overwrite: OverwriteOption = False,
+    workers: options.Workers = DEFAULT.workers,
+    on_bad_image: options.OnBadImage = DEFAULT.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Embed every image with the trained backbone.
 
@@ -75,24 +55,16 @@ def command(
     """
     from pipelines import Run, extract
 
-    config = configure(
-        "extract",
-        recipe=recipe,
-        settings=settings or (),
-        options=given(ctx, "batch", "flip", "workers", "on_bad_image"),
-    )
     progress = TerminalProgress()
     path = extract(
         Run(run),
         dataset=dataset,
         root=root,
-        config=config,
+        config=options.config_of(ctx, "extract"),
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(
-            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
-        ),
+        options=options.reader_options(ctx),
         onnx=onnx,
     )
     progress.message(f"{path}; next: nformer train-nformer")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress, out
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption
 from ..tables import counts_table
 
 
@@ -18,7 +18,7 @@ def command(
             help=".npz, .npy and its .csv, a folder of .npy, .parquet, .pt, .mat or .h5.",
         ),
     ],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     dataset: Annotated[str, typer.Option(help="A name for results and reports.")] = "",
     root: Annotated[
         str, typer.Option(metavar="DIR", help="Where the images named in the files lie.")
@@ -26,7 +26,7 @@ def command(
     drop_bad: Annotated[
         bool, typer.Option("--drop-bad", help="Leave out NaN, infinite and all-zero rows.")
     ] = False,
-    overwrite: OverwriteOption = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Bring embeddings from any network into a run.
 

@@ -5,19 +5,19 @@ from typing import Annotated
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption
 
 
 def command(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The authors' checkpoint (.pt, .pth).")
     ],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     neighbours: Annotated[int, typer.Option(min=1, help="Neighbours k.")] = 20,
     landmarks: Annotated[int, typer.Option(min=1, help="Landmark agents l.")] = 5,
     heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 2,
-    overwrite: OverwriteOption = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Bring an NFormer of the released code into a run.
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, DeviceOption, OverwriteOption, RunOption, given
 
 if TYPE_CHECKING:
     from pipelines.gallery.refinement import GalleryState
@@ -17,12 +17,12 @@ index_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}
 @index_app.callback(invoke_without_command=True)
 def build(
     ctx: typer.Context,
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An NFormer of another run.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the landmarks.")] = 0,
-    overwrite: OverwriteOption = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Save the gallery, refined, for new pictures.
 
@@ -64,10 +64,10 @@ def add(
         list[Path],
         typer.Argument(metavar="FOLDER|FILE…", help="Pictures, folders, or embeddings (.npz, …)."),
     ],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     pid: Annotated[int, typer.Option(help="Whose pictures these are; -1: not known.")] = -1,
     camid: Annotated[int, typer.Option(help="The camera's number; -1: not known.")] = -1,
-    device: DeviceOption = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Add pictures or embeddings to the index.
 
@@ -90,7 +90,7 @@ def add(
 def remove(
     ctx: typer.Context,
     pattern: Annotated[str, typer.Argument(help="Names to remove, such as '*/0042_*'.")],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
 ) -> None:
     """Remove items from the index by name.
 
@@ -111,4 +111,4 @@ def remove(
 def named_run(ctx: typer.Context, run: Path) -> Path:
     """Return the run named behind `add` or, as in `nformer index --run DIR add`, before it."""
     before = cast(typer.Context, ctx.parent)  # of the group `index`
-    return run if given(ctx, "run") else Path(given(before, "run").get("run", run))
+    return run if options.given(ctx, "run") else Path(options.given(before, "run").get("run", run))

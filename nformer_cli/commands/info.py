@@ -2,12 +2,12 @@
 
 import typer
 
+from .. import options
 from ..console import out
-from ..options import DEFAULT_RUN, JsonOption, RunOption
 from ..tables import artifacts_table
 
 
-def command(run: RunOption = DEFAULT_RUN, json: JsonOption = False) -> None:
+def command(run: options.Run = options.DEFAULT_RUN, json: options.Json = False) -> None:
     """Show a run's artifacts and which are stale.
 
     Reads: the manifests in the run's folder, and the files' sizes.

@@ -6,38 +6,25 @@ import typer
 
 from pipelines.config import PackConfig
 
+from .. import options
 from ..console import TerminalProgress
-from ..dataset_options import (
-    DEFAULT_ROOT,
-    CameraPatternOption,
-    CombineAllOption,
-    DatasetArgument,
-    DistractorsOption,
-    RootOption,
-    reader_options,
-)
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption
 
 DEFAULT = PackConfig()
 
 
 def command(
-    dataset: DatasetArgument,
-    root: RootOption = DEFAULT_ROOT,
-    run: RunOption = DEFAULT_RUN,
+    ctx: typer.Context,
+    dataset: options.Dataset,
+    root: options.Root = options.DEFAULT_ROOT,
+    run: options.Run = options.DEFAULT_RUN,
     height: Annotated[int, typer.Option(min=8, help="Image height.")] = DEFAULT.height,
     width: Annotated[int, typer.Option(min=8, help="Image width.")] = DEFAULT.width,
-    workers: Annotated[
-        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
-    ] = DEFAULT.workers,
-    on_bad_image: Annotated[
-        str,
-        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
-    ] = DEFAULT.on_bad_image,
-    distractors: DistractorsOption = None,
-    combine_all: CombineAllOption = False,
-    camera_pattern: CameraPatternOption = None,
-    overwrite: OverwriteOption = False,
+    workers: options.Workers = DEFAULT.workers,
+    on_bad_image: options.OnBadImage = DEFAULT.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and resize a data set's images once.
 
@@ -49,25 +36,16 @@ def command(
     Example: nformer pack market1501 --root ~/data --run runs/market
     """
     from pipelines import Run
-    from pipelines.config import configure
     from pipelines.stages.pack import pack
 
-    options = {
-        "height": height,
-        "width": width,
-        "workers": workers,
-        "on_bad_image": on_bad_image,
-    }
     progress = TerminalProgress()
     path = pack(
         Run(run),
         dataset,
         root=root,
-        config=configure("pack", options=options),
+        config=options.config_of(ctx, "pack"),
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(
-            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
-        ),
+        options=options.reader_options(ctx),
     )
     progress.message(f"{path}; next: nformer train-backbone {dataset}")

@@ -4,45 +4,32 @@ from typing import Annotated
 
 import typer
 
-from pipelines.config import EvaluateConfig, configure
+from pipelines.config import EvaluateConfig
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import (
-    DEFAULT_RUN,
-    DeviceOption,
-    OverwriteOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    given,
-)
 
 DEFAULT = EvaluateConfig()
 
 
 def command(
     ctx: typer.Context,
-    run: RunOption = DEFAULT_RUN,
-    protocol: Annotated[
-        str,
-        typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint)."),
-    ] = DEFAULT.protocol,
+    run: options.Run = options.DEFAULT_RUN,
+    protocol: options.Protocol = DEFAULT.protocol,
     neighbours: Annotated[
         int, typer.Option(min=0, help="Neighbours k; 0: as the model was trained.")
     ] = DEFAULT.neighbours,
-    landmarks: Annotated[
-        str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
-    ] = DEFAULT.landmarks,
+    landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
         int, typer.Option(min=1, help="Draws of the landmarks, for --average-draws.")
     ] = DEFAULT.landmark_draws,
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of all draws.")
     ] = False,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = DEFAULT.seed,
-    overwrite: OverwriteOption = False,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = DEFAULT.seed,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Refine query and gallery, without scoring them.
 
@@ -55,14 +42,8 @@ def command(
     from pipelines.artifacts.run import Run
     from pipelines.stages.refine import refine_run
 
-    names = "protocol neighbours landmarks landmark_draws average_draws seed"
-    config = configure("evaluate", settings=settings or (), options=given(ctx, *names.split()))
-    progress = TerminalProgress()
+    config, progress = options.config_of(ctx, "evaluate"), TerminalProgress()
     path = refine_run(
-        Run(run),
-        config=config,
-        device=device,
-        overwrite=overwrite,
-        progress=progress,
+        Run(run), config=config, device=device, overwrite=overwrite, progress=progress
     )
     progress.message(f"{path}; next: nformer evaluate --run {run}")

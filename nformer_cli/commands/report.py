@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, JsonOption, RunOption, SeedOption
 
 if TYPE_CHECKING:
     from pipelines import Run
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     examples: Annotated[
         int,
         typer.Option(min=0, help="Queries shown of each kind: gains, losses, random ones."),
     ] = 6,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
+    seed: options.Seed = 0,
+    json: options.Json = False,
 ) -> None:
     """Write the run's results as one page to look at.
 

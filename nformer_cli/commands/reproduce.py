@@ -8,11 +8,15 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from .. import options
 from ..console import TerminalProgress, out
-from ..options import DEFAULT_RUN, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from pipelines.reporting.tables_and_figures import TableOrFigure
+
+LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
 def command(
@@ -35,8 +39,8 @@ def command(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
     draws: Annotated[int, typer.Option(min=1, help="Draws of the landmarks, at test.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 60,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Make the paper's tables and figures for your data.
 
@@ -53,7 +57,7 @@ def command(
     from pipelines import reproduce
 
     items = reproduce(
-        runs or [DEFAULT_RUN],
+        runs or [options.DEFAULT_RUN],
         names,
         seeds=seeds,
         draws=draws,
@@ -74,30 +78,21 @@ def command(
 
 def show(item: "TableOrFigure") -> None:
     """Print a table, or as a list of its columns where the terminal is too narrow."""
-    rows = list(item.shown())
-    titles = [column.title for column in item.columns]
+    rows, titles = list(item.shown()), [column.title for column in item.columns]
     widths = [max(map(len, column)) + 2 for column in zip(titles, *rows, strict=True)]
     if len(rows) > LONGEST:
         out.print(f"\n[bold]{escape(item.title)}[/]", highlight=False)
     elif sum(widths) <= out.width:
-        out.print(_table(item, titles, rows=rows))
+        table = Table(title=escape(item.title), title_justify="left", box=box.SIMPLE_HEAD)
+        for column in item.columns:
+            justify: JustifyMethod = "left" if column.kind == "text" else "right"
+            table.add_column(escape(column.title), justify=justify, no_wrap=True)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
     else:
         out.print(f"\n[bold]{escape(item.title)}[/]", highlight=False)
         for first, *others in rows:
             cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
             out.print(f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}", highlight=False)
     out.print(escape(item.text), highlight=False)
-
-
-LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
-
-
-def _table(item: "TableOrFigure", titles: list[str], *, rows: list[list[str]]) -> Table:
-    table = Table(title=escape(item.title), title_justify="left", box=box.SIMPLE_HEAD)
-    for title, column in zip(titles, item.columns, strict=True):
-        table.add_column(
-            escape(title), justify="left" if column.kind == "text" else "right", no_wrap=True
-        )
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table

@@ -7,9 +7,9 @@ import typer
 
 from pipelines.errors import BadInput
 
+from .. import options
 from ..answers import answer_table
 from ..console import TerminalProgress, out
-from ..options import DEFAULT_RUN, DeviceOption, JsonOption, RunOption
 
 
 def command(
@@ -17,7 +17,7 @@ def command(
         list[Path],
         typer.Argument(metavar="IMAGE…", help="Pictures, folders, or embeddings (.npz, …)."),
     ],
-    run: RunOption = DEFAULT_RUN,
+    run: options.Run = options.DEFAULT_RUN,
     top: Annotated[int, typer.Option(min=1, help="Items shown of each query.")] = 10,
     crop: Annotated[
         str, typer.Option(metavar="X,Y,W,H", help="The part of each picture, in pixels.")
@@ -40,8 +40,8 @@ def command(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with the pictures found.")
     ] = None,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Find a person in the index with a picture.
 

@@ -6,17 +6,17 @@ import typer
 
 from pipelines.errors import BadInput
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import DEFAULT_RUN, OverwriteOption, RunOption, SeedOption
 
 
 def command(
     images_per_identity: Annotated[
         str, typer.Option(metavar="N,N,…", help="Gallery images kept of each identity.")
     ] = "5,10,15,20",
-    run: RunOption = DEFAULT_RUN,
-    seed: SeedOption = 0,
-    overwrite: OverwriteOption = False,
+    run: options.Run = options.DEFAULT_RUN,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Draw test subsets with fewer images an identity.
 

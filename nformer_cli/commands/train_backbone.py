@@ -4,38 +4,20 @@ from typing import Annotated
 
 import typer
 
-from pipelines.config import BackboneConfig, configure
+from pipelines.config import BackboneConfig
 
+from .. import options
 from ..console import TerminalProgress
-from ..dataset_options import (
-    DEFAULT_ROOT,
-    CameraPatternOption,
-    CombineAllOption,
-    DatasetArgument,
-    DistractorsOption,
-    RootOption,
-    reader_options,
-)
-from ..options import (
-    DEFAULT_RUN,
-    DeviceOption,
-    OverwriteOption,
-    RecipeOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    given,
-)
 
 DEFAULT = BackboneConfig()
 
 
 def command(
     ctx: typer.Context,
-    dataset: DatasetArgument,
-    root: RootOption = DEFAULT_ROOT,
-    run: RunOption = DEFAULT_RUN,
-    recipe: RecipeOption = None,
+    dataset: options.Dataset,
+    root: options.Root = options.DEFAULT_ROOT,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = None,
     arch: Annotated[
         str, typer.Option(help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME.")
     ] = DEFAULT.arch,
@@ -50,21 +32,16 @@ def command(
     eval_every: Annotated[
         int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
     ] = DEFAULT.eval_every,
-    workers: Annotated[
-        int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")
-    ] = DEFAULT.workers,
+    workers: options.Workers = DEFAULT.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    on_bad_image: Annotated[
-        str,
-        typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out."),
-    ] = DEFAULT.on_bad_image,
-    distractors: DistractorsOption = None,
-    combine_all: CombineAllOption = False,
-    camera_pattern: CameraPatternOption = None,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = DEFAULT.seed,
-    overwrite: OverwriteOption = False,
+    on_bad_image: options.OnBadImage = DEFAULT.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = DEFAULT.seed,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Train the backbone on a data set's training images.
 
@@ -77,24 +54,15 @@ def command(
     """
     from pipelines import Run, train_backbone
 
-    names = "arch weights epochs batch lr height width eval_every workers compile on_bad_image seed"
-    config = configure(
-        "backbone",
-        recipe=recipe,
-        settings=settings or (),
-        options=given(ctx, *names.split()),
-    )
     progress = TerminalProgress()
     path = train_backbone(
         Run(run),
         dataset,
         root=root,
-        config=config,
+        config=options.config_of(ctx, "backbone"),
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=reader_options(
-            distractors=distractors, combine_all=combine_all, camera_pattern=camera_pattern
-        ),
+        options=options.reader_options(ctx),
     )
     progress.message(f"{path}; next: nformer extract")

@@ -4,19 +4,10 @@ from typing import Annotated
 
 import typer
 
-from pipelines.config import NFormerConfig, configure
+from pipelines.config import NFormerConfig
 
+from .. import options
 from ..console import TerminalProgress
-from ..options import (
-    DEFAULT_RUN,
-    DeviceOption,
-    OverwriteOption,
-    RecipeOption,
-    RunOption,
-    SeedOption,
-    SetOption,
-    given,
-)
 
 DEFAULT = NFormerConfig()
 
@@ -33,8 +24,8 @@ def number_or_auto(value: str | int) -> int:
 
 def command(
     ctx: typer.Context,
-    run: RunOption = DEFAULT_RUN,
-    recipe: RecipeOption = None,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = None,
     batch: Annotated[int, typer.Option(min=2, help="Embeddings a step.")] = DEFAULT.batch,
     closed_form: Annotated[
         bool,
@@ -80,10 +71,10 @@ def command(
     held_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of identities kept for validation.")
     ] = DEFAULT.held_out,
-    settings: SetOption = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = DEFAULT.seed,
-    overwrite: OverwriteOption = False,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = DEFAULT.seed,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Train NFormer on the cached embeddings.
 
@@ -98,17 +89,7 @@ def command(
     """
     from pipelines import Run, train_nformer
 
-    names = (
-        "closed_form camera_aware batch neighbours landmarks layers heads graph mask affinity "
-        "sampler steps lr held_out seed"
-    )
-    config = configure(
-        "nformer",
-        recipe=recipe,
-        settings=settings or (),
-        options=given(ctx, *names.split()),
-    )
-    progress = TerminalProgress()
+    config, progress = options.config_of(ctx, "nformer"), TerminalProgress()
     path = train_nformer(
         Run(run), config=config, device=device, overwrite=overwrite, progress=progress
     )

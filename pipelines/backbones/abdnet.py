@@ -26,8 +26,7 @@ class ChannelAttention(nn.Module):
         rows = x.flatten(2)  # [B, C, HW]
         energy = rows @ rows.transpose(1, 2)  # [B, C, C]
         attention = (energy.amax(dim=2, keepdim=True) - energy).softmax(dim=2)
-        output: Tensor = self.gamma * (attention @ rows).view_as(x) + x
-        return output
+        return self.gamma * (attention @ rows).view_as(x) + x
 
 
 class PositionAttention(nn.Module):
@@ -45,8 +44,7 @@ class PositionAttention(nn.Module):
         query, key = self.query_conv(x).flatten(2), self.key_conv(x).flatten(2)  # [B, C/8, HW]
         attention = (query.transpose(1, 2) @ key).softmax(dim=2)  # [B, HW, HW]
         gathered = self.value_conv(x).flatten(2) @ attention.transpose(1, 2)  # [B, C, HW]
-        output: Tensor = self.gamma * gathered.view_as(x) + x
-        return output
+        return self.gamma * gathered.view_as(x) + x
 
 
 class AttentionHead(nn.Module):
@@ -62,8 +60,7 @@ class AttentionHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x, returns: [B, C, H, W]."""
-        output: Tensor = self.out(self.after(self.attention(self.before(x))))
-        return output
+        return self.out(self.after(self.attention(self.before(x))))
 
 
 class ABDNet(nn.Module):

@@ -149,8 +149,7 @@ def torchvision_network(arch: str) -> nn.Module:
     settings: dict[str, Any] = {"weights": None}
     if arch in ("googlenet", "inception_v3"):
         settings.update(aux_logits=False, init_weights=True)
-    network: nn.Module = models.get_model(arch, **settings)
-    return network
+    return models.get_model(arch, **settings)
 
 
 def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:

@@ -19,8 +19,7 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [B, 3, H, W] float32, normalised.   returns: [B, dim] float32."""
-        output: Tensor = self.bottleneck(self.projection(self.body(images)))
-        return output
+        return self.bottleneck(self.projection(self.body(images)))
 
 
 def example_images(height: int, width: int, *, count: int = 2) -> Tensor:

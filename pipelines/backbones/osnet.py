@@ -26,8 +26,7 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, inputs, H, W].   returns: [B, outputs, H/stride, W/stride]."""
-        output: Tensor = self.relu(self.bn(self.conv(x)))
-        return output
+        return self.relu(self.bn(self.conv(x)))
 
 
 class LightConv3x3(nn.Module):
@@ -42,8 +41,7 @@ class LightConv3x3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x, returns: [B, width, H, W]."""
-        output: Tensor = self.relu(self.bn(self.conv2(self.conv1(x))))
-        return output
+        return self.relu(self.bn(self.conv2(self.conv1(x))))
 
 
 class ChannelGate(nn.Module):
@@ -87,8 +85,7 @@ class OSBlock(nn.Module):
         narrow = self.conv1(x)
         streams = (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
         mixed = sum(self.gate(stream(narrow)) for stream in streams)
-        output: Tensor = nn.functional.relu(self.conv3(mixed) + self.downsample(x))
-        return output
+        return nn.functional.relu(self.conv3(mixed) + self.downsample(x))
 
 
 class OSNet(nn.Module):
@@ -110,8 +107,7 @@ class OSNet(nn.Module):
         """images: [B, 3, H, W].   returns: [B, 512]."""
         x = self.maxpool(self.conv1(images))
         x = self.conv5(self.conv4(self.conv3(self.conv2(x))))
-        output: Tensor = self.fc(self.global_avgpool(x).flatten(1))
-        return output
+        return self.fc(self.global_avgpool(x).flatten(1))
 
 
 def _stage(inputs: int, outputs: int, *, halve: bool) -> nn.Sequential:

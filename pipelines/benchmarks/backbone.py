@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,24 +35,14 @@ MARKET_TRAIN = 12936  # training images of Market-1501
 PAPER_EPOCHS = 160
 
 
-class Sizes(NamedTuple):
-    """How much is measured: images extracted a round, images a training step, rounds."""
-
-    images: int
-    batch: int
-    rounds: int
-
-
 class Scene(NamedTuple):
-    """The network and the images that everything is measured on."""
+    """The network and the images that everything is measured on, `batch` a training step."""
 
     arch: str
-    height: int
-    width: int
     device: torch.device
     files: ImageSource
     packed: ImageSource
-    sizes: Sizes
+    batch: int
 
     def network(self) -> Backbone:
         """Return a new network, the same each time."""
@@ -62,7 +52,7 @@ class Scene(NamedTuple):
     @property
     def people(self) -> int:
         """How many persons the images show: enough for batches of different ones."""
-        return self.sizes.images // INSTANCES
+        return len(self.files.names) // INSTANCES
 
 
 def measure(*, quick: bool = False, progress: Progress = Silent()) -> Record:
@@ -71,15 +61,15 @@ def measure(*, quick: bool = False, progress: Progress = Silent()) -> Record:
     quick: a small network and few images.
     """
     device = choose_device("auto")
-    sizes = Sizes(32, 16, 1) if quick else Sizes(128, 32, 3)
+    images, batch, rounds = (32, 16, 1) if quick else (128, 32, 3)
     if device.type == "cuda" and not quick:
-        sizes = Sizes(8192, 128, 3)
+        images, batch = 8192, 128
     arch, height, width = SMALL if quick else (ARCH, HEIGHT, WIDTH)
     with tempfile.TemporaryDirectory() as folder:
-        files, packed = _images(Path(folder), sizes.images, height=height, width=width)
-        scene = Scene(arch, height, width, device, files, packed, sizes)
-        extraction = _medians(extraction_ways(scene), sizes.rounds, progress=progress)
-        training = _medians(training_ways(scene), sizes.rounds, progress=progress)
+        files, packed = _images(Path(folder), images, height=height, width=width)
+        scene = Scene(arch, device, files, packed, batch)
+        extraction = _medians(extraction_ways(scene), rounds, progress=progress)
+        training = _medians(training_ways(scene), rounds, progress=progress)
     rows = [
         *_rows(extraction, "bare network, fast precision"),
         *_rows(training, "training: plain float32 loop"),
@@ -87,7 +77,7 @@ def measure(*, quick: bool = False, progress: Progress = Silent()) -> Record:
     precision = choose_precision("auto", device)
     notes = [
         f"{arch} at {height}×{width}, {device.type}, fast precision {precision}; images/s, median "
-        f"of {sizes.rounds} rounds in turn after one to warm up; files are JPEG of "
+        f"of {rounds} rounds in turn after one to warm up; files are JPEG of "
         f"{JPEG[0]}×{JPEG[1]}.",
     ]
     ours = training["training: this toolkit"]
@@ -130,7 +120,7 @@ def _rows(found: dict[str, Speed], reference: str) -> list[list[str]]:
 
 def extraction_ways(scene: Scene) -> dict[str, Way]:
     """Return what is compared: the bare network on ready tensors, and whole extractions."""
-    device, count = scene.device, scene.sizes.images
+    device, count = scene.device, len(scene.files.names)
     precision = choose_precision("auto", device)
     dtype = DTYPES[precision]
     embedder = Embedder(scene.network().eval(), device=device, dtype=dtype)
@@ -138,14 +128,13 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
     plain = scene.network().eval().body.to(device)
     folded = embedder.backbone.body
     batch = min(64, count)
-    images = torch.randn(batch, 3, scene.height, scene.width, device=device)
+    images = torch.randn(batch, 3, scene.files.height, scene.files.width, device=device)
     ready = images.to(dtype, memory_format=torch.channels_last)
 
     def forward(network: Callable[[Tensor], Tensor], given: Tensor, *, total: int) -> Speed:
         with torch.inference_mode():
-            return _timed(
-                device, total, work=lambda: [network(given) for _ in range(total // batch)]
-            )
+            times = range(total // batch)
+            return _timed(device, total, work=lambda: [network(given) for _ in times])
 
     def extraction(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=device.type == "cuda")
@@ -164,12 +153,12 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
 
 def training_ways(scene: Scene) -> dict[str, Way]:
     """Return what is compared: the plain loop that peers use, and ours, images decoded in both."""
-    labels = np.arange(scene.sizes.images) % scene.people
+    labels = np.arange(len(scene.files.names)) % scene.people
     config = BackboneConfig(
-        arch=scene.arch, batch=scene.sizes.batch, instances=INSTANCES, pad=10, erase=0.5
+        arch=scene.arch, batch=scene.batch, instances=INSTANCES, pad=10, erase=0.5
     )
     trainer = BackboneTrainer(scene.network(), labels, config=config, device=scene.device)
-    batches = trainer.batches(0)[: max(2, 64 // scene.sizes.batch)]
+    batches = trainer.batches(0)[: max(2, 64 // scene.batch)]
     if scene.device.type == "cuda":
         batches = [batch for epoch in range(4) for batch in trainer.batches(epoch)]
     total = sum(map(len, batches))
@@ -218,34 +207,27 @@ class PlainLoop:
 
 
 def _timed(device: torch.device, images: int, *, work: Callable[[], object]) -> Speed:
-    _finish(device)
-    start = time.perf_counter()
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    start = now()
     work()
-    _finish(device)
-    return Speed(images / (time.perf_counter() - start), 0.0)
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return Speed(images / (now() - start), 0.0)
 
 
 def _images(
     folder: Path, count: int, *, height: int, width: int
 ) -> tuple[ImageSource, ImageSource]:
     """Write JPEG files of smooth noise, and the same packed."""
-    names = list(_written(folder, count))
+    generator = np.random.default_rng(0)
+    names = [f"{number:06d}.jpg" for number in range(count)]
+    for name in names:
+        coarse = generator.integers(0, 255, (JPEG[0] // 8, JPEG[1] // 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((JPEG[1], JPEG[0])).save(folder / name)
     files = ImageFiles(folder, names, height=height, width=width)
     path = folder / "images.h5"
     with Silent().task("pack", count) as task:
         write_packed(path, BatchLoader(files), task=task)
     return files, PackedFile(path).images(names)
-
-
-def _written(folder: Path, count: int) -> Iterator[str]:
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        coarse = generator.integers(0, 255, (JPEG[0] // 8, JPEG[1] // 8, 3), np.uint8)
-        name = f"{number:06d}.jpg"
-        Image.fromarray(coarse).resize((JPEG[1], JPEG[0])).save(folder / name)
-        yield name

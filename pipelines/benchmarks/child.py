@@ -1,7 +1,6 @@
 """Run one measurement in a process of its own, so that its peak memory is its own."""
 
 import json
-import resource
 import subprocess
 import sys
 import threading
@@ -11,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PipelineError
-
-MIB = 2**20
+from ..evaluation.peak_memory import peak_rss_mib
 
 
 def measured(module: str, case: str, **arguments: Any) -> dict[str, Any]:
@@ -33,22 +31,14 @@ def measured(module: str, case: str, **arguments: Any) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise PipelineError(f"the measurement {case} {arguments} failed: {last}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Read one call from stdin, make it, and write its figures to stdout."""
     module, case, arguments = json.loads(sys.stdin.read())
-    function = getattr(import_module(f".{module}", __package__), case)
-    figures = function(**arguments)
-    print(json.dumps({"rss": peak_rss(), **figures}))
-
-
-def peak_rss() -> float:
-    """Return this process's peak of resident memory so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (MIB if sys.platform == "darwin" else 1024)
+    figures = getattr(import_module(f".{module}", __package__), case)(**arguments)
+    print(json.dumps({"rss": peak_rss_mib(), **figures}))
 
 
 class Timer:
@@ -93,4 +83,4 @@ def private_memory() -> float:
         for line in status.read_text().splitlines():
             if line.startswith("RssAnon"):
                 return int(line.split()[1]) / 1024
-    return peak_rss()
+    return peak_rss_mib()

@@ -4,24 +4,23 @@ import numpy as np
 
 from ..embeddings import Embeddings
 
+K1, K2, WEIGHT = 20, 6, 0.3
 
-def dense_rerank(
-    query: np.ndarray, gallery: np.ndarray, *, k1: int = 20, k2: int = 6, weight: float = 0.3
-) -> np.ndarray:
+
+def dense_rerank(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """Return the k-reciprocal re-ranked distances [Q, G], an item after the other, in N × N."""
     rows = np.concatenate([query, gallery])
     N, Q = len(rows), len(query)
     distance = np.maximum(2 - 2 * rows @ rows.T, 0)
     distance /= distance.max(axis=1, keepdims=True)
-    nearest = np.argsort(distance, axis=1, kind="stable")[:, : max(k1 + 1, k2)].astype(np.int32)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, : max(K1 + 1, K2)].astype(np.int32)
     weights = np.zeros((N, N), np.float32)
     for item in range(N):
-        edges = _expanded(nearest, item, k1=k1)
+        edges = _expanded(nearest, item)
         values = np.exp(-distance[item, edges])
         weights[item, edges] = values / values.sum()
     distance = distance[:Q, Q:].copy()
-    if k2 > 1:
-        weights = np.stack([weights[nearest[item, :k2]].mean(axis=0) for item in range(N)])
+    weights = np.stack([weights[nearest[item, :K2]].mean(axis=0) for item in range(N)])
     listing = [np.flatnonzero(weights[:, item]) for item in range(N)]
     for item in range(Q):
         shared = np.zeros(N, np.float32)
@@ -29,15 +28,15 @@ def dense_rerank(
             others = listing[column]
             shared[others] += np.minimum(weights[item, column], weights[others, column])
         jaccard = 1 - shared / (2 - shared)
-        distance[item] = (1 - weight) * jaccard[Q:] + weight * distance[item]
+        distance[item] = (1 - WEIGHT) * jaccard[Q:] + WEIGHT * distance[item]
     return distance
 
 
-def _expanded(nearest: np.ndarray, item: int, *, k1: int) -> np.ndarray:
-    near = _reciprocal(nearest, item, k=k1)
+def _expanded(nearest: np.ndarray, item: int) -> np.ndarray:
+    near = _reciprocal(nearest, item, k=K1)
     found = [near]
     for candidate in near:
-        half = _reciprocal(nearest, candidate, k=int(np.around(k1 / 2)))
+        half = _reciprocal(nearest, candidate, k=int(np.around(K1 / 2)))
         if len(np.intersect1d(half, near)) > 2 / 3 * len(half):
             found.append(half)
     return np.unique(np.concatenate(found))

@@ -1,6 +1,7 @@
 """NFormer's inference, training steps and new queries, against a dense implementation."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ COLUMNS = ["", "dense", "here", "goal", "memory here", "goal", "equal within"]
 
 def measure(*, quick: bool, progress: Progress) -> Record:
     """Measure all cases, each in a process of its own."""
-    rows, notes = [], []
+    rows = []
     scale = 20 if quick else 1
     growth = [size // scale for size in GROWTH]
     half = choose_precision(NFormerConfig.amp, torch.device("cpu")) == "bf16"
@@ -60,14 +61,14 @@ def measure(*, quick: bool, progress: Progress) -> Record:
         for size in growth:
             sizes.append(measured("nformer", "inference", rows=size, dense=False)["private"])
             task.advance()
-    notes.append(_growth_note(growth, sizes))
-    notes.append(
+    notes = [
+        _growth_note(growth, sizes),
         "\nMemory is the process's private memory at its peak, input and result included; a "
         "process that has only loaded PyTorch is shown as its start. *Equal within*: the largest "
         "difference of a number of the embeddings; for training steps, of a parameter's gradient, "
         "relative to its length. Seconds are the best of the runs after one that warms up, "
-        "everything from the array given to the array returned."
-    )
+        "everything from the array given to the array returned.",
+    ]
     return Record("NFormer without N×N", COLUMNS, rows, notes)
 
 
@@ -116,20 +117,16 @@ def inference(*, rows: int, dense: bool, repeats: int = 3) -> dict[str, float]:
         "private": watch.mib,
         "start": start,
     }
-    if dense and not fits(rows, squares=3):
+    if not dense:
+        return found
+    if not fits(rows, squares=3):
         return {**found, "dense_too_large": 1.0}
-    return {**found, **(_dense_inference(model, features, refined=refined) if dense else {})}
-
-
-def _dense_inference(
-    model: NFormer, features: np.ndarray, *, refined: np.ndarray
-) -> dict[str, float]:
     with MemoryWatch() as watch, Timer() as timer:
-        rows = functional.normalize(torch.from_numpy(features))
-        landmarks = choose_landmarks(rows, layers=4, count=model.landmarks)
-        expected = dense_refine(model, rows, landmarks=landmarks).numpy()
+        given = functional.normalize(torch.from_numpy(features))
+        landmarks = choose_landmarks(given, layers=4, count=model.landmarks)
+        expected = dense_refine(model, given, landmarks=landmarks).numpy()
     difference = float(np.abs(expected - refined).max())
-    return {"dense": timer.seconds, "dense_private": watch.mib, "difference": difference}
+    return {**found, "dense": timer.seconds, "dense_private": watch.mib, "difference": difference}
 
 
 def training(*, rows: int, dense: bool, half: bool = False, repeats: int = 4) -> dict[str, float]:
@@ -142,28 +139,24 @@ def training(*, rows: int, dense: bool, half: bool = False, repeats: int = 4) ->
     found: dict[str, float] = {"start": private_memory()}
     landmarks = choose_landmarks(features, layers=4, count=5)
     model = _undropped(half=half)
+    forward = partial(model, features, landmarks=landmarks)
     with MemoryWatch() as watch:
-        found["seconds"], gradients = _steps(
-            lambda: model(features, landmarks=landmarks), model, labels=labels, repeats=repeats
-        )
+        found["seconds"], gradients = _steps(forward, model, labels=labels, repeats=repeats)
     found["private"] = watch.mib
-    if dense and not fits(rows, squares=9):
+    if not dense:
+        return found
+    if not fits(rows, squares=9):
         return {**found, "dense_too_large": 1.0}
-    if dense:
-        model, times = _undropped(), repeats if rows < 5000 else 1
-        with MemoryWatch() as watch:
-            found["dense"], expected = _steps(
-                lambda: dense_forward(model, features, landmarks=landmarks),
-                model,
-                labels=labels,
-                repeats=times,
-            )
-        found["dense_private"] = watch.mib
-        found["difference"] = max(
-            float((gradients[name] - wanted).norm() / wanted.norm())
-            for name, wanted in expected.items()
-            if float(wanted.norm()) > 0
-        )
+    model, forward = _undropped(), partial(dense_forward, model, features, landmarks=landmarks)
+    with MemoryWatch() as watch:
+        times = repeats if rows < 5000 else 1
+        found["dense"], expected = _steps(forward, model, labels=labels, repeats=times)
+    found["dense_private"] = watch.mib
+    found["difference"] = max(
+        float((gradients[name] - wanted).norm() / wanted.norm())
+        for name, wanted in expected.items()
+        if float(wanted.norm()) > 0
+    )
     return found
 
 
@@ -188,7 +181,9 @@ def _steps(
         with Timer() as timer:
             optimizer.zero_grad()
             logits, refined = forward()
-            _loss(logits, refined, labels=labels, center=center).backward()
+            loss = identity_loss(logits, labels, smoothing=0.1)
+            loss = loss + triplet_loss(refined, labels, margin=0.3)
+            (loss + 5e-4 * center(refined, labels)).backward()
             optimizer.step()
         times.append(timer.seconds)
         gradients = gradients or {
@@ -197,11 +192,6 @@ def _steps(
             if part.grad is not None
         }
     return min(times), gradients
-
-
-def _loss(logits: Tensor, refined: Tensor, *, labels: Tensor, center: CenterLoss) -> Tensor:
-    loss = identity_loss(logits, labels, smoothing=0.1) + triplet_loss(refined, labels, margin=0.3)
-    return loss + 5e-4 * center(refined, labels)
 
 
 def fits(rows: int, *, squares: int) -> bool:

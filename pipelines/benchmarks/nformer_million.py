@@ -3,7 +3,6 @@
 import time
 
 import numpy as np
-import torch
 
 from ..gallery.refinement import refine_set
 from ..progress import Progress, Silent
@@ -35,28 +34,27 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     return Record("A million embeddings", COLUMNS, [table], [note])
 
 
-class _Heard(Silent):
-    """Keeps what the search says of itself."""
+class LastMessage(Silent):
+    """Keeps the last message: what the search says of itself."""
 
-    said = ""
+    text = ""
 
     def message(self, text: str) -> None:
-        """Remember the last message."""
-        self.said = text
+        """Keep the message."""
+        self.text = text
 
 
 def refined(*, rows: int) -> dict[str, float | str]:
     """Refine `rows` embeddings on an approximate graph."""
-    features, heard = crowd(rows), _Heard()
+    features, progress = crowd(rows), LastMessage()
     start, begun = private_memory(), time.process_time()
     with MemoryWatch() as watch, Timer() as timer:
-        found = refine_set(trained_like(), features, method="ivf", progress=heard)
+        found = refine_set(trained_like(), features, method="ivf", progress=progress)
     assert isinstance(found, np.ndarray) and np.isfinite(found).all()
     return {
         "seconds": timer.seconds,
         "cpu": time.process_time() - begun,
         "private": watch.mib,
         "start": start,
-        "said": heard.said,
-        "threads": torch.get_num_threads(),
+        "said": progress.text,
     }

@@ -1,10 +1,11 @@
 """A benchmark's table, and the machine that it was measured on."""
 
-import os
 import platform
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+
+from ..device import cores
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Record:
     def markdown(self, command: str) -> str:
         """Return the table as Markdown, under the machine's name and the command that made it."""
         lines = [f"# {self.title}", "", f"{machine()}, {date.today():%d %B %Y}; `{command}`.", ""]
-        lines += [_line(self.columns), _line(["---"] * len(self.columns))]
-        lines += [_line(row) for row in self.rows]
+        table = [self.columns, ["---"] * len(self.columns), *self.rows]
+        lines += [f"| {' | '.join(cells)} |" for cells in table]
         return "\n".join([*lines, "", *self.notes]).rstrip() + "\n"
 
 
@@ -37,11 +38,6 @@ def machine() -> str:
     return ", ".join([*parts, f"PyTorch {torch.__version__}"])
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _processor() -> str:
     facts = Path("/proc/cpuinfo")
     if facts.exists():
@@ -49,7 +45,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

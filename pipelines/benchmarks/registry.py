@@ -34,8 +34,7 @@ def measure(
     if sets is not None and name != "accuracy":
         raise BadInput(f"--sets belongs to the benchmark accuracy, not to {name}")
     more = {} if sets is None else {"sets": sets}
-    record: Record = module.measure(quick=quick, progress=progress, **more)
-    return record
+    return module.measure(quick=quick, progress=progress, **more)
 
 
 def record_path(name: str) -> Path:

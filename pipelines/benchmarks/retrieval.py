@@ -10,6 +10,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import EvaluateConfig
 from ..embeddings import Embeddings
+from ..evaluation.peak_memory import peak_rss_mib
 from ..neighbours.checked import unit_rows
 from ..neighbours.graph import Neighbourhoods
 from ..neighbours.nearest import nearest_neighbours, search
@@ -17,7 +18,7 @@ from ..progress import Progress
 from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal, rerank_k_reciprocal
 from ..seeding import numpy_generator
-from .child import Timer, measured, peak_rss
+from .child import Timer, measured
 from .dense_retrieval import dense_rerank, dense_score
 from .record import Record
 
@@ -29,22 +30,19 @@ COLUMNS = ["", "reference", "memory", "here", "goal", "memory here", "goal", "eq
 def measure(*, quick: bool, progress: Progress) -> Record:
     """Measure all cases, each in a process of its own."""
     scale = 20 if quick else 1
-    market, msmt = ([side // scale for side in sides] for sides in (MARKET, MSMT))
-    rows = []
+    market, msmt = (
+        {"queries": queries // scale, "gallery": gallery // scale}
+        for queries, gallery in (MARKET, MSMT)
+    )
+    large, rows = {"rows": LARGE // scale}, []
     cases: list[tuple[str, str, dict[str, Any], str, tuple[str, str]]] = [
-        ("k-reciprocal, {}", "reranking", _sizes(market), "dense NumPy", ("≤ 4 s", "≤ 0.8 GB")),
-        ("k-reciprocal, {}", "reranking", _sizes(msmt), "", ("≤ 90 s", "≤ 2.5 GB")),
-        ("CMC and mAP, {}", "scoring", _sizes(market), "dense NumPy", ("≤ 0.8 s", "≤ 0.5 GB")),
-        ("CMC and mAP, {}", "scoring", _sizes(msmt), "", ("≤ 12 s", "≤ 1 GB")),
-        ("exact top-50, {}", "top_lists", _sizes(market), "FAISS", ("≤ 0.18 s", "–")),
-        (
-            "exact 20 neighbours, {}",
-            "neighbours",
-            {"rows": LARGE // scale},
-            "FAISS",
-            ("≤ 20 s", "–"),
-        ),
-        ("evaluate --rerank kr, {}", "evaluation", _sizes(market), "", ("≤ 15 s", "–")),
+        ("k-reciprocal, {}", "reranking", market, "dense NumPy", ("≤ 4 s", "≤ 0.8 GB")),
+        ("k-reciprocal, {}", "reranking", msmt, "", ("≤ 90 s", "≤ 2.5 GB")),
+        ("CMC and mAP, {}", "scoring", market, "dense NumPy", ("≤ 0.8 s", "≤ 0.5 GB")),
+        ("CMC and mAP, {}", "scoring", msmt, "", ("≤ 12 s", "≤ 1 GB")),
+        ("exact top-50, {}", "top_lists", market, "FAISS", ("≤ 0.18 s", "–")),
+        ("exact 20 neighbours, {}", "neighbours", large, "FAISS", ("≤ 20 s", "–")),
+        ("evaluate --rerank kr, {}", "evaluation", market, "", ("≤ 15 s", "–")),
     ]
     with progress.task("benchmark", len(cases), unit="measurements") as task:
         for title, case, arguments, reference, goals in cases:
@@ -52,7 +50,16 @@ def measure(*, quick: bool, progress: Progress) -> Record:
             other = measured("retrieval", f"{case}_reference", **arguments) if reference else {}
             size = " × ".join(f"{number:,}" for number in arguments.values())
             rows.append(
-                _row(title.format(size), found, other=other, reference=reference, goals=goals)
+                [
+                    title.format(size),
+                    f"{reference} {_seconds(other['seconds'])}" if other else "–",
+                    f"{other['rss'] / 1024:.2f} GB" if other else "–",
+                    _seconds(found["seconds"]),
+                    goals[0],
+                    f"{found['rss'] / 1024:.2f} GB",
+                    goals[1],
+                    f"{other['difference']:.0e}" if other else "–",
+                ]
             )
             task.advance()
     note = (
@@ -64,46 +71,22 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     return Record("Search, scoring and re-ranking", COLUMNS, rows, [note])
 
 
-def _sizes(sides: list[int]) -> dict[str, int]:
-    return {"queries": sides[0], "gallery": sides[1]}
-
-
-def _row(
-    title: str,
-    found: dict[str, float],
-    *,
-    other: dict[str, float],
-    reference: str,
-    goals: tuple[str, str],
-) -> list[str]:
-    return [
-        title,
-        f"{reference} {_seconds(other['seconds'])}" if other else "–",
-        f"{other['rss'] / 1024:.2f} GB" if other else "–",
-        _seconds(found["seconds"]),
-        goals[0],
-        f"{found['rss'] / 1024:.2f} GB",
-        goals[1],
-        f"{other['difference']:.0e}" if other else "–",
-    ]
-
-
 def _seconds(value: float) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 
 
-def people(queries: int, gallery: int, *, seed: int = 0) -> tuple[Embeddings, Embeddings]:
+def people(queries: int, gallery: int) -> tuple[Embeddings, Embeddings]:
     """Return made-up embeddings of people seen by six cameras, query and gallery."""
-    generator = numpy_generator(seed, "benchmark people")
+    generator = numpy_generator(0, "benchmark people")
     identities = max(2, gallery // IMAGES)
     centres = generator.standard_normal((identities, DIM), dtype=np.float32)
 
     def seen(rows: int) -> Embeddings:
         pids = generator.integers(0, identities, rows)
-        noise = generator.standard_normal((rows, DIM), dtype=np.float32)
-        noise *= NOISE
-        noise += centres[pids]
-        return Embeddings(noise, pids, generator.integers(0, 6, rows))
+        features = generator.standard_normal((rows, DIM), dtype=np.float32)
+        features *= NOISE
+        features += centres[pids]
+        return Embeddings(features, pids, generator.integers(0, 6, rows))
 
     return seen(queries), seen(gallery)
 
@@ -137,7 +120,7 @@ def reranking_reference(queries: int, gallery: int) -> dict[str, float]:
     with Timer() as timer:
         distances = dense_rerank(*rows)
         score(query, seen, distances=distances)
-    memory = peak_rss()
+    memory = peak_rss_mib()
     difference = np.abs(distances - rerank_k_reciprocal(*rows, device="cpu")).max()
     return {"seconds": timer.seconds, "difference": float(difference), "rss": memory}
 
@@ -153,7 +136,7 @@ def scoring_reference(queries: int, gallery: int) -> dict[str, float]:
     sides = people(queries, gallery)
     with Timer() as timer:
         expected = dense_score(*sides)
-    memory = peak_rss()
+    memory = peak_rss_mib()
     difference = abs(score(*sides).mean_ap - expected)
     return {"seconds": timer.seconds, "difference": difference, "rss": memory}
 

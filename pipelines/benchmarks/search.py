@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from ..artifacts.backbone import save_backbone
@@ -18,7 +19,9 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..backbones.backbone import build_backbone
+from ..data.images import read_image
 from ..embeddings import Embeddings
+from ..extraction.pictures import PictureEmbedder
 from ..gallery.explanation import LayerWeights
 from ..gallery.graph import GalleryGraph
 from ..gallery.index import (
@@ -100,10 +103,11 @@ def make_run(folder: Path, *, gallery: int, train: int) -> dict[str, float]:
     """Make a run with an untrained ResNet-50, made-up embeddings, an NFormer, and their index."""
     run = Run(folder)
     torch.manual_seed(0)
-    facts = {"arch": "resnet50", "last_stage": "dilated", "dim": DIM, "classes": 751}
+    facts: dict[str, Any] = {"arch": "resnet50", "last_stage": "dilated", "dim": DIM}
+    facts |= {"classes": 751, "height": HEIGHT, "width": WIDTH}
     backbone = build_backbone("resnet50", classes=751, dim=DIM, last_stage="dilated")
     with run.writing(Manifest("backbone.pt", "train-backbone", {}, {})) as (path, _):
-        save_backbone(path, backbone, facts={**facts, "height": HEIGHT, "width": WIDTH})
+        save_backbone(path, backbone, facts=facts)
     inputs = {"backbone.pt": run.digest("backbone.pt")}
     with run.writing(Manifest("embeddings.h5", "extract", {}, inputs)) as (path, _):
         save_embeddings(path, train=_people(train, "train"), gallery=_people(gallery, "gallery"))
@@ -115,7 +119,8 @@ def make_run(folder: Path, *, gallery: int, train: int) -> dict[str, float]:
     np.savez(folder / "one.npz", gallery_features=crowd(64)[:1], gallery_pids=[-1])
     with Timer() as adding:
         add_to_index(run, [folder / "one.npz"])
-    _picture(folder)
+    pixels = numpy_generator(0, "picture").integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "person.png")
     return {"index": building.seconds, "add": adding.seconds}
 
 
@@ -136,16 +141,11 @@ def cold_start(folder: Path) -> dict[str, Any]:
 
 def one_by_one(*, folder: str) -> dict[str, float]:
     """Answer queries one at a time against an opened index, and embed one picture."""
-    from PIL import Image
-
-    from ..data.images import read_image
-    from ..extraction.pictures import PictureEmbedder
-
     run = Run(folder)
     index = open_index(run.path("index.h5"))
     seconds = _answers(index)
     embedder = PictureEmbedder(run, "auto", many=False)
-    picture: Image.Image = read_image(Path(folder) / "person.png")
+    picture = read_image(Path(folder) / "person.png")
     embedder.embed([picture])
     with Timer() as timer:
         for _ in range(REPEATS):
@@ -157,9 +157,8 @@ def closed_form(*, rows: int) -> dict[str, float]:
     """Answer queries against, and add to, a gallery refined by what `train-nformer` starts from."""
     choice: dict[str, Any] = {"centre": "camera", "shrinkage": 0.6, "neighbours": 8}
     closed_form = ClosedForm(dim=DIM, **choice, per_camera=True, layers=2)
-    index = build_index(
-        _people(rows, "gallery"), NFormerOnClosedForm.joined(closed_form, None, share=0)
-    )
+    model = NFormerOnClosedForm.joined(closed_form, None, share=0)
+    index = build_index(_people(rows, "gallery"), model)
     with Timer() as adding:
         index = extended(index, _asking(crowd(64)[:1]))
     return {"add": adding.seconds, "seconds": float(np.median(_answers(index, camid=0)))}
@@ -222,10 +221,3 @@ def _people(rows: int, split: str) -> Embeddings:
     pids = np.arange(rows) // 20 + (100_000 if split == "train" else 0)
     names = [f"{split}/{row:06d}.jpg" for row in range(rows)]
     return Embeddings(crowd(rows), pids, np.arange(rows) % 6, names)
-
-
-def _picture(folder: Path) -> None:
-    from PIL import Image
-
-    pixels = numpy_generator(0, "picture").integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "person.png")

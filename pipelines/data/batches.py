@@ -1,19 +1,18 @@
 """Batches of decoded images, prepared by threads while the network computes."""
 
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..device import cores
 from .images import ImageSource, UnreadableImage
 
-T = TypeVar("T")
 AHEAD = 3  # batches being prepared while one is worked on
 
 
@@ -58,13 +57,11 @@ class BatchLoader:
 
     def iterate(self, batches: Iterable[Sequence[int] | np.ndarray]) -> Iterator[Batch]:
         """Yield each batch of rows as images; a batch without a readable image is left out."""
-        pool: Executor = _Inline()
-        if self.workers:
-            pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="decode")
         waiting: deque[Waiting] = deque()
         try:
             for rows in batches:
-                waiting.append(Waiting(rows, *self._begin(rows, pool)))
+                waiting.append(self._begin(rows, pool))
                 if len(waiting) > AHEAD:
                     yield from self._finished(waiting.popleft())
             while waiting:
@@ -72,13 +69,12 @@ class BatchLoader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(
-        self, rows: Sequence[int] | np.ndarray, pool: Executor
-    ) -> tuple[Tensor, list[Future[str]]]:
+    def _begin(self, rows: Sequence[int] | np.ndarray, pool: Executor) -> Waiting:
         shape = (len(rows), self.source.height, self.source.width, 3)
         images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin)
-        target = images.numpy()
-        return images, [pool.submit(self._read, int(row), target[i]) for i, row in enumerate(rows)]
+        targets = zip(rows, images.numpy(), strict=True)
+        reading = [pool.submit(self._read, int(row), target) for row, target in targets]
+        return Waiting(rows, images, reading)
 
     def _read(self, row: int, target: np.ndarray) -> str:
         """Decode a row into `target` [H, W, 3]; return why it cannot be, or nothing."""
@@ -108,20 +104,10 @@ class BatchLoader:
 
 def default_workers() -> int:
     """Return as many decoding threads as this process may use cores, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(16, cores or 1))
+    return min(16, cores())
 
 
 def ordered_batches(rows: int, size: int) -> Iterator[range]:
     """Yield all rows in order, `size` at a time."""
     for start in range(0, rows, size):
         yield range(start, min(start + size, rows))
-
-
-class _Inline(Executor):
-    """Runs each call at once, in the caller's thread."""
-
-    def submit(self, call: Callable[..., T], /, *given: Any, **named: Any) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_result(call(*given, **named))
-        return future

@@ -1,7 +1,7 @@
 """The data sets that have a reader: what each is, where to get it, and its published counts."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,8 @@ from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
-from .dukemtmcreid import read_dukemtmcreid
 from .folder_and_csv import read_csv_again, read_folder
-from .market1501 import read_market1501
+from .market1501 import read_dukemtmcreid, read_market1501
 from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
@@ -37,6 +36,17 @@ def _counts(*splits: tuple[int, int, int]) -> dict[str, SplitCounts]:
     return {name: SplitCounts(*counts) for name, counts in zip(SPLITS, splits, strict=True)}
 
 
+CUHK03 = Entry(
+    name="cuhk03-labelled",
+    title="CUHK03 (labelled boxes)",
+    read=read_cuhk03_labelled,
+    url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
+    licence="research use, by request to its authors",
+    state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
+    counts=_counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
+    source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
+    unpacks=True,
+)
 ENTRIES = (
     Entry(
         name="market1501",
@@ -69,27 +79,13 @@ ENTRIES = (
         source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
         options=("combine_all",),
     ),
-    Entry(
-        name="cuhk03-labelled",
-        title="CUHK03 (labelled boxes)",
-        read=read_cuhk03_labelled,
-        url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
-        licence="research use, by request to its authors",
-        state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
-        counts=_counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
-        source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
-        unpacks=True,
-    ),
-    Entry(
+    CUHK03,
+    replace(
+        CUHK03,
         name="cuhk03-detected",
         title="CUHK03 (detected boxes)",
         read=read_cuhk03_detected,
-        url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
-        licence="research use, by request to its authors",
-        state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
         counts=_counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
-        source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
-        unpacks=True,
     ),
     Entry(
         name="folder",
@@ -176,12 +172,8 @@ def count_differences(dataset: Dataset) -> list[str]:
 def listing() -> list[dict[str, Any]]:
     """Return the catalogue as JSON-able rows: what `nformer datasets` shows."""
     return [
-        {
-            "name": known.name,
-            "title": known.title,
-            "url": known.url,
-            "licence": known.licence,
-            "state": known.state,
+        {name: getattr(known, name) for name in ("name", "title", "url", "licence", "state")}
+        | {
             "counts": {split: list(counts) for split, counts in known.counts.items()},
             "source": known.source,
         }

@@ -1,27 +1,34 @@
 """CUHK03 (Li et al., CVPR 2014), 767/700 protocol (Zhong et al., CVPR 2017)."""
 
+import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from ..errors import BadInput
+from ..hdf5 import reading
 from ..progress import Progress, Silent
-from .cuhk03_archive import unpack_archive
-from .folders import child, find_home, require_folder, shortened
+from .folders import child, find_home, first_child, require_folder, shortened
 from .market1501 import FOLDERS, read_layout
 from .samples import Dataset, Sample
+
+if TYPE_CHECKING:
+    import h5py
 
 Boxes = Literal["labelled", "detected"]
 NAMES = ("cuhk03", "cuhk03-np", "cuhk03_release", "cuhk03_np", "cuhk-03")
 SPELLINGS = {"labelled": ("labeled", "labelled"), "detected": ("detected",)}
 ARCHIVE = ("cuhk-03.mat", "cuhk03_release/cuhk-03.mat")
+PROTOCOL = "cuhk03_new_protocol_config_{}.mat"
 IMAGE = re.compile(r"\d+_\d+_(\d+)_\d+\.png")
-EXTRACTED = re.compile(r"(\d{1,9})_c(\d{1,3})(?!\d)")
 EXAMPLE = "0003_c1_21.png"
+ROWS = ("train_idx", "query_idx", "gallery_idx")  # of the protocol's file
 
 
 def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> Dataset:
@@ -40,11 +47,9 @@ def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> D
         home = _home(root, needs)
         if home is not None:
             folders = dict(zip(FOLDERS, needs, strict=True))
-            return read_layout(
-                f"cuhk03-{boxes}", home, folders=folders, pattern=EXTRACTED, example=EXAMPLE
-            )
+            return read_layout(f"cuhk03-{boxes}", home, folders=folders, example=EXAMPLE)
     for spelling in SPELLINGS[boxes]:
-        home = _home(root, (f"cuhk03_new_protocol_config_{spelling}.mat",))
+        home = _home(root, (PROTOCOL.format(spelling),))
         if home is not None:
             return _read_protocol(home, boxes, spelling=spelling, progress=progress)
     raise BadInput(
@@ -66,7 +71,7 @@ def _home(root: Path, needs: Sequence[str]) -> Path | None:
 
 
 def _read_protocol(home: Path, boxes: Boxes, *, spelling: str, progress: Progress) -> Dataset:
-    config = home / f"cuhk03_new_protocol_config_{spelling}.mat"
+    config = home / PROTOCOL.format(spelling)
     protocol = read_protocol(child(home, config.name) or config)
     folder = _images(home, spelling, progress=progress)
     prefix = folder.relative_to(home).as_posix()
@@ -86,7 +91,7 @@ def _images(home: Path, spelling: str, *, progress: Progress) -> Path:
         folder = child(home, name)
         if folder is not None and folder.is_dir():
             return folder
-    archive = next((p for name in ARCHIVE if (p := child(home, name)) is not None), None)
+    archive = first_child(home, ARCHIVE)
     if archive is None:
         raise BadInput(f"{home} has neither images_{spelling} nor cuhk-03.mat to take them from")
     return unpack_archive(archive, spelling, folder=home / f"images_{spelling}", progress=progress)
@@ -103,20 +108,16 @@ def read_protocol(path: Path) -> dict[str, Any]:
 
     try:
         content = loadmat(str(path))
-        protocol = {key: content[key].reshape(-1).astype(np.int64) - 1 for key in _rows()}
+        protocol = {key: content[key].reshape(-1).astype(np.int64) - 1 for key in ROWS}
         protocol["labels"] = content["labels"].reshape(-1).astype(np.int64)
         cells = content["filelist"].reshape(-1)  # each holds an array of one name
         protocol["names"] = np.array([str(np.ravel(cell)[0]) for cell in cells])
     except (KeyError, ValueError, TypeError, IndexError, MatReadError, OSError) as error:
         raise BadInput(f"{path} is not the file of CUHK03's 767/700 protocol ({error})") from error
     count = len(protocol["names"])
-    if any((protocol[key] < 0).any() or (protocol[key] >= count).any() for key in _rows()):
+    if any((protocol[key] < 0).any() or (protocol[key] >= count).any() for key in ROWS):
         raise BadInput(f"{path} names rows that it does not have")
     return protocol
-
-
-def _rows() -> tuple[str, ...]:
-    return ("train_idx", "query_idx", "gallery_idx")
 
 
 def _camera(name: str, config: Path) -> int:
@@ -124,3 +125,42 @@ def _camera(name: str, config: Path) -> int:
     if match is None:
         raise BadInput(f"{config} names {name!r}; wanted names like 1_001_1_01.png")
     return int(match[1])
+
+
+def unpack_archive(archive: Path, boxes: str, *, folder: Path, progress: Progress) -> Path:
+    """Write the images of cuhk-03.mat, "labeled" or "detected", to `folder`; return it.
+
+    Names are those of the 767/700 protocol, PAIR_PERSON_VIEW_NUMBER.png. The folder appears only
+    when it is whole.
+
+    Raises:
+        BadInput: not that file, or the folder cannot be written.
+    """
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.mkdir(parents=True)
+        with reading(archive) as file, progress.task("unpack cuhk-03.mat", None) as task:
+            for name, pixels in _boxes(file, boxes):
+                Image.fromarray(pixels).save(unfinished / name)
+                task.advance()
+        os.replace(unfinished, folder)
+    except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
+        raise BadInput(
+            f"the images of {archive} cannot be taken out to {folder}: {error}. Is it the whole "
+            "cuhk-03.mat, and may the folder be written?"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _boxes(file: "h5py.File", boxes: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield names and pixels [H, W, 3] uint8 of every box: pairs × people × up to 10 images."""
+    for pair, reference in enumerate(np.asarray(file[boxes]).reshape(-1), start=1):
+        people: Any = file[reference][()].T  # [people, 10] references
+        for person, row in enumerate(people, start=1):
+            for number, image in enumerate(row, start=1):
+                pixels: Any = file[image][()]  # MATLAB's order: [3, W, H]
+                if pixels.ndim == 3 and pixels.size:
+                    view = 1 if number <= 5 else 2
+                    yield f"{pair}_{person:03d}_{view}_{number:02d}.png", pixels.T.astype(np.uint8)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..labels import numbers_of
-from .folders import image_names, require_folder, scan, shortened
-from .paths import inside
+from .folders import image_names, inside, require_folder, scan, shortened
 from .samples import NO_CAMERA, Dataset, Sample
 from .tables import KNOWN, Table, open_table, plain, split_roles
 
@@ -42,13 +41,12 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
     rows: list[Row] = []
     for folder, split in roles.items():
         for name in image_names(places[folder], deep=True) if split else ():
-            person, slash, rest = name.partition("/")
+            person, slash, _ = name.partition("/")
             if not slash:
                 raise BadInput(
                     f"{places[folder] / name} lies in no identity's folder: move it into one"
                 )
-            camera = _camera(pattern, f"{person}/{rest}")
-            rows.append(Row(split, f"{folder}/{name}", person, camera))
+            rows.append(Row(split, f"{folder}/{name}", person, _camera(pattern, name)))
     if not rows:
         raise BadInput(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "

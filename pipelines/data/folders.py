@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import BadInput
 
@@ -58,18 +58,21 @@ def child(folder: Path, name: str) -> Path | None:
 
     `name` may have several parts: "images/train".
     """
-    place = folder
+    found = folder
     for part in name.split("/"):
-        exact = place / part
-        if not exact.exists():
-            if not place.is_dir():
-                return None
-            same = [entry for entry in scan(place) if entry.name.lower() == part.lower()]
+        if not (found / part).exists():
+            entries = scan(found) if found.is_dir() else []
+            same = [entry.name for entry in entries if entry.name.lower() == part.lower()]
             if not same:
                 return None
-            exact = Path(min(same, key=lambda entry: entry.name).path)
-        place = exact
-    return place
+            part = min(same)
+        found = found / part
+    return found
+
+
+def first_child(folder: Path, names: Iterable[str]) -> Path | None:
+    """Return the first of some entries that a folder has, or None."""
+    return next((found for name in names if (found := child(folder, name)) is not None), None)
 
 
 def image_names(folder: Path, *, deep: bool = False) -> list[str]:
@@ -93,9 +96,11 @@ def scan(folder: Path | str) -> list[os.DirEntry[str]]:
         raise BadInput(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file name is one of an image that we read."""
-    return name.lower().endswith(IMAGE_ENDINGS) and not name.startswith(".")
+def inside(name: str) -> bool:
+    """Return whether a path, as written in a list, stays below the folder it starts from."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    drive = len(name) > 1 and name[1] == ":"
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and not drive
 
 
 def shortened(names: Sequence[str], most: int = 5) -> str:
@@ -108,27 +113,23 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
 
 def _walk(folder: Path, prefix: str, *, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in scan(folder):
-        if entry.name.startswith("."):
+        name = entry.name
+        if name.startswith("."):
             continue
         if entry.is_dir():
-            if depth and (identity := _identity(Path(entry.path))) not in seen:
+            path = Path(entry.path)
+            if depth and (identity := _identity(path)) not in seen:
                 seen.add(identity)
-                yield from _walk(
-                    Path(entry.path), f"{prefix}{entry.name}/", depth=depth - 1, seen=seen
-                )
-        elif is_image(entry.name):
-            yield prefix + _utf8(entry.name, folder)
-
-
-def _utf8(name: str, folder: Path) -> str:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        raise BadInput(
-            f"{str(folder).encode(errors='replace').decode()}: the name {name!r} is not UTF-8; "
-            "rename the file"
-        ) from None
-    return name
+                yield from _walk(path, f"{prefix}{name}/", depth=depth - 1, seen=seen)
+        elif name.lower().endswith(IMAGE_ENDINGS):
+            try:
+                name.encode("utf-8")
+            except UnicodeEncodeError:
+                where = str(folder).encode(errors="replace").decode()
+                raise BadInput(
+                    f"{where}: the name {name!r} is not UTF-8; rename the file"
+                ) from None
+            yield prefix + name
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Market-1501 (Zheng et al., ICCV 2015), and every set laid out like it."""
+"""Market-1501 (Zheng et al., ICCV 2015), DukeMTMC-reID, and every set laid out like them."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
-from .folders import child, find_home, image_names, shortened
+from .folders import child, find_home, first_child, image_names, shortened
 from .samples import NO_CAMERA, Dataset, Sample
 
 NAMES = ("Market-1501-v15.09.15", "market1501", "market-1501", "market")
@@ -15,6 +15,13 @@ PATTERN = re.compile(r"(-?\d{1,9})_c(\d{1,3})(?!\d)")
 EXTRA = ("images", "distractors_500k", "distractors")  # where the 500k distractors lie
 DISTRACTOR = 0  # parts of people and background, in the gallery
 EXAMPLE = "0002_c1s1_000451_03.jpg"
+DUKE_NAMES = ("DukeMTMC-reID", "dukemtmcreid", "dukemtmc-reid", "dukemtmc", "duke")
+DUKE_EXAMPLE = "0001_c2_f0046182.jpg"
+DUKE_WITHDRAWN = (
+    "DukeMTMC was withdrawn by its authors in June 2019: the people in it had not consented. It is "
+    "read here so that published numbers can be checked; many venues do not accept new results on "
+    "it, so say why you use it, or use another data set"
+)
 
 
 def read_market1501(root: Path, *, distractors: str | None = None) -> Dataset:
@@ -27,30 +34,38 @@ def read_market1501(root: Path, *, distractors: str | None = None) -> Dataset:
         BadInput: another layout, an empty folder, or a name that does not parse.
     """
     home = find_home(root, names=NAMES, needs=tuple(FOLDERS.values()), dataset="market1501")
-    dataset = read_layout("market1501", home, folders=FOLDERS, pattern=PATTERN, example=EXAMPLE)
+    dataset = read_layout("market1501", home, folders=FOLDERS, example=EXAMPLE)
+    dataset = replace(dataset, distractor=DISTRACTOR)
     if distractors is None:
-        return replace(dataset, distractor=DISTRACTOR)
+        return dataset
     if distractors != "500k":
         raise BadInput(f"--distractors {distractors}: Market-1501 has 500k")
     gallery = sorted([*dataset.splits["gallery"], *read_distractors(home)])
-    return replace(
-        dataset,
-        splits={**dataset.splits, "gallery": gallery},
-        options={"distractors": distractors},
-        distractor=DISTRACTOR,
-    )
+    splits = {**dataset.splits, "gallery": gallery}
+    return replace(dataset, splits=splits, options={"distractors": distractors})
+
+
+def read_dukemtmcreid(root: Path) -> Dataset:
+    """Read DukeMTMC-reID (Zheng et al., ICCV 2017; Ristani et al., ECCV workshops 2016).
+
+    root: its folder or the folder that it lies in. Cameras are 1 to 8.
+    """
+    needs = tuple(FOLDERS.values())
+    home = find_home(root, names=DUKE_NAMES, needs=needs, dataset="dukemtmcreid")
+    dataset = read_layout("dukemtmcreid", home, folders=FOLDERS, example=DUKE_EXAMPLE)
+    return replace(dataset, notices=(DUKE_WITHDRAWN,))
 
 
 def read_distractors(home: Path) -> list[Sample]:
     """Return the images of Market-1501+500k: nobody that a query asks for, whatever their names."""
-    place = next((p for name in EXTRA if (p := child(home, name)) is not None), None)
-    names = image_names(place, deep=True) if place is not None else []
-    if place is None or not names:
+    folder = first_child(home, EXTRA)
+    names = image_names(folder, deep=True) if folder is not None else []
+    if folder is None or not names:
         raise BadInput(
             f"--distractors 500k: {home} has no folder {' or '.join(EXTRA)} with images: unpack "
             "the archive of the 500k distractors there"
         )
-    prefix = place.relative_to(home).as_posix()
+    prefix = folder.relative_to(home).as_posix()
     cameras = (PATTERN.match(name.rpartition("/")[2]) for name in names)
     return [
         Sample(f"{prefix}/{name}", DISTRACTOR, int(match[2]) if match else NO_CAMERA)
@@ -58,30 +73,27 @@ def read_distractors(home: Path) -> list[Sample]:
     ]
 
 
-def read_layout(
-    dataset: str, home: Path, *, folders: dict[str, str], pattern: re.Pattern[str], example: str
-) -> Dataset:
+def read_layout(dataset: str, home: Path, *, folders: dict[str, str], example: str) -> Dataset:
     """Read splits that are flat folders of images whose names tell the person and the camera."""
     splits: dict[str, list[Sample]] = {}
     junk = 0
-    for split, folder in folders.items():
-        place = child(home, folder)
-        assert place is not None  # find_home has seen it
-        names = image_names(place)
+    for split, name in folders.items():
+        folder = child(home, name)
+        assert folder is not None  # find_home has seen it
+        names = image_names(folder)
         if not names:
-            raise BadInput(f"{place} holds no images; a file there is named like {example}")
-        samples = parse_names(names, pattern, example=example, place=place)
-        kept = [sample for sample in samples if sample.pid >= 0]
-        junk += len(samples) - len(kept)
+            raise BadInput(f"{folder} holds no images; a file there is named like {example}")
+        samples = parse_names(names, PATTERN, example=example, folder=folder)
+        junk += sum(sample.pid < 0 for sample in samples)
+        prefix = folder.relative_to(home).as_posix()
         splits[split] = [
-            sample._replace(name=f"{place.relative_to(home).as_posix()}/{sample.name}")
-            for sample in kept
+            sample._replace(name=f"{prefix}/{sample.name}") for sample in samples if sample.pid >= 0
         ]
     return Dataset(dataset, home, splits, junk=junk)
 
 
 def parse_names(
-    names: Sequence[str], pattern: re.Pattern[str], *, example: str, place: Path
+    names: Sequence[str], pattern: re.Pattern[str], *, example: str, folder: Path
 ) -> list[Sample]:
     """Return samples from file names of which `pattern` captures the person and the camera.
 
@@ -92,8 +104,9 @@ def parse_names(
     strange = [name for name, match in zip(names, matches, strict=True) if match is None]
     if strange:
         raise BadInput(
-            f"{place}: {len(strange)} of {len(names)} names do not parse: {shortened(strange, 3)}; "
-            f"wanted names like {example} (person, camera). Move other images elsewhere"
+            f"{folder}: {len(strange)} of {len(names)} names do not parse: "
+            f"{shortened(strange, 3)}; wanted names like {example} (person, camera). Move other "
+            "images elsewhere"
         )
     return [
         Sample(name, int(match[1]), int(match[2]))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BadInput
-from .folders import child, find_home, shortened
-from .paths import inside
+from .folders import child, find_home, first_child, inside, shortened
 from .samples import Dataset, Sample
 
 NAMES = ("MSMT17", "MSMT17_V1", "MSMT17_V2", "MSMT17-V1", "MSMT17-V2", "MSMT17_combine")
@@ -37,25 +36,24 @@ def read_msmt17(root: Path, *, combine_all: bool = False) -> Dataset:
 
 
 def _find(root: Path) -> tuple[Path, Path, Path]:
-    problem: BadInput | None = None
-    for train, test in VERSIONS:
+    problems = []
+    for needs in VERSIONS:
         try:
-            home = find_home(root, names=NAMES, needs=(train, test), dataset="msmt17")
+            home = find_home(root, names=NAMES, needs=needs, dataset="msmt17")
         except BadInput as error:
-            problem = problem or error
+            problems.append(error)
             continue
-        found = child(home, train), child(home, test)
-        assert found[0] is not None and found[1] is not None
-        return home, found[0], found[1]
-    assert problem is not None
-    raise problem
+        train, test = (child(home, need) for need in needs)
+        assert train is not None and test is not None
+        return home, train, test
+    raise problems[0]
 
 
 def _read_list(home: Path, name: str, *, train: Path, test: Path) -> Iterator[Sample]:
     """Yield the samples of one list: lines of a path below its folder and a person's number."""
     stem = LISTS[name]
     spellings = (f"{stem}.txt", f"{stem}_v2.txt", f"{stem.replace('_', '-')}.txt")
-    path = next((found for s in spellings if (found := child(home, s)) is not None), None)
+    path = first_child(home, spellings)
     if path is None:
         raise BadInput(f"{home} has no {spellings[0]}: it is part of MSMT17 and holds the labels")
     folder = train if name in ("train", "val") else test

@@ -23,15 +23,14 @@ class PackedFile:
             pixels = file["images"]
             listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
             offset, shape = pixels.id.get_offset(), pixels.shape
-        self.place = {name: row for row, name in enumerate(listed)}
-        self.reasons = {
-            name: reason for name, reason in zip(listed, reasons, strict=True) if reason
-        }
+        self.row_of = {name: row for row, name in enumerate(listed)}
+        named = zip(listed, reasons, strict=True)
+        self.reasons = {name: reason for name, reason in named if reason}
         self.pixels = np.memmap(path, np.uint8, "r", offset, shape)
 
     def images(self, names: Sequence[str]) -> "PackedImages":
         """Return the images of these names; BadInput when one is not there."""
-        missing = [name for name in names if name not in self.place]
+        missing = [name for name in names if name not in self.row_of]
         if missing:
             raise BadInput(f"{self.path} does not hold {missing[0]}; pack again: nformer pack")
         return PackedImages(self, names)
@@ -52,7 +51,7 @@ class PackedImages:
         name = self.names[row]
         if name in self.file.reasons:
             raise UnreadableImage(name, self.file.reasons[name])
-        return np.asarray(self.file.pixels[self.file.place[name]])
+        return np.asarray(self.file.pixels[self.file.row_of[name]])
 
 
 def write_packed(path: Path, loader: BatchLoader, *, task: Task) -> dict[str, str]:

@@ -17,17 +17,12 @@ def require_identities(identities: int, *, batch: int, instances: int, where: st
             "must be a multiple of instances, with at least 2 instances and 2 identities"
         )
     if identities < batch // instances:
+        remedy = f"Use --set batch={identities * instances} or less"
         raise BadInput(
             f"a batch of {batch} images with {instances} of each identity needs "
             f"{batch // instances} identities; {where} has {identities}. "
-            + _remedy(identities, instances)
+            + ("Training needs at least 2" if identities < 2 else remedy)
         )
-
-
-def _remedy(identities: int, instances: int) -> str:
-    if identities < 2:
-        return "Training needs at least 2"
-    return f"Use --set batch={identities * instances} or less"
 
 
 def identity_batches(

@@ -1,6 +1,6 @@
 """`Dataset`: a data set's images by split, each with its identity and camera."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,10 +66,8 @@ class Dataset:
         """
         samples = self.splits.get(name, ())
         if not samples:
-            filled = [split for split in SPLITS if self.splits.get(split)]
-            raise BadInput(
-                f"{self.name} at {self.root} has no {name} images; it has {', '.join(filled)}"
-            )
+            filled = ", ".join(self.filled_splits())
+            raise BadInput(f"{self.name} at {self.root} has no {name} images; it has {filled}")
         return samples
 
     def filled_splits(self) -> list[str]:
@@ -93,12 +91,12 @@ class Dataset:
 
     def digest(self, *splits: str) -> str:
         """Return the SHA-256 of the sorted list of files (name, labels, bytes) of some splits."""
-        return text_digest(*self._listing(splits or SPLITS))
-
-    def _listing(self, splits: Sequence[str]) -> Iterator[str]:
-        for split in splits:
-            for name, pid, camid in self.splits.get(split, ()):
-                yield f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / name)}"
+        listing = (
+            f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / name)}"
+            for split in splits or SPLITS
+            for name, pid, camid in self.splits.get(split, ())
+        )
+        return text_digest(*listing)
 
 
 def file_size(path: Path) -> int:

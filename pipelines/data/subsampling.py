@@ -6,16 +6,16 @@ from ..seeding import numpy_generator
 
 
 def drawing_order(pids: np.ndarray, seed: int) -> np.ndarray:
-    """Return each row's place, from 0, in its identity's random order: [N] int64."""
+    """Return each row's position, from 0, in its identity's random order: [N] int64."""
     generator = numpy_generator(seed, "subsample")
     shuffled = generator.permutation(len(pids))
     by_pid = shuffled[np.argsort(pids[shuffled], kind="stable")]
     sorted_pids = pids[by_pid]
     first = np.flatnonzero(np.r_[True, sorted_pids[1:] != sorted_pids[:-1]])
     counts = np.diff(np.r_[first, len(pids)])
-    places = np.empty(len(pids), np.int64)
-    places[by_pid] = np.arange(len(pids)) - np.repeat(first, counts)
-    return places
+    position = np.empty(len(pids), np.int64)
+    position[by_pid] = np.arange(len(pids)) - np.repeat(first, counts)
+    return position
 
 
 def kept_rows(pids: np.ndarray, order: np.ndarray, *, number: int) -> np.ndarray:

@@ -87,8 +87,7 @@ def edge_dot(rows: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
 
     rows: [R, c].   sources: [S, c].   returns: [E].
     """
-    result: Tensor = _EdgeDot.apply(rows, sources, edges)
-    return result
+    return _EdgeDot.apply(rows, sources, edges)
 
 
 def edge_sum(weights: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
@@ -96,8 +95,7 @@ def edge_sum(weights: Tensor, sources: Tensor, *, edges: Edges) -> Tensor:
 
     weights: [E].   sources: [S, c].   returns: [R, c].
     """
-    result: Tensor = _EdgeSum.apply(weights, sources, edges)
-    return result
+    return _EdgeSum.apply(weights, sources, edges)
 
 
 def edge_softmax(own: Tensor, logits: Tensor, *, edges: Edges) -> tuple[Tensor, Tensor]:

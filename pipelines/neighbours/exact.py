@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..device import cores
 from ..progress import Progress, Silent
 
 BLOCK_BYTES = 32 << 20  # of one block of similarities
@@ -146,11 +147,7 @@ def in_threads(work: Callable[[slice], T], rows: int) -> list[T]:
 def threads() -> int:
     """Return how many threads the selection uses: the cores, or OMP_NUM_THREADS."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else _cores()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked.isdigit() and int(asked) else cores()
 
 
 _POOLS: dict[int, ThreadPoolExecutor] = {}

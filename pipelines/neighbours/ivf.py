@@ -109,8 +109,7 @@ def rounded_product(rows: np.ndarray, others: np.ndarray) -> Product:
         near = left.index_select(0, torch.from_numpy(filled(asking, ROW_MULTIPLE)))
         far = right.index_select(0, torch.from_numpy(filled(inside, COLUMN_MULTIPLE)))
         found = (near @ far.T)[: len(asking), : len(inside)]
-        result: np.ndarray = found.float().contiguous().numpy()
-        return result
+        return found.float().contiguous().numpy()
 
     return product
 

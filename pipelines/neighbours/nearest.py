@@ -280,8 +280,7 @@ def cluster_centres(
         max_points_per_centroid=points,
     )
     found.train(rows, init_centroids=start)
-    centres: np.ndarray = found.centroids
-    return centres
+    return found.centroids
 
 
 def recall_of(rows: np.ndarray, others: np.ndarray, *, index: np.ndarray, seed: int = 0) -> float:

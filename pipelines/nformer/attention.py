@@ -107,5 +107,4 @@ class NeighbourAttention(nn.Module):
 
     def _joined(self, mixed: Tensor) -> Tensor:
         """[N·heads, w] -> [N, d]."""
-        result: Tensor = self.output(mixed.reshape(-1, self.heads * self.width))
-        return result
+        return self.output(mixed.reshape(-1, self.heads * self.width))

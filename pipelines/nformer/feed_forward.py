@@ -22,10 +22,9 @@ class FeedForward(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """rows: [N, d].   returns: [N, d]."""
         widen, narrow = self.widen, self.narrow
-        result: Tensor = _FeedForward.apply(
+        return _FeedForward.apply(
             rows, widen.weight, widen.bias, narrow.weight, narrow.bias, widen.product_type
         )
-        return result
 
 
 class Dropout(nn.Dropout):

@@ -41,10 +41,7 @@ def read_in_steps(own: Projected, source: Projected, *, edges: Edges) -> Tensor:
 
 def read_at_once(own: Projected, source: Projected, *, edges: Edges) -> Tensor:
     """`read_edges` by the kernels: float32 on a GPU, or on a CPU in Triton's interpreter."""
-    result: Tensor = _Fused.apply(
-        own.asking, own.keys, own.values, source.keys, source.values, edges
-    )
-    return result
+    return _Fused.apply(own.asking, own.keys, own.values, source.keys, source.values, edges)
 
 
 def launch_settings(columns: int, width: int) -> dict[str, int]:

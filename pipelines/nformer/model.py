@@ -35,8 +35,7 @@ class Block(nn.Module):
     def forward(self, rows: Tensor, read: Tensor) -> Tensor:
         """rows: [N, d] states.   read: [N, d], what they read, overwritten.   returns: [N, d]."""
         rows = self.attention_norm(self.dropout(read).add_(rows))
-        result: Tensor = self.feed_norm(self.dropout(self.feed(rows)).add_(rows))
-        return result
+        return self.feed_norm(self.dropout(self.feed(rows)).add_(rows))
 
 
 class NFormer(nn.Module):
@@ -166,8 +165,7 @@ class NFormer(nn.Module):
 
     def embed(self, refined: Tensor) -> Tensor:
         """Return embeddings from the last block's features: [..., d] through the BNNeck."""
-        result: Tensor = self.bottleneck(refined.reshape(-1, self.dim)).view_as(refined)
-        return result
+        return self.bottleneck(refined.reshape(-1, self.dim)).view_as(refined)
 
     def affinity_lists(self, projected: Projected, sets: int = 1) -> tuple[Tensor, Tensor]:
         """Return each row's and head's k largest affinities with its set (Eq. 6).

@@ -36,7 +36,7 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
     Raises:
         BadInput: an ending that is no picture's.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     require_endings(montage=path)
     answers = result.answers[:MOST_ANSWERS]
@@ -46,13 +46,14 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
     for row, answer in enumerate(answers):
         for column, (picture, lines) in enumerate(_cells(result, answer, crop=crop)):
-            place = (GAP + column * width, GAP + row * height)
-            sheet.paste(_tile(picture), place)
+            x, y = GAP + column * width, GAP + row * height
+            tile = Image.new("RGB", TILE, "lightgrey")
+            sheet.paste(ImageOps.pad(picture, TILE, color="lightgrey") if picture else tile, (x, y))
+            colour = "firebrick" if answer.nobody and column == 0 else "black"
             if column == 0:
-                corner = (place[0] + TILE[0] - 1, place[1] + TILE[1] - 1)
-                draw.rectangle((place, corner), outline=_colour(answer), width=3)
-            below = (place[0], place[1] + TILE[1] + 2)
-            colour = _colour(answer) if column == 0 else "black"
+                corners = ((x, y), (x + TILE[0] - 1, y + TILE[1] - 1))
+                draw.rectangle(corners, outline=colour, width=3)
+            below = (x, y + TILE[1] + 2)
             draw.multiline_text(below, "\n".join(lines), colour, font, spacing=2)
     with replacing(path) as temporary, temporary.open("wb") as file:
         sheet.save(file, format=FORMATS[path.suffix.lower()])
@@ -60,7 +61,7 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
 
 
 def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) -> Path:
-    """Write one self-contained HTML page with every query, its items and what it listened to.
+    """Write one self-contained HTML page with every query, its items and what it read.
 
     Raises:
         BadInput: an ending that is not a page's.
@@ -150,12 +151,12 @@ def _section(result: SearchResult, answer: Answer, *, crop: Crop | None) -> str:
         f"<section><h2>{escape(answer.query)}</h2>"
         + (f"<p><strong>{escape(said)}</strong></p>" if said else "")
         + f"<ol>{''.join(figures)}</ol>"
-        + (f"<p>{escape(listened(answer))}</p>" if answer.listened else "")
+        + (f"<p>{escape(attention_of(answer))}</p>" if answer.listened else "")
         + "</section>"
     )
 
 
-def listened(answer: Answer) -> str:
+def attention_of(answer: Answer) -> str:
     """Return which gallery items refined a query, and by how much."""
     if not answer.listened:
         return ""
@@ -176,18 +177,6 @@ def _picture(path: Path) -> "Image | None":
         return read_image(path)
     except UnreadableImage:
         return None
-
-
-def _colour(answer: Answer) -> str:
-    return "firebrick" if answer.nobody else "black"
-
-
-def _tile(picture: "Image | None") -> "Image":
-    from PIL import Image, ImageOps
-
-    if picture is None:
-        return Image.new("RGB", TILE, "lightgrey")
-    return ImageOps.pad(picture, TILE, color="lightgrey")
 
 
 def _img(picture: "Image | None", text: str) -> str:

@@ -20,6 +20,7 @@ CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
 QUALITY = 80
 LONGEST = 40  # rows of a table or figure that the page shows as a table
 COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
+KINDS = (("gain", "Largest gains"), ("loss", "Largest losses"), ("sample", "A random sample"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Example:
-    """One query with its ranked lists, by result, and what NFormer listened to."""
+    """One query with its ranked lists, by result, and what NFormer read."""
 
     anchor: str
     name: str
@@ -78,7 +79,7 @@ class Example:
     lists: dict[str, Sequence[Item]]
     picture: str = ""
     own: tuple[float, ...] = ()
-    heard: Sequence[Item] = ()
+    read: Sequence[Item] = ()
 
 
 @dataclass(frozen=True)
@@ -118,27 +119,19 @@ class Report:
 
 def render(report: Report) -> str:
     """Return the page's HTML."""
+    results = report.evaluation.results
     return _template().render(
         report=report,
         columns=COLUMNS,
-        best=best_of(report.evaluation),
+        best={key: max(getattr(row, key) for row in results) for key in COLUMNS},
         percent=percent,
-        kinds=(
-            ("gain", "Largest gains"),
-            ("loss", "Largest losses"),
-            ("sample", "A random sample"),
-        ),
+        kinds=KINDS,
     )
 
 
 def percent(value: float) -> str:
     """Return a fraction in per cent with one decimal, as every table shows it."""
     return f"{100 * value:.1f}"
-
-
-def best_of(evaluation: Evaluation) -> dict[str, float]:
-    """Return the best value of each column."""
-    return {key: max(getattr(row, key) for row in evaluation.results) for key in COLUMNS}
 
 
 def data_uri(image: "Image") -> str:
@@ -156,7 +149,10 @@ def _template() -> "Template":
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    environment.undefined = jinja2.StrictUndefined
     return environment.get_template("report.html.j2")

@@ -123,17 +123,15 @@ def _lines(axes: "Axes", plot: Plot) -> None:
 
 def _bars(axes: "Axes", plot: Plot) -> None:
     (curve,) = plot.curves
-    places = list(range(len(curve.x)))[::-1]  # the first at the top
-    axes.barh(places, curve.y, color=COLOURS[0], alpha=0.75, height=0.6)
-    errors = curve.error or [0.0] * len(places)
-    for place, value, error in zip(places, curve.y, errors, strict=True):
+    heights = list(range(len(curve.x)))[::-1]  # the first at the top
+    axes.barh(heights, curve.y, color=COLOURS[0], alpha=0.75, height=0.6)
+    errors = curve.error or [0.0] * len(heights)
+    for height, value, error in zip(heights, curve.y, errors, strict=True):
         if error:
-            axes.errorbar(value, place, xerr=error, color=INK, capsize=3)
-        end = (value + error, place)
-        axes.annotate(
-            f"{value:.1f}", end, (6, 0), textcoords="offset points", va="center", fontsize=9
-        )
-    axes.set_yticks(places, [_plain(str(label)) for label in curve.x])
+            axes.errorbar(value, height, xerr=error, color=INK, capsize=3)
+        style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+        axes.annotate(f"{value:.1f}", (value + error, height), (6, 0), **style)
+    axes.set_yticks(heights, [_plain(str(label)) for label in curve.x])
     axes.margins(x=0.14)
 
 

@@ -1,9 +1,10 @@
 """The queries that a report shows: ranked lists with pictures, and what NFormer listened to."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
 
 BASELINE, NFORMER = "baseline", "nformer"
 SHOWN = 10  # items of a list
-HEARD = 6  # items that NFormer listened to
+READ = 6  # items shown that NFormer read
+Pair = tuple[Embeddings, Embeddings]
 LARGE = 50_000  # gallery items above which it is not refined again to tell the attention
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Queries:
     """What a run knows of each query: embeddings before and after, and its average precision.
 
     before, after: query and gallery, rows as the lists name them; after is None where there is
@@ -43,20 +45,19 @@ class Evidence:
 
     query: Embeddings
     gallery: Embeddings
-    refined: tuple[Embeddings, Embeddings] | None
+    refined: Pair | None
     precision: dict[str, np.ndarray]
     compared: str
 
     @staticmethod
-    def of(run: Run) -> "Evidence":
+    def of(run: Run) -> "Queries":
         """Read a run that has been evaluated."""
         lists, embeddings = run.artifact("ranking.h5"), run.artifact("embeddings.h5")
-        rows = load_query_rows(lists)
         precision = load_average_precision(lists)
         others = [name for name in precision if name != BASELINE]
         compared = NFORMER if NFORMER in others else (others[-1] if others else "")
-        return Evidence(
-            query=load_embeddings(embeddings, "query").select(rows),
+        return Queries(
+            query=load_embeddings(embeddings, "query").select(load_query_rows(lists)),
             gallery=load_embeddings(embeddings, "gallery"),
             refined=_refined(run) if compared == NFORMER else None,
             precision=precision,
@@ -70,57 +71,55 @@ class Evidence:
             return np.full(len(self.query), np.nan)
         return self.precision[self.compared] - self.precision[BASELINE]
 
+    def ranked_by(self, name: str) -> Pair | None:
+        """Return the embeddings whose cosine ranks a result; None where distances rank it."""
+        if name == BASELINE:
+            return self.query, self.gallery
+        return self.refined if name == NFORMER else None
+
 
 def examples_of(
-    run: Run,
-    evidence: Evidence,
-    *,
-    count: int,
-    seed: int,
-    state: "GalleryState | None" = None,
+    run: Run, queries: Queries, *, count: int, seed: int, state: "GalleryState | None" = None
 ) -> tuple[list[Example], list[str]]:
     """Return `count` queries each with the largest gains, the largest losses, and by chance.
 
     state: the gallery as the evaluation refined it; without it, it is refined again.
     """
-    album = Album(run)
-    chosen = list(_chosen(evidence, count, random=numpy_generator(seed, "report")))
-    names = [name for name in (BASELINE, evidence.compared) if name in evidence.precision]
+    album = Album(run, queries.gallery)
+    chosen = list(_chosen(queries, count, random=numpy_generator(seed, "report")))
+    names = [name for name in (BASELINE, queries.compared) if name in queries.precision]
     rankings = {name: load_ranking(run.artifact("ranking.h5"), name) for name in names}
-    examples = []
-    for kind, row in chosen:
-        examples.append(
-            Example(
-                anchor=f"q{row}",
-                name=evidence.query.names[row],
-                pid=int(evidence.query.pids[row]),
-                camid=int(evidence.query.camids[row]),
-                kind=kind,
-                precision={name: float(evidence.precision[name][row]) for name in names},
-                lists={
-                    name: _listed(evidence, name, ranking=ranking, row=row, album=album)
-                    for name, ranking in rankings.items()
-                },
-                picture=album.picture(evidence.query.names[row]),
-            )
+    examples = [
+        Example(
+            anchor=f"q{row}",
+            name=queries.query.names[row],
+            pid=int(queries.query.pids[row]),
+            camid=int(queries.query.camids[row]),
+            kind=kind,
+            precision={name: float(queries.precision[name][row]) for name in names},
+            lists={
+                name: _listed(queries, name, ranking=ranking, row=row, album=album)
+                for name, ranking in rankings.items()
+            },
+            picture=album.picture(queries.query.names[row]),
         )
-    untold = _untold(run, evidence)
-    if examples and evidence.compared == NFORMER and not untold:
-        kept = np.flatnonzero(evidence.gallery.pids >= 0)
-        queries = evidence.query.select(np.array([row for _, row in chosen]))
-        layers: list[LayerWeights] = []
-        _refine(run, evidence.gallery.select(kept), queries=queries, state=state, explain=layers)
-        examples = _with_attention(evidence, examples, layers=layers, kept=kept, album=album)
+        for kind, row in chosen
+    ]
+    untold = _untold(run, queries)
+    if examples and queries.compared == NFORMER and not untold:
+        shown = queries.query.select(np.array([row for _, row in chosen]))
+        layers = _attention(run, queries.gallery.without_junk(), queries=shown, state=state)
+        examples = list(_with_attention(examples, layers=layers, album=album))
     return examples, [*album.notes(), *([untold] if untold else [])]
 
 
-def _untold(run: Run, evidence: Evidence) -> str:
+def _untold(run: Run, queries: Queries) -> str:
     """Return why the page does not say what NFormer listened to, "" where it does."""
-    if evidence.compared != NFORMER:
+    if queries.compared != NFORMER:
         return ""
-    if len(evidence.gallery) > LARGE:
+    if len(queries.gallery) > LARGE:
         return (
-            f"What NFormer listened to is left out: the gallery has {len(evidence.gallery):,} "
+            f"What NFormer listened to is left out: the gallery has {len(queries.gallery):,} "
             f"items, and above {LARGE:,} it is not refined again for the page. nformer search "
             "tells it for single pictures."
         )
@@ -133,16 +132,26 @@ def _untold(run: Run, evidence: Evidence) -> str:
 
 
 class Album:
-    """Pictures by name; those that are not there are counted."""
+    """Gallery items with their pictures, by row; pictures that are not there are counted."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, gallery: Embeddings) -> None:
         self.root = str(run.facts("embeddings.h5").get("root") or "")
+        self.gallery = gallery
         self.pictures: dict[str, str] = {}
+
+    def item(self, row: int, *, right: bool, **more: Any) -> Item:
+        """Return a gallery row as the page shows it."""
+        pid, camid = int(self.gallery.pids[row]), int(self.gallery.camids[row])
+        name = self.gallery.names[row]
+        return Item(name, pid, camid, right, self.picture(name), **more)
 
     def picture(self, name: str) -> str:
         """Return an image as a data URI, or "" where there is none."""
         if name not in self.pictures:
-            self.pictures[name] = self._read(name)
+            self.pictures[name] = ""
+            if self.root:
+                with suppress(UnreadableImage):
+                    self.pictures[name] = data_uri(read_image(Path(self.root) / name))
         return self.pictures[name]
 
     def notes(self) -> list[str]:
@@ -153,24 +162,16 @@ class Album:
         place = f"below {self.root}" if self.root else "known of for these embeddings"
         return [f"{missing} of {len(self.pictures)} images are not {place}: their names are shown."]
 
-    def _read(self, name: str) -> str:
-        if not self.root:
-            return ""
-        try:
-            return data_uri(read_image(Path(self.root) / name))
-        except UnreadableImage:
-            return ""
-
 
 def _chosen(
-    evidence: Evidence, count: int, *, random: np.random.Generator
+    queries: Queries, count: int, *, random: np.random.Generator
 ) -> Iterator[tuple[str, int]]:
     """Yield the kind and the row of each query to show, none twice."""
-    first = next(iter(evidence.precision.values()))
+    first = next(iter(queries.precision.values()))
     left = set(np.flatnonzero(np.isfinite(first)).tolist())
-    order = np.argsort(-evidence.gain, kind="stable").tolist()  # NaN last
-    gains = [row for row in order if evidence.gain[row] > 0][:count]
-    losses = [row for row in order[::-1] if evidence.gain[row] < 0][:count]
+    order = np.argsort(-queries.gain, kind="stable").tolist()  # NaN last
+    gains = [row for row in order if queries.gain[row] > 0][:count]
+    losses = [row for row in order[::-1] if queries.gain[row] < 0][:count]
     for kind, rows in (("gain", gains), ("loss", losses)):
         for row in rows:
             left.discard(row)
@@ -180,66 +181,32 @@ def _chosen(
         yield "sample", row
 
 
-def _listed(
-    evidence: Evidence, name: str, *, ranking: Ranking, row: int, album: Album
-) -> list[Item]:
-    """Return the head of a list as the metrics count it, skipped items at their places."""
-    items = []
-    for rank, (index, nearness, right) in enumerate(
-        zip(ranking.index[row], ranking.nearness[row], ranking.match[row], strict=True), start=1
-    ):
-        if index < 0 or rank > SHOWN:
-            break
-        item = _item(evidence.gallery, int(index), right=bool(right), album=album)
-        items.append(replace(item, rank=rank, nearness=float(nearness)))
-    pair = _pair_of(evidence, name)
-    if pair is None or not items:
-        return items
-    return _with_skipped(evidence, pair, row=row, items=items, album=album)
+def _listed(queries: Queries, name: str, *, ranking: Ranking, row: int, album: Album) -> list[Item]:
+    """Return the head of a list as the metrics count it, skipped items at their positions.
 
-
-def _with_skipped(
-    evidence: Evidence,
-    pair: tuple[Embeddings, Embeddings],
-    *,
-    row: int,
-    items: list[Item],
-    album: Album,
-) -> list[Item]:
-    """Add the items of the query's own person and camera that come as near as those listed."""
-    own = Matches(evidence.query, evidence.gallery.pids, camids=evidence.gallery.camids).of(row)[1]
-    if not len(own):
+    Skipped are those of the query's own person and camera that come as near as those listed.
+    """
+    count = min(SHOWN, int((ranking.index[row] >= 0).sum()))
+    heads = (
+        part[row, :count].tolist() for part in (ranking.index, ranking.nearness, ranking.match)
+    )
+    items = [
+        album.item(index, right=right, rank=rank, nearness=nearness)
+        for rank, (index, nearness, right) in enumerate(zip(*heads, strict=True), start=1)
+    ]
+    pair, gallery = queries.ranked_by(name), queries.gallery
+    own = Matches(queries.query, gallery.pids, camids=gallery.camids).of(row)[1]
+    if pair is None or not items or not len(own):
         return items
     asked = unit_rows(pair[0].features[row : row + 1], "query")
     nearness = (unit_rows(pair[1].features[own], "gallery") @ asked.T)[:, 0]  # [M, d] x [d, 1]
-    last = min(item.nearness for item in items if item.nearness is not None)
-    skipped = [
-        replace(_item(evidence.gallery, int(index), right=True, album=album), nearness=float(value))
-        for index, value in zip(own, nearness, strict=True)
-        if value >= last
-    ]
-    return sorted(items + skipped, key=lambda item: -(item.nearness or 0.0))
+    near = nearness >= ranking.nearness[row, :count].min()
+    skipped = zip(own[near].tolist(), nearness[near].tolist(), strict=True)
+    items += [album.item(index, right=True, nearness=value) for index, value in skipped]
+    return sorted(items, key=lambda item: -(item.nearness or 0.0))
 
 
-def _item(gallery: Embeddings, row: int, *, right: bool, album: Album) -> Item:
-    name = gallery.names[row]
-    return Item(
-        name=name,
-        pid=int(gallery.pids[row]),
-        camid=int(gallery.camids[row]),
-        right=right,
-        picture=album.picture(name),
-    )
-
-
-def _pair_of(evidence: Evidence, name: str) -> tuple[Embeddings, Embeddings] | None:
-    """Return the embeddings whose cosine ranks a result; None where distances rank it."""
-    if name == BASELINE:
-        return evidence.query, evidence.gallery
-    return evidence.refined if name == NFORMER else None
-
-
-def _refined(run: Run) -> tuple[Embeddings, Embeddings] | None:
+def _refined(run: Run) -> Pair | None:
     """Return refined.h5 where it is there and of these embeddings, its gallery's junk put back."""
     try:
         path = run.artifact("refined.h5")
@@ -262,15 +229,10 @@ def _same_nformer(run: Run) -> bool:
     return evaluated.inputs.get("nformer.pt") == there.sha256
 
 
-def _refine(
-    run: Run,
-    gallery: Embeddings,
-    *,
-    queries: Embeddings,
-    state: "GalleryState | None",
-    explain: "list[LayerWeights]",
-) -> None:
-    """Refine queries as they were evaluated, to learn the shares of what each layer reads."""
+def _attention(
+    run: Run, gallery: Embeddings, *, queries: Embeddings, state: "GalleryState | None"
+) -> "list[LayerWeights]":
+    """Refine queries as they were evaluated, and return the shares of what each layer reads."""
     from ..gallery.states import refine_gallery, refine_queries
 
     evaluated, refined = run.manifest("metrics.json"), run.manifest("refined.h5")
@@ -286,33 +248,32 @@ def _refine(
             seed=config.get("seed", 0),
             known=_known_lists(run, model.neighbours),
         )
-    refine_queries(state, queries if aware else queries.features, explain=explain)
+    layers: list[LayerWeights] = []
+    refine_queries(state, queries if aware else queries.features, explain=layers)
+    return layers
 
 
 def _with_attention(
-    evidence: Evidence,
-    examples: Sequence[Example],
-    *,
-    layers: "Sequence[LayerWeights]",
-    kept: np.ndarray,
-    album: Album,
-) -> list[Example]:
-    """Add to each example what NFormer read, layer by layer; kept: the gallery's rows, [G]."""
-    told = []
+    examples: Sequence[Example], *, layers: "Sequence[LayerWeights]", album: Album
+) -> Iterator[Example]:
+    """Add to each example what NFormer read, layer by layer: rows of the gallery without junk."""
+    kept = np.flatnonzero(album.gallery.pids >= 0)
     for number, example in enumerate(examples):
-        heard = []
-        for item, shares in _most_heard(layers, number):
-            row = int(kept[item])
-            entry = _item(
-                evidence.gallery,
-                row,
-                right=int(evidence.gallery.pids[row]) == example.pid,
-                album=album,
+        shares: dict[int, list[float]] = {}
+        for depth, layer in enumerate(layers):
+            lent = zip(layer.items[number].tolist(), layer.lent[number].tolist(), strict=True)
+            for item, share in lent:
+                shares.setdefault(int(kept[item]), [0.0] * len(layers))[depth] += share
+        most = sorted(shares, key=lambda row: (-sum(shares[row]), row))[:READ]
+        read = [
+            album.item(
+                row, right=int(album.gallery.pids[row]) == example.pid, shares=tuple(shares[row])
             )
-            heard.append(replace(entry, shares=shares))
+            for row in most
+            if sum(shares[row]) > 0
+        ]
         own = tuple(float(layer.own[number]) for layer in layers)
-        told.append(replace(example, own=own, heard=heard))
-    return told
+        yield replace(example, own=own, read=read)
 
 
 def _known_lists(run: Run, k: int) -> "Known | None":
@@ -321,18 +282,3 @@ def _known_lists(run: Run, k: int) -> "Known | None":
     if graph is None or graph.index.shape[1] < k:
         return None
     return lambda _: graph.index
-
-
-def _most_heard(
-    layers: "Sequence[LayerWeights]", number: int
-) -> Iterator[tuple[int, tuple[float, ...]]]:
-    """Yield the items that a query reads most, and their share at each layer."""
-    shares: dict[int, list[float]] = {}
-    for depth, layer in enumerate(layers):
-        lent = zip(layer.items[number].tolist(), layer.lent[number].tolist(), strict=True)
-        for item, share in lent:
-            shares.setdefault(item, [0.0] * len(layers))[depth] += share
-    nearest = sorted(shares, key=lambda item: (-sum(shares[item]), item))
-    for item in nearest[:HEARD]:
-        if sum(shares[item]) > 0:
-            yield item, tuple(shares[item])

@@ -1,8 +1,7 @@
 """Charts as SVG text in the colours of the page around it, light or dark."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +29,16 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-class Drawing:
-    """A chart being made; `svg` holds its text when the block is left."""
-
-    def __init__(self, axes: "Axes") -> None:
-        self.axes, self.svg = axes, ""
-
-
-@contextmanager
-def drawing(name: str, *, width: float = 6.4, height: float = 3.2) -> Iterator[Drawing]:
-    """Yield a chart to fill.
+def drawn(
+    name: str,
+    draw: "Callable[[Axes], None]",
+    *,
+    x: str,
+    y: str,
+    legend: bool = False,
+    size: tuple[float, float] = (6.4, 3.2),
+) -> str:
+    """Return a chart as SVG text.
 
     name: unique within a page; it goes before every id. Equal data gives equal text.
     """
@@ -47,10 +46,14 @@ def drawing(name: str, *, width: float = 6.4, height: float = 3.2) -> Iterator[D
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        chart = Drawing(figure.add_subplot())
-        yield chart
-        chart.svg = inline(figure, name)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        if legend:
+            axes.legend(fontsize=9, handlelength=3)
+        return inline(figure, name)
 
 
 def inline(figure: "Figure", name: str) -> str:
@@ -62,96 +65,85 @@ def inline(figure: "Figure", name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg)
-    )
+    for side in ("height", "width"):
+        svg = re.sub(rf'(<svg[^>]*?) {side}="[^"]*"', r"\1", svg)
+    return svg
 
 
 def line_chart(name: str, curves: Curves, *, x: str, y: str) -> str:
     """Return lines by name, told apart by dashes as well as by colour."""
-    with drawing(name) as chart:
+
+    def draw(axes: "Axes") -> None:
         for number, (label, (xs, ys)) in enumerate(curves.items()):
             style: dict[str, Any] = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
-            chart.axes.plot(xs, ys, label=label, **style)
-        _whole_numbers(chart.axes)
-        _labelled(chart.axes, x=x, y=y, legend=len(curves) > 1)
-    return chart.svg
+            axes.plot(xs, ys, label=label, **style)
+        _whole_numbers(axes)
+
+    return drawn(name, draw, x=x, y=y, legend=len(curves) > 1)
 
 
 def similarity_chart(name: str, panels: "Mapping[str, Similarities]") -> str:
     """Return the distributions of same and different pairs, one curve pair for each result."""
-    with drawing(name) as chart:
+
+    def draw(axes: "Axes") -> None:
         for number, (label, found) in enumerate(panels.items()):
             middle = (found.edges[1:] + found.edges[:-1]) / 2
-            colour = COLOURS[number % 6]
-            chart.axes.plot(middle, found.same, color=colour, label=f"{label}: same person")
-            chart.axes.plot(
-                middle, found.different, color=colour, linestyle="--", label=f"{label}: different"
-            )
-        _labelled(chart.axes, x="cosine similarity", y="share of pairs", legend=True)
-    return chart.svg
+            style: dict[str, Any] = {"color": COLOURS[number % 6]}
+            axes.plot(middle, found.same, label=f"{label}: same person", **style)
+            axes.plot(middle, found.different, "--", label=f"{label}: different", **style)
+
+    return drawn(name, draw, x="cosine similarity", y="share of pairs", legend=True)
 
 
 def scatter_chart(
     name: str, *, before: np.ndarray, after: np.ndarray, labels: tuple[str, str]
 ) -> str:
     """Return AP before [Q] against AP after [Q]; above the line is a gain."""
-    with drawing(name, width=4.6, height=4.2) as chart:
-        chart.axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
-        chart.axes.scatter(
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        axes.scatter(
             before, after, s=14, alpha=0.45, color=COLOURS[0], edgecolors="none", rasterized=True
         )
-        chart.axes.set_aspect("equal")
-        _labelled(chart.axes, x=f"AP, {labels[0]}", y=f"AP, {labels[1]}", legend=False)
-    return chart.svg
+        axes.set_aspect("equal")
+
+    return drawn(name, draw, x=f"AP, {labels[0]}", y=f"AP, {labels[1]}", size=(4.6, 4.2))
 
 
 def gain_chart(name: str, matches: np.ndarray, *, gain: np.ndarray) -> str:
     """Return the mean gain in AP [Q] by how many true matches a query has [Q]."""
-    with drawing(name) as chart:
-        counts, where = np.unique(matches, return_inverse=True)
-        parts = [gain[where == number] for number in range(len(counts))]
+
+    def draw(axes: "Axes") -> None:
+        counts = np.unique(matches)
+        parts = [gain[matches == count] for count in counts]
         means = np.array([part.mean() for part in parts])
         error = [part.std() / np.sqrt(len(part)) for part in parts]
-        chart.axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
-        chart.axes.errorbar(counts, means, yerr=error, fmt="o", color=COLOURS[0], capsize=3)
-        chart.axes.set_xlim(counts.min() - 1, counts.max() + 1)
-        _whole_numbers(chart.axes)
-        _labelled(
-            chart.axes, x="true matches in the gallery", y="mean gain in AP (± standard error)",
-            legend=False,
-        )  # fmt: skip
-    return chart.svg
+        axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
+        axes.errorbar(counts, means, yerr=error, fmt="o", color=COLOURS[0], capsize=3)
+        axes.set_xlim(counts.min() - 1, counts.max() + 1)
+        _whole_numbers(axes)
+
+    y = "mean gain in AP (± standard error)"
+    return drawn(name, draw, x="true matches in the gallery", y=y)
 
 
 def camera_chart(name: str, pairs: "CameraPairs") -> str:
     """Return the mAP of each pair of cameras as a table of shades with the numbers in it."""
-    size = 1.6 + 0.55 * max(pairs.mean_ap.shape)
-    with drawing(name, width=size + 0.6, height=size) as chart:
-        chart.axes.imshow(pairs.mean_ap, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+
+    def draw(axes: "Axes") -> None:
+        axes.imshow(pairs.mean_ap, vmin=0, vmax=1, cmap="Blues", aspect="auto")
         for (row, column), value in np.ndenumerate(pairs.mean_ap):
             text = "–" if np.isnan(value) else f"{100 * value:.0f}"
             ink = INK if np.isnan(value) else ("white" if value > 0.55 else "black")
-            chart.axes.text(column, row, text, ha="center", va="center", color=ink)
-        chart.axes.set_xticks(range(len(pairs.gallery_cameras)), _names(pairs.gallery_cameras))
-        chart.axes.set_yticks(range(len(pairs.query_cameras)), _names(pairs.query_cameras))
-        _labelled(chart.axes, x="gallery camera", y="query camera", legend=False)
-    return chart.svg
+            axes.text(column, row, text, ha="center", va="center", color=ink)
+        axes.set_xticks(range(len(pairs.gallery_cameras)), pairs.gallery_cameras.astype(str))
+        axes.set_yticks(range(len(pairs.query_cameras)), pairs.query_cameras.astype(str))
 
-
-def _names(cameras: np.ndarray) -> list[str]:
-    return [str(camera) for camera in cameras.tolist()]
+    size = 1.6 + 0.55 * max(pairs.mean_ap.shape)
+    return drawn(name, draw, x="gallery camera", y="query camera", size=(size + 0.6, size))
 
 
 def _whole_numbers(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _labelled(axes: "Axes", *, x: str, y: str, legend: bool) -> None:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    if legend:
-        options: dict[str, Any] = {"fontsize": 9, "handlelength": 3}
-        axes.legend(**options)

@@ -1,8 +1,8 @@
 """One run's experiment: its embeddings, the variants trained on them, and their figures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -36,15 +36,6 @@ WHOLE = (0, 0)
 Subset = tuple[int, int]  # images of an identity at most, and the seed that draws them; 0: all
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The mean of each figure, and standard deviations of its mAP: over trainings, over draws."""
-
-    mean: Figures
-    over_seeds: float | None = None
-    over_draws: float | None = None
-
-
 class Experiment:
     """Trains what is not trained, measures what is not measured, and keeps both in the run."""
 
@@ -72,11 +63,7 @@ class Experiment:
         self.train = train if train is not None and len(np.unique(train.pids)) > 1 else None
         self.dataset = str(run.facts("embeddings.h5").get("dataset", ""))
         self.figures = MeasuredFigures(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
-
-    @property
-    def seeds(self) -> range:
-        """The seeds of the trainings."""
-        return range(self.settings.seeds)
+        self.seeds = range(settings.seeds)  # of the trainings
 
     def wanted(self, variant: Variant, seed: int) -> Manifest:
         """Return the manifest of a variant's training."""
@@ -139,23 +126,24 @@ class Experiment:
         """Return which rows show somebody: pid 0 is a distractor unless a query has it."""
         return (pids > 0) | bool((self.query.pids == 0).any())
 
-    def measured(self, variant: Variant, *, number: int = 0, rerank: str = "") -> Summary:
+    def measured(self, variant: Variant, *, number: int = 0, rerank: str = "") -> dict[str, Any]:
         """Return a variant's figures over its trainings and draws of the landmarks.
 
         number: gallery images of an identity at most, drawn for each training anew; 0: all.
+        returns: means, and mAP's standard deviations `mAP_over_seeds` and `mAP_over_draws`.
         """
         subsets = self._subsets(number)
         each = [
             self._of_training(variant, seed, subset=subset, rerank=rerank)
             for seed, subset in zip(self.seeds, subsets * len(self.seeds), strict=False)
         ]
-        by_seed = [_mean(draws) for draws in each]
         mean_ap = np.array([[draw["mAP"] for draw in draws] for draws in each])
-        return Summary(
-            _mean(by_seed),
-            float(mean_ap.mean(axis=1).std()) if len(each) > 1 else None,
-            float(mean_ap.std(axis=1).mean()) if mean_ap.shape[1] > 1 else None,
-        )
+        several, drawn = (size > 1 for size in mean_ap.shape)
+        return {
+            **_mean([_mean(draws) for draws in each]),
+            "mAP_over_seeds": float(mean_ap.mean(axis=1).std()) if several else None,
+            "mAP_over_draws": float(mean_ap.std(axis=1).mean()) if drawn else None,
+        }
 
     def _subsets(self, number: int) -> list[Subset]:
         """Return one subset for each seed; where nothing is left out, the whole."""
@@ -172,51 +160,40 @@ class Experiment:
     def _of_training(
         self, variant: Variant, seed: int, *, subset: Subset, rerank: str
     ) -> list[Figures]:
-        key = (self.key_of(variant, seed),)
         draws = landmark_draws(0, self.settings.draws if variant.draws_matter else 1)
-        rest = (*subset, rerank)
-        known = [self.figures.get(*key, draw, *rest) for draw in draws]
-        missing = [draw for draw, figures in zip(draws, known, strict=True) if figures is None]
+        keys = {draw: (self.key_of(variant, seed), draw, *subset, rerank) for draw in draws}
+        missing = [draw for draw in draws if self.figures.get(*keys[draw]) is None]
         if missing:
             model, gallery = self.model(variant, seed), self.subset(subset)
             refined = refine_draws(model, self.query, gallery=gallery, seeds=missing)
             for draw, pair in zip(missing, refined, strict=True):
-                figures = scored(pair, rerank, device=str(self.device))
-                self.figures.put(figures, *key, draw, *rest)
-        return [self.figures.get(*key, draw, *rest) or {} for draw in draws]
+                self.figures.put(self.scored(pair, rerank), *keys[draw])
+        return [self.figures.get(*key) or {} for key in keys.values()]
 
     def baseline(self, *, number: int = 0, rerank: str = "") -> Figures:
         """Return the figures of the embeddings as they are, a mean over the subsets."""
-        return _mean(
-            [
-                self.cached(partial(self._plain, subset, rerank), "baseline", *subset, rerank)
-                for subset in self._subsets(number)
-            ]
-        )
 
-    def _plain(self, subset: Subset, rerank: str) -> Figures:
-        return scored((self.query, self.subset(subset)), rerank, device=str(self.device))
+        def measure(gallery: Embeddings) -> Figures:
+            return self.scored((self.query, gallery), rerank)
+
+        return self._over_subsets(measure, "baseline", number=number, rerank=(rerank,))
 
     def training_free(self, *, number: int = 0) -> tuple[str, Figures]:
         """Return the refiner without training that has the best mAP here, and its figures.
 
         It is chosen on the test set itself: nothing that trains has that advantage.
         """
-        chains: list[tuple[str, ...]] = [(name,) for name in REFINERS] + [FREE_CHAIN]
-        methods = [Method(chain) for chain in chains]
+        methods = [Method(chain) for chain in (*((name,) for name in REFINERS), FREE_CHAIN)]
         found = {}
         for method in possible(methods, self.query, gallery=self.gallery, train=self.train)[0]:
-            each = [
-                self.cached(partial(self._free, method.refine, subset), method.name, *subset)
-                for subset in self._subsets(number)
-            ]
-            found[method.name] = _mean(each)
+
+            def measure(gallery: Embeddings, names: Sequence[str] = method.refine) -> Figures:
+                near = Neighbourhoods(self.query, gallery, device=str(self.device))
+                return self.scored(refine_chain(names, near, train=self.train))
+
+            found[method.name] = self._over_subsets(measure, method.name, number=number)
         best = max(found, key=lambda name: found[name]["mAP"])
         return best, found[best]
-
-    def _free(self, names: Sequence[str], subset: Subset) -> Figures:
-        near = Neighbourhoods(self.query, self.subset(subset), device=str(self.device))
-        return scored(refine_chain(names, near, train=self.train))
 
     @cached_property
     def own_model(self) -> NFormer | None:
@@ -231,21 +208,35 @@ class Experiment:
         model = self.own_model
         if model is None:
             return None
-        digest = self.run.digest("nformer.pt")[:16]
-        return _mean(
-            [
-                self.cached(
-                    partial(self._own, model, subset, rerank=rerank), "own", digest, *subset, rerank
-                )
-                for subset in self._subsets(number)
-            ]
-        )
 
-    def _own(self, model: NFormer, subset: Subset, *, rerank: str) -> Figures:
-        pair = (self.query, self.subset(subset))
-        shown = shown_to(pair, aware=uses_cameras(model, pair, wanted="auto"))
-        refined = relabelled(pair, next(refine_draws(model, shown[0], gallery=shown[1], seeds=[0])))
-        return scored(refined, rerank, device=str(self.device))
+        def measure(gallery: Embeddings) -> Figures:
+            pair = (self.query, gallery)
+            query, shown = shown_to(pair, aware=uses_cameras(model, pair, wanted="auto"))
+            refined = next(refine_draws(model, query, gallery=shown, seeds=[0]))
+            return self.scored(relabelled(pair, refined), rerank)
+
+        key = ("own", self.run.digest("nformer.pt")[:16])
+        return self._over_subsets(measure, *key, number=number, rerank=(rerank,))
+
+    def _over_subsets(
+        self,
+        measure: Callable[[Embeddings], Figures],
+        *key: str,
+        number: int,
+        rerank: tuple[str, ...] = (),
+    ) -> Figures:
+        """Return the mean of what is measured of each subset of the gallery."""
+
+        def figures(subset: Subset) -> Figures:
+            return self.cached(lambda: measure(self.subset(subset)), *key, *subset, *rerank)
+
+        return _mean([figures(subset) for subset in self._subsets(number)])
+
+    def scored(self, pair: Pair, rerank: str = "") -> Figures:
+        """Return the figures of a query and a gallery, re-ranked or not."""
+        near = Neighbourhoods(*pair, device=str(self.device)) if rerank else None
+        found = score(*pair, distances=rank_k_reciprocal(near) if near else None)
+        return {"mAP": float(found.mean_ap), "rank1": float(found.rank(1))}
 
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
@@ -258,13 +249,6 @@ def lies_whole(run: Run, wanted: Manifest) -> bool:
         return run.holds(wanted)
     except BadInput:
         return False
-
-
-def scored(pair: Pair, rerank: str = "", *, device: str = "auto") -> Figures:
-    """Return the figures of a query and a gallery, re-ranked or not."""
-    distances = rank_k_reciprocal(Neighbourhoods(*pair, device=device)) if rerank else None
-    found = score(*pair, distances=distances)
-    return {"mAP": float(found.mean_ap), "rank1": float(found.rank(1))}
 
 
 def _mean(figures: Sequence[Figures]) -> Figures:

@@ -1,20 +1,28 @@
 """Figure 4: attention spent on other identities, softmax against RNS, as the set grows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ..embeddings import Embeddings
-from ..reporting.plots import Curve, Plot
+from ..embeddings import Embeddings, row_blocks
+from ..gallery.graph import gallery_graph
+from ..gallery.refinement import pick_landmarks, prepare
+from ..neighbours.edges import Edges, edge_dot, edge_softmax
+from ..nformer.layerwise import evaluating, layer_by_layer
+from ..nformer.model import NFormer
+from ..nformer.projections import Projected
+from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
-from .attention_mass import irrelevant_mass
-from .experiment import Experiment
+from .experiment import Experiment, Figures
+from .rows import Row, curve
 from .variants import NFORMER, SOFTMAX, Variant
 
 LARGEST = 8000  # rows whose every pair is looked at
 SIZES = 6
+BLOCK = 512  # rows whose weights on all others are held at once
 CURVES = {
     "softmax": "softmax, trained with it",
     "switched": "NFormer's weights, softmax instead of RNS",
@@ -38,20 +46,10 @@ COLUMNS = (
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
     experiment = experiments[0]
-    rows = [
-        _row_of(experiment, items)
-        for items in growing_sets(
-            experiment.gallery.select(experiment.of_people(experiment.gallery.pids))
-        )
-    ]
-    sizes = [row["rows"] for row in rows]
+    people = experiment.gallery.select(experiment.of_people(experiment.gallery.pids))
+    rows = [_row_of(experiment, items) for items in growing_sets(people)]
     curves = [
-        Curve(
-            title,
-            sizes,
-            [100 * row[key] for row in rows],
-            [100 * row[f"{key}_over_seeds"] for row in rows],
-        )
+        curve(title, rows, x="rows", y=key, error=f"{key}_over_seeds")
         for key, title in CURVES.items()
     ]
     plot = Plot(
@@ -85,17 +83,12 @@ def growing_sets(gallery: Embeddings) -> Iterator[Embeddings]:
         yield gallery.select(np.isin(gallery.pids, order[:number]))
 
 
-def _row_of(experiment: Experiment, items: Embeddings) -> dict[str, Any]:
-    identities = len(np.unique(items.pids))
-    same = (items.pids[:, None] == np.unique(items.pids)).sum(axis=0)
-    row: dict[str, Any] = {
-        "identities": identities,
-        "rows": len(items),
-        "uniform": float(1 - (same / len(items)) @ (same / len(items))),
-    }
+def _row_of(experiment: Experiment, items: Embeddings) -> Row:
+    same = np.unique(items.pids, return_counts=True)[1] / len(items)
+    row: Row = {"identities": len(same), "rows": len(items), "uniform": float(1 - same @ same)}
     for key, variant in (("softmax", SOFTMAX), ("switched", NFORMER), ("rns", NFORMER)):
         masses = [
-            _mass(experiment, key=key, variant=variant, seed=seed, items=items)
+            _mass(experiment, key, variant=variant, seed=seed, items=items)
             for seed in experiment.seeds
         ]
         row |= {key: float(np.mean(masses)), f"{key}_over_seeds": float(np.std(masses))}
@@ -103,13 +96,52 @@ def _row_of(experiment: Experiment, items: Embeddings) -> dict[str, Any]:
 
 
 def _mass(
-    experiment: Experiment, *, key: str, variant: Variant, seed: int, items: Embeddings
+    experiment: Experiment, key: str, *, variant: Variant, seed: int, items: Embeddings
 ) -> float:
-    def measure() -> dict[str, float]:
+    def measure() -> Figures:
         model = experiment.model(variant, seed)
-        if key == "switched":
-            model.mask = "none"
+        model.mask = "none" if key == "switched" else model.mask
         return {"mass": irrelevant_mass(model, items)}
 
     wanted = experiment.key_of(variant, seed)
     return experiment.cached(measure, "mass", key, wanted, len(items))["mass"]
+
+
+@torch.no_grad()
+def irrelevant_mass(model: NFormer, items: Embeddings, *, seed: int = 0) -> float:
+    """Return the share of attention on other identities: a mean over rows, heads and layers.
+
+    The softmax is the model's own: over all rows, or over the edges that its mask keeps.
+    """
+    rows = prepare(model, items.features, what="embeddings")
+    pids = torch.from_numpy(items.pids).to(rows.device)
+    marks = pick_landmarks(model, rows, landmarks="random", seed=seed)
+    graph = gallery_graph(model, rows)
+    shares = []
+    with evaluating(model):
+        for layer in layer_by_layer(model, rows.clone(), edges=graph.edges, landmarks=marks):
+            if graph.edges is None:
+                shares.append(_of_all(layer.source, pids, heads=model.heads))
+            else:
+                shares.append(_of_edges(layer.source, graph.edges, pids=pids, heads=model.heads))
+    return sum(shares) / len(shares)
+
+
+def _of_all(source: Projected, pids: Tensor, *, heads: int) -> float:
+    asking, keys = (
+        part.view(len(pids), heads, -1).transpose(0, 1) for part in (source.asking, source.keys)
+    )  # [h, N, c]
+    total = 0.0
+    for part in row_blocks(len(pids), BLOCK):
+        weights = (asking[:, part] @ keys.transpose(1, 2)).softmax(dim=2)  # [h, block, N]
+        total += float((weights * (pids[part, None] != pids)).sum())
+    return total / (heads * len(pids))
+
+
+def _of_edges(source: Projected, edges: Edges, *, pids: Tensor, heads: int) -> float:
+    own = torch.linalg.vecdot(source.asking, source.keys)
+    weights = edge_softmax(own, edge_dot(source.asking, source.keys, edges=edges), edges=edges)[
+        1
+    ]  # [E]
+    other = pids[edges.row_of // heads] != pids[edges.index // heads]
+    return float(weights[other].sum()) / (heads * len(pids))

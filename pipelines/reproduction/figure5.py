@@ -51,27 +51,20 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     require_tsne()
     experiment = experiments[0]
     chosen = sampled(experiment)
-    refined = refine(experiment.model(NFORMER, 0), experiment.query, experiment.gallery)[1].select(
-        chosen
-    )
     before = experiment.gallery.select(chosen)
-    places = {
-        side: in_the_plane(items, experiment.settings.seed)
-        for side, items in (("before", before), ("after", refined))
-    }
-    spread = {side: silhouette(items) for side, items in (("before", before), ("after", refined))}
+    refined = refine(experiment.model(NFORMER, 0), experiment.query, experiment.gallery)[1]
+    sides = {"before": before, "after": refined.select(chosen)}
+    points = {side: in_the_plane(items, experiment.settings.seed) for side, items in sides.items()}
+    spread = {side: silhouette(items) for side, items in sides.items()}
     rows = [
         {
             "pid": int(before.pids[row]),
             "name": before.names[row],
-            **{
-                f"{side}_{axis}": float(points[row, column])
-                for side, points in places.items()
-                for column, axis in enumerate("xy")
-            },
+            **{f"{side}_{axis}": float(found[row, column])
+               for side, found in points.items() for column, axis in enumerate("xy")},
         }
         for row in range(len(before))
-    ]
+    ]  # fmt: skip
     people = len(np.unique(before.pids))
     return TableOrFigure(
         name="figure5",
@@ -79,8 +72,8 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
         columns=COLUMNS,
         rows=rows,
         plots=[
-            _plot(side, points, pids=before.pids, spread=spread[side])
-            for side, points in places.items()
+            _plot(f"{side} NFormer, silhouette {spread[side]:.2f}", points[side], pids=before.pids)
+            for side in sides
         ],
         text=f"{len(before)} gallery images of {people} identities. Silhouette by identity (1: far "
         f"apart, 0: mixed): {spread['before']:.2f} before, {spread['after']:.2f} after NFormer.",
@@ -94,7 +87,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
 
 
 def in_the_plane(items: Embeddings, seed: int) -> np.ndarray:
-    """Return t-SNE's places, [N, 2], scaled to lie between -1 and 1."""
+    """Return t-SNE's points, [N, 2], scaled to lie between -1 and 1."""
     from sklearn.manifold import TSNE
 
     rows = unit_rows(items.features, "embeddings")
@@ -102,8 +95,7 @@ def in_the_plane(items: Embeddings, seed: int) -> np.ndarray:
     points = TSNE(
         metric="cosine", init="random", perplexity=perplexity, random_state=seed
     ).fit_transform(rows)
-    found: np.ndarray = points / np.abs(points).max()
-    return found
+    return points / np.abs(points).max()
 
 
 def silhouette(items: Embeddings) -> float:
@@ -128,11 +120,6 @@ def sampled(experiment: Experiment) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _plot(side: str, points: np.ndarray, *, pids: np.ndarray, spread: float) -> Plot:
-    curves = [
-        Curve(f"{pid}", points[pids == pid, 0].tolist(), points[pids == pid, 1].tolist())
-        for pid in np.unique(pids)
-    ]
-    return Plot(
-        title=f"{side} NFormer, silhouette {spread:.2f}", x="", y="", curves=curves, kind="points"
-    )
+def _plot(title: str, points: np.ndarray, *, pids: np.ndarray) -> Plot:
+    curves = [Curve(f"{pid}", *points[pids == pid].T.tolist()) for pid in np.unique(pids)]
+    return Plot(title=title, x="", y="", curves=curves, kind="points")

@@ -1,21 +1,27 @@
 """Figure 6: landmarks against the exact affinity: similarity, mAP and cost."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import product
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ..gallery.refinement import prepare
+from ..gallery.graph import gallery_graph
+from ..gallery.refinement import pick_landmarks, prepare
+from ..nformer.landmarks import draw_landmarks
+from ..nformer.layerwise import evaluating, layer_by_layer
+from ..nformer.model import NFormer
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .affinity_similarity import affinity_similarity
-from .control_rows import of_summary
+from ..seeding import torch_generator
 from .experiment import Experiment
 from .flops import affinity_flops
+from .rows import FIGURES, Row, curve
 from .variants import EXACT_RNS, LS, NFORMER, ORDINARY, Variant
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
-DRAWS = 5  # for the likeness, of each layer and training
+DRAWS = 5  # of landmarks for the similarity, of each layer and training
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000)
 COST = {0: "exact A", 20: "Ã, l = 20", 5: "Ã, l = 5", 1: "Ã, l = 1"}
 COLUMNS = (
@@ -23,10 +29,7 @@ COLUMNS = (
     Column("landmarks", "l", "count"),
     Column("cosine", "cos(A, Ã)", "number"),
     Column("centred", "centred", "number"),
-    Column("rank1", "rank-1", "percent"),
-    Column("mAP", "mAP", "percent"),
-    Column("mAP_over_seeds", "± trainings", "percent"),
-    Column("mAP_over_draws", "± draws", "percent"),
+    *FIGURES,
     *(Column(f"gflops_{rows}", f"GFLOPs, N = {rows:,}", "number") for rows in ROWS),
 )
 
@@ -34,17 +37,17 @@ COLUMNS = (
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
     experiment = experiments[0]
-    like = _likeness(experiment)
+    similar = _similarities(experiment)
     dim = experiment.query.dim
-    rows = [_row_of(experiment, count, like=like, dim=dim) for count in sorted({*LS, *like})]
+    rows = [_row_of(experiment, count, similar=similar) for count in sorted({*LS, *similar})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
-        rows.append(of_summary(title, experiment.measured(variant), **_cost(dim, 0)))
+        rows.append({"method": title, **experiment.measured(variant), **_cost(dim, 0)})
     return TableOrFigure(
         name="figure6",
         title="Figure 6: landmark agent attention",
         columns=COLUMNS,
         rows=rows,
-        plots=(_likeness_plot(like), _map_plot(experiment, rows), _cost_plot(dim)),
+        plots=(_similarity_plot(similar), _map_plot(experiment, rows), _cost_plot(dim)),
         text=_told(next(row for row in rows if row.get("landmarks") == 5), rows[-2]),
         notes=(
             "cos(vec A, vec Ã), with A = q kᵀ and Ã = (q k_lᵀ)(k q_lᵀ)ᵀ (Eq. 5), over all pairs of "
@@ -61,7 +64,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     )
 
 
-def _told(five: dict[str, Any], exact: dict[str, Any]) -> str:
+def _told(five: Row, exact: Row) -> str:
     words = f"mAP is {100 * five['mAP']:.1f} % with 5 landmarks and {100 * exact['mAP']:.1f} % "
     words += "with the exact affinity."
     if five["cosine"] is None:  # a set of fewer than five
@@ -70,7 +73,7 @@ def _told(five: dict[str, Any], exact: dict[str, Any]) -> str:
     return f"With l = 5 {like}; {words}"
 
 
-def _likeness(experiment: Experiment) -> dict[int, tuple[float, float]]:
+def _similarities(experiment: Experiment) -> dict[int, tuple[float, float]]:
     """Return l -> the two cosines, means over trainings."""
     counts = [count for count in COUNTS if count <= len(experiment.query) + len(experiment.gallery)]
     features = np.concatenate([experiment.query.features, experiment.gallery.features])
@@ -84,27 +87,23 @@ def _likeness(experiment: Experiment) -> dict[int, tuple[float, float]]:
             return {f"{count} {side}": value for count, pair in each.items()
                     for side, value in zip(("plain", "centred"), pair, strict=True)}  # fmt: skip
 
-        found.append(
-            experiment.cached(measure, "likeness", experiment.key_of(NFORMER, seed), DRAWS, COUNTS)
-        )
+        key = ("likeness", experiment.key_of(NFORMER, seed), DRAWS, COUNTS)
+        found.append(experiment.cached(measure, *key))
+
+    def mean(key: str) -> float:
+        return float(np.mean([one[key] for one in found]))
+
+    return {count: (mean(f"{count} plain"), mean(f"{count} centred")) for count in counts}
+
+
+def _row_of(experiment: Experiment, count: int, *, similar: dict[int, tuple[float, float]]) -> Row:
+    cosine, centred = similar.get(count, (None, None))
     return {
-        count: (_mean(found, f"{count} plain"), _mean(found, f"{count} centred"))
-        for count in counts
+        "method": f"Ã, l = {count}",
+        **(experiment.measured(Variant(landmarks=count)) if count in LS else {}),
+        **{"landmarks": count, "cosine": cosine, "centred": centred},
+        **_cost(experiment.query.dim, count),
     }
-
-
-def _mean(found: Sequence[dict[str, float]], key: str) -> float:
-    return float(np.mean([one[key] for one in found]))
-
-
-def _row_of(
-    experiment: Experiment, count: int, *, like: dict[int, tuple[float, float]], dim: int
-) -> dict[str, Any]:
-    cosine, centred = like.get(count, (None, None))
-    about = {"landmarks": count, "cosine": cosine, "centred": centred, **_cost(dim, count)}
-    if count not in LS:
-        return {"method": f"Ã, l = {count}", **about}
-    return of_summary(f"Ã, l = {count}", experiment.measured(Variant(landmarks=count)), **about)
 
 
 def _cost(dim: int, landmarks: int) -> dict[str, float]:
@@ -113,27 +112,21 @@ def _cost(dim: int, landmarks: int) -> dict[str, float]:
     }
 
 
-def _likeness_plot(like: dict[int, tuple[float, float]]) -> Plot:
-    counts = list(like)
-    curves = (
-        Curve("as defined", counts, [like[count][0] for count in counts]),
-        Curve("centred", counts, [like[count][1] for count in counts]),
-    )
+def _similarity_plot(similar: dict[int, tuple[float, float]]) -> Plot:
+    curves = [
+        Curve(label, list(similar), [pair[side] for pair in similar.values()])
+        for side, label in enumerate(("as defined", "centred"))
+    ]
     return Plot(title="Likeness of A and Ã", x="landmarks l", y="cos(vec A, vec Ã)",
                 curves=curves, log="x", within=(0, 1))  # fmt: skip
 
 
-def _map_plot(experiment: Experiment, rows: Sequence[dict[str, Any]]) -> Plot:
+def _map_plot(experiment: Experiment, rows: Sequence[Row]) -> Plot:
     measured = [row for row in rows if row.get("landmarks") in LS]
-    curve = Curve(
-        "landmarks, RNS",
-        [row["landmarks"] for row in measured],
-        [100 * row["mAP"] for row in measured],
-        [100 * (row["mAP_over_seeds"] or 0) for row in measured],
-    )
+    curves = (curve("landmarks, RNS", measured, x="landmarks"),)
     levels = {row["method"]: 100 * row["mAP"] for row in rows[-2:]}
     levels["backbone"] = 100 * experiment.baseline()["mAP"]
-    return Plot(title="mAP by landmarks", x="landmarks l", y="mAP in %", curves=(curve,),
+    return Plot(title="mAP by landmarks", x="landmarks l", y="mAP in %", curves=curves,
                 levels=levels, log="x")  # fmt: skip
 
 
@@ -146,3 +139,56 @@ def _cost_plot(dim: int) -> Plot:
     curves.append(Curve("Ã on the edges, l = 5", ROWS, on_edges))
     return Plot(title="Cost of one layer's affinity", x="embeddings in the set, N", y="GFLOPs",
                 curves=curves, log="xy")  # fmt: skip
+
+
+def cosines(query: Tensor, key: Tensor, *, landmarks: Tensor) -> tuple[float, float]:
+    """Return cos(vec A, vec Ã), and the same with each one's mean entry taken off.
+
+    query, key: [N, w], so that A = q kᵀ.   landmarks: [l] rows, so that Ã = (q k_lᵀ)(k q_lᵀ)ᵀ.
+    Ã = q M kᵀ with M = k_lᵀ q_l [w, w], and every inner product is a trace of such matrices:
+    ⟨A, Ã⟩ = tr(qᵀq M kᵀk). Nothing of size N×N is made.
+    """
+    q, k = query.double(), key.double()
+    mix = k[landmarks].T @ q[landmarks]  # [w, w]
+    of_query, of_key = q.T @ q, k.T @ k
+    inner = torch.trace(of_query @ mix @ of_key)
+    exact = torch.trace(of_query @ of_key)
+    rough = torch.trace(mix.T @ of_query @ mix @ of_key)
+    entries = len(q) ** 2
+    exact_mean = (q.sum(dim=0) @ k.sum(dim=0)) / entries
+    rough_mean = (q.sum(dim=0) @ mix @ k.sum(dim=0)) / entries
+    centred = inner - entries * exact_mean * rough_mean
+    left = exact - entries * exact_mean**2
+    right = rough - entries * rough_mean**2
+    return float(inner / (exact * rough).sqrt()), float(centred / (left * right).sqrt())
+
+
+@torch.no_grad()
+def affinity_similarity(
+    model: NFormer, rows: Tensor, *, counts: Sequence[int], draws: int, seed: int = 0
+) -> dict[int, tuple[float, float]]:
+    """Return for each number of landmarks the two cosines: means over layers, heads and draws.
+
+    rows: [N, d], prepared.   counts: numbers l; as many rows of the set are drawn at random.
+    """
+    sums = dict.fromkeys(counts, np.zeros(2))
+    measured = 0
+    marks = pick_landmarks(model, rows, landmarks="random", seed=seed)
+    with evaluating(model):
+        states, graph = rows.clone(), gallery_graph(model, rows)
+        for depth, layer in enumerate(
+            layer_by_layer(model, states, edges=graph.edges, landmarks=marks)
+        ):
+            attention = layer.block.attention
+            queries, keys = (
+                projected.unflatten(1, (attention.heads, attention.width))
+                for projected in (attention.query(states), attention.key(states))
+            )
+            for draw, head, count in product(range(draws), range(attention.heads), counts):
+                measured += 1
+                generator = torch_generator(seed, "likeness", depth, draw, count)
+                drawn = draw_landmarks(len(rows), layers=1, count=count, generator=generator)[0]
+                of_head = queries[:, head], keys[:, head]
+                sums[count] = sums[count] + cosines(*of_head, landmarks=drawn.to(rows.device))
+    means = {count: total / (measured / len(counts)) for count, total in sums.items()}
+    return {count: (float(plain), float(centred)) for count, (plain, centred) in means.items()}

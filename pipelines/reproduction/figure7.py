@@ -1,12 +1,11 @@
 """Figure 7: how many neighbours to keep: RNS, top-k alone (RNS-Mk), and softmax."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from ..reporting.plots import Curve, Plot
+from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from .control_rows import FIGURES, of_figures, of_summary
 from .experiment import Experiment
+from .rows import FIGURES, Row, curve
 from .variants import ALONE, KS, SOFTMAX, Variant
 
 TITLES = {"reciprocal": "RNS", "topk": "RNS-Mk (top-k, not reciprocal)"}
@@ -16,17 +15,17 @@ COLUMNS = (Column("method", "softmax over"), Column("k", "k", "count"), *FIGURES
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
     experiment = experiments[0]
-    alone = experiment.measured(ALONE)
-    by_mask = {mask: [of_summary("k = 1: a row's own edge", alone, k=1)] for mask in TITLES}
+    alone = {"method": "k = 1: a row's own edge", **experiment.measured(ALONE), "k": 1}
+    by_mask: dict[str, list[Row]] = {mask: [alone] for mask in TITLES}
     for mask, rows in by_mask.items():
         for k in KS:
             variant = Variant(mask=mask, neighbours=k)  # type: ignore[arg-type]  # one of Mask
-            rows.append(of_summary(TITLES[mask], experiment.measured(variant), k=k))
-    softmax = of_summary("all rows (softmax)", experiment.measured(SOFTMAX))
-    backbone = of_figures("backbone", experiment.baseline())
+            rows.append({"method": TITLES[mask], **experiment.measured(variant), "k": k})
+    softmax: Row = {"method": "all rows (softmax)", **experiment.measured(SOFTMAX)}
+    backbone: Row = {"method": "backbone", **experiment.baseline()}
     rows = [*by_mask["reciprocal"], *by_mask["topk"][1:], softmax, backbone]
     best = max(by_mask["reciprocal"], key=lambda row: row["mAP"])
-    curves = [_curve(TITLES[mask], measured) for mask, measured in by_mask.items()]
+    curves = [curve(TITLES[mask], measured, x="k") for mask, measured in by_mask.items()]
     plot = Plot(
         title="mAP by neighbours", x="neighbours k, the row itself among them", y="mAP in %",
         curves=curves, log="x",
@@ -44,13 +43,4 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             "Each point was trained and tested with its own mask and k. The best k is read off the "
             "test set here; train-nformer chooses one on held-out training identities.",
         ),
-    )
-
-
-def _curve(title: str, rows: Sequence[dict[str, Any]]) -> Curve:
-    return Curve(
-        title,
-        [row["k"] for row in rows],
-        [100 * row["mAP"] for row in rows],
-        [100 * (row["mAP_over_seeds"] or 0) for row in rows],
     )

@@ -4,13 +4,9 @@ from typing import NamedTuple
 
 from ..artifacts.run import Run
 from ..data.catalogue import ENTRIES
-from ..reporting.tables_and_figures import Column
+from .experiment import Experiment
 
 SOURCE = "Wang et al., CVPR 2022, Table 4"
-PAPERS = (
-    Column("paper_rank1", "paper rank-1", "percent"),
-    Column("paper_mAP", "paper mAP", "percent"),
-)
 
 
 class Published(NamedTuple):
@@ -62,27 +58,29 @@ def is_the_papers(dataset: str, queries: int) -> bool:
     return entry is not None and bool(entry.counts) and entry.counts["query"].images == queries
 
 
-def published_for(run: Run, dataset: str, *, queries: int) -> Published | None:
+def published_for(experiment: Experiment) -> Published | None:
     """Return the paper's figures for a run; ResNet-50's where the backbone is unlike the paper's.
 
     None where the data set is not one of the paper's, or not all of it.
     """
-    if not is_the_papers(dataset, queries):
+    dataset = experiment.dataset
+    if not is_the_papers(dataset, len(experiment.query)):
         return None
-    own = TABLE4.get((dataset, backbone_of(run)))
+    own = TABLE4.get((dataset, backbone_of(experiment.run)))
     return own or TABLE4.get((dataset, "resnet50"))
 
 
-def paper_note(run: Run, dataset: str, *, queries: int) -> str:
+def paper_note(experiment: Experiment) -> str:
     """Return in a sentence what stands beside ours, or why nothing does."""
-    if published_for(run, dataset, queries=queries) is None:
+    dataset, backbone = experiment.dataset, backbone_of(experiment.run)
+    if published_for(experiment) is None:
         named = any(entry.name == dataset and entry.counts for entry in ENTRIES)
         why = (
-            f"these {queries:,} queries are not {dataset}'s" if named
+            f"these {len(experiment.query):,} queries are not {dataset}'s" if named
             else f"{dataset or 'this data set'} is not in the paper"
         )  # fmt: skip
         return f"The paper's own figures are left out: {why}."
-    backbone = backbone_of(run)
-    same = (dataset, backbone) in TABLE4
     note = f"Beside ours: the paper's figures ({SOURCE})."
-    return note if same else f"{note} They are of ResNet-50; this run's backbone is {backbone}."
+    if (dataset, backbone) in TABLE4:
+        return note
+    return f"{note} They are of ResNet-50; this run's backbone is {backbone}."

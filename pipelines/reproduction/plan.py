@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..gallery.refinement import refine
 from ..progress import Progress
-from .experiment import Experiment, scored
+from .experiment import Experiment
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by
 
@@ -59,8 +59,8 @@ def make_plan(
     """
     wanted = [
         Training(experiment, variant, seed)
-        for place, experiment in enumerate(experiments)
-        for variant in needed_by(n for n in names if not place or n in SEVERAL_RUNS)
+        for number, experiment in enumerate(experiments)
+        for variant in needed_by(n for n in names if not number or n in SEVERAL_RUNS)
         for seed in experiment.seeds
     ]
     missing = [one for one in wanted if not one.experiment.is_trained(one.variant, one.seed)]
@@ -84,7 +84,7 @@ def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequ
         trainer.step()
     step = (time.perf_counter() - begun) / TIMED_STEPS
     begun = time.perf_counter()
-    scored(refine(trainer.model, experiment.query, experiment.gallery))
+    experiment.scored(refine(trainer.model, experiment.query, experiment.gallery))
     test = time.perf_counter() - begun
     assert experiment.train is not None
     batch = min(experiment.settings.batch, len(experiment.train))

@@ -1,7 +1,7 @@
 """Train variants on runs' embeddings, and make the paper's tables and figures from them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
+from dataclasses import asdict
 from pathlib import Path
 
 from ..artifacts.manifest import Manifest
@@ -11,10 +11,22 @@ from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
 from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
+from . import figure4, figure5, figure6, figure7, tables
 from .experiment import Experiment, lies_whole
 from .figure5 import CannotShow, require_tsne, sampled
-from .plan import Plan, make_plan
+from .plan import make_plan
 from .variants import SEVERAL_RUNS, ReproduceConfig, chosen
+
+MAKERS: dict[str, Callable[[Sequence[Experiment]], TableOrFigure]] = {
+    "table1": tables.table1,
+    "table2": tables.table2,
+    "table3": tables.table3,
+    "table4": tables.table4,
+    "figure4": figure4.make,
+    "figure5": figure5.make,
+    "figure6": figure6.make,
+    "figure7": figure7.make,
+}
 
 
 def reproduce(
@@ -52,56 +64,38 @@ def reproduce(
     plan = make_plan(experiments, wanted, progress=progress)
     for line in plan.lines():
         progress.message(line)
-    _train(plan, progress)
+    if plan.missing:
+        with progress.task("train variants", len(plan.missing), unit="trainings") as task:
+            for one in plan.missing:
+                one.experiment.model(one.variant, one.seed)
+                task.advance(latest=f"{one.variant.name}, seed {one.seed}")
     items = []
     with progress.task("measure", len(wanted), unit="tables and figures") as task:
         for name in wanted:
-            module = import_module(f".{name}", __package__)
-            items.append(_kept(experiments, module.make(experiments)))
+            items.append(_kept(experiments, MAKERS[name](experiments)))
             task.advance()
     _report(experiments[0].run, progress)
     return items
 
 
-def _train(plan: Plan, progress: Progress) -> None:
-    if not plan.missing:
-        return
-    with progress.task("train variants", len(plan.missing), unit="trainings") as task:
-        for one in plan.missing:
-            one.experiment.model(one.variant, one.seed)
-            task.advance(latest=f"{one.variant.name}, seed {one.seed}")
-
-
 def _kept(experiments: Sequence[Experiment], item: TableOrFigure) -> TableOrFigure:
     """Write a table or figure into the first run, its pictures first and its manifest last."""
-    experiment = experiments[0]
-    others = (
-        [str(other.run.folder) for other in experiments[1:]] if item.name in SEVERAL_RUNS else []
-    )
-    config = {
-        "seeds": experiment.settings.seeds,
-        "draws": experiment.settings.draws,
-        "steps": experiment.settings.steps,
-        "batch": experiment.settings.batch,
-        "other_runs": others,
-    }
-    wanted = Manifest(file_of(item.name), "reproduce", config, {"embeddings.h5": experiment.digest})
-    text = item.to_json() + "\n"
-    if not _is_there(experiment.run, wanted, text=text):
-        folder = experiment.run.path(FOLDER)
-        write_text(folder / f"{item.name}.csv", item.to_csv())
-        save_pictures(folder, item.name, plots=item.plots)
-        with experiment.run.writing(wanted) as (path, _):
-            path.write_text(text, encoding="utf-8")
+    run, settings = experiments[0].run, asdict(experiments[0].settings)
+    others = [str(other.run.folder) for other in experiments[1:]]
+    config = {name: settings[name] for name in ("seeds", "draws", "steps", "batch")}
+    config["other_runs"] = others if item.name in SEVERAL_RUNS else []
+    inputs = {"embeddings.h5": experiments[0].digest}
+    wanted = Manifest(file_of(item.name), "reproduce", config, inputs)
+    path, text = run.path(wanted.artifact), item.to_json() + "\n"
+    pictured = all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png"))
+    if pictured and lies_whole(run, wanted) and path.read_text(encoding="utf-8") == text:
+        return item
+    folder = run.path(FOLDER)
+    write_text(folder / f"{item.name}.csv", item.to_csv())
+    save_pictures(folder, item.name, plots=item.plots)
+    with run.writing(wanted) as (path, _):
+        path.write_text(text, encoding="utf-8")
     return item
-
-
-def _is_there(run: Run, wanted: Manifest, *, text: str) -> bool:
-    """Return whether a table or figure was written before, with its pictures."""
-    path = run.path(wanted.artifact)
-    if not all(path.with_suffix(end).exists() for end in (".csv", ".svg", ".png")):
-        return False
-    return lies_whole(run, wanted) and path.read_text(encoding="utf-8") == text
 
 
 def _report(run: Run, progress: Progress) -> None:
@@ -136,8 +130,7 @@ def _without_figure5(
 
 
 def _require_different(runs: Sequence[Run]) -> None:
-    places = [run.folder.resolve() for run in runs]
     if not runs:
         raise BadInput("name a run: --run DIR")
-    if len(set(places)) < len(places):
+    if len({run.folder.resolve() for run in runs}) < len(runs):
         raise BadInput("--run names the same folder twice; a second run is another backbone's")

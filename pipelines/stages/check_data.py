@@ -1,9 +1,9 @@
 """a data set's files -> what was found, what differs from the published counts, what is wrong"""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ..data.images import GUESS, UnreadableImage, read_image
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
+from ..files import file_digest
 from ..progress import Progress, Silent
 
 SHOWN = 20  # names in a finding; the rest is counted
@@ -101,32 +102,26 @@ def _missing_splits(data: Dataset) -> Iterator[Finding]:
 
 def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
     """Decode every image; yield the unreadable, and those of guessed values, by the reason."""
+
+    def look(sample: Sample) -> tuple[str, str]:
+        try:
+            guess = read_image(data.root / sample.name).info.get(GUESS, "")
+        except UnreadableImage as error:
+            return "error", f"cannot be read: {error.reason}"
+        return "warning", f"the values are {guess}" if guess else ""
+
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     samples = [sample for split in data.filled_splits() for sample in data.split(split)]
     with (
         ThreadPoolExecutor(default_workers()) as pool,
         progress.task("decode", len(samples), unit="images") as task,
     ):
-        for sample, (level, what) in zip(
-            samples, pool.map(_decoded(data.root), samples), strict=True
-        ):
-            if what:
-                found[level, what].append(sample.name)
+        for sample, finding in zip(samples, pool.map(look, samples), strict=True):
+            found[finding].append(sample.name)
             task.advance()
     for (level, what), names in sorted(found.items()):
-        yield _finding(level, what, names=names)
-
-
-def _decoded(root: Path) -> Callable[[Sample], tuple[str, str]]:
-    def found(sample: Sample) -> tuple[str, str]:
-        """Return a finding's level and text, "" where there is nothing to say."""
-        try:
-            guess = read_image(root / sample.name).info.get(GUESS, "")
-        except UnreadableImage as error:
-            return "error", f"cannot be read: {error.reason}"
-        return "warning", f"the values are {guess}" if guess else ""
-
-    return found
+        if what:
+            yield _finding(level, what, names=names)
 
 
 def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
@@ -138,38 +133,26 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     suspects = [
         pair for size, pairs in by_size.items() if size > 0 and len(pairs) > 1 for pair in pairs
     ]
-    groups: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     with progress.task("compare", len(suspects), unit="files") as task:
         for split, name in suspects:
-            groups[_content_digest(data.root / name)].append((split, name))
+            with suppress(OSError):  # reported as unreadable; equal to no other
+                groups[file_digest(data.root / name)].append((split, name))
             task.advance()
-    across: list[str] = []
-    within: list[str] = []
-    asked: list[str] = []
+    across = "the same content in train and in test"
+    asked = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"
+    within = "the same content twice"
+    found: dict[str, list[str]] = {across: [], asked: [], within: []}
     for pairs in groups.values():
-        if len(pairs) < 2:
-            continue
         splits = {split for split, _ in pairs}
-        text = " = ".join(name for _, name in pairs)
-        if "train" in splits and len(splits) > 1:
-            across.append(text)
-        else:
-            (asked if splits == {"query", "gallery"} else within).append(text)
-    if across:
-        yield _finding("error", "the same content in train and in test", names=sorted(across))
-    if asked:
-        what = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"
-        yield _finding("warning", what, names=sorted(asked))
-    if within:
-        yield _finding("warning", "the same content twice", names=sorted(within))
-
-
-def _content_digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:  # reported as unreadable; equal to no other
-        return str(path).encode()
+        what = asked if splits == {"query", "gallery"} else within
+        what = across if "train" in splits and len(splits) > 1 else what
+        if len(pairs) > 1:
+            found[what].append(" = ".join(name for _, name in pairs))
+    for what, names in found.items():
+        if names:
+            level = "error" if what == across else "warning"
+            yield _finding(level, what, names=sorted(names))
 
 
 def _same_people(data: Dataset) -> Iterator[Finding]:

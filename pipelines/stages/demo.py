@@ -41,14 +41,11 @@ def demo(
     write_synthetic(images, seed=seed, progress=progress)
     progress.message(f"drawn people under drawn cameras, in Market-1501's layout: {images}")
     common: dict[str, Any] = {"device": device, "overwrite": overwrite, "progress": progress}
-    config = {
-        section: configure(section, recipe=RECIPE, options={"seed": seed})
-        for section in ("backbone", "nformer", "evaluate")
-    }
-    train_backbone(run, DATASET, root=images, config=config["backbone"], **common)
+    seeded: dict[str, Any] = {"recipe": RECIPE, "options": {"seed": seed}}
+    train_backbone(run, DATASET, root=images, config=configure("backbone", **seeded), **common)
     extract(run, config=configure("extract", recipe=RECIPE), **common)
-    train_nformer(run, config=config["nformer"], **common)
-    return evaluate(run, config=config["evaluate"], **common)
+    train_nformer(run, config=configure("nformer", **seeded), **common)
+    return evaluate(run, config=configure("evaluate", **seeded), **common)
 
 
 def demo_images(

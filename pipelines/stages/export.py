@@ -23,11 +23,7 @@ OPSET = 18
 
 
 def export(
-    run: Run,
-    *,
-    format: Format = "onnx",
-    overwrite: bool = False,
-    progress: Progress = Silent(),
+    run: Run, *, format: Format = "onnx", overwrite: bool = False, progress: Progress = Silent()
 ) -> Path:
     """Write the backbone, float32, for any batch size; return its path.
 
@@ -41,26 +37,19 @@ def export(
     if format not in NAMES:
         raise BadInput(f"--format {format}: known are {', '.join(NAMES)}")
     backbone, facts = load_backbone(run.artifact("backbone.pt"))
-    wanted = Manifest(
-        NAMES[format],
-        "export",
-        {"format": format},
-        {"backbone.pt": run.digest("backbone.pt")},
-        facts={key: facts[key] for key in ("arch", "dim", "height", "width")},
-    )
+    kept = {key: facts[key] for key in ("arch", "dim", "height", "width")}
+    inputs = {"backbone.pt": run.digest("backbone.pt")}
+    wanted = Manifest(NAMES[format], "export", {"format": format}, inputs, facts=kept)
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(wanted.artifact)} is up to date")
         return run.path(wanted.artifact)
     network = EmbeddingNetwork(backbone).eval()
     height, width = facts["height"], facts["width"]
     with run.writing(wanted) as (path, recorded):
-        if format == "onnx":
-            _write_onnx(network, path, images=example_images(height, width))
-        else:
-            _write_torchscript(network, path, images=example_images(height, width))
-        difference = _difference(
-            network, path, format=format, images=example_images(height, width, count=3)
-        )
+        write = _write_onnx if format == "onnx" else _write_torchscript
+        write(network, path, images=example_images(height, width))
+        others = example_images(height, width, count=3)
+        difference = _difference(network, path, format=format, images=others)
         recorded["maximum_difference"] = difference
     progress.message(f"largest difference from torch: {difference:.2g}")
     return run.path(wanted.artifact)

@@ -56,10 +56,14 @@ def import_embeddings(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    splits = _joined(read_embedding_files(sources, progress.warn))
+    found = read_embedding_files(sources, progress.warn)
+    splits = [ImportedSplit(name, parts) for name, parts in found.items()]
     for split in splits:
         progress.message(split.describe())
-    _require_one_width(splits)
+    widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{where} {width}" for where, width in widths.items())
+        raise BadInput(f"the widths differ: {listed}; one network makes one width")
     _compare_identities(splits, progress)
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
     _require_separate_names(splits, progress)
@@ -94,11 +98,9 @@ class ImportedSplit:
     @property
     def camids(self) -> np.ndarray:
         """The cameras [N]; -1 where they are not known."""
-        unknown = [np.full(len(part), -1) for part in self.parts]
-        pairs = zip(self.parts, unknown, strict=True)
-        return np.concatenate(
-            [none if part.camids is None else part.camids for part, none in pairs]
-        )
+        known = [part.camids for part in self.parts]
+        parts = zip(self.parts, known, strict=True)
+        return np.concatenate([np.full(len(p), -1) if ids is None else ids for p, ids in parts])
 
     def names(self) -> Iterator[str]:
         """Yield each row's name; without names in the file, its split and row."""
@@ -106,8 +108,11 @@ class ImportedSplit:
         for part in self.parts:
             if part.names is None:
                 yield from (f"{self.name}/{row:07d}" for row in range(start, start + len(part)))
-            else:
-                yield from _stored_names(part)
+            for row, name in enumerate(part.names() if part.names else ()):
+                if not name or "\0" in name:
+                    where = f"{part.path}, split {part.split}"
+                    raise BadInput(f"{where}: row {row} has no name ({name!r})")
+                yield name
             start += len(part)
 
     @property
@@ -131,14 +136,6 @@ class ImportedSplit:
             + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
             + ("" if all(part.names for part in self.parts) else ", no names: numbered")
         )
-
-
-def _stored_names(part: FileSplit) -> Iterator[str]:
-    assert part.names is not None
-    for row, name in enumerate(part.names()):
-        if not name or "\0" in name:
-            raise BadInput(f"{part.path}, split {part.split}: row {row} has no name ({name!r})")
-        yield name
 
 
 def _require_other_files(run: Run, sources: list[Path]) -> None:
@@ -165,17 +162,6 @@ def _digest(source: Path) -> str:
         return file_digest(source)
     files = [*vectors(source), *sorted(source.glob("*.csv"))]
     return text_digest(*(f"{path.relative_to(source)} {file_digest(path)}" for path in files))
-
-
-def _joined(found: dict[str, list[FileSplit]]) -> list[ImportedSplit]:
-    return [ImportedSplit(name, parts) for name, parts in found.items()]
-
-
-def _require_one_width(splits: list[ImportedSplit]) -> None:
-    widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
-    if len(set(widths.values())) > 1:
-        listed = ", ".join(f"{where} {width}" for where, width in widths.items())
-        raise BadInput(f"the widths differ: {listed}; one network makes one width")
 
 
 def _compare_identities(splits: list[ImportedSplit], progress: Progress) -> None:
@@ -206,14 +192,14 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
             task.advance(len(block))
     assert done == len(split)
     infinite, zero = ~np.isfinite(lengths), lengths == 0
-    reasons = [
-        _reason(rows, what)
-        for rows, what in (
-            (infinite, "hold NaN, infinite or too large values"),
-            (zero, "are all zero and have no direction"),
-        )
-        if rows.any()
-    ]
+    reasons = []
+    for rows, what in (
+        (np.flatnonzero(infinite), "hold NaN, infinite or too large values"),
+        (np.flatnonzero(zero), "are all zero and have no direction"),
+    ):
+        if len(rows):
+            listed = ", ".join(map(str, rows[:5])) + ("…" if len(rows) > 5 else "")
+            reasons.append(f"{len(rows):,} {what} (rows {listed})")
     where = f"{split.parts[0].path}, split {split.name}"
     if reasons and not drop_bad:
         raise BadInput(
@@ -227,44 +213,32 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
     return ~(infinite | zero)
 
 
-def _reason(rows: np.ndarray, what: str) -> str:
-    numbers = np.flatnonzero(rows)
-    listed = ", ".join(map(str, numbers[:5])) + ("…" if len(numbers) > 5 else "")
-    return f"{len(numbers):,} {what} (rows {listed})"
-
-
 def _require_separate_names(splits: list[ImportedSplit], progress: Progress) -> None:
     """Refuse names that stand in query and in gallery; say which stand twice in a split.
 
     Names are compared by 64-bit hashes, 8 bytes each, and looked up where hashes agree.
     """
-    keys = {split.name: _name_keys(split) for split in splits}
-    by_name = {split.name: split for split in splits}
-    if {"query", "gallery"} <= set(keys):
-        common = np.intersect1d(keys["query"], keys["gallery"])
-        if len(common):
-            names = _names_with(by_name["query"], common) & _names_with(by_name["gallery"], common)
-            if names:
-                raise BadInput(
-                    f"{len(names):,} names stand in query and in gallery ({_some(names)}): a query "
-                    "must not find itself; take them out of one, or put their folder before them"
-                )
-    for split in splits:
-        unique, counts = np.unique(keys[split.name], return_counts=True)
-        if (counts > 1).any():
-            names = _names_with(split, unique[counts > 1])
+    hashes = [np.fromiter(map(hash, split.names()), np.int64, len(split)) for split in splits]
+    tested = [number for number, split in enumerate(splits) if split.name != "train"]
+    if len(tested) == 2:
+        common = np.intersect1d(hashes[tested[0]], hashes[tested[1]])
+        query, gallery = (_names_with(splits[number], common) for number in tested)
+        if names := query & gallery:
+            raise BadInput(
+                f"{len(names):,} names stand in query and in gallery ({_some(names)}): a query "
+                "must not find itself; take them out of one, or put their folder before them"
+            )
+    for split, of_split in zip(splits, hashes, strict=True):
+        unique, counts = np.unique(of_split, return_counts=True)
+        if names := _names_with(split, unique[counts > 1]):
             progress.warn(
                 f"{split.name}: {len(names):,} names stand more than once ({_some(names)})"
             )
 
 
-def _name_keys(split: ImportedSplit) -> np.ndarray:
-    return np.fromiter(map(hash, split.names()), np.int64, len(split))
-
-
 def _names_with(split: ImportedSplit, keys: np.ndarray) -> set[str]:
     wanted = set(keys.tolist())
-    return {name for name in split.names() if hash(name) in wanted}
+    return {name for name in split.names() if hash(name) in wanted} if wanted else set()
 
 
 def _some(names: Iterable[str]) -> str:
@@ -275,15 +249,9 @@ def _some(names: Iterable[str]) -> str:
 def _write(
     file: "h5py.File", split: ImportedSplit, *, keep: np.ndarray, progress: Progress
 ) -> None:
+    labels: dict[str, Any] = {"pids": split.pids[keep], "camids": split.camids[keep]}
     names = compress(split.names(), keep)
-    group = create_split(
-        file,
-        split.name,
-        names=names,
-        pids=split.pids[keep],
-        camids=split.camids[keep],
-        exact=split.exact,
-    )
+    group = create_split(file, split.name, names=names, exact=split.exact, **labels)
     read = written = 0
     with progress.task(f"import {split.name}", len(split), unit="rows") as task:
         for block in split.blocks():

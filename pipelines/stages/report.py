@@ -12,11 +12,10 @@ from ..artifacts.run import Run
 from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.charts import charts_of
-from ..reporting.page import Chart, Evidence, Item, Link, Report, render
+from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.plots import svg_of
-from ..reporting.ranked_lists import Evidence as Queries
-from ..reporting.ranked_lists import examples_of
-from ..reporting.tables_and_figures import tables_and_figures_in
+from ..reporting.ranked_lists import Queries, examples_of
+from ..reporting.tables_and_figures import TableOrFigure, tables_and_figures_in
 from .info import on_the_way
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def build_report(
         task.advance()
         charts = charts_of(run, queries, examples=shown)
         task.advance()
-        evidence = evidence_of(run)
+        evidence = [Evidence(item, _panels(item)) for item in tables_and_figures_in(run)]
         task.advance()
     return Report(
         evaluation=evaluation,
@@ -83,21 +82,10 @@ def build_report(
     )
 
 
-def evidence_of(run: Run) -> list[Evidence]:
-    """Return what `nformer reproduce` made of the run's present embeddings."""
+def _panels(item: TableOrFigure) -> list[Chart]:
     return [
-        Evidence(
-            item,
-            [
-                Chart(
-                    plot.title,
-                    svg_of(f"{item.name}-{number}", [plot], titled=False),
-                    item.text,
-                )
-                for number, plot in enumerate(item.plots)
-            ],
-        )
-        for item in tables_and_figures_in(run)
+        Chart(plot.title, svg_of(f"{item.name}-{number}", [plot], titled=False), item.text)
+        for number, plot in enumerate(item.plots)
     ]
 
 
@@ -107,16 +95,8 @@ def chain_of(run: Run) -> list[Link]:
     for row in on_the_way(run):
         manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)
         if manifest is not None:
-            links.append(
-                Link(
-                    row.name,
-                    f"nformer {manifest.stage}",
-                    manifest.sha256,
-                    manifest.inputs,
-                    manifest.config,
-                    row.state,
-                )
-            )
+            made = (f"nformer {manifest.stage}", manifest.sha256, manifest.inputs, manifest.config)
+            links.append(Link(row.name, *made, row.state))
     return links
 
 
@@ -138,24 +118,7 @@ def to_json(found: Report) -> str:
             **asdict(found.evaluation),
             "run": found.folder,
             "charts": [{"title": chart.title, "text": chart.text} for chart in found.charts],
-            "examples": [
-                {
-                    "query": example.name,
-                    "kind": example.kind,
-                    "average_precision": example.precision,
-                    "lists": {
-                        name: [item.name for item in items if item.rank is not None]
-                        for name, items in example.lists.items()
-                    },
-                    "items": {
-                        name: [_item(item) for item in items]
-                        for name, items in example.lists.items()
-                    },
-                    "attention_itself": example.own,
-                    "attention": [_item(item) for item in example.heard],
-                }
-                for example in found.examples
-            ],
+            "examples": [_example(example) for example in found.examples],
             "exhibits": [asdict(evidence.item) for evidence in found.evidence],
             "notes": [*found.evaluation.notes, *found.notes],
             "artifacts": {link.name: link.sha256 for link in found.chain},
@@ -163,6 +126,19 @@ def to_json(found: Report) -> str:
         },
         ensure_ascii=False,
     )
+
+
+def _example(example: Example) -> dict[str, Any]:
+    lists = example.lists.items()
+    return {
+        "query": example.name,
+        "kind": example.kind,
+        "average_precision": example.precision,
+        "lists": {name: [item.name for item in items if item.rank] for name, items in lists},
+        "items": {name: [_item(item) for item in items] for name, items in lists},
+        "attention_itself": example.own,
+        "attention": [_item(item) for item in example.read],
+    }
 
 
 def _item(item: Item) -> dict[str, Any]:

@@ -1,26 +1,22 @@
 """pictures (or embeddings) + index.h5 -> who it is: ranked gallery items, or nobody"""
 
-import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.run import Run
 from ..errors import BadInput
-from ..extraction.pictures import Crop, Gathered, gather
+from ..extraction.pictures import Crop, gather
 from ..gallery.answers import Answer, Hit, SearchResult
 from ..imports import importing
 from ..progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..gallery.explanation import LayerWeights
     from ..gallery.index import GalleryIndex
 
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
-LISTENED = 5  # neighbours named for each query
+NAMED = 5  # neighbours named for each query
 
 
 def search_images(
@@ -54,22 +50,16 @@ def search_images(
     clock = Clock()
     with importing("torch"):
         from ..gallery import index as gallery_index
-        from ..gallery.explanation import LayerWeights
+        from ..gallery.explanation import LayerWeights, shares_of
         from .index import opened
 
     clock.lap("imports")
     stored = opened(run)
     index = stored.index
     clock.lap("open index")
-    asked = gather(
-        run,
-        [Path(one) for one in sources],
-        prefer="query",
-        device=device,
-        camid=camid,
-        crop=crop,
-        progress=progress,
-    )
+    files = [Path(one) for one in sources]
+    view: dict[str, Any] = {"camid": camid, "crop": crop, "device": device}
+    asked = gather(run, files, prefer="query", progress=progress, **view)
     clock.lap("read queries", apart=asked.seconds)
     limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=run)
     plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
@@ -77,9 +67,27 @@ def search_images(
         index, plain, camids=asked.embeddings.camids, explain=weights
     )
     clock.lap("refine")
-    answers = _answers(
-        index, asked, queries=(plain, refined), weights=weights, top=top, limit=limit, clock=clock
-    )
+    similarity, rows = gallery_index.most_similar(index, refined, top=top)
+    nearest = None if limit is None else gallery_index.nearest_plain(index, plain)
+    before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
+    clock.lap("rank")
+    answers = []
+    for query, picture in enumerate(asked.pictures):
+        own, lent = shares_of(weights, query)
+        found = (part[query].tolist() for part in (similarity, before, rows))
+        closest = None if nearest is None else float(nearest[query])
+        answers.append(
+            Answer(
+                query=asked.embeddings.names[query],
+                hits=_hits(index, zip(*found, strict=True), lent=lent),
+                nearest=None if closest is None else round(closest, 6),
+                nobody=None if closest is None or limit is None else closest < limit,
+                listened=_read_most(index, lent),
+                own=round(own, 6),
+                picture="" if picture is None else str(picture),
+            )
+        )
+    clock.lap("explain")
     return SearchResult(
         gallery=len(index),
         refined=index.state is not None,
@@ -89,49 +97,6 @@ def search_images(
         root=stored.manifest.facts["root"],
         seconds=clock.laps,
     )
-
-
-def _answers(
-    index: "GalleryIndex",
-    asked: Gathered,
-    *,
-    queries: tuple["Tensor", "Tensor"],
-    weights: "list[LayerWeights]",
-    top: int,
-    limit: float | None,
-    clock: "Clock",
-) -> list[Answer]:
-    """Return what each query found, with the shares of the items that it read.
-
-    queries: [Q, d] of length 1, before and after refinement.
-    """
-    from ..gallery import index as gallery_index
-    from ..gallery.explanation import shares_of
-
-    plain, refined = queries
-    similarity, rows = gallery_index.most_similar(index, refined, top=top)
-    nearest = [None] * len(plain)
-    if limit is not None:
-        nearest = gallery_index.nearest_plain(index, plain).tolist()
-    before = (plain[:, None] * index.plain[rows]).sum(dim=2).tolist()  # [Q, top]
-    clock.lap("rank")
-    answers = [
-        _answer(
-            index,
-            asked.embeddings.names[query],
-            found=list(zip(*found, strict=True)),
-            shares=shares_of(weights, query),
-            nearest=nearest[query],
-            limit=limit,
-        )
-        for query, found in enumerate(zip(similarity.tolist(), before, rows.tolist(), strict=True))
-    ]
-    answers = [
-        dataclasses.replace(answer, picture="" if picture is None else str(picture))
-        for answer, picture in zip(answers, asked.pictures, strict=True)
-    ]
-    clock.lap("explain")
-    return answers
 
 
 class Clock:
@@ -165,17 +130,11 @@ def _limit(
     return limit, calibration.false_accepts(limit)
 
 
-def _answer(
-    index: "GalleryIndex",
-    name: str,
-    *,
-    found: list[tuple[float, float, int]],
-    shares: tuple[float, dict[int, float]],
-    nearest: float | None,
-    limit: float | None,
-) -> Answer:
-    own, lent = shares
-    hits = [
+def _hits(
+    index: "GalleryIndex", found: Iterable[tuple[float, float, int]], *, lent: dict[int, float]
+) -> list[Hit]:
+    """Return gallery items from their similarity, that before refinement, and their rows."""
+    return [
         Hit(
             rank=rank,
             name=index.names[row],
@@ -187,8 +146,9 @@ def _answer(
         )
         for rank, (similarity, before, row) in enumerate(found, 1)
     ]
-    loudest = sorted(lent, key=lambda row: (-lent[row], row))[:LISTENED]
-    listened = [(index.names[row], round(lent[row], 6)) for row in loudest if lent[row] > 0]
-    nobody = None if limit is None or nearest is None else nearest < limit
-    closest = None if nearest is None else round(nearest, 6)
-    return Answer(name, hits, closest, nobody, listened, round(own, 6))
+
+
+def _read_most(index: "GalleryIndex", lent: dict[int, float]) -> list[tuple[str, float]]:
+    """Return the gallery items that a query reads most, and their shares."""
+    most = sorted(lent, key=lambda row: (-lent[row], row))[:NAMED]
+    return [(index.names[row], round(lent[row], 6)) for row in most if lent[row] > 0]

@@ -43,10 +43,9 @@ def subsample(
     folders = []
     for number in images_per_identity:
         target = Run(run.folder / f"images-per-identity-{number:02d}")
-        kept = kept_rows(gallery.pids, order, number=number)
-        _write_embeddings(
-            run, target, gallery=gallery.select(kept), number=number, seed=seed, overwrite=overwrite
-        )
+        kept = gallery.select(kept_rows(gallery.pids, order, number=number))
+        config = {"images_per_identity": number, "seed": seed}
+        _write_embeddings(run, target, gallery=kept, config=config, overwrite=overwrite)
         _copy_model(run, target, overwrite=overwrite)
         progress.message(f"{target.folder}: {len(kept):,} of {len(gallery):,} gallery images")
         folders.append(target.folder)
@@ -54,27 +53,20 @@ def subsample(
 
 
 def _write_embeddings(
-    run: Run, target: Run, *, gallery: Embeddings, number: int, seed: int, overwrite: bool
+    run: Run, target: Run, *, gallery: Embeddings, config: dict[str, Any], overwrite: bool
 ) -> None:
     manifest = run.manifest(EMBEDDINGS)
     assert manifest is not None  # checked by the caller
-    wanted = Manifest(
-        EMBEDDINGS,
-        "subsample",
-        {"images_per_identity": number, "seed": seed},
-        {f"../{EMBEDDINGS}": manifest.sha256},
-        facts=manifest.facts,
-    )
+    inputs = {f"../{EMBEDDINGS}": manifest.sha256}
+    wanted = Manifest(EMBEDDINGS, "subsample", config, inputs, facts=manifest.facts)
     if target.is_current(wanted, overwrite=overwrite):
         return
     with open_embeddings(run.path(EMBEDDINGS)) as file:
-        others = [split for split in splits_in(file) if split != "gallery"]
-    splits: dict[str, Any] = {
-        split: load_embeddings(run.path(EMBEDDINGS), split) for split in others
-    }
+        names = splits_in(file)
+    splits: dict[str, Any] = {name: load_embeddings(run.path(EMBEDDINGS), name) for name in names}
     with target.writing(wanted) as (path, _):
         dataset = str(manifest.facts.get("dataset", ""))
-        save_embeddings(path, **splits, gallery=gallery, dataset=dataset)
+        save_embeddings(path, **{**splits, "gallery": gallery}, dataset=dataset)
 
 
 def _copy_model(run: Run, target: Run, *, overwrite: bool) -> None:

@@ -138,7 +138,7 @@ def test_a_million_files_are_listed_sorted(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda place: entries)
     names = image_names(tmp_path)
     assert len(names) == million and names[0].startswith("0000000") and names == sorted(names)
-    samples = parse_names(names, PATTERN, example=EXAMPLE, place=tmp_path)
+    samples = parse_names(names, PATTERN, example=EXAMPLE, folder=tmp_path)
     assert samples[-1] == (names[-1], million - 1, 1)
 
 

@@ -35,7 +35,7 @@ def example(number: int) -> Example:
         Item("g/right.jpg", 7, 2, True, picture, 1, 0.9),
         Item("g/wrong.jpg", 8, 2, False, picture, 2, 0.8),
     ]
-    heard = [Item("g/right.jpg", 7, 2, True, picture, shares=(0.25, 0.5))]
+    read = [Item("g/right.jpg", 7, 2, True, picture, shares=(0.25, 0.5))]
     return Example(
         anchor=f"q{number}",
         name=f"query/{number}.jpg",
@@ -46,7 +46,7 @@ def example(number: int) -> Example:
         lists={"baseline": items, "nformer": items[:2]},
         picture=picture,
         own=(0.75, 0.5),
-        heard=heard,
+        read=read,
     )
 
 

@@ -9,9 +9,8 @@ from pipelines.gallery.refinement import prepare
 from pipelines.neighbours.nearest import nearest_neighbours
 from pipelines.neighbours.reciprocity import reciprocal
 from pipelines.nformer.model import NFormer
-from pipelines.reproduction.affinity_similarity import affinity_similarity, cosines
-from pipelines.reproduction.attention_mass import irrelevant_mass
-from pipelines.reproduction.figure4 import growing_sets
+from pipelines.reproduction.figure4 import growing_sets, irrelevant_mass
+from pipelines.reproduction.figure6 import affinity_similarity, cosines
 from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.paper import TABLE4, is_the_papers
 

@@ -26,9 +26,9 @@ from pipelines.reporting.tables_and_figures import (
     tables_and_figures_in,
 )
 from pipelines.reproduction import reproduce as module
-from pipelines.reproduction.control_rows import distinct_labels
 from pipelines.reproduction.experiment import Experiment
 from pipelines.reproduction.measured import MeasuredFigures
+from pipelines.reproduction.rows import distinct_labels
 from pipelines.reproduction.variants import (
     NEEDED,
     ReproduceConfig,

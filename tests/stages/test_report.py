@@ -171,9 +171,9 @@ def test_what_nformer_listened_to_adds_up_to_one(run):
     for example in build_report(run, examples=3).examples:
         assert len(example.own) == 4  # layers
         for layer in range(4):
-            shares = example.own[layer] + sum(item.shares[layer] for item in example.heard)
+            shares = example.own[layer] + sum(item.shares[layer] for item in example.read)
             assert 0 < shares <= 1 + 1e-5
-        assert len({item.name for item in example.heard}) == len(example.heard)
+        assert len({item.name for item in example.read}) == len(example.read)
 
 
 def test_the_page_reads_the_neighbour_graph(run, monkeypatch):
