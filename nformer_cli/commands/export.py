@@ -30,4 +30,7 @@ def command(
     progress = TerminalProgress()
     wanted: Any = format
     path = export(Run(run), format=wanted, overwrite=overwrite, progress=progress)
-    progress.message(f"{path}; next: nformer extract --onnx {path} --dataset NAME --root DIR")
+    following = f"nformer extract --onnx {path} --dataset NAME --root DIR"
+    if format == "torchscript":
+        following = f"torch.jit.load({str(path)!r}) in a program of your own"
+    progress.message(f"{path}; next: {following}")

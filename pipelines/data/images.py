@@ -1,5 +1,6 @@
 """Read image files as RGB arrays of one size; an unreadable file is an error that names it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
@@ -70,6 +71,21 @@ def read_image(path: Path) -> Image.Image:
         raise UnreadableImage(str(path), _too_large("more pixels")) from None
     except Exception as error:  # Pillow's decoders raise anything of damaged bytes
         raise UnreadableImage(str(path), _reason(path, error)) from error
+
+
+def read_item(name: str, folders: Sequence[str]) -> Image.Image:
+    """Return an item's picture by the name that a file gives it: one below any of some folders.
+
+    A name starts from the first of them, the data set's root ("": not known), or is absolute.
+
+    Raises:
+        UnreadableImage: as `read_image`, and where the name leads out of all folders.
+    """
+    path = os.path.normpath(os.path.join(folders[0], name))
+    below = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
+    if not path.startswith(tuple(below)):
+        raise UnreadableImage(name, "it lies below no folder of this run's pictures")
+    return read_image(Path(path))
 
 
 def decode(file: IO[bytes]) -> Image.Image:

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import UnreadableImage, read_image
+from ..data.images import UnreadableImage, read_image, read_item
 from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
@@ -130,7 +130,7 @@ def _cells(
     for hit in answer.hits:
         lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
         lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
-        yield _picture(Path(result.root) / hit.name), lines
+        yield _picture(hit.name, result), lines
 
 
 def _section(result: SearchResult, answer: Answer, *, crop: Crop | None) -> str:
@@ -142,7 +142,7 @@ def _section(result: SearchResult, answer: Answer, *, crop: Crop | None) -> str:
     for hit in answer.hits:
         lent = f", lent {hit.weight:.1%}" if hit.weight > 0 else ""
         text = f"{hit.rank}. {person(hit)}, {hit.similarity:.3f}{lent}"
-        shown = _img(_picture(Path(result.root) / hit.name), f"rank {hit.rank}: {hit.name}")
+        shown = _img(_picture(hit.name, result), f"rank {hit.rank}: {hit.name}")
         figures.append(
             f"<li><figure>{shown}<figcaption>{escape(text)}<br>{escape(hit.name)}</figcaption>"
             "</figure></li>"
@@ -171,10 +171,10 @@ def _query(answer: Answer, crop: Crop | None) -> "Image | None":
     return cropped(read_image(path), crop, path=path)
 
 
-def _picture(path: Path) -> "Image | None":
+def _picture(name: str, result: SearchResult) -> "Image | None":
     """Return a gallery item's picture; None where it does not lie on this machine any more."""
     try:
-        return read_image(path)
+        return read_item(name, [result.root, *result.folders])
     except UnreadableImage:
         return None
 

@@ -58,15 +58,15 @@ def import_embeddings(
         return run.path(ARTIFACT)
     found = read_embedding_files(sources, progress.warn)
     splits = [ImportedSplit(name, parts) for name, parts in found.items()]
-    for split in splits:
-        progress.message(split.describe())
     widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{where} {width}" for where, width in widths.items())
         raise BadInput(f"the widths differ: {listed}; one network makes one width")
+    _require_separate_names(splits, progress)
+    for split in splits:
+        progress.message(split.describe())
     _compare_identities(splits, progress)
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
-    _require_separate_names(splits, progress)
     with run.writing(wanted) as (temporary, facts):
         facts.update(_facts(splits, kept, dataset=dataset, root=root))
         with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
@@ -108,11 +108,7 @@ class ImportedSplit:
         for part in self.parts:
             if part.names is None:
                 yield from (f"{self.name}/{row:07d}" for row in range(start, start + len(part)))
-            for row, name in enumerate(part.names() if part.names else ()):
-                if not name or "\0" in name:
-                    where = f"{part.path}, split {part.split}"
-                    raise BadInput(f"{where}: row {row} has no name ({name!r})")
-                yield name
+            yield from part.names() if part.names else ()
             start += len(part)
 
     @property
@@ -130,9 +126,11 @@ class ImportedSplit:
         types = "/".join(sorted({part.dtype for part in self.parts}))
         people, junk = len(np.unique(self.pids[self.pids >= 0])), int((self.pids < 0).sum())
         cameras = len(np.unique(self.camids[self.camids >= 0]))
+        unknown = int((self.camids < 0).sum())
         return (
             f"{self.name}: {len(self):,} × {self.dim} {types}, {people:,} identities, "
             + (f"{cameras} cameras" if cameras else "no camera ids: the same-camera rule is off")
+            + (f", the camera of {unknown:,} rows unknown" if cameras and unknown else "")
             + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
             + ("" if all(part.names for part in self.parts) else ", no names: numbered")
         )

@@ -1,5 +1,7 @@
 """`FileSplit`: one split in another program's file, its features read block by block."""
 
+import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +24,7 @@ FIELDS = {
     "camids": ("camids", "camid", "cams", "cam", "cameras", "camera"),
     "names": ("names", "name", "paths", "path", "filenames"),
 }
+LONE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
 Warn = Callable[[str], None]
 
@@ -146,7 +149,7 @@ def checked_split(
     labelled = pids is not None
     people = labels(pids if labelled else np.full(rows, JUNK), where, what="pids", rows=rows)
     cameras = None if camids is None else labels(camids, where, what="camids", rows=rows)
-    named = None if names is None else lambda: _guarded(path, names)
+    named = None if names is None else lambda: _usable(where, _guarded(path, names))
     return FileSplit(
         *(path, split, dim, str(dtype), people, cameras),
         blocks=lambda: _guarded(path, blocks),
@@ -158,6 +161,19 @@ def checked_split(
 def _guarded(path: Path, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     with blaming(path):
         yield from items()
+
+
+def _usable(where: str, names: Iterator[str]) -> Iterator[str]:
+    """Yield the names; BadInput at one that cannot be a picture's, or leads out of its folder."""
+    for row, name in enumerate(names):
+        wrong = "" if name else "has no name"
+        if "\0" in name or (not name.isascii() and LONE.search(name)):
+            wrong = f"has a name that is no text: {name!r}"
+        elif ".." in name and posixpath.normpath(name.replace("\\", "/")).startswith(".."):
+            wrong = f"has a name that leads out of the images' folder: {name!r}; take the .. away"
+        if wrong:
+            raise BadInput(f"{where}: row {row} {wrong}")
+        yield name
 
 
 def turned_splits(
