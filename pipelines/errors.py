@@ -30,11 +30,23 @@ def blaming(file: object, *, saying: str = "is truncated or damaged") -> Iterato
     it raises is documented nowhere; so only parsing belongs inside.
     """
     try:
-        yield
+        with naming(file):
+            yield
     except PipelineError:
         raise
     except Exception as error:
         raise BadInput(f"{file} {saying} ({reason_of(error)})") from error
+
+
+@contextmanager
+def naming(file: object) -> Iterator[None]:
+    """Put the file before a BadInput that does not name it."""
+    try:
+        yield
+    except BadInput as error:
+        if type(error) is not BadInput or str(file) in str(error):
+            raise
+        raise BadInput(f"{file}: {error}") from error
 
 
 def reason_of(error: BaseException) -> str:

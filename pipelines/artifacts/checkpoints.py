@@ -76,6 +76,26 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     return tensors, meta
 
 
+def require_sizes(path: Path, sizes: Mapping[str, Any], *, tensors: Mapping[str, "Tensor"]) -> None:
+    """Raise BadInput where the sizes that a file states are not its tensors': building by them
+    could take any memory.
+
+    sizes: with dim, classes and, of an NFormer, layers, heads and cameras.
+    """
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+    known = {
+        "dim": tensors["classifier.weight"].shape[1],
+        "classes": tensors["classifier.weight"].shape[0],
+        "layers": max(len(blocks), 1),
+        "cameras": len(tensors.get("closed_form.cameras", ())),
+    }
+    for key, found in known.items():
+        if sizes.get(key, found) != found:
+            raise BadInput(f"{path} states {key} = {sizes[key]}, and its tensors have {found}")
+    if not 1 <= sizes.get("heads", 1) <= 64:
+        raise BadInput(f"{path} states heads = {sizes['heads']}; from 1 to 64 is wanted")
+
+
 def load_untrusted(
     path: Path, *, what: str = "weights", mmap: bool = False, lenient: bool = True
 ) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..embeddings import SPLITS
-from ..errors import BadInput
+from ..errors import BadInput, naming
 from ..labels import numbers_of
 from .folders import image_names, inside, require_folder, scan, shortened
 from .samples import NO_CAMERA, Dataset, Sample
@@ -79,7 +79,8 @@ def read_csv(root: Path) -> Dataset:
     if not rows:
         raise BadInput(f"{path} lists no images")
     name = path.name if home == path.parent else str(path.absolute())
-    data = _numbered("csv", home, rows=rows)
+    with naming(path):
+        data = _numbered("csv", home, rows=rows)
     return replace(data, options={"table": name}, notices=tuple(notices))
 
 
@@ -101,8 +102,9 @@ def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
 
 def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     """Give every person and camera a number: its own where all have one, else by sorted name."""
-    pids = numbers_of((row.person for row in rows), "an identity")
-    camids = numbers_of((row.camera for row in rows), "a camera")
+    with naming(root):
+        pids = numbers_of((row.person for row in rows), "an identity")
+        camids = numbers_of((row.camera for row in rows), "a camera")
     splits = {
         split: sorted(
             Sample(row.name, pids[row.person], camids[row.camera])

@@ -46,15 +46,17 @@ class Ended(NamedTuple):
     err: str
 
 
-def run_apart(commands: Sequence[Sequence[str]], *, folder: Path) -> list[Ended]:
-    """Run each command's arguments in `folder`, one after the other."""
+def run_apart(commands: Sequence[Sequence[str]], *, folder: Path, first: str = "") -> list[Ended]:
+    """Run each command's arguments in `folder`, one after the other.
+
+    first: a statement to begin with, as an import that many of them need.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", f"{first}\n{CODE}"],
         input="".join(f"{json.dumps(list(map(str, command)))}\n" for command in commands),
         capture_output=True,
         text=True,
         cwd=folder,
-        env=None,
         check=True,
     )
     return [Ended(*json.loads(line)) for line in done.stdout.splitlines()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.folders import shortened
 from ...data.tables import KNOWN, columns_of, plain, split_roles
 from ...embeddings import SPLITS
 from ...errors import BadInput
@@ -146,7 +147,7 @@ def _split_names(
     values = [str(value) for batch in _batches(path, column) for value in batch]
     strange = sorted({value for value in values if plain(value) not in KNOWN})
     if strange:
-        raise BadInput(f"{path}: split is {', '.join(strange)}; wanted {', '.join(SPLITS)}")
+        raise BadInput(f"{path}: split is {shortened(strange)[:200]!r}; wanted {', '.join(SPLITS)}")
     named = np.array(values, str)
     people = {
         str(split): set() if pids is None else set(pids[named == split].astype(str).tolist())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...data.tables import MARKS
 from ...embeddings import SPLITS
-from ...errors import BadInput, blaming
+from ...errors import BadInput, blaming, naming
 from ...files import require_file
 from .csv_files import read_npy, read_npy_and_csv
 from .hdf5_files import read_h5
@@ -67,7 +67,8 @@ def read_embedding_files(
                 parts += read_npy(path)
             elif kind == "folder":
                 parts += read_npy_folder(path, files, warn=warn)
-    parts = numbered_together(parts, warn)
+    with naming(", ".join(map(str, files))):
+        parts = numbered_together(parts, warn)
     by_split = {name: [part for part in parts if part.split == name] for name in (*SPLITS, "")}
     return {name: found for name, found in by_split.items() if found}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from ..checkpoints import load_untrusted
+from ..checkpoints import Ignored, load_untrusted
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _flat(content: dict[Any, Any]) -> dict[str, Any]:
             values.update({f"{key}_{field}": inner for field, inner in value.items()})
         else:
             values[str(key)] = value
-    return values
+    return {key: value for key, value in values.items() if not isinstance(value, Ignored)}
 
 
 class TorchFile:

@@ -134,7 +134,7 @@ def test_parquet(tmp_path):
     parquet.write_table(pa.table(columns), tmp_path / "e.parquet", row_group_size=2)
     require_same(read(tmp_path / "e.parquet"))
     for changed, said in (
-        ({"split": ["gallery"] * 4 + ["x"]}, "split is x; wanted train, query, gallery"),
+        ({"split": ["gallery"] * 4 + ["x"]}, "split is 'x'; wanted train, query, gallery"),
         ({"pid": [1, 2, 3, None, 4]}, "row 3: pid is None; a whole number or a name is wanted"),
         ({"camid": [1, 2, 0.5, 3, 4]}, "camids must be whole numbers; row 2 is not"),
     ):
