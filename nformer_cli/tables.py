@@ -189,7 +189,8 @@ def comparison_table(found: "Comparison") -> Table:
             if row.difference.certain:
                 change, interval = f"[bold]{change}[/]", f"[bold]{interval}[/]"
         figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
-        table.add_row(escape(row.run), row.result.name, *figures, change, interval)
+        joint = " [dim](joint)[/]" if row.result.protocol == "joint" else ""
+        table.add_row(escape(row.run), row.result.name + joint, *figures, change, interval)
     return table
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -231,6 +232,33 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def no_file(path: Path) -> str:
+    """Return what a path is instead of a regular file ("is not there", "is a folder"…), or ""."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if path.is_symlink() else "is not there"
+    except (OSError, ValueError) as error:  # a circle of links, a name too long, a NUL in it
+        return f"cannot be opened ({getattr(error, 'strerror', None) or error})"
+    return "" if stat.S_ISREG(mode) else f"is {KINDS.get(stat.S_IFMT(mode), 'something else')}"
+
+
+def require_file(path: Path, what: str) -> None:
+    """Raise BadInput unless a path is a regular file: opening anything else may never end."""
+    found = no_file(path)
+    if found:
+        raise BadInput(f"{path} {found}; {what} is wanted")
 
 
 def file_digest(path: Path) -> str:

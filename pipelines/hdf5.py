@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .blocks import BlockedFile
-from .errors import BadInput
-from .files import writing_to
+from .errors import BadInput, blaming
+from .files import require_file, writing_to
 
 if TYPE_CHECKING:
     import h5py
@@ -32,18 +32,20 @@ def reading(
     """
     import h5py
 
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; {remedy or 'an HDF5 file is wanted'}")
+    require_file(path, f"an HDF5 file{f' ({remedy})' if remedy else ''}")
+    what = "is not a whole HDF5 file of the kind wanted"
     stream = None if blocks is None else blocks.stream()
     try:
-        with h5py.File(stream or path, "r") as file:
+        with (
+            blaming(path, saying=f"{what}; {remedy}" if remedy else what),
+            h5py.File(stream or path, "r") as file,
+        ):
             _require_alone(path, file)
             yield file
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises of a damaged file
+    except BadInput as error:
         if stream is not None and stream.problem is not None:
             raise stream.problem from error
-        what = f"{path} is not a whole HDF5 file of the kind wanted ({error})"
-        raise BadInput(f"{what}; {remedy}" if remedy else what) from error
+        raise
 
 
 @contextmanager

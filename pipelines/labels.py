@@ -49,6 +49,15 @@ def are_names(numbers: dict[str, int]) -> bool:
     return not all(WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text) for text in numbers)
 
 
+def distractors(pids: np.ndarray, queried: np.ndarray) -> np.ndarray:
+    """Return which rows [N] are distractors: pid 0, as Market-1501 has it.
+
+    queried: the queries' pids [Q]. Where one of them is 0, ids start at 0, and it is a person.
+    """
+    found: np.ndarray = (pids == 0) & ~(queried == 0).any()
+    return found
+
+
 def texts_of(labels: np.ndarray) -> np.ndarray | None:
     """Return labels [N] that are text as [N] str without outer spaces; None where they are not."""
     if labels.dtype.kind == "S":

@@ -32,14 +32,18 @@ def export(
     progress = TerminalProgress()
     wanted: Any = format
     path = export(Run(run), format=wanted, overwrite=overwrite, progress=progress)
-    progress.message(f"{path}; next: nformer extract --onnx {path} --dataset NAME --root DIR")
+    following = f"nformer extract --onnx {path} --dataset NAME --root DIR"
+    if format == "torchscript":
+        following = f"torch.jit.load({str(path)!r}) in a program of your own"
+    progress.message(f"{path}; next: {following}")
 
 
 def import_embeddings(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE…", help=".npz, .npy and its .csv, .parquet, .pt, .mat or .h5."
+            metavar="FILE…",
+            help=".npz, .npy and its .csv, a folder of .npy, .parquet, .pt, .mat or .h5.",
         ),
     ],
     run: options.Run = options.DEFAULT_RUN,
@@ -54,10 +58,11 @@ def import_embeddings(
 ) -> None:
     """Bring embeddings from any network into a run.
 
-    Reads: .npz, .pt and .h5 with {train,query,gallery}_{features,pids,camids} and perhaps _names;
-    .npy with a CSV of path,pid,camid,split; Parquet with those columns and a list column; .mat
-    with query_f, query_label, query_cam, gallery_f, gallery_label, gallery_cam. Camera ids may be
-    absent. Files may be larger than memory.
+    Reads: .npz, .pt and .h5 with {train,query,gallery}_{features,pids,camids} and perhaps _names
+    (.h5 also in groups); .npy with a CSV of path,pid,camid,split; a folder with an .npy for each
+    picture and such a CSV; Parquet with those columns and a list column; .mat with query_f,
+    query_label, query_cam, gallery_f, gallery_label, gallery_cam. Camera ids may be absent. Files
+    may be larger than memory.
 
     Writes: embeddings.h5 in the run's folder, which train-nformer and evaluate read as always.
 
@@ -77,7 +82,9 @@ def import_embeddings(
         progress=progress,
     )
     out.print(counts_table(dataset, opened.facts(path.name)))
-    following = "train-nformer" if "train" in opened.facts(path.name)["counts"] else "evaluate"
+    following = (
+        "train-nformer" if opened.facts(path.name)["identities"].get("train") else "evaluate"
+    )
     progress.message(f"{path}; next: nformer {following} --run {run}")
 
 

@@ -71,8 +71,9 @@ def compare(
 
     Reads: metrics.json, ranking.h5 and embeddings.h5 of each run.
 
-    Writes: nothing. Each row's difference in mAP is from the first row, with a 95 % interval from
-    a paired bootstrap over the queries; an interval without zero is bold.
+    Writes: nothing. The runs must rank the same items with the same labels. Each row's difference
+    in mAP is from the first row, with a 95 % interval from a paired bootstrap over the queries; an
+    interval without zero is bold.
 
     Example: nformer compare runs/plain runs/market --result nformer
     """
@@ -84,6 +85,8 @@ def compare(
         typer.echo(found.to_json())
     else:
         out.print(comparison_table(found))
+        for note in found.notes:
+            out.print(escape(note), highlight=False)
 
 
 def reproduce(

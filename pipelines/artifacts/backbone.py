@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
-from .checkpoints import load_checkpoint, save_checkpoint
+from ..errors import BadInput, blaming
+from .checkpoints import load_checkpoint, require_sizes, save_checkpoint
 
 if TYPE_CHECKING:
     from ..backbones.backbone import Backbone
@@ -32,13 +32,16 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
     tensors, facts = load_checkpoint(Path(path))
     if facts.get("kind") != KIND:
         raise BadInput(f"{path} is a checkpoint of another kind; a backbone.pt is wanted")
-    with SkipInitialisation():
+    saying = "is damaged or was written by another version; make it again with train-backbone"
+    with blaming(path, saying=saying), SkipInitialisation():
+        require_sizes(Path(path), facts, tensors=tensors)
+        size = int(facts["height"]), int(facts["width"])
         backbone = build_backbone(
             facts["arch"],
             classes=facts["classes"],
             dim=facts["dim"],
             last_stage=facts["last_stage"],
-            size=(facts["height"], facts["width"]),
+            size=size,
         )
-    backbone.load_state_dict(tensors, assign=True)
+        backbone.load_state_dict(tensors, assign=True)
     return backbone.eval(), facts

@@ -3,14 +3,19 @@
 import json
 import pickle
 from collections.abc import Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
-from ..files import writing_to
+import numpy as np
+
+from ..errors import BadInput, blaming
+from ..files import require_file, writing_to
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LOG = getLogger("nformer")
 
 
 def save_checkpoint(
@@ -33,32 +38,105 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     Raises:
         BadInput: not a file, truncated, or not written by `save_checkpoint`.
     """
-    content = load_untrusted(path)
+    import torch
+
+    content = load_untrusted(path, lenient=False)
+    foreign = f"{path} is not a checkpoint of nformer's: it was written by another program"
     if not isinstance(content, dict) or set(content) != {"meta", "tensors"}:
-        raise BadInput(
-            f"{path} is not a checkpoint of nformer's: it was written by another program"
-        )
-    return content["tensors"], json.loads(content["meta"])
+        raise BadInput(foreign)
+    tensors = content["tensors"]
+    with blaming(path, saying="is not a whole checkpoint of nformer's"):
+        meta = json.loads(content["meta"])
+    if not isinstance(meta, dict) or not isinstance(tensors, dict):
+        raise BadInput(foreign)
+    if not all(isinstance(one, torch.Tensor) for one in tensors.values()):
+        raise BadInput(foreign)
+    return tensors, meta
 
 
-def load_untrusted(path: Path, *, what: str = "weights", mmap: bool = False) -> Any:
+def require_sizes(path: Path, sizes: Mapping[str, Any], *, tensors: Mapping[str, "Tensor"]) -> None:
+    """Raise BadInput where the sizes that a file states are not its tensors': building by them
+    could take any memory.
+
+    sizes: with dim, classes and, of an NFormer, layers, heads and cameras.
+    """
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+    known = {
+        "dim": tensors["classifier.weight"].shape[1],
+        "classes": tensors["classifier.weight"].shape[0],
+        "layers": max(len(blocks), 1),
+        "cameras": len(tensors.get("closed_form.cameras", ())),
+    }
+    for key, found in known.items():
+        if sizes.get(key, found) != found:
+            raise BadInput(f"{path} states {key} = {sizes[key]}, and its tensors have {found}")
+    if not 1 <= sizes.get("heads", 1) <= 64:
+        raise BadInput(f"{path} states heads = {sizes['heads']}; from 1 to 64 is wanted")
+
+
+def load_untrusted(
+    path: Path, *, what: str = "weights", mmap: bool = False, lenient: bool = True
+) -> Any:
     """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
 
-    mmap: leave the tensors on the disk until they are read (not for files of before PyTorch 1.6).
+    mmap:    leave the tensors on the disk until they are read (not for files of before PyTorch
+             1.6).
+    lenient: take NumPy's numbers and arrays too, and put `Ignored` in the place of every other
+             object (Namespace, Counter, paths…), whose class is neither imported nor called.
 
     Raises:
-        BadInput: no such file, truncated, or it holds more than tensors and plain values.
+        BadInput: no such file, or truncated.
     """
     import torch
 
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; a file of {what} (.pt, .pth) is wanted")
+    require_file(path, f"a file of {what} (.pt, .pth)")
+    saying = f"cannot be read as {what}: it is truncated, no PyTorch file, or holds Python objects"
+    with blaming(path, saying=saying):
+        allowed, ignored = _allowed(path) if lenient else ([], [])
+        try:
+            with torch.serialization.safe_globals(allowed):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except pickle.UnpicklingError as error:  # whose text tells to let the file run code
+            raise BadInput(f"{path} {saying} that are never run") from error
+    if ignored:
+        LOG.warning("%s: ignored %s, which are no tensors", path, ", ".join(ignored))
+    return content
+
+
+class Ignored:
+    """What stands for an object of a class that is not read; nothing of it is kept."""
+
+    def __new__(cls, *_: Any) -> "Ignored":
+        """Take whatever the object was made from."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        """Keep nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep nothing."""
+
+
+def _allowed(path: Path) -> tuple[list[Any], list[str]]:
+    """Return what a file's classes are loaded as, and the names of those that are not read."""
+    import torch
+    from numpy._core import multiarray
+
+    dtypes = [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
+    known: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+    for core in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before NumPy 2, and since
+        known[f"{core}.scalar"] = multiarray.scalar
+        known[f"{core}._reconstruct"] = multiarray._reconstruct
+    known |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        # Of PyTorch's own words the first sentence; the rest tells to let the file run code.
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise BadInput(
-            f"{path} cannot be read as {what}: {reason}. It is truncated, no PyTorch file, or "
-            "holds Python objects beside tensors, which are never run"
-        ) from error
+        unknown = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(known)
+    except ValueError:  # of before PyTorch 1.6: its classes cannot be listed beforehand
+        unknown = set()
+    allowed = [*known.items(), *((name, Ignored) for name in {*unknown, *OLD_COMPANIONS})]
+    return [(kind, name) for name, kind in allowed], sorted(unknown)
+
+
+OLD_COMPANIONS = (
+    *("argparse.Namespace", "collections.Counter", "datetime.datetime"),
+    *("pathlib.PosixPath", "pathlib.WindowsPath"),
+)

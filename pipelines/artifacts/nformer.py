@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadInput
-from .checkpoints import load_checkpoint, save_checkpoint
+from ..errors import BadInput, blaming
+from .checkpoints import load_checkpoint, require_sizes, save_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +34,9 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
             f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
             "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
         )
-    model = build_model(meta["model"])
-    try:
+    saying = "was written by another version of nformer, whose tensors or settings differ; make it "
+    with blaming(path, saying=f"{saying}again with nformer train-nformer --overwrite"):
+        require_sizes(Path(path), meta["model"], tensors=tensors)
+        model = build_model(meta["model"])
         model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise BadInput(
-            f"{path} was written by another version of nformer, whose tensors differ; make it "
-            "again with nformer train-nformer --overwrite"
-        ) from error
     return model.eval().to(device)

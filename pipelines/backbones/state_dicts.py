@@ -1,8 +1,13 @@
 """Load other programs' state dicts into a backbone, matching tensors by name."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
@@ -10,7 +15,18 @@ from .abdnet import ABDNet
 from .backbone import Backbone
 from .tensor_names import CLASSIFIERS, as_ours, nearest_text
 
-WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "state_dict_ema", "tensors")
+# Where files keep their tensors, the first of these where several hold as many.
+WRAPPERS = (
+    *("state_dict", "model", "net", "model_state_dict", "network", "weights", "tensors", "params"),
+    *("teacher", "ema", "state_dict_ema", "model_ema"),
+)
+DEEPEST = 4  # levels of wrapping
+# Parts beside a network's body, by the beginning of their names: what others train on top of it.
+HEADS = re.compile(
+    r"(classifi|fc|head|bottleneck|bn_?neck|neck|bnneck|projection|embed|feat|pool|gem|loss|cent|"
+    r"logit|arc|pixel_|reduction|proj|queue|predictor)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,10 @@ def load_weights(backbone: Backbone, content: object, *, source: str) -> LoadedW
     Raises:
         BadInput: any other tensor is missing, unknown or of another shape; lists them.
     """
-    given = as_ours(unwrapped(content, source))
-    if any(name.startswith("body.") for name in given):
-        if not any(name.startswith("projection.") for name in given):
-            body = {name.removeprefix("body."): value for name, value in given.items()}
-            return _load_body(backbone, body, source=source)
-        return _load(backbone, given, source=source, classifier="classifier")
+    given = unwrapped(content, source)
+    whole = _without_prefix(as_ours(given), backbone.state_dict())[0]
+    if any(name.startswith("body.") for name in whole) and "projection.weight" in whole:
+        return _load(backbone, whole, source=source, classifier="classifier")
     return _load_body(backbone, given, source=source)
 
 
@@ -53,26 +67,80 @@ def _load_body(backbone: Backbone, given: Mapping[str, Tensor], *, source: str) 
     body = backbone.body
     fresh: tuple[str, ...] = ()
     count = len(given)
+    given, outside = _without_prefix(given, body.state_dict())
     if isinstance(body, ABDNet):
         given, fresh = body.expand_weights(given), body.fresh
     loaded = _load(body, given, source=source, classifier=backbone.body_classifier, fresh=fresh)
     head = ("projection", "bottleneck", "classifier")
-    return replace(loaded, given=count, made_anew=(*loaded.made_anew, *head))
+    return replace(
+        loaded,
+        given=count,
+        left_out=(*loaded.left_out, *outside),
+        made_anew=(*loaded.made_anew, *head),
+    )
+
+
+def _without_prefix(
+    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors below the prefix under which most names are wanted, and the others' names.
+
+    `module.`, `model.`, `_orig_mod.`, `backbone.`…: found by matching names, not by a list. What
+    lies beside the prefix is another part of their model.
+    """
+    found: Counter[str] = Counter()
+    for name, value in given.items():
+        parts = name.split(".")
+        for start in range(len(parts)):
+            inner = wanted.get(".".join(parts[start:]))
+            if inner is not None and inner.shape == value.shape:
+                found[".".join((*parts[:start], ""))] += 1
+                break
+    prefix = max(found, key=lambda one: (found[one], -len(one)), default="")
+    inside = {n.removeprefix(prefix): value for n, value in given.items() if n.startswith(prefix)}
+    return inside, sorted(name for name in given if not name.startswith(prefix))
 
 
 def unwrapped(content: object, source: str) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, without the wrappings and prefixes others add."""
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    """Return the tensors of a state dict: of the dictionary in a file that holds the most.
+
+    Raises:
+        BadInput: no tensors in it, or numbers that are none.
+    """
     if not isinstance(content, Mapping) or not content:
-        raise BadInput(f"{source} holds no state dict: wanted names with a tensor each")
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        raise BadInput(
+            f"{source} holds no state dict: wanted names with a tensor each. Of a whole model, "
+            "save model.state_dict()"
+        )
+    order = {name: -place for place, name in enumerate(WRAPPERS)}
+    tensors: dict[str, Tensor] = {}
+    best = (0, 0)
+    for key, candidate in _mappings(content, ""):
+        rank = len(candidate), order.get(key, -len(WRAPPERS))
+        if rank > best:
+            best, tensors = rank, candidate
     if not tensors:
         raise BadInput(f"{source} holds no tensors: {_listed([str(key) for key in content])}")
-    while all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
+
+
+def _mappings(content: Any, key: str, *, depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the tensors of every dictionary in a dictionary, with its key."""
+    yield (
+        key,
+        {
+            name: torch.as_tensor(value)
+            for name, value in content.items()
+            if isinstance(name, str)
+            and (
+                isinstance(value, Tensor)
+                or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
+            )
+        },
+    )
+    for name, value in content.items():
+        if isinstance(value, Mapping) and isinstance(name, str) and depth < DEEPEST:
+            yield from _mappings(value, name, depth=depth + 1)
 
 
 def _load(
@@ -89,6 +157,7 @@ def _load(
     """
     wanted = module.state_dict()
     fitting = {k: v for k, v in given.items() if k in wanted and wanted[k].shape == v.shape}
+    tops = {name.partition(".")[0] for name in wanted}
     left_out = [name for name in given if name not in fitting]
     missing = [name for name in wanted if name not in given and name not in _counters(wanted)]
     head = f"{classifier.partition('.')[0]}."
@@ -96,13 +165,21 @@ def _load(
     if classifier and not any(name.startswith(head) for name in given):
         may_lack = (head, *fresh)
     problems = [
-        _misfit(n, given, wanted=wanted) for n in left_out if not _is_classifier(n, classifier)
+        _misfit(name, given, wanted=wanted)
+        for name in left_out
+        if not _is_classifier(name, classifier)
+        and (name.partition(".")[0] in tops or not HEADS.match(name))
     ]
     problems += [f"{name} is missing" for name in missing if not name.startswith(may_lack)]
     if problems:
         raise BadInput(
             f"{source} does not fit this backbone, {len(problems)} tensors differ: "
             f"{_listed(sorted(problems), 8)}. {nearest_text(given)}"
+        )
+    broken = [k for k, v in fitting.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise BadInput(
+            f"{source}: {_listed(broken)} hold NaN or infinite values; training had failed by then"
         )
     module.load_state_dict(fitting, strict=False)
     made_anew = [name for name in wanted if name not in fitting and name not in _counters(wanted)]

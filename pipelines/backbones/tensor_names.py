@@ -25,22 +25,12 @@ SIGNS = (
 
 
 def as_ours(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict under our names, recognised by its own.
+    """Return the released NFormer's state dict under our names; another's as it is.
 
-    torchvision, torchreid: names as they are (torchreid says "classifier" where we have none).
-    fast-reid:              backbone.* and heads.*; its heads are not ours and are left out.
-    released NFormer:       [backbone.]base.*, projection, bottleneck, classifier; nformer.* apart.
+    It has [backbone.]base.*, projection, bottleneck, classifier; and nformer.* apart.
     """
-    names = list(given)
-    if any(name.startswith(("base.", "backbone.base.")) for name in names):
-        return _released(given)
-    if any(name.startswith("heads.") for name in names) and "backbone.conv1.weight" in given:
-        inside = "backbone."
-        return {f"body.{n[len(inside) :]}": v for n, v in given.items() if n.startswith(inside)}
-    return dict(given)
-
-
-def _released(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not any(name.startswith(("base.", "backbone.base.")) for name in given):
+        return dict(given)
     found = {}
     for name, value in given.items():
         if name.startswith("nformer."):

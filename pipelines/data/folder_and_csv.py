@@ -1,6 +1,6 @@
 """A user's own images: folders of identity folders, or a table (CSV)."""
 
-import csv
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..embeddings import SPLITS
-from ..errors import BadInput
+from ..errors import BadInput, naming
 from ..labels import numbers_of
-from .folders import child, image_names, inside, require_folder, shortened
+from .folders import image_names, inside, require_folder, scan, shortened
 from .samples import NO_CAMERA, Dataset, Sample
-
-COLUMNS = ("path", "pid", "split")
+from .tables import KNOWN, Table, open_table, plain, split_roles
 
 
 class Row(NamedTuple):
@@ -36,69 +35,76 @@ def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
     """
     entries = require_folder(root, "folder")
     pattern = _compiled(camera_pattern)
+    places = {name: root / name for name in entries if plain(name) in KNOWN}
+    people = {name: _people(place) for name, place in places.items() if place.is_dir()}
+    roles, said = split_roles(people)
     rows: list[Row] = []
-    for split in SPLITS:
-        folder = child(root, split)
-        if folder is None:
-            continue
-        for name in image_names(folder, deep=True):
+    for folder, split in roles.items():
+        for name in image_names(places[folder], deep=True) if split else ():
             person, slash, _ = name.partition("/")
             if not slash:
-                raise BadInput(f"{folder / name} lies in no identity's folder: move it into one")
-            rows.append(Row(split, f"{folder.name}/{name}", person, _camera(pattern, name)))
+                raise BadInput(
+                    f"{places[folder] / name} lies in no identity's folder: move it into one"
+                )
+            rows.append(Row(split, f"{folder}/{name}", person, _camera(pattern, name)))
     if not rows:
         raise BadInput(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
             f"folder of images for each identity; found {shortened(entries)}"
         )
     options = {"camera_pattern": camera_pattern} if camera_pattern else {}
-    return replace(_numbered("folder", root, rows=rows), options=options)
+    notices = tuple(f"{root}: {text}" for text in said)
+    return replace(_numbered("folder", root, rows=rows), options=options, notices=notices)
+
+
+def _people(place: Path) -> set[str]:
+    return {entry.name for entry in scan(place) if entry.is_dir()}
 
 
 def read_csv(root: Path) -> Dataset:
-    """Read a table of path, pid, split and, where known, camid; paths are below its folder.
+    """Read a table of path, pid, split and, where known, camid.
 
+    Paths are below the table's folder, or absolute: then the root is the folder of all images.
     root: the table, or a folder that holds one .csv file.
 
     Raises:
         BadInput: no table, columns that lack, or lines that do not parse.
     """
-    path = _table(root)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            columns = list(lines.fieldnames or ())
-            twice = sorted({name for name in columns if columns.count(name) > 1})
-            if twice:
-                raise BadInput(f"{path} has the column {', '.join(twice)} more than once")
-            missing = [name for name in COLUMNS if name not in columns]
-            if missing:
-                raise BadInput(
-                    f"{path} has no column {', '.join(missing)}; its first line must name path, "
-                    f"pid, split and, where known, camid; it is {','.join(columns)}"
-                )
-            rows = [_row(path, number, line=line) for number, line in enumerate(lines, start=2)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} is no CSV table in UTF-8 ({error})") from error
+    table = open_table(_table(root))
+    path, notices = table.path, list(table.understood)
+    home, rows = path.parent, _rows(table)
+    if any(os.path.isabs(row.name) for row in rows):
+        home, rows = _below_one_folder(home, rows)
+        notices.append(f"{path}: its paths are absolute; they are read below {home}")
     if not rows:
         raise BadInput(f"{path} lists no images")
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
-        if row.name in seen:
-            raise BadInput(f"{path}, line {number}: {row.name} is listed twice")
-        seen.add(row.name)
-    return replace(_numbered("csv", path.parent, rows=rows), options={"table": path.name})
+    name = path.name if home == path.parent else str(path.absolute())
+    with naming(path):
+        data = _numbered("csv", home, rows=rows)
+    return replace(data, options={"table": name}, notices=tuple(notices))
+
+
+def _below_one_folder(home: Path, rows: list[Row]) -> tuple[Path, list[Row]]:
+    """Return the nearest folder that all images lie below, and the rows named from there."""
+    places = [os.path.join(home.absolute(), row.name) for row in rows]
+    own = f"{home.absolute()}{os.sep}"
+    if not all(place.startswith(own) for place in places):
+        home = Path(os.path.commonpath([os.path.dirname(place) for place in places]))
+    names = [os.path.relpath(place, home.absolute()) for place in places]
+    return home, [row._replace(name=name) for row, name in zip(rows, names, strict=True)]
 
 
 def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
     """Read a table, given itself, or its folder and its name (as manifests record it)."""
-    return read_csv(root / table if table and root.is_dir() else root)
+    inner = table is not None and (root.is_dir() or os.path.isabs(table))
+    return read_csv(root / table if table is not None and inner else root)
 
 
 def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     """Give every person and camera a number: its own where all have one, else by sorted name."""
-    pids = numbers_of((row.person for row in rows), "an identity")
-    camids = numbers_of((row.camera for row in rows), "a camera")
+    with naming(root):
+        pids = numbers_of((row.person for row in rows), "an identity")
+        camids = numbers_of((row.camera for row in rows), "a camera")
     splits = {
         split: sorted(
             Sample(row.name, pids[row.person], camids[row.camera])
@@ -143,17 +149,19 @@ def _table(root: Path) -> Path:
     return tables[0]
 
 
-def _row(path: Path, number: int, *, line: dict[str, str | None]) -> Row:
-    name, person, split = ((line.get(column) or "").strip() for column in COLUMNS)
-    camera = (line.get("camid") or "").strip()
-    if split not in SPLITS:
-        raise BadInput(f"{path}, line {number}: split {split!r} is none of {', '.join(SPLITS)}")
-    if not person:
-        raise BadInput(f"{path}, line {number}: no pid")
-    if "\0" in name:
-        raise BadInput(f"{path}, line {number}: path {name!r} holds a NUL character")
-    if not inside(name):
-        raise BadInput(
-            f"{path}, line {number}: path {name!r} must be below {path.parent}, with no '..'"
-        )
-    return Row(split, name.replace("\\", "/"), person, camera or str(NO_CAMERA))
+def _rows(table: Table) -> list[Row]:
+    """Return the table's images; BadInput where one is listed twice, or lies we know not where."""
+    rows, seen = [], set[str]()
+    for line, name, person, camera, split in table.rows():
+        where = f"{table.path}, line {line}"
+        if not inside(name) and not (name.startswith("/") and inside(name.lstrip("/"))):
+            raise BadInput(
+                f"{where}: path {name!r} must be below {table.path.parent}, with no '..', or "
+                "absolute"
+            )
+        name = name.replace("\\", "/")
+        if name in seen:
+            raise BadInput(f"{where}: {name} is listed twice")
+        seen.add(name)
+        rows.append(Row(split, name, person, camera or str(NO_CAMERA)))
+    return rows

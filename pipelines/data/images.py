@@ -1,7 +1,6 @@
 """Read image files as RGB arrays of one size; an unreadable file is an error that names it."""
 
-import struct
-import zlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
@@ -9,12 +8,14 @@ from typing import IO, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import BadInput
+from ..errors import BadInput, reason_of
+from ..files import no_file
 
 # No format that starts another program (PostScript) or that Pillow decodes without limits.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 PIXEL_LIMIT = 50_000_000  # an image of more is refused before it is decoded
-BAD_CONTENT = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+MISSING = "there is no such file"
+GUESS = "guessed"  # under this key of an image's `info` stands what its values were taken for
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -60,13 +61,31 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         UnreadableImage: missing, empty, truncated, too large, or no image; says which.
     """
+    found = no_file(path)  # a named pipe, say, whose reading does not end
+    if found:
+        raise UnreadableImage(str(path), MISSING if found == "is not there" else f"it {found}")
     try:
         with path.open("rb") as file:
             return decode(file)
     except TOO_LARGE:
         raise UnreadableImage(str(path), _too_large("more pixels")) from None
-    except BAD_CONTENT as error:
+    except Exception as error:  # Pillow's decoders raise anything of damaged bytes
         raise UnreadableImage(str(path), _reason(path, error)) from error
+
+
+def read_item(name: str, folders: Sequence[str]) -> Image.Image:
+    """Return an item's picture by the name that a file gives it: one below any of some folders.
+
+    A name starts from the first of them, the data set's root ("": not known), or is absolute.
+
+    Raises:
+        UnreadableImage: as `read_image`, and where the name leads out of all folders.
+    """
+    path = os.path.normpath(os.path.join(folders[0], name))
+    below = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
+    if not path.startswith(tuple(below)):
+        raise UnreadableImage(name, "it lies below no folder of this run's pictures")
+    return read_image(Path(path))
 
 
 def decode(file: IO[bytes]) -> Image.Image:
@@ -83,14 +102,31 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """Return an image of any mode as 8-bit RGB; 16-bit grey keeps its high byte."""
     if image.mode == "RGB":
         return image.copy() if image.readonly else image
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        scale = 257 if values.size and values.max() > 255 else 1  # 65535 / 255
-        grey = np.clip(values // scale, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+    if image.mode == "F" or image.mode.startswith("I"):
+        grey, guess = _bytes_of(np.asarray(image))
+        found = Image.fromarray(grey).convert("RGB")
+        found.info[GUESS] = guess  # "" where nothing was guessed
+        return found
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
+
+
+def _bytes_of(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return grey values of a wider type as [H, W] uint8, and what they were taken for."""
+    least, most = float(values.min(initial=0)), float(values.max(initial=0))
+    if not (least >= 0 and np.isfinite(most)):
+        raise ValueError(f"its values are from {least:g} to {most:g}; 0 and more is wanted")
+    if values.dtype.kind == "f":
+        limit = 1 if most <= 1 else 255
+        if most > 255:
+            raise ValueError(f"its values are fractions up to {most:g}; 0…1 or 0…255 is wanted")
+        guess = f"fractions, taken as 0…{limit}"
+    else:
+        limit = 65535 if most > 255 else 255
+        guess = "of 16 or 32 bits, taken as 0…255: none is larger" if limit == 255 else ""
+    grey = values * (255 / limit) if limit < 255 else values // (limit // 255)
+    return np.clip(grey, 0, 255).astype(np.uint8), guess
 
 
 def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
@@ -105,15 +141,11 @@ def _too_large(found: str) -> str:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder"
     if isinstance(error, PermissionError):
         return "it may not be read"
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         return "it is empty (0 bytes)"
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is no image of a known kind"
-    text = str(error) or type(error).__name__
+    text = reason_of(error)
     return "it is truncated" if "truncated" in text.lower() else text

@@ -16,8 +16,3 @@ def drawing_order(pids: np.ndarray, seed: int) -> np.ndarray:
     position = np.empty(len(pids), np.int64)
     position[by_pid] = np.arange(len(pids)) - np.repeat(first, counts)
     return position
-
-
-def kept_rows(pids: np.ndarray, order: np.ndarray, *, number: int) -> np.ndarray:
-    """Return the rows to keep, sorted: the first `number` of each identity, and pid 0 whole."""
-    return np.flatnonzero((order < number) | (pids == 0))

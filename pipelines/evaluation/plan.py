@@ -83,6 +83,13 @@ def advised(plan: Plan, advice: "Recommendation") -> Plan:
     return replace(plan, notes=(advice.describe(), *plan.notes), recommended=advice.refine)
 
 
+def without(plan: Plan, methods: Sequence[Method], *, why: str) -> Plan:
+    """Return the plan less some rows, with the reason noted."""
+    names = ", ".join(method.name for method in methods)
+    kept = tuple(method for method in plan.methods if method not in methods)
+    return replace(plan, methods=kept, notes=(*plan.notes, f"{names} left out: {why}"))
+
+
 def chain(config: EvaluateConfig) -> tuple[str, ...]:
     """Return the refiners asked for, none for `none`."""
     return tuple(name for name in config.refine if name != "none")
@@ -139,7 +146,9 @@ def possible(
         if cameras and blind:
             notes.append(f"{method.name} left out: it needs the camera of every item")
         elif train is None and any(refiner.needs_train for refiner in needs):
-            notes.append(f"{method.name} left out: it is fitted on a train split; there is none")
+            notes.append(
+                f"{method.name} left out: it is fitted on training identities; there are none"
+            )
         else:
             kept.append(method)
     return kept, notes

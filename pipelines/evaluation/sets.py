@@ -57,9 +57,10 @@ def read_sets(run: Run, *, method: str, device: str, progress: Progress) -> Sets
     )
     if run.holds(_graph_manifest(run, near)):
         near.graphs = load_graphs(run.path("graph.h5"))
+    train = load_embeddings(path, "train").without_junk() if "train" in splits else None
     return Sets(
         near=near,
-        train=load_embeddings(path, "train").without_junk() if "train" in splits else None,
+        train=train or None,  # nobody in it is known: as if it were not there
         query_rows=np.flatnonzero(query.pids >= 0),
         gallery_rows=np.flatnonzero(gallery.pids >= 0),
         stored=frozenset(_widths(near)),

@@ -52,7 +52,7 @@ def gather(
     """Embed pictures with the run's backbone, and read files of embeddings.
 
     prefer: the split to take of a file that holds several.   crop: of every picture.
-    pid, camid: of the pictures; what comes as embeddings has its own.
+    pid, camid: of the pictures, and of embeddings that say nothing of it.
 
     Raises:
         BadInput: nothing there, an unreadable picture, a crop outside of one, or pictures in a run
@@ -74,7 +74,7 @@ def gather(
         pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
     if files:
-        found = _read(files, prefer, progress=progress)
+        found = _read(files, prefer, unknown=(pid, camid), progress=progress)
         parts.append(found)
         shown += [None] * len(found)
     if not parts:
@@ -184,22 +184,31 @@ def _picture(path: Path, crop: Crop | None) -> "Image.Image":
         raise BadInput(f"{path}: {error.reason}; replace it, or leave it out") from error
 
 
-def _read(files: list[Path], prefer: str, *, progress: Progress) -> Embeddings:
-    found = read_embedding_files(files, progress.warn)
-    chosen = found.get(prefer) or (next(iter(found.values())) if len(found) == 1 else None)
+def _read(
+    files: list[Path], prefer: str, *, unknown: tuple[int, int], progress: Progress
+) -> Embeddings:
+    """Read files of embeddings, which need no labels and no split here.
+
+    unknown: the pid and the camera of what says nothing of it.
+    """
+    found = read_embedding_files(files, progress.warn, labelled=False)
+    wanted = [part for name in (prefer, "") for part in found.get(name, [])]
+    chosen = wanted or (next(iter(found.values())) if len(found) == 1 else None)
     if not chosen:
         raise BadInput(
             f"{files[0]} holds {', '.join(found)}; a {prefer} split, or just one, is wanted"
         )
-    return _joined([_whole(part) for part in chosen])
+    return _joined([_whole(part, unknown) for part in chosen])
 
 
-def _whole(part: FileSplit) -> Embeddings:
-    camids = np.full(len(part), -1) if part.camids is None else part.camids
+def _whole(part: FileSplit, unknown: tuple[int, int]) -> Embeddings:
+    pid, camid = unknown
+    pids = part.pids if part.labelled else np.full(len(part), pid)
+    camids = np.full(len(part), camid) if part.camids is None else part.camids
     numbered = (f"{part.path.name}/{row:07d}" for row in range(len(part)))
     names = list(numbered if part.names is None else part.names())
     features: Any = np.concatenate([block.astype(np.float32) for block in part.blocks()])
-    return Embeddings(features, part.pids, camids, names)
+    return Embeddings(features, pids, camids, names)
 
 
 def _joined(parts: list[Embeddings]) -> Embeddings:

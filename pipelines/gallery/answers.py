@@ -42,7 +42,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The answers, how the threshold was found, and where the time went, in seconds."""
+    """The answers, how the threshold was found, and where the time went, in seconds.
+
+    root: the folder that names start from.   folders: others that pictures were added from.
+    """
 
     gallery: int
     refined: bool
@@ -50,6 +53,7 @@ class SearchResult:
     false_accepts: float | None
     answers: list[Answer]
     root: str = ""
+    folders: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:

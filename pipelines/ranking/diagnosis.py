@@ -91,14 +91,14 @@ def match_counts(query: Embeddings, gallery: Embeddings) -> np.ndarray:
 def neighbour_purity(index: np.ndarray, pids: np.ndarray) -> Purity:
     """Return how often the nearest of an image show its person.
 
-    index: [N, 1 + k], the nearest rows of each, itself among them.   pids: [N]; an identity below 1
-           is nobody's: it is never right.
+    index: [N, 1 + k], the nearest rows of each, itself among them.   pids: [N]; a negative one is
+           nobody's: it is never right.
     """
     rows = np.arange(len(index))[:, None]
     others = (index != rows) & (index >= 0)  # -1: an approximate search found no more
     rank = np.cumsum(others, axis=1)  # of each neighbour in its list, from 1
     rank_back = _rank_back(index, np.where(others, rank, 0))
-    right = (pids[index] == pids[:, None]) & (pids[:, None] > 0)
+    right = (pids[index] == pids[:, None]) & (pids[:, None] >= 0)
     longest = int(rank[:, -1].min())
     found: list[list[float]] = [[], [], []]
     for k in range(1, longest + 1):

@@ -10,6 +10,7 @@ from ..artifacts.graph import graphs_of
 from ..artifacts.ranking import load_ranking
 from ..artifacts.run import Run
 from ..embeddings import Embeddings
+from ..labels import JUNK, distractors
 from ..ranking.diagnosis import (
     CameraPairs,
     camera_pairs,
@@ -110,6 +111,7 @@ def _neighbours(run: Run, queries: Queries) -> Iterator[Chart]:
         return
     first = queries.query.pids if name == "joint" else gallery.pids[:0]
     pids = np.concatenate([first, gallery.pids])
+    pids = np.where(distractors(pids, queries.query.pids), JUNK, pids)
     found = neighbour_purity(graphs[name].index[:, : 1 + NEAREST], pids)
     if not len(found.listed):
         return

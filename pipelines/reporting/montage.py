@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import UnreadableImage, read_image
+from ..data.images import UnreadableImage, read_image, read_item
 from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
@@ -66,7 +66,7 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
     page = template("search.html.j2").render(
         result=result,
         asked=lambda answer: uri(_query(answer, crop)),
-        found=lambda hit: uri(_picture(Path(result.root) / hit.name)),
+        found=lambda hit: uri(_picture(hit.name, result)),
         **words,
     )
     write_text(path, page + "\n")
@@ -125,7 +125,7 @@ def _cells(
     for hit in answer.hits:
         lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
         lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
-        yield _picture(Path(result.root) / hit.name), lines
+        yield _picture(hit.name, result), lines
 
 
 def attention_of(answer: Answer) -> str:
@@ -143,9 +143,9 @@ def _query(answer: Answer, crop: Crop | None) -> "Image | None":
     return cropped(read_image(path), crop, path=path)
 
 
-def _picture(path: Path) -> "Image | None":
+def _picture(name: str, result: SearchResult) -> "Image | None":
     """Return a gallery item's picture; None where it does not lie on this machine any more."""
     try:
-        return read_image(path)
+        return read_item(name, [result.root, *result.folders])
     except UnreadableImage:
         return None

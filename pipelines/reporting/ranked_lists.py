@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..artifacts.graph import graphs_of
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import load_average_precision, load_query_rows, load_ranking
 from ..artifacts.run import Run
-from ..data.images import UnreadableImage, read_image
+from ..data.images import UnreadableImage, read_item
 from ..embeddings import Embeddings
 from ..errors import PipelineError
 from ..neighbours.checked import unit_rows
@@ -149,9 +148,8 @@ class Album:
         """Return an image as a data URI, or "" where there is none."""
         if name not in self.pictures:
             self.pictures[name] = ""
-            if self.root:
-                with suppress(UnreadableImage):
-                    self.pictures[name] = data_uri(read_image(Path(self.root) / name))
+            with suppress(UnreadableImage):
+                self.pictures[name] = data_uri(read_item(name, [self.root]))
         return self.pictures[name]
 
     def notes(self) -> list[str]:

@@ -19,6 +19,7 @@ from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
 from ..evaluation.plan import FREE_CHAIN, Method, possible
 from ..files import text_digest
 from ..gallery.refinement import refine_draws
+from ..labels import distractors
 from ..neighbours.graph import Neighbourhoods
 from ..nformer.landmarks import landmark_draws
 from ..nformer.model import NFormer
@@ -119,8 +120,8 @@ class Experiment:
         return self.gallery.select(kept)
 
     def of_people(self, pids: np.ndarray) -> np.ndarray:
-        """Return which rows show somebody: pid 0 is a distractor unless a query has it."""
-        return (pids > 0) | bool((self.query.pids == 0).any())
+        """Return which rows show somebody, distractors and junk left out."""
+        return (pids >= 0) & ~distractors(pids, self.query.pids)
 
     def measured(self, variant: Variant, *, number: int = 0, rerank: str = "") -> dict[str, Any]:
         """Return a variant's figures over its trainings and draws of the landmarks.

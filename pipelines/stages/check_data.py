@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.batches import default_workers
 from ..data.catalogue import count_differences, entry, open_dataset
-from ..data.images import UnreadableImage, read_image
+from ..data.images import GUESS, UnreadableImage, read_image
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
@@ -101,27 +101,27 @@ def _missing_splits(data: Dataset) -> Iterator[Finding]:
 
 
 def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
-    """Decode every image; yield the unreadable, grouped by reason."""
+    """Decode every image; yield the unreadable, and those of guessed values, by the reason."""
 
-    def reason_of(sample: Sample) -> str:
+    def look(sample: Sample) -> tuple[str, str]:
         try:
-            read_image(data.root / sample.name)
+            guess = read_image(data.root / sample.name).info.get(GUESS, "")
         except UnreadableImage as error:
-            return error.reason
-        return ""
+            return "error", f"cannot be read: {error.reason}"
+        return "warning", f"the values are {guess}" if guess else ""
 
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     samples = [sample for split in data.filled_splits() for sample in data.split(split)]
     with (
         ThreadPoolExecutor(default_workers()) as pool,
         progress.task("decode", len(samples), unit="images") as task,
     ):
-        for sample, reason in zip(samples, pool.map(reason_of, samples), strict=True):
-            found[reason].append(sample.name)
+        for sample, finding in zip(samples, pool.map(look, samples), strict=True):
+            found[finding].append(sample.name)
             task.advance()
-    for reason, names in sorted(found.items()):
-        if reason:
-            yield _finding("error", f"cannot be read: {reason}", names=names)
+    for (level, what), names in sorted(found.items()):
+        if what:
+            yield _finding(level, what, names=names)
 
 
 def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:

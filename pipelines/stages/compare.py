@@ -1,12 +1,14 @@
 """metrics.json + ranking.h5 of several runs -> their results side by side"""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from ..artifacts.embeddings import load_embeddings
+from ..artifacts.embeddings import open_embeddings
 from ..artifacts.ranking import load_average_precision, load_query_rows
 from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
@@ -26,11 +28,12 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several results on the same queries."""
+    """Several results on the same queries; `notes` say what their comparison takes for granted."""
 
     dataset: str
     queries: int
     rows: tuple[Compared, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return one JSON object, fractions of 1."""
@@ -43,40 +46,72 @@ class Comparison:
             for row in self.rows
         ]
         table = {"dataset": self.dataset, "queries": self.queries, "rows": rows}
+        table["notes"] = self.notes
         return json.dumps(table, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """A run that was evaluated: average precision by result and query."""
+    """A run that was evaluated: what it ranked, and average precision by result and query."""
 
     run: Run
     evaluation: Evaluation
-    names: tuple[str, ...]
+    query: "_Items"
+    gallery: "_Items"
     precision: dict[str, np.ndarray]
 
     @staticmethod
     def of(run: Run) -> "_Scored":
         evaluation = Evaluation.read(run.artifact("metrics.json"))
         lists = run.artifact("ranking.h5")
-        query = load_embeddings(run.artifact("embeddings.h5"), "query")
-        names = tuple(query.names[row] for row in load_query_rows(lists).tolist())
-        return _Scored(run, evaluation, names, load_average_precision(lists))
+        with open_embeddings(run.artifact("embeddings.h5")) as file:
+            query = _Items.of(file["query"]).select(load_query_rows(lists))
+            gallery = _Items.of(file["gallery"])
+        gallery = gallery.select(np.flatnonzero(gallery.pids >= 0))
+        return _Scored(run, evaluation, query, gallery, load_average_precision(lists))
+
+
+@dataclass(frozen=True)
+class _Items:
+    """Labels of a split: names, identities and cameras, [N] each."""
+
+    names: np.ndarray
+    pids: np.ndarray
+    camids: np.ndarray
+
+    @staticmethod
+    def of(group: Any) -> "_Items":
+        return _Items(group["names"].asstr()[:], group["pids"][:], group["camids"][:])
+
+    def select(self, rows: np.ndarray) -> "_Items":
+        return _Items(self.names[rows], self.pids[rows], self.camids[rows])
+
+    def by_name(self) -> "_Items":
+        return self.select(np.argsort(self.names, kind="stable"))
+
+    @property
+    def numbered(self) -> bool:
+        """Whether there are no names but rows' numbers."""
+        return bool(len(self.names)) and all(NUMBER.fullmatch(name) for name in self.names)
+
+
+NUMBER = re.compile(r"(?:[a-z]+/)?[0-9]{7}")  # what stands for a name where there is none
 
 
 def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) -> Comparison:
     """Return the runs' results, each with its difference in mAP from the first and how sure it is.
 
     results: which ones, by name; none: all that each run has.
-    The interval is a paired bootstrap over the queries, so all runs must have the same ones.
+    The interval is a paired bootstrap over the queries, so all runs must have the same ones, with
+    the same identities and cameras, and the same gallery.
 
     Raises:
         MissingArtifact: a run was not evaluated.
-        BadInput: no such result, or other queries.
+        BadInput: no such result, or runs that are not of the same items with the same labels.
     """
     scored = [_Scored.of(run) for run in runs]
     for one in scored[1:]:
-        _require_same_queries(scored[0], one)
+        _require_alike(scored[0], one)
     chosen = [(one, name) for one in scored for name in _chosen(one, results)]
     first = _precision(scored[0], chosen[0][0], name=chosen[0][1])
     valid = np.isfinite(first)
@@ -88,7 +123,18 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
             second = _precision(scored[0], one, name=name)
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))
-    return Comparison(scored[0].evaluation.dataset, int(valid.sum()), tuple(rows))
+    notes = tuple(_notes(scored, [row.result for row in rows]))
+    return Comparison(scored[0].evaluation.dataset, int(valid.sum()), tuple(rows), notes)
+
+
+def _notes(scored: Sequence[_Scored], results: Sequence[ResultRow]) -> Iterator[str]:
+    first = scored[0]
+    if len(scored) > 1 and (first.query.numbered or first.gallery.numbered):
+        yield "the items have no names: row i of one run is taken for row i of the other"
+    protocols = sorted({row.protocol or first.evaluation.protocol for row in results})
+    if len(protocols) > 1:
+        listed = ", ".join(protocols)
+        yield f"the rows are of other protocols ({listed}): joint ones mix the queries"
 
 
 def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
@@ -101,21 +147,37 @@ def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
 
 def _precision(reference: _Scored, one: _Scored, *, name: str) -> np.ndarray:
     """Return a result's average precision [Q] in the order of the reference's queries."""
-    row = {query: number for number, query in enumerate(one.names)}
-    return one.precision[name][[row[query] for query in reference.names]]
+    row = {query: number for number, query in enumerate(one.query.names)}
+    return one.precision[name][[row[query] for query in reference.query.names]]
 
 
-def _require_same_queries(first: _Scored, other: _Scored) -> None:
-    missing = sorted(set(first.names) ^ set(other.names))
-    if missing:
-        raise BadInput(
-            f"{first.run.folder} and {other.run.folder} have other queries: {len(missing)} are in "
-            f"one of them only, as {missing[0]}. Runs on the same query set can be compared"
-        )
-    a, b = first.precision, other.precision
-    valid = [np.isfinite(next(iter(values.values()))) for values in (a, b)]
-    if valid[0].sum() != valid[1].sum():
-        raise BadInput(
-            f"{first.run.folder} and {other.run.folder} have other galleries: {valid[0].sum()} and "
-            f"{valid[1].sum()} queries have a match"
-        )
+def _require_alike(first: _Scored, other: _Scored) -> None:
+    """Raise BadInput unless two runs rank the same items, with the same labels."""
+    both = f"{first.run.folder} and {other.run.folder}"
+    for what in ("query", "gallery"):
+        a, b = getattr(first, what), getattr(other, what)
+        missing = sorted(set(a.names) ^ set(b.names))
+        if missing or len(a.names) != len(b.names):
+            some = missing[0] if missing else "none by its name"
+            kind = "queries" if what == "query" else "galleries"
+            raise BadInput(
+                f"{both} have other {kind}: {len(missing)} are in one of them only, as {some}. "
+                "Runs on the same queries and gallery can be compared"
+            )
+    for field, what in (("pids", "identities"), ("camids", "cameras")):
+        labels = [
+            np.concatenate([getattr(items.by_name(), field) for items in (run.query, run.gallery)])
+            for run in (first, other)
+        ]
+        if not _alike(*labels):
+            raise BadInput(
+                f"{both} have the same items with other {what}: what counts as a match differs, "
+                "so an interval would mean nothing. Import both with the same labels"
+            )
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two labellings [N] tell the same items apart, and know the same ones."""
+    pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
+    same = pairs == len(np.unique(a)) == len(np.unique(b))
+    return same and bool(((a < 0) == (b < 0)).all())

@@ -13,8 +13,18 @@ from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
+from ..errors import BadInput
 from ..evaluation.peak_memory import PeakMemory
-from ..evaluation.plan import AUTO, NFORMER, Plan, advised, chain, planned, require_known
+from ..evaluation.plan import (
+    AUTO,
+    NFORMER,
+    Plan,
+    advised,
+    chain,
+    planned,
+    require_known,
+    without,
+)
 from ..evaluation.refining import Refined, refine_plainly, refine_with_nformer
 from ..evaluation.scoring import Scored, score_methods, summed_up
 from ..evaluation.sets import Sets, keep_graphs, read_sets
@@ -96,20 +106,25 @@ def evaluate_run(
         for names, methods in plan.chains().items():
             memory = PeakMemory()
             memory.restart()
-            refined = _refined(
-                run,
-                sets,
-                plan=plan,
-                names=names,
-                device=device,
-                overwrite=overwrite,
-                keep_state=keep_state,
-            )
-            state = refined.states[0] if refined.states else state
-            domain = refined.domain or domain
-            for one in score_methods(methods, sets, refined=refined, plan=plan, memory=memory):
-                scored[one.row.name] = one
-                task.advance()
+            try:
+                refined = _refined(
+                    run,
+                    sets,
+                    plan=plan,
+                    names=names,
+                    device=device,
+                    overwrite=overwrite,
+                    keep_state=keep_state,
+                )
+                state = refined.states[0] if refined.states else state
+                domain = refined.domain or domain
+                for one in score_methods(methods, sets, refined=refined, plan=plan, memory=memory):
+                    scored[one.row.name] = one
+                    task.advance()
+            except BadInput as error:
+                if not config.every or not scored:
+                    raise
+                plan = without(plan, [m for m in methods if m.name not in scored], why=str(error))
     dataset = run.facts("embeddings.h5").get("dataset", "")
     if domain is not None and (domain["foreign"] or domain["assume"] != "auto"):
         plan = dataclasses.replace(plan, notes=(told(domain), *plan.notes))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..artifacts.formats.reading import read_h5
+from ..artifacts.formats.hdf5_files import read_h5
 from ..artifacts.formats.writing import write_embedding_files
 from ..artifacts.run import Run
 from ..embeddings import SPLITS
@@ -42,7 +42,7 @@ def export_embeddings(
     _require_known("--stage", stage, known=tuple(ARTIFACTS))
     _require_known("--dtype", dtype, known=DTYPES)
     source = run.artifact(ARTIFACTS[stage])
-    chosen = read_h5(source)
+    chosen = read_h5(source, progress.warn, labelled=True)
     present = [split.split for split in chosen]
     for split in splits:
         _require_known("--split", split, known=tuple(name for name in SPLITS if name in present))

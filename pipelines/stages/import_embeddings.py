@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..artifacts.embeddings import EXACT, create_embeddings, create_split
-from ..artifacts.formats.reading import kind_of, read_embedding_files
+from ..artifacts.formats.npy_folder import vectors
+from ..artifacts.formats.reading import kinds_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
 from ..errors import BadInput
-from ..files import file_digest
+from ..files import file_digest, text_digest
 from ..progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -58,15 +59,15 @@ def import_embeddings(
         return run.path(ARTIFACT)
     found = read_embedding_files(sources, progress.warn)
     splits = [ImportedSplit(name, parts) for name, parts in found.items()]
-    for split in splits:
-        progress.message(split.describe())
     widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{where} {width}" for where, width in widths.items())
         raise BadInput(f"the widths differ: {listed}; one network makes one width")
+    _require_separate_names(splits, progress)
+    for split in splits:
+        progress.message(split.describe())
     _compare_identities(splits, progress)
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
-    _require_separate_names(splits, progress)
     with run.writing(wanted) as (temporary, facts):
         facts.update(_facts(splits, kept, dataset=dataset, root=root))
         with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
@@ -108,11 +109,7 @@ class ImportedSplit:
         for part in self.parts:
             if part.names is None:
                 yield from (f"{self.name}/{row:07d}" for row in range(start, start + len(part)))
-            for row, name in enumerate(part.names() if part.names else ()):
-                if not name or "\0" in name:
-                    where = f"{part.path}, split {part.split}"
-                    raise BadInput(f"{where}: row {row} has no name ({name!r})")
-                yield name
+            yield from part.names() if part.names else ()
             start += len(part)
 
     @property
@@ -130,9 +127,11 @@ class ImportedSplit:
         types = "/".join(sorted({part.dtype for part in self.parts}))
         people, junk = len(np.unique(self.pids[self.pids >= 0])), int((self.pids < 0).sum())
         cameras = len(np.unique(self.camids[self.camids >= 0]))
+        unknown = int((self.camids < 0).sum())
         return (
             f"{self.name}: {len(self):,} × {self.dim} {types}, {people:,} identities, "
             + (f"{cameras} cameras" if cameras else "no camera ids: the same-camera rule is off")
+            + (f", the camera of {unknown:,} rows unknown" if cameras and unknown else "")
             + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
             + ("" if all(part.names for part in self.parts) else ", no names: numbered")
         )
@@ -141,19 +140,27 @@ class ImportedSplit:
 def _require_other_files(run: Run, sources: list[Path]) -> None:
     if not sources:
         raise BadInput("no file given; name one or more files of embeddings")
+    kinds_of(sources)
     for source in sources:
-        kind_of(source)
         if run.path(ARTIFACT).exists() and source.samefile(run.path(ARTIFACT)):
             raise BadInput(f"{source} is this run's own {ARTIFACT}; choose another --run")
 
 
 def _digests(sources: list[Path]) -> dict[str, str]:
     """Return the files' digests under names that no artifact of the run can have."""
-    digests = {f"file {n}: {path.name}": file_digest(path) for n, path in enumerate(sources, 1)}
+    digests = {f"file {n}: {path.name}": _digest(path) for n, path in enumerate(sources, 1)}
     if len(set(digests.values())) < len(digests):
         listed = ", ".join(map(str, sources))
         raise BadInput(f"the same content is given twice: {listed}; give each file once")
     return digests
+
+
+def _digest(source: Path) -> str:
+    """Return a file's digest, or that of a folder's tables and vectors with their names."""
+    if not source.is_dir():
+        return file_digest(source)
+    files = [*vectors(source), *sorted(source.glob("*.csv"))]
+    return text_digest(*(f"{path.relative_to(source)} {file_digest(path)}" for path in files))
 
 
 def _compare_identities(splits: list[ImportedSplit], progress: Progress) -> None:

@@ -125,7 +125,9 @@ def add_to_index(
         )
     _require_new(items.names, stored.index.names)
     index = extended(stored.index, items)
-    _replace(run, index, manifest=stored.manifest, added=len(items))
+    places = [one for one in map(Path, sources) if one.is_dir() or one in new.pictures]
+    folders = [str((one if one.is_dir() else one.parent).resolve()) for one in places]
+    _replace(run, index, manifest=stored.manifest, folders=folders, added=len(items))
     return len(items)
 
 
@@ -294,7 +296,15 @@ def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
         )
 
 
-def _replace(run: Run, index: GalleryIndex, *, manifest: Manifest, **changes: int) -> None:
+def _replace(
+    run: Run,
+    index: GalleryIndex,
+    *,
+    manifest: Manifest,
+    folders: Sequence[str] = (),
+    **changes: int,
+) -> None:
     with run.writing(manifest) as (path, facts):
         facts.update({name: manifest.facts[name] + count for name, count in changes.items()})
+        facts["folders"] = sorted({*facts.get("folders", ()), *folders})
         save_index(path, index)

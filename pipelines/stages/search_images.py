@@ -95,6 +95,7 @@ def search_images(
         false_accepts=rate,
         answers=answers,
         root=stored.manifest.facts["root"],
+        folders=stored.manifest.facts.get("folders", []),
         seconds=clock.laps,
     )
 

@@ -9,9 +9,10 @@ from typing import Any
 from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
-from ..data.subsampling import drawing_order, kept_rows
+from ..data.subsampling import drawing_order
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..labels import distractors
 from ..progress import Progress, Silent
 
 EMBEDDINGS, NFORMER = "embeddings.h5", "nformer.pt"
@@ -40,11 +41,12 @@ def subsample(
         raise BadInput("--images-per-identity: wanted whole numbers from 1, as in 5,10,15,20")
     run.artifact(EMBEDDINGS)
     gallery = load_embeddings(run.path(EMBEDDINGS), "gallery")
+    whole = distractors(gallery.pids, load_embeddings(run.path(EMBEDDINGS), "query").pids)
     order = drawing_order(gallery.pids, seed)
     folders = []
     for number in images_per_identity:
         target = Run(run.folder / f"images-per-identity-{number:02d}")
-        kept = gallery.select(kept_rows(gallery.pids, order, number=number))
+        kept = gallery.select((order < number) | whole)
         config = {"images_per_identity": number, "seed": seed}
         _write_embeddings(run, target, gallery=kept, config=config, overwrite=overwrite)
         _copy_model(run, target, overwrite=overwrite)

@@ -54,6 +54,7 @@ def train_default_model(
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
     """
+    train = with_cameras_that_differ(train, config, progress=progress)
     chosen = select(train, config, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
@@ -91,6 +92,19 @@ def train_default_model(
     )
 
 
+def with_cameras_that_differ(
+    train: Embeddings, config: NFormerConfig, *, progress: Progress
+) -> Embeddings:
+    """Return training rows of one camera as rows of none: else no held-out query has a match."""
+    if len(np.unique(train.camids)) > 1 or not train.has_cameras or config.camera_aware == "on":
+        return train
+    progress.warn(
+        "all training images are of one camera: held-out identities are matched within it, and "
+        "nothing about cameras is learned"
+    )
+    return Embeddings(train.features, train.pids, np.full(len(train), -1), train.names)
+
+
 def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
@@ -98,7 +112,8 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
     if not folds:
         progress.warn(
             "no held-out identity has a match in another camera: nothing can be chosen, and "
-            "embeddings stay as they are"
+            "embeddings stay as they are. Training identities need images of two cameras, or no "
+            "camera ids at all"
         )
         return None
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"

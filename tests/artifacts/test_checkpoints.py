@@ -1,12 +1,21 @@
 """Checkpoints hold tensors and JSON, and run nobody's code."""
 
+import argparse
+import datetime
 import pickle
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from pipelines.artifacts.checkpoints import load_checkpoint, save_checkpoint
+from pipelines.artifacts.checkpoints import (
+    Ignored,
+    load_checkpoint,
+    load_untrusted,
+    save_checkpoint,
+)
 from pipelines.errors import BadInput
 
 
@@ -55,3 +64,35 @@ def test_refusals(tmp_path, capsys):
 def test_a_full_disk_is_an_error_of_the_disk(size):
     with pytest.raises(BadInput, match="no space left on the disk while writing"):
         save_checkpoint(Path("/dev/full"), {"a": torch.zeros(size)}, meta={})
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_numbers_of_numpy_are_read_and_other_objects_stand_aside(tmp_path, zipped, caplog):
+    weights = {"w": torch.arange(3.0)}
+    beside = {
+        "rank1": np.float64(0.83),
+        "array": np.arange(3),
+        "args": argparse.Namespace(lr=1, folder=Path("x")),
+        "seen": Counter("aab"),
+        "when": datetime.datetime(2026, 1, 1),
+    }
+    content = {"state_dict": weights, **beside}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    found = load_untrusted(tmp_path / "w.pth")
+    assert torch.equal(found["state_dict"]["w"], weights["w"])
+    assert found["rank1"] == 0.83 and found["array"].tolist() == [0, 1, 2]
+    assert isinstance(found["args"], Ignored) and isinstance(found["when"], Ignored)
+    assert not zipped or "ignored argparse.Namespace" in caplog.text
+
+
+def test_an_object_that_would_run_is_never_run(tmp_path, capsys):
+    torch.save({"w": Evil(), "v": torch.ones(1)}, tmp_path / "evil.pt")
+    assert isinstance(load_untrusted(tmp_path / "evil.pt")["w"], Ignored)
+    assert "never be printed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("meta", ["[1]", "{", "3", "\\", "[" * 100_000])
+def test_facts_that_are_no_table_are_refused(tmp_path, meta):
+    torch.save({"meta": meta, "tensors": {}}, tmp_path / "a.pt")
+    with pytest.raises(BadInput, match="checkpoint of nformer's"):
+        load_checkpoint(tmp_path / "a.pt")

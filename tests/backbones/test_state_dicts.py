@@ -162,3 +162,41 @@ def test_what_is_like_nothing_known_says_so():
 )
 def test_a_network_is_known_by_its_sign(arch):
     assert nearest_text(backbone(arch).body.state_dict()) == f"It looks like --arch {arch}"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["model.", "_orig_mod.", "module._orig_mod.", "backbone.", "a.very.own.name."]
+)
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda given: given,
+        lambda given: {"teacher": given, "epoch": 3},
+        lambda given: {"model": {"state_dict": given}, "optimizer": {"state": {0: {}}}},
+        lambda given: {"network": {name: value.numpy() for name, value in given.items()}},
+    ],
+)
+def test_any_wrapping_and_any_prefix_is_found_by_the_names(prefix, wrapped):
+    given = under(prefix, models.resnet18().state_dict())
+    heads = {"classifier.add_block.0.weight": torch.zeros(512, 512), "scale": torch.zeros(1)}
+    ours = backbone()
+    loaded = load_weights(ours, wrapped(given | heads), source="file.pth")
+    assert torch.equal(ours.body.conv1.weight, given[f"{prefix}conv1.weight"])
+    assert loaded.taken == 120 and loaded.given == 124 and len(loaded.left_out) == 4
+
+
+def test_a_neck_beside_the_body_is_left_out_but_not_a_part_of_another_body():
+    given = under("base.", models.resnet18().state_dict())
+    given |= {"bottleneck.weight": torch.ones(512), "classifier.weight": torch.ones(751, 512)}
+    assert "bottleneck.weight" in load_weights(backbone(), given, source="file.pth").left_out
+    given = models.resnet18().state_dict() | {"NL_2.0.g.weight": torch.ones(3)}
+    with pytest.raises(BadInput, match=r"1 tensors differ: NL_2\.0\.g\.weight is unknown here"):
+        load_weights(backbone(), given, source="file.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_training_that_failed_are_refused(value):
+    given = models.resnet18().state_dict()
+    given["conv1.weight"][0] = value
+    with pytest.raises(BadInput, match=r"file\.pth: conv1\.weight hold NaN or infinite values"):
+        load_weights(backbone(), given, source="file.pth")

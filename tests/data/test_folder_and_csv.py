@@ -169,13 +169,13 @@ def test_a_table_without_cameras_and_in_another_order(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("path,split\na.jpg,train\n", "has no column pid; .* it is path,split"),
+        ("path,split\na.jpg,train\n", "has no column pid: its first line is .path,split"),
         ("", "has no column path, pid, split"),
         ("path,pid,split\n", "lists no images"),
-        ("path,pid,split\na.jpg,1,test\n", "line 2: split 'test' is none of train, query, gallery"),
+        ("path,pid,split\na.jpg,1,x\n", "line 2: split is 'x'; wanted train, query, gallery"),
         ("path,pid,split\na.jpg,,train\n", "line 2: no pid"),
         ("path,pid,split\n../a.jpg,1,train\n", "line 2: path '../a.jpg' must be below"),
-        ("path,pid,split\n/etc/passwd,1,train\n", "line 2: path '/etc/passwd' must be below"),
+        ("path,pid,split\nC:/a.jpg,1,train\n", "line 2: path 'C:/a.jpg' must be below"),
         ("path,pid,split\nC:\\a.jpg,1,train\n", "line 2: path .* must be below"),
         ("path,pid,split\nx\\..\\..\\a.jpg,1,train\n", "line 2: path .* must be below"),
         ("path,pid,split,camid\na.jpg,1,train,1.5\n", r"a camera is '1\.5'; a whole number or"),
@@ -194,3 +194,61 @@ def test_a_folder_with_two_tables_asks_for_one(tmp_path):
     (tmp_path / "more.csv").write_text(TABLE)
     with pytest.raises(BadInput, match=r"wanted one \.csv file, found images\.csv, more\.csv"):
         open_dataset("csv", tmp_path)
+
+
+DIALECTS = {
+    "spaces": TABLE.replace(",", ", "),
+    "semicolons": TABLE.replace(",", ";"),
+    "tabs": TABLE.replace(",", "\t"),
+    "capitals": TABLE.replace("path,pid,camid,split", "Path,PID,CamID,Split"),
+    "aliases": TABLE.replace("path,pid,camid,split", "file_name,person_id,camera,subset"),
+    "split names": TABLE.replace(",train", ",Train").replace(",query", ",probe"),
+    "quotes": TABLE.replace("p1", '"p1"'),
+    "empty lines": TABLE + ",,,\n\n",
+    "CRLF": TABLE.replace("\n", "\r\n"),
+    "fields too many": TABLE.replace("train\n", "train,\n"),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_table_is_read_however_it_is_written(tmp_path, dialect, encoding):
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    path = table(tmp_path, "")
+    path.write_bytes((mark + DIALECTS[dialect]).encode(encoding))
+    data = open_dataset("csv", path)
+    assert rows(data, "train") == [("x/a.jpg", 0, 0), ("x/b.jpg", 1, 1)]
+    assert rows(data, "query") == [("x/q.jpg", 2, 0)]
+    if dialect == "aliases":
+        assert "read 'file_name' as path, 'person_id' as pid" in " ".join(data.notices)
+
+
+def test_absolute_paths_below_the_table_and_outside_of_it(tmp_path):
+    (tmp_path / "labels").mkdir()
+    text = TABLE.replace("x/", f"{tmp_path}/labels/x/")
+    data = open_dataset("csv", table(tmp_path / "labels", text))
+    assert data.root == tmp_path / "labels" and rows(data, "train")[0] == ("x/a.jpg", 0, 0)
+    data = open_dataset("csv", table(tmp_path / "labels", TABLE.replace("x/", f"{tmp_path}/y/")))
+    assert data.root == tmp_path / "y" and rows(data, "train")[0] == ("a.jpg", 0, 0)
+    assert "absolute" in " ".join(data.notices)
+    assert open_dataset("csv", data.root, options=data.options).digest() == data.digest()
+
+
+def test_test_is_the_gallery_and_val_the_query_of_its_people(tmp_path):
+    write_images(tmp_path / "train", ["anna/a.jpg"])
+    write_images(tmp_path / "Test", ["carl/b.jpg", "dora/c.jpg"])
+    write_images(tmp_path / "val", ["carl/d.jpg"])
+    data = open_dataset("folder", tmp_path)
+    assert [sample.name for sample in data.split("gallery")] == [
+        "Test/carl/b.jpg",
+        "Test/dora/c.jpg",
+    ]
+    assert [sample.name for sample in data.split("query")] == ["val/carl/d.jpg"]
+    assert [notice.partition(": ")[2] for notice in data.notices] == [
+        "'Test' is read as the gallery",
+        "'val' is read as the query: its people all stand in the gallery",
+    ]
+    write_images(tmp_path / "val", ["other/e.jpg"])
+    data = open_dataset("folder", tmp_path)
+    assert data.filled_splits() == ["train", "gallery"]
+    assert "'val' is not read" in data.notices[-1]

@@ -1,11 +1,14 @@
 """Every kind of image file becomes upright 8-bit RGB, or an error with a reason."""
 
+import os
+import socket
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.data import images
-from pipelines.data.images import ImageFiles, UnreadableImage, read_image
+from pipelines.data.images import GUESS, ImageFiles, UnreadableImage, read_image
 
 
 def save(path, pixels, mode=None, **options):
@@ -113,3 +116,44 @@ def test_files_are_resized_to_one_size(tmp_path):
 
 def test_the_limit_lies_below_that_of_the_decoder():
     assert images.PIXEL_LIMIT < Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected", "guess"),
+    [
+        ([0.0, 0.5, 1.0], np.float32, [0, 127, 255], "fractions, taken as 0…1"),
+        ([0.0, 100.4, 255.0], np.float32, [0, 100, 255], "fractions, taken as 0…255"),
+        ([0, 7, 200], np.int32, [0, 7, 200], "taken as 0…255: none is larger"),
+        ([0, 257, 65535], np.int32, [0, 1, 255], ""),
+    ],
+)
+def test_values_of_a_wider_type_are_not_black(tmp_path, values, kind, expected, guess):
+    Image.fromarray(np.array([values], kind)).save(tmp_path / "a.tiff")
+    image = read_image(tmp_path / "a.tiff")
+    assert np.asarray(image)[0, :, 0].tolist() == expected
+    assert guess in image.info.get(GUESS, "") and bool(guess) == bool(image.info.get(GUESS))
+
+
+@pytest.mark.parametrize("values", [[-1.0, 0.5], [0.0, 1e5], [0.0, np.nan], [0.0, np.inf]])
+def test_values_that_are_no_brightness_are_refused(tmp_path, values):
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(UnreadableImage, match=r"its values are .* wanted"):
+        read_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "dangling", "device", "socket"])
+def test_what_is_no_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "a.jpg"
+    said = {"pipe": "a named pipe", "device": "a device", "socket": "a socket"}
+    said |= {"folder": "a folder", "dangling": "leads nowhere", "loop": "cannot be opened"}
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        path.symlink_to({"loop": path, "dangling": tmp_path / "b", "device": "/dev/zero"}[kind])
+    with pytest.raises(UnreadableImage, match=said[kind]):
+        read_image(path)

@@ -55,9 +55,9 @@ def test_purity_of_neighbours_listed_and_mutual():
     assert found.mutuals[1] == 4 / 4
 
 
-def test_a_distractors_neighbours_are_never_right():
+def test_nobodys_neighbours_are_never_right():
     lists = np.array([[0, 1], [1, 0]])
-    found = neighbour_purity(lists, np.array([0, 0]))
+    found = neighbour_purity(lists, np.array([-1, -1]))
     assert found.listed.tolist() == [0]
     assert found.mutual.tolist() == [0]
 

@@ -1,5 +1,6 @@
 """`nformer compare`: rows from metrics.json, intervals from the queries, refusals."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, save_embeddings
+from pipelines import (
+    BadInput,
+    Embeddings,
+    MissingArtifact,
+    Run,
+    evaluate,
+    load_embeddings,
+    save_embeddings,
+)
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import EvaluateConfig
 from pipelines.stages.compare import compare
@@ -65,6 +74,40 @@ def test_other_queries_and_unknown_results_are_refused(tmp_path):
         compare([one], results=["nformer"])
     with pytest.raises(MissingArtifact, match="nformer evaluate"):
         compare([one, Run(tmp_path / "empty")])
+
+
+def test_runs_of_other_labels_or_galleries_are_refused(tmp_path):
+    def changed(name, **labels):
+        run = make_run(tmp_path / name, noise=1.0)
+        splits = {s: load_embeddings(run.path("embeddings.h5"), s) for s in ("query", "gallery")}
+        splits |= {s: dataclasses.replace(splits[s], **given) for s, given in labels.items()}
+        with run.writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
+            save_embeddings(path, **splits)
+        evaluate(run, config=EvaluateConfig(refine=("none",)), overwrite=True)
+        return run
+
+    one = changed("one")
+    unknown = {"camids": np.full(40, -1)}
+    for name, labels, said in (
+        ("cameras", {"gallery": unknown}, "the same items with other cameras"),
+        ("people", {"query": {"pids": np.arange(20)[::-1].copy()}}, "with other identities"),
+        ("names", {"gallery": {"names": [f"g{row}" for row in range(40)]}}, "have other galleries"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            compare([one, changed(name, **labels)])
+    renumbered = changed("numbers", query={"pids": np.arange(20) + 100},
+                         gallery={"pids": np.repeat(np.arange(20) + 100, 2)})  # fmt: skip
+    found = compare([one, renumbered])
+    assert found.rows[1].difference == pytest.approx((0, 0, 0), abs=1e-6)
+    assert found.notes == ("the items have no names: row i of one run is taken for row i of the "
+                           "other",)  # fmt: skip
+
+
+def test_joint_rows_beside_isolated_ones_are_marked(tmp_path):
+    run = make_run(tmp_path / "one", noise=1.0)
+    assert "other protocols (isolated, joint)" in compare([run]).notes[0]
+    shown = CliRunner().invoke(app, ["compare", str(run.folder)]).stdout
+    assert "baseline+kr (joint)" in shown and "joint ones mix the queries" in shown
 
 
 def test_the_command_shows_the_same_numbers_as_its_json(tmp_path):

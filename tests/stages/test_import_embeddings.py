@@ -195,9 +195,9 @@ def test_shared_identities_and_repeated_names_are_said(tmp_path, recorder):
     path = saved(tmp_path, train_pids=np.array([0, 0, 1, 1, 9, 9]), gallery_names=names)
     import_embeddings(Run(tmp_path / "run"), path, progress=recorder)
     assert recorder.warnings == [
+        "gallery: 1 names stand more than once (a)",
         "2 training identities also stand in query or gallery (0, 1): if they are the same "
         "people, the results will flatter; if train is numbered on its own, all is well",
-        "gallery: 1 names stand more than once (a)",
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from pipelines import Run, evaluate, load_embeddings, save_embeddings, train_nformer
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import NFormerConfig
-from pipelines.data.subsampling import drawing_order, kept_rows
+from pipelines.data.subsampling import drawing_order
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.stages.subsample import subsample
@@ -34,12 +34,6 @@ def test_each_row_has_its_place_in_its_identity():
     order = drawing_order(PIDS, 0)
     for pid in np.unique(PIDS):
         assert sorted(order[pid == PIDS]) == list(range((pid == PIDS).sum()))
-
-
-def test_kept_are_so_many_of_each_and_every_distractor():
-    kept = kept_rows(PIDS, drawing_order(PIDS, 0), number=2)
-    assert np.bincount(PIDS[kept]).tolist() == [6, 0, 0, 2, 0, 1, 0, 0, 0, 2]
-    assert sorted(kept) == list(kept)
 
 
 def test_subsets_are_runs_nested_in_each_other(run):

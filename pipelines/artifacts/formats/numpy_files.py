@@ -3,27 +3,17 @@
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ...embeddings import row_blocks
-from ...errors import BadInput
-from .split import (
-    FileSplit,
-    Warn,
-    checked_split,
-    keyed_fields,
-    require_count,
-    require_features,
-    rows_per_block,
-)
+from ...errors import BadInput, blaming
+from .split import FileSplit, Warn, rows_per_block, splits_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +25,14 @@ class StoredArray:
     dtype: np.dtype
     fortran: bool
     open: Callable[[], AbstractContextManager[IO[bytes]]]  # positioned behind the header
+
+    def turned(self) -> "StoredArray":
+        """Return the array [d, N] as [N, d]: its rows are the other's columns."""
+        return replace(self, shape=self.shape[::-1], fortran=not self.fortran)
+
+    def as_rows(self) -> "StoredArray":
+        """Return a lone vector [d] as [1, d]."""
+        return self if len(self.shape) != 1 else replace(self, shape=(1, *self.shape))
 
     def items(self) -> Iterator[np.ndarray]:
         """Yield the array in blocks along its first axis."""
@@ -65,45 +63,53 @@ class StoredArray:
                 yield np.ascontiguousarray(columns[block])
 
 
-def read_npz(path: Path, warn: Warn) -> list[FileSplit]:
+def read_npz(path: Path, warn: Warn, *, labelled: bool) -> list[FileSplit]:
     """Read `{train,query,gallery}_{features,pids,camids,names}` from an .npz, packed or not."""
-    with _named_damage(path), zipfile.ZipFile(path) as archive:
-        keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    splits = []
-    for split, fields in keyed_fields(path, keys, warn=warn).items():
-        arrays = {field: member(path, key) for field, key in fields.items()}
-        splits.append(split_of(path, split, arrays=arrays))
-    return splits
+    return splits_of(NpzFile(path), warn, labelled=labelled)
 
 
-def split_of(path: Path, split: str, *, arrays: dict[str, StoredArray]) -> FileSplit:
-    """Return one split of stored arrays, its labels read."""
-    features, names, camids = arrays["features"], arrays.get("names"), arrays.get("camids")
-    where = f"{path}, split {split}"
-    require_features(where, shape=features.shape, dtype=features.dtype.name)
-    for field, labels in (("pids", arrays["pids"]), ("camids", camids)):
-        if labels is not None:
-            require_count(where, rows=features.shape[0], shape=labels.shape, what=field)
-    return checked_split(
-        path,
-        split,
-        shape=features.shape,
-        dtype=features.dtype.name,
-        blocks=features.items,
-        pids=arrays["pids"].whole(),
-        camids=None if camids is None else camids.whole(),
-        names=None if names is None else partial(strings, names),
-        names_count=None if names is None else names.shape[0],
-    )
+class NpzFile:
+    """The arrays of an .npz; the header of each is read when it is first asked for."""
 
+    def __init__(self, path: Path) -> None:
+        self.path, self.read = path, dict[str, StoredArray]()
 
-def strings(array: StoredArray) -> Iterator[str]:
-    """Yield a stored array of text, item by item."""
-    if array.dtype.kind not in "US" or len(array.shape) != 1:
-        raise BadInput(f"{array.what}: names must be [N] text; these are {array.dtype}")
-    for block in array.items():
-        for item in block.tolist():
-            yield item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else item
+    def keys(self) -> list[str]:
+        """Return the arrays' names."""
+        with zipfile.ZipFile(self.path) as archive:
+            names = archive.namelist()
+        return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+
+    def _array(self, key: str) -> StoredArray:
+        if key not in self.read:
+            self.read[key] = member(self.path, key)
+        return self.read[key]
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Return an array's shape."""
+        return self._array(key).shape
+
+    def dtype(self, key: str) -> str:
+        """Return an array's type of numbers."""
+        return self._array(key).dtype.name
+
+    def whole(self, key: str) -> np.ndarray:
+        """Return an array."""
+        return self._array(key).whole()
+
+    def rows(self, key: str, *, turned: bool) -> Iterator[np.ndarray]:
+        """Yield the rows of a matrix or of its transpose."""
+        array = self._array(key).as_rows()
+        return (array.turned() if turned else array).items()
+
+    def texts(self, key: str) -> Iterator[str]:
+        """Yield the items of an array of text."""
+        array = self._array(key)
+        if array.dtype.kind not in "US" or len(array.shape) != 1:
+            raise BadInput(f"{array.what}: names must be [N] text; these are {array.dtype}")
+        for block in array.items():
+            for item in block.tolist():
+                yield item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else item
 
 
 def member(path: Path, key: str) -> StoredArray:
@@ -111,15 +117,11 @@ def member(path: Path, key: str) -> StoredArray:
 
     @contextmanager
     def open_behind(header: int) -> Iterator[IO[bytes]]:
-        with (
-            _named_damage(path),
-            zipfile.ZipFile(path) as archive,
-            archive.open(f"{key}.npy") as stream,
-        ):
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as stream:
             stream.read(header)
             yield stream
 
-    with _named_damage(path), zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive:
         size = archive.getinfo(f"{key}.npy").file_size
         with archive.open(f"{key}.npy") as stream:
             return stored_array(f"{path}, {key}", stream, size=size, open_behind=open_behind)
@@ -146,15 +148,13 @@ def stored_array(
     open_behind: Callable[[int], AbstractContextManager[IO[bytes]]],
 ) -> StoredArray:
     """Read the header that `stream` begins with; `size` is what header and array take together."""
-    try:
+    with blaming(what, saying="is not an array in .npy format"):
         version = np.lib.format.read_magic(stream)
         read = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError, EOFError) as error:
-        raise BadInput(f"{what} is not an array in .npy format ({error})") from error
     if dtype.hasobject:
         raise BadInput(
             f"{what} holds Python objects, which are never read (they could run code); save names "
@@ -169,11 +169,3 @@ def stored_array(
     if len(shape) == 0:
         raise BadInput(f"{what} is a single value; an array with a row for each image is wanted")
     return StoredArray(what, shape, dtype, fortran and len(shape) > 1, lambda: open_behind(header))
-
-
-@contextmanager
-def _named_damage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise BadInput(f"{path} is truncated or damaged ({error}); make it again") from error

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ...data.folders import shortened
+from ...data.tables import KNOWN, columns_of, plain, split_roles
 from ...embeddings import SPLITS
 from ...errors import BadInput
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
-COLUMNS = ("path", "pid", "camid", "split")
 FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # Arrow says
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory
 
@@ -28,44 +29,55 @@ def require_pyarrow() -> Any:
     return parquet
 
 
-def read_parquet(path: Path, warn: Warn) -> list[FileSplit]:
-    """Read a table with a row an image; the features are its one list column of floats."""
+def read_parquet(path: Path, warn: Warn, *, labelled: bool) -> list[FileSplit]:
+    """Read a table with a row an image; the features are its one list column of floats.
+
+    labelled: whether pid and split are needed; without a split column the rows are of none.
+    """
     with _opened(path) as table:
         schema = table.schema_arrow
-    column = _features_column(path, schema)
-    for needed in ("pid", "split"):
-        if needed not in schema.names:
+    features = _features_column(path, schema)
+    others = [name for name in schema.names if name != features]
+    columns = {field: others[place] for field, place in columns_of(others).items()}
+    for needed in ("pid", "split") if labelled else ():
+        if needed not in columns:
             raise BadInput(
                 f"{path} has no column {needed}: its columns are {', '.join(schema.names)}; wanted "
                 f"path,pid,camid,split and a list column (path and camid may be absent)"
             )
-    unknown = [name for name in schema.names if name not in (*COLUMNS, column)]
+    unknown = [name for name in others if name not in columns.values()]
     if unknown:
         warn(f"{path}: ignored {', '.join(unknown)}")
-    return _splits(path, column, schema=schema)
+    return _splits(path, features, columns=columns, schema=schema, warn=warn)
 
 
-def _splits(path: Path, column: str, *, schema: Any) -> list[FileSplit]:
-    codes = _split_codes(path)
-    labels = {"pid": _labels(path, "pid")}
-    if "camid" in schema.names:
-        labels["camid"] = _labels(path, "camid")
-    width = _width(path, column)
+def _splits(
+    path: Path, features: str, *, columns: dict[str, str], schema: Any, warn: Warn
+) -> list[FileSplit]:
+    labels = {
+        field: _labels(path, columns[field], field=field)
+        for field in ("pid", "camid")
+        if field in columns
+    }
+    named = _split_names(path, columns.get("split"), pids=labels.get("pid"), warn=warn)
+    width = _width(path, features)
     found = []
-    for code, split in enumerate(SPLITS):
-        chosen = codes == code
-        if not chosen.any():
+    for split in (*SPLITS, ""):
+        chosen = named == split
+        if not chosen.any() or (split == "" and "split" in columns):
             continue
         found.append(
             checked_split(
                 path,
                 split,
                 shape=(int(chosen.sum()), width),
-                dtype=FLOATS[str(schema.field(column).type.value_type)],
-                blocks=partial(_blocks, path, column, width=width, chosen=chosen),
-                pids=labels["pid"][chosen],
+                dtype=FLOATS[str(schema.field(features).type.value_type)],
+                blocks=partial(_blocks, path, features, width=width, chosen=chosen),
+                pids=labels["pid"][chosen] if "pid" in labels else None,
                 camids=labels["camid"][chosen] if "camid" in labels else None,
-                names=partial(_names, path, chosen) if "path" in schema.names else None,
+                names=partial(_names, path, columns["path"], chosen=chosen)
+                if "path" in columns
+                else None,
             )
         )
     if not found:
@@ -125,23 +137,34 @@ def _blocks(path: Path, column: str, *, width: int, chosen: np.ndarray) -> Itera
                 yield values.to_numpy(zero_copy_only=False).reshape(rows, width)[mask]
 
 
-def _split_codes(path: Path) -> np.ndarray:
-    """Return each row's place in SPLITS, [N] int8."""
-    found, known = [], {name: code for code, name in enumerate(SPLITS)}
-    for values in _batches(path, "split"):
-        strange = sorted({str(value) for value in values if value not in known})
-        if strange:
-            raise BadInput(f"{path}: split is {', '.join(strange)}; wanted {', '.join(SPLITS)}")
-        found.append(np.array([known[value] for value in values], np.int8))
-    return np.concatenate(found) if found else np.empty(0, np.int8)
+def _split_names(
+    path: Path, column: str | None, *, pids: np.ndarray | None, warn: Warn
+) -> np.ndarray:
+    """Return each row's split as we call it, [N] str; "" for none."""
+    if column is None:
+        with _opened(path) as table:
+            return np.full(table.metadata.num_rows, "")
+    values = [str(value) for batch in _batches(path, column) for value in batch]
+    strange = sorted({value for value in values if plain(value) not in KNOWN})
+    if strange:
+        raise BadInput(f"{path}: split is {shortened(strange)[:200]!r}; wanted {', '.join(SPLITS)}")
+    named = np.array(values, str)
+    people = {
+        str(split): set() if pids is None else set(pids[named == split].astype(str).tolist())
+        for split in np.unique(named)
+    }
+    roles, said = split_roles(people)
+    for text in said:
+        warn(f"{path}: {text}")
+    return np.array([roles[value] for value in values], str)
 
 
-def _labels(path: Path, column: str) -> np.ndarray:
+def _labels(path: Path, column: str, *, field: str) -> np.ndarray:
     """Return a column of numbers or text, [N]; a camera that is missing is -1."""
     found, row = [], 0
     for values in _batches(path, column):
-        if column == "camid":
-            values = [-1 if value is None else value for value in values]
+        if field == "camid":
+            values = [-1 if value is None or value != value else value for value in values]
         for number, value in enumerate(values):
             if not isinstance(value, int | float | str):
                 raise BadInput(
@@ -153,9 +176,9 @@ def _labels(path: Path, column: str) -> np.ndarray:
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _names(path: Path, chosen: np.ndarray) -> Iterator[str]:
+def _names(path: Path, column: str, *, chosen: np.ndarray) -> Iterator[str]:
     start = 0
-    for values in _batches(path, "path"):
+    for values in _batches(path, column):
         mask = chosen[start : start + len(values)]
         start += len(values)
         yield from (str(value) for value, keep in zip(values, mask, strict=True) if keep)
@@ -171,11 +194,6 @@ def _batches(path: Path, column: str) -> Iterator[list[Any]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     parquet = require_pyarrow()
-    import pyarrow as pa
-
-    try:
-        options = {"buffer_size": READ_BYTES, "pre_buffer": False}
-        with parquet.ParquetFile(path, **options) as table:
-            yield table
-    except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{path} is no whole Parquet file ({error})") from error
+    options = {"buffer_size": READ_BYTES, "pre_buffer": False}
+    with parquet.ParquetFile(path, **options) as table:
+        yield table

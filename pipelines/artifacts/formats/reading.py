@@ -1,35 +1,21 @@
 """Read files of embeddings; the format is recognised by name and by content."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ...embeddings import SPLITS, row_blocks
-from ...errors import BadInput
-from ..embeddings import EXACT, NAMES_AT_A_TIME, open_embeddings, splits_in
-from .csv_files import read_npy_and_csv
+from ...data.tables import MARKS
+from ...embeddings import SPLITS
+from ...errors import BadInput, blaming, naming
+from ...files import require_file
+from .csv_files import read_npy, read_npy_and_csv
+from .hdf5_files import read_h5
 from .matlab_files import read_mat
+from .npy_folder import read_npy_folder
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
-from .probe import require_readable
-from .split import (
-    FIELDS,
-    FileSplit,
-    Warn,
-    checked_split,
-    numbered_together,
-    require_count,
-    require_features,
-    rows_per_block,
-)
+from .split import FileSplit, Warn, numbered_together
 from .torch_files import read_pt
-
-if TYPE_CHECKING:
-    import h5py
 
 FORMATS = {
     ".npz": "npz",
@@ -45,70 +31,67 @@ FORMATS = {
 }
 
 
-def read_embedding_files(files: Sequence[Path], warn: Warn) -> dict[str, list[FileSplit]]:
+READERS = {
+    "npz": read_npz,
+    "mat": read_mat,
+    "pt": read_pt,
+    "parquet": read_parquet,
+    "h5": read_h5,
+}
+
+
+def read_embedding_files(
+    files: Sequence[Path], warn: Warn, *, labelled: bool = True
+) -> dict[str, list[FileSplit]]:
     """Return what the files hold, by split; several files' parts of a split stand in their order.
+
+    labelled: whether everything needs an identity and a split. What has no split, where none is
+              needed, stands under "".
 
     Raises:
         BadInput: a file that is not there, of an unknown kind, not what its name says, given
-            twice, or an .npy without its CSV.
+            twice, or an .npy without its CSV. Whatever a format's library says of a file is
+            BadInput that names it.
     """
     if not files:
         raise BadInput("no file given; name one or more files of embeddings")
-    kinds = [kind_of(path) for path in files]
+    kinds = kinds_of(files, labelled=labelled)
     parts: list[FileSplit] = []
-    for path, kind in zip(files, kinds, strict=True):
-        if kind == "npy":
-            parts += read_npy_and_csv(path, _labels_of(path, files), warn=warn)
-        elif kind == "csv":
-            _features_of(path, files)
-        else:
-            readers = {"npz": read_npz, "mat": read_mat, "pt": read_pt, "parquet": read_parquet}
-            parts += readers[kind](path, warn) if kind in readers else read_h5(path)
-    parts = numbered_together(parts, warn)
-    by_split = {name: [part for part in parts if part.split == name] for name in SPLITS}
+    for path, kind in kinds.items():
+        with blaming(path):
+            if kind in READERS:
+                parts += READERS[kind](path, warn, labelled=labelled)
+            elif kind == "npy" and (table := _labels_of(path, files)):
+                parts += read_npy_and_csv(path, table, warn=warn)
+            elif kind == "npy":
+                parts += read_npy(path)
+            elif kind == "folder":
+                parts += read_npy_folder(path, files, warn=warn)
+    with naming(", ".join(map(str, files))):
+        parts = numbered_together(parts, warn)
+    by_split = {name: [part for part in parts if part.split == name] for name in (*SPLITS, "")}
     return {name: found for name, found in by_split.items() if found}
 
 
-def read_h5(path: Path) -> list[FileSplit]:
-    """Read a file of our own schema."""
-    with open_embeddings(path) as file:  # which refuses what points elsewhere
-        present = splits_in(file)
-    require_readable(path, "h5")
-    with open_embeddings(path) as file:
-        for split in present:
-            missing = [field for field in FIELDS if field not in file[split]]
-            if missing:
-                raise BadInput(f"{path}, split {split}: it has no {', '.join(missing)}")
-        shapes = {split: _features(file[split]).shape for split in present}
-        dtypes = {split: _features(file[split]).dtype.name for split in present}
-        for split, field in ((split, field) for split in present for field in ("pids", "camids")):
-            where = f"{path}, split {split}"
-            require_features(where, shape=shapes[split], dtype=dtypes[split])
-            labelled = file[split][field].shape
-            require_count(where, rows=shapes[split][0], shape=labelled, what=field)
-        pids = {split: file[split]["pids"][:] for split in present}
-        camids = {split: file[split]["camids"][:] for split in present}
-        counts = {split: len(file[split]["names"]) for split in present}
-    return [
-        checked_split(
-            path,
-            split,
-            shape=shapes[split],
-            dtype=dtypes[split],
-            blocks=partial(_h5_blocks, path, split),
-            pids=pids[split],
-            camids=camids[split],
-            names=partial(_h5_names, path, split),
-            names_count=counts[split],
-        )
-        for split in present
-    ]
+def kinds_of(files: Sequence[Path], *, labelled: bool = True) -> dict[Path, str]:
+    """Return each file's format; BadInput where one is not what it seems or its labels lack."""
+    kinds = {path: kind_of(path) for path in files}
+    for path, kind in kinds.items():
+        if kind == "csv" and "folder" not in kinds.values():
+            _features_of(path, files)
+        elif kind == "npy" and labelled and _labels_of(path, files) is None:
+            raise BadInput(
+                f"{path} has no labels: give the CSV of path,pid,camid,split beside it, with the "
+                f"same name ({path.stem}.csv)"
+            )
+    return kinds
 
 
 def kind_of(path: Path) -> str:
     """Return the format that a file's name says, after checking that its content agrees."""
-    if not path.is_file():
-        raise BadInput(f"{path} is not there; a file of embeddings is wanted")
+    if path.is_dir():
+        return "folder"
+    require_file(path, "a file of embeddings")
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise BadInput(
@@ -116,7 +99,8 @@ def kind_of(path: Path) -> str:
             f"wanted {', '.join(FORMATS)}"
         )
     content = content_kind(path)
-    if content != kind and not (kind == "mat" and content in ("h5", "")) and content != "any":
+    alike = {"mat": ("h5", ""), "csv": ("",)}  # a CSV with a NUL is refused by its line
+    if content != kind and content not in alike.get(kind, ()):
         raise BadInput(
             f"{path} is not what its name says: {path.suffix} is wanted, but it "
             + (
@@ -129,7 +113,7 @@ def kind_of(path: Path) -> str:
 
 
 def content_kind(path: Path) -> str:
-    """Return the format that a file's first bytes show; `any` for text, and "" when unknown."""
+    """Return the format that a file's first bytes show, `csv` for text; "" when unknown."""
     with path.open("rb") as file:
         head = file.read(1024)
     if not head:
@@ -145,32 +129,25 @@ def content_kind(path: Path) -> str:
     ):
         if head.startswith(magic):
             return kind
-    return "csv" if b"\0" not in head else ""
+    wide = any(head.startswith(mark) for mark, _ in MARKS)  # UTF-16 is full of NULs
+    return "csv" if wide or b"\0" not in head else ""
 
 
 def _zip_kind(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise BadInput(f"{path} is truncated or damaged ({error}); make it again") from error
+    with blaming(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     if any(name.endswith("data.pkl") for name in names):
         return "pt"
     return "npz" if all(name.endswith(".npy") for name in names) else "zip"
 
 
-def _labels_of(features: Path, files: Sequence[Path]) -> Path:
+def _labels_of(features: Path, files: Sequence[Path]) -> Path | None:
     tables = [path for path in files if path.suffix.lower() == ".csv"]
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
     named = [path for path in tables if path.stem == features.stem]
     if len(named) == 1:
         return named[0]
-    if len(tables) == 1 and len(arrays) == 1:
-        return tables[0]
-    raise BadInput(
-        f"{features} has no labels: give the CSV of path,pid,camid,split beside it, with the same "
-        f"name ({features.stem}.csv)"
-    )
+    return tables[0] if len(tables) == 1 and len(arrays) == 1 else None
 
 
 def _features_of(labels: Path, files: Sequence[Path]) -> None:
@@ -179,22 +156,3 @@ def _features_of(labels: Path, files: Sequence[Path]) -> None:
     if any(path.stem == labels.stem for path in arrays) or len(arrays) == len(tables) == 1:
         return
     raise BadInput(f"{labels} labels no features: give its .npy too ({labels.stem}.npy)")
-
-
-def _h5_blocks(path: Path, split: str) -> Iterator[np.ndarray]:
-    with open_embeddings(path) as file:
-        features = _features(file[split])
-        width = features.shape[1] * features.dtype.itemsize
-        for block in row_blocks(len(features), rows_per_block(width)):
-            yield features[block]
-
-
-def _features(group: "h5py.Group") -> "h5py.Dataset":
-    return group[EXACT] if EXACT in group else group["features"]
-
-
-def _h5_names(path: Path, split: str) -> Iterator[str]:
-    with open_embeddings(path) as file:
-        names = file[split]["names"]
-        for block in row_blocks(len(names), NAMES_AT_A_TIME):
-            yield from names.asstr()[block].tolist()

@@ -1,20 +1,30 @@
 """`FileSplit`: one split in another program's file, its features read block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ...embeddings import SPLITS, as_numpy, integers
-from ...errors import BadInput
+from ...errors import BadInput, blaming
 from ...labels import JUNK, are_names, numbered, numbers_of, texts_of
 
 WIDTHS = (2, 8192)
 BLOCK_BYTES = 32 << 20  # features in memory at a time
 FLOATS = ("float16", "float32", "float64", "bfloat16")
-FIELDS = ("features", "pids", "camids", "names")
+# By field, what files of others call it, MATLAB's evaluation scripts last.
+FIELDS = {
+    "features": ("features", "feature", "feats", "feat", "embeddings", "embedding", "f"),
+    "pids": ("pids", "pid", "ids", "id", "labels", "label", "identities"),
+    "camids": ("camids", "camid", "cams", "cam", "cameras", "camera"),
+    "names": ("names", "name", "paths", "path", "filenames"),
+}
+LONE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
 Warn = Callable[[str], None]
 
@@ -26,6 +36,7 @@ class FileSplit:
     pids:   [N] int64, or text until `numbered_together`.   camids: the same; None without any.
     blocks: yields the features in order, [n, dim] of any float type.
     names:  yields N strings; None when the file has none.
+    split:  "" where the file names none.   labelled: whether the file has pids; else all are -1.
     """
 
     path: Path
@@ -36,9 +47,81 @@ class FileSplit:
     camids: np.ndarray | None
     blocks: Callable[[], Iterator[np.ndarray]]
     names: Callable[[], Iterator[str]] | None
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.pids)
+
+
+class Arrays(Protocol):
+    """A file of named arrays: what a format's reader provides, and `splits_of` checks."""
+
+    path: Path
+
+    def keys(self) -> list[str]:
+        """Return the arrays' names."""
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Return an array's shape, without reading it."""
+
+    def dtype(self, key: str) -> str:
+        """Return the name of an array's type of numbers."""
+
+    def whole(self, key: str) -> Any:
+        """Return an array, for labels."""
+
+    def rows(self, key: str, *, turned: bool) -> Iterator[np.ndarray]:
+        """Yield the rows of a matrix, or of its transpose, [n, d] a block."""
+
+    def texts(self, key: str) -> Iterator[str]:
+        """Yield an array of text, item by item."""
+
+
+def splits_of(
+    file: Arrays, warn: Warn, *, labelled: bool, columns: bool = False, what: str = "keys"
+) -> list[FileSplit]:
+    """Return a file's splits, after checking every shape before anything large is read.
+
+    labelled: whether pids are needed.   columns: whether square features have an item a column.
+    what: the format's word for its keys.
+    """
+    found = keyed_fields(file.path, file.keys(), warn=warn, labelled=labelled, what=what)
+    shapes = {
+        split: (file.shape(keys["features"]), _count(file.shape(keys["pids"])))
+        for split, keys in found.items()
+        if "pids" in keys
+    }
+    turned = turned_splits(file.path, shapes, default=columns, warn=warn)
+    return [
+        _split(file, split, keys=keys, turned=turned.get(split, columns))
+        for split, keys in found.items()
+    ]
+
+
+def _split(file: Arrays, split: str, *, keys: dict[str, str], turned: bool) -> FileSplit:
+    features, names, where = keys["features"], keys.get("names"), f"{file.path}, split {split}"
+    shape = file.shape(features)
+    shape = (1, *shape) if len(shape) == 1 else shape  # a lone vector
+    shape = shape[::-1] if turned else shape
+    require_features(where, shape=shape, dtype=file.dtype(features))
+    for field in ("pids", "camids", "names"):
+        if field in keys:
+            count = _count(file.shape(keys[field]))
+            require_count(where, rows=shape[0], count=count, what=field)
+    return checked_split(
+        file.path,
+        split,
+        shape=shape,
+        dtype=file.dtype(features),
+        blocks=partial(file.rows, features, turned=turned),
+        pids=file.whole(keys["pids"]) if "pids" in keys else None,
+        camids=file.whole(keys["camids"]) if "camids" in keys else None,
+        names=None if names is None else partial(file.texts, names),
+    )
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=object))
 
 
 def checked_split(
@@ -51,9 +134,11 @@ def checked_split(
     pids: Any,
     camids: Any = None,
     names: Callable[[], Iterator[str]] | None = None,
-    names_count: int | None = None,
 ) -> FileSplit:
     """Return the split after checking type, shape and the labels' lengths against each other.
+
+    pids: None where the file has none.   What reading the features or the names raises later is
+    BadInput that names the file.
 
     Raises:
         BadInput: naming the file, the split, what was wanted and what was found.
@@ -61,11 +146,72 @@ def checked_split(
     where = f"{path}, split {split}"
     require_features(where, shape=shape, dtype=dtype)
     rows, dim = shape
-    people = labels(pids, where, what="pids", rows=rows)
+    labelled = pids is not None
+    people = labels(pids if labelled else np.full(rows, JUNK), where, what="pids", rows=rows)
     cameras = None if camids is None else labels(camids, where, what="camids", rows=rows)
-    if names is not None and names_count is not None and names_count != rows:
-        raise BadInput(f"{where}: {rows} features but {names_count} names: one for each is needed")
-    return FileSplit(path, split, dim, str(dtype), people, cameras, blocks, names)
+    named = None if names is None else lambda: _usable(where, _guarded(path, names))
+    return FileSplit(
+        *(path, split, dim, str(dtype), people, cameras),
+        blocks=lambda: _guarded(path, blocks),
+        names=named,
+        labelled=labelled,
+    )
+
+
+def _guarded(path: Path, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    with blaming(path):
+        yield from items()
+
+
+def _usable(where: str, names: Iterator[str]) -> Iterator[str]:
+    """Yield the names; BadInput at one that cannot be a picture's, or leads out of its folder."""
+    for row, name in enumerate(names):
+        wrong = "" if name else "has no name"
+        if "\0" in name or (not name.isascii() and LONE.search(name)):
+            wrong = f"has a name that is no text: {name!r}"
+        elif ".." in name and posixpath.normpath(name.replace("\\", "/")).startswith(".."):
+            wrong = f"has a name that leads out of the images' folder: {name!r}; take the .. away"
+        if wrong:
+            raise BadInput(f"{where}: row {row} {wrong}")
+        yield name
+
+
+def turned_splits(
+    path: Path, shapes: Mapping[str, tuple[tuple[int, ...], int]], *, default: bool, warn: Warn
+) -> dict[str, bool]:
+    """Return for each split whether its features are stored [d, N], judged by its labels' number.
+
+    shapes: of the features, and the number of labels.   default: for a square where no other split
+    tells.
+
+    Raises:
+        BadInput: a square one beside splits that are stored in both ways.
+    """
+    two = {split: given for split, given in shapes.items() if len(given[0]) == 2}
+    sure = {
+        split: shape[1] == count
+        for split, (shape, count) in two.items()
+        if shape[0] != shape[1] and count in shape
+    }
+    for split, (shape, count) in two.items():
+        if sure.get(split) and not default:
+            warn(f"{path}, split {split}: the features are stored [d, N], {shape}; they are turned")
+        if split in sure or shape != (count, count):
+            continue
+        if len(set(sure.values())) > 1:
+            raise BadInput(
+                f"{path}, split {split}: {count} × {count} features for {count} labels, and the "
+                "other splits are stored in both ways; save all of them as [N, d]"
+            )
+        columns = next(iter(sure.values()), default)
+        warn(
+            f"{path}, split {split}: the features are square, {count} × {count}; each "
+            f"{'column' if columns else 'row'} is read as an item, as "
+            f"{'in the other splits' if sure else 'such files have it'}"
+        )
+    guess = next(iter(sure.values()), default)
+    squares = {split: guess for split, (shape, count) in two.items() if shape == (count, count)}
+    return {split: sure.get(split, squares.get(split, False)) for split in shapes}
 
 
 def require_features(where: str, *, shape: tuple[int, ...], dtype: str) -> None:
@@ -83,9 +229,8 @@ def require_features(where: str, *, shape: tuple[int, ...], dtype: str) -> None:
         )
 
 
-def require_count(where: str, *, rows: int, shape: tuple[int, ...], what: str) -> None:
-    """Raise BadInput unless labels of a shape, not read yet, are one for each of the rows."""
-    count = int(np.prod(shape, dtype=object))
+def require_count(where: str, *, rows: int, count: int, what: str) -> None:
+    """Raise BadInput unless labels, not read yet, are one for each of the rows."""
     if count != rows:
         raise BadInput(f"{where}: {rows} features but {count} {what}: one for each is needed")
 
@@ -96,7 +241,7 @@ def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if len(array.shape) == 1:
-        require_count(where, rows=rows, shape=array.shape, what=what)
+        require_count(where, rows=rows, count=len(array), what=what)
     texts = texts_of(array)
     if texts is not None:
         if what == "pids" and (texts == "").any():
@@ -135,32 +280,57 @@ def _with(part: FileSplit, *, field: str, labels: np.ndarray) -> FileSplit:
     return replace(part, pids=labels) if field == "pids" else replace(part, camids=labels)
 
 
-def keyed_fields(path: Path, keys: list[str], *, warn: Warn) -> dict[str, dict[str, str]]:
+def keyed_fields(
+    path: Path, keys: Sequence[str], *, warn: Warn, labelled: bool, what: str = "keys"
+) -> dict[str, dict[str, str]]:
     """Sort a file's keys `{split}_{field}` by split and field; say which others are ignored.
 
+    labelled: whether pids are needed. Where they are not, features without a split's name are
+              taken too, as split "".
+
     Raises:
-        BadInput: no split in it, or a split without features or without pids.
+        BadInput: no split in it, a split without features or without pids, or two keys for one.
     """
-    wanted = {f"{split}_{field}": (split, field) for split in SPLITS for field in FIELDS}
+    wanted = {
+        (f"{split}_{alias}" if split else alias): (split, field)
+        for split in (*SPLITS, *(() if labelled else ("",)))
+        for field, aliases in FIELDS.items()
+        for alias in aliases
+    }
     found: dict[str, dict[str, str]] = {}
     for key in keys:
-        if key in wanted:
-            split, field = wanted[key]
-            found.setdefault(split, {})[field] = key
+        if key not in wanted:
+            continue
+        split, field = wanted[key]
+        own = f"{split}_{field}" if split else field
+        other = found.setdefault(split, {}).setdefault(field, own if own in keys else key)
+        if other != key and other != own:
+            raise BadInput(f"{path} has both {other} and {key}; one of them is wanted")
+    if not found and not labelled and len(keys) == 1:
+        found[""] = {"features": keys[0]}
     if not found:
         raise BadInput(
-            f"{path} has no embeddings: its keys are {', '.join(sorted(keys)) or 'none'}; wanted "
+            f"{path} has no embeddings: its {what} are {_listed(keys) or 'none'}; wanted "
             "{train,query,gallery}_{features,pids,camids}, and _names where there are names"
+            + ("; or query_f, query_label, query_cam, gallery_f…" if what == "variables" else "")
         )
     for split, fields in found.items():
-        for field in ("features", "pids"):
+        for field in ("features", *(("pids",) if labelled else ())):
             if field not in fields:
                 hint = " (-1 where the person is not known)" if field == "pids" else ""
-                raise BadInput(f"{path} has {split} but no {split}_{field}; it is needed{hint}")
-    unknown = sorted(set(keys) - set(wanted))
+                raise BadInput(
+                    f"{path} has {split} but no {split}_{field}; it is needed{hint}, or the file "
+                    f"is cut. Its {what} are {_listed(keys)}"
+                )
+    unknown = set(keys) - {key for fields in found.values() for key in fields.values()}
     if unknown:
-        warn(f"{path}: ignored {', '.join(unknown)}")
-    return {split: found[split] for split in SPLITS if split in found}
+        warn(f"{path}: ignored {_listed(list(unknown))}")
+    return {split: found[split] for split in (*SPLITS, "") if split in found}
+
+
+def _listed(keys: Sequence[str], most: int = 12) -> str:
+    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(sorted(keys)[:most]) + rest
 
 
 def rows_per_block(row_bytes: int) -> int:

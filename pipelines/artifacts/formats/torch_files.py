@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,26 +9,21 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from ..checkpoints import load_untrusted
-from .split import FileSplit, Warn, checked_split, keyed_fields, rows_per_block
+from ..checkpoints import Ignored, load_untrusted
+from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_pt(path: Path, warn: Warn) -> list[FileSplit]:
+def read_pt(path: Path, warn: Warn, *, labelled: bool) -> list[FileSplit]:
     """Read `{split}_{features,pids,camids,names}`, or a dictionary of those a split."""
     content = load_untrusted(path, what="embeddings", mmap=zipfile.is_zipfile(path))
     if not isinstance(content, dict):
         raise BadInput(
             f"{path} holds a {type(content).__name__}; a dictionary of tensors is wanted"
         )
-    values = _flat(content)
-    splits = []
-    for split, fields in keyed_fields(path, list(values), warn=warn).items():
-        given = {field: values[key] for field, key in fields.items()}
-        splits.append(_split(path, split, given=given))
-    return splits
+    return splits_of(TorchFile(path, _flat(content)), warn, labelled=labelled)
 
 
 def _flat(content: dict[Any, Any]) -> dict[str, Any]:
@@ -40,41 +34,60 @@ def _flat(content: dict[Any, Any]) -> dict[str, Any]:
             values.update({f"{key}_{field}": inner for field, inner in value.items()})
         else:
             values[str(key)] = value
-    return values
+    return {key: value for key, value in values.items() if not isinstance(value, Ignored)}
 
 
-def _split(path: Path, split: str, *, given: dict[str, Any]) -> FileSplit:
-    import torch
+class TorchFile:
+    """The tensors, arrays and lists of a .pt, by name."""
 
-    features, names = given["features"], given.get("names")
-    if not isinstance(features, torch.Tensor) or features.layout is not torch.strided:
-        found = getattr(features, "layout", type(features).__name__)
-        raise BadInput(
-            f"{path}, split {split}: the features are a {found}; a dense tensor is wanted"
-        )
-    if names is not None and not _are_texts(names):
-        raise BadInput(f"{path}, split {split}: the names must be a list of text")
-    return checked_split(
-        path,
-        split,
-        shape=tuple(features.shape),
-        dtype=str(features.dtype).removeprefix("torch."),
-        blocks=partial(_blocks, features),
-        pids=given["pids"],
-        camids=given.get("camids"),
-        names=None if names is None else partial(iter, names),
-        names_count=None if names is None else len(names),
-    )
+    def __init__(self, path: Path, values: dict[str, Any]) -> None:
+        self.path, self.values = path, values
 
+    def keys(self) -> list[str]:
+        """Return the names."""
+        return list(self.values)
 
-def _are_texts(names: Any) -> bool:
-    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Return a tensor's shape, or a list's length."""
+        return tuple(np.shape(self.values[key]))
 
+    def dtype(self, key: str) -> str:
+        """Return a tensor's type of numbers."""
+        return str(self._tensor(key).dtype).removeprefix("torch.")
 
-def _blocks(features: "Tensor") -> Iterator[np.ndarray]:
-    import torch
+    def _tensor(self, key: str) -> "Tensor":
+        import torch
 
-    width = features.shape[1] * features.element_size()
-    for block in row_blocks(len(features), rows_per_block(width)):
-        rows = features[block].detach()
-        yield (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+        features = self.values[key]
+        if isinstance(features, np.ndarray) and features.dtype.kind == "f":
+            features = torch.from_numpy(np.ascontiguousarray(features))
+        if not isinstance(features, torch.Tensor) or features.layout is not torch.strided:
+            found = getattr(features, "layout", type(features).__name__)
+            raise BadInput(
+                f"{self.path}, {key}: the features are a {found}; a dense tensor is wanted"
+            )
+        return features
+
+    def whole(self, key: str) -> Any:
+        """Return labels."""
+        return self.values[key]
+
+    def rows(self, key: str, *, turned: bool) -> Iterator[np.ndarray]:
+        """Yield the rows of a matrix or of its transpose."""
+        import torch
+
+        features = self._tensor(key)
+        features = features[None] if features.ndim == 1 else features
+        features = features.T if turned else features
+        width = features.shape[1] * features.element_size()
+        for block in row_blocks(len(features), rows_per_block(width)):
+            rows = features[block].detach()
+            yield (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+
+    def texts(self, key: str) -> Iterator[str]:
+        """Yield the items of a list of text."""
+        names = self.values[key]
+        names = names.tolist() if isinstance(names, np.ndarray) else names
+        if not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+            raise BadInput(f"{self.path}, {key}: the names must be a list of text")
+        return iter(names)
