@@ -25,6 +25,7 @@ from .commands import (
     report,
     reproduce,
     search,
+    settings,
     subsample,
     train_backbone,
     train_nformer,
@@ -67,6 +68,7 @@ COMMANDS = {
         "info": info,
         "benchmark": benchmark,
         "manual": manual,
+        "settings": settings,
     },
 }
 

@@ -29,7 +29,7 @@ def command(
         typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
     ] = None,
     recipe: options.Recipe = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = DEFAULT.batch,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = DEFAULT.batch,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each image with its mirror.")
     ] = DEFAULT.flip,

@@ -24,13 +24,13 @@ def command(
     weights: Annotated[
         str, typer.Option(help="imagenet, none, or a state dict's path.")
     ] = DEFAULT.weights,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = DEFAULT.epochs,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = DEFAULT.batch,
+    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = DEFAULT.epochs,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = DEFAULT.batch,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = DEFAULT.lr,
-    height: Annotated[int, typer.Option(min=32, help="Image height.")] = DEFAULT.height,
-    width: Annotated[int, typer.Option(min=16, help="Image width.")] = DEFAULT.width,
+    height: Annotated[int, typer.Option(help="Image height.")] = DEFAULT.height,
+    width: Annotated[int, typer.Option(help="Image width.")] = DEFAULT.width,
     eval_every: Annotated[
-        int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
+        int, typer.Option(help="Epochs between test evaluations; 0: never.")
     ] = DEFAULT.eval_every,
     workers: options.Workers = DEFAULT.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,

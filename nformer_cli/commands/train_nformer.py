@@ -26,7 +26,7 @@ def command(
     ctx: typer.Context,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
-    batch: Annotated[int, typer.Option(min=2, help="Embeddings a step.")] = DEFAULT.batch,
+    batch: Annotated[int, typer.Option(help="Embeddings a step.")] = DEFAULT.batch,
     closed_form: Annotated[
         bool,
         typer.Option(
@@ -51,9 +51,9 @@ def command(
             help="Nearest neighbours k of each embedding; auto: chosen (20 without a closed form).",
         ),
     ] = DEFAULT.neighbours,
-    landmarks: Annotated[int, typer.Option(min=1, help="Landmark agents l.")] = DEFAULT.landmarks,
-    layers: Annotated[int, typer.Option(min=1, help="Blocks.")] = DEFAULT.layers,
-    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = DEFAULT.heads,
+    landmarks: Annotated[int, typer.Option(help="Landmark agents l.")] = DEFAULT.landmarks,
+    layers: Annotated[int, typer.Option(help="Blocks.")] = DEFAULT.layers,
+    heads: Annotated[int, typer.Option(help="Attention heads.")] = DEFAULT.heads,
     graph: Annotated[str, typer.Option(metavar="cosine|affinity")] = DEFAULT.graph,
     mask: Annotated[str, typer.Option(metavar="reciprocal|topk|none")] = DEFAULT.mask,
     affinity: Annotated[str, typer.Option(metavar="landmarks|exact")] = DEFAULT.affinity,
@@ -69,7 +69,7 @@ def command(
     ] = DEFAULT.steps,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = DEFAULT.lr,
     held_out: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of identities kept for validation.")
+        float, typer.Option(help="Share of identities kept for validation.")
     ] = DEFAULT.held_out,
     settings: options.Settings = None,
     device: options.Device = "auto",
