@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import datasets, evaluating, exchange, manual, results, search, training
+from .commands import datasets, evaluating, exchange, manual, results, search, settings, training
 
 app = typer.Typer(
     name="nformer",
@@ -39,6 +39,7 @@ COMMANDS = {
         results.info,
         results.benchmark,
         manual.manual,
+        settings.settings,
     ),
 }
 

@@ -180,7 +180,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "backbone.flip": (0, 1),
     "gamma": (0, 1),
     "heads": (1, 64),
-    "height": (1, 8192),
+    "height": (8, 8192),
     "held_out": (0, 0.9),
     "instances": (2, 1000),
     "k1": (1, 10_000),
@@ -193,7 +193,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_rank": (1, 1_000_000),
     "milestones": (1, 1_000_000),
     "momentum": (0, 0.9999),
-    "neighbours": (0, 10_000),
+    "neighbours": (0, 1_000_000),
     "pad": (0, 1000),
     "seed": (0, 2**62),
     "single_shot": (0, 10_000),
@@ -206,7 +206,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_steps": (0, 10_000_000),
     "weight": (0, 1),
     "weight_decay": (0, ANY),
-    "width": (1, 8192),
+    "width": (8, 8192),
     "workers": (-1, 1024),
 }
 
@@ -214,6 +214,23 @@ RANGES: dict[str, tuple[float, float]] = {
 def allowed(section: str, key: str) -> tuple[float, float]:
     """Return the least and the largest value of a number, both allowed."""
     return RANGES.get(f"{section}.{key}") or RANGES[key]
+
+
+def values_of(section: str, key: str) -> str:
+    """Return in words which values a setting takes."""
+    hint = typing.get_type_hints(SECTIONS[section])[key]
+    inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+    if typing.get_origin(inner) is Literal:
+        return ", ".join(map(str, typing.get_args(inner)))
+    if inner in (int, float):
+        return _limit(*allowed(section, key)) + (" each" if inner is not hint else "")
+    return {bool: "true, false"}.get(inner, "text")
+
+
+def require_section(section: str) -> None:
+    """Raise BadInput where no stage has such settings."""
+    if section not in SECTIONS:
+        raise BadInput(f"{section} is no stage with settings; known are {', '.join(SECTIONS)}")
 
 
 def configure(
@@ -293,8 +310,11 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
 def _require_in_range(number: float, limits: tuple[float, float], *, where: str) -> None:
     least, largest = limits
     if not (least <= number <= largest and math.isfinite(number)):
-        limit = f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:g}"
-        raise BadInput(f"{where}: {number} is out of range; {limit} is wanted")
+        raise BadInput(f"{where}: {number} is out of range; {_limit(*limits)} is wanted")
+
+
+def _limit(least: float, largest: float) -> str:
+    return f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:.10g}"
 
 
 def _typed(value: Any, hint: Any, *, where: str) -> Any:

@@ -84,7 +84,7 @@ def test_every_number_has_a_range_that_holds_its_default():
         ("backbone", "dim=0", "dim: 0 is out of range; from 1 to 8192"),
         ("backbone", "milestones=[40, -1]", "milestones: -1 is out of range"),
         ("nformer", "label_smoothing=2", "label_smoothing: 2.0 is out of range"),
-        ("pack", "height=100000", "height: 100000 is out of range; from 1 to 8192"),
+        ("pack", "height=100000", "height: 100000 is out of range; from 8 to 8192"),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(section, setting, said):

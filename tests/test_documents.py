@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from nformer_cli.app import app
 from pipelines import Run, import_embeddings
-from pipelines.config import RECIPES, SECTIONS
+from pipelines.config import RECIPES, SECTIONS, values_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -240,7 +240,8 @@ def test_every_setting_is_documented_with_its_default_and_choices(section):
     rows, kind = rows_of(f"[{section}]"), SECTIONS[section]
     hints, defaults = typing.get_type_hints(kind), vars(kind())
     assert list(rows) == list(defaults)
-    for key, (default, about) in rows.items():
+    for key, (default, values, about) in rows.items():
+        assert values == values_of(section, key)
         assert value(default) == plain(defaults[key]), f"{section}.{key}"
         for choice in typing.get_args(hints[key]):
             if typing.get_origin(hints[key]) is typing.Literal:

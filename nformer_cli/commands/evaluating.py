@@ -39,13 +39,13 @@ def evaluate(
         typer.Option(metavar="FILE", help="An NFormer of another run, of embeddings as wide."),
     ] = None,
     protocol: options.Protocol = DEFAULT.protocol,
-    k1: Annotated[int, typer.Option(min=1, help="kr: neighbours.")] = DEFAULT.k1,
-    k2: Annotated[int, typer.Option(min=1, help="kr: items averaged.")] = DEFAULT.k2,
+    k1: Annotated[int, typer.Option(help="kr: neighbours.")] = DEFAULT.k1,
+    k2: Annotated[int, typer.Option(help="kr: items averaged.")] = DEFAULT.k2,
     weight: Annotated[
-        float, typer.Option(min=0, max=1, help="kr: weight of the original distance.")
+        float, typer.Option(help="kr: weight of the original distance.")
     ] = DEFAULT.weight,
     neighbours: Annotated[
-        int, typer.Option(min=0, help="NFormer's neighbours; 0: as it was trained.")
+        int, typer.Option(help="NFormer's neighbours; 0: as it was trained.")
     ] = DEFAULT.neighbours,
     camera_aware: Annotated[
         str,
@@ -54,7 +54,7 @@ def evaluate(
     assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
-        int, typer.Option(min=1, help="Draws of the landmarks: mean ± standard deviation.")
+        int, typer.Option(help="Draws of the landmarks: mean ± standard deviation.")
     ] = DEFAULT.landmark_draws,
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of the draws.")
@@ -66,16 +66,14 @@ def evaluate(
             help="Neighbour search: auto, exact, numpy, torch, faiss, ivf, hnsw, ivfpq, cagra.",
         ),
     ] = DEFAULT.search,
-    top: Annotated[int, typer.Option(min=1, help="Length of the lists kept.")] = DEFAULT.top,
-    max_rank: Annotated[
-        int, typer.Option(min=1, help="Length of the CMC curve.")
-    ] = DEFAULT.max_rank,
+    top: Annotated[int, typer.Option(help="Length of the lists kept.")] = DEFAULT.top,
+    max_rank: Annotated[int, typer.Option(help="Length of the CMC curve.")] = DEFAULT.max_rank,
     open_set: Annotated[
         bool, typer.Option("--open-set", help="True positive rate at FPR 0.1 % and 1 % too.")
     ] = DEFAULT.open_set,
     single_shot: Annotated[
         int,
-        typer.Option(min=0, help="Draws of a gallery with one image an identity (CUHK03)."),
+        typer.Option(help="Draws of a gallery with one image an identity (CUHK03)."),
     ] = DEFAULT.single_shot,
     will_it_help: Annotated[
         bool,
