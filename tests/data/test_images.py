@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipelines.data import images
-from pipelines.data.images import GUESS, ImageFiles, UnreadableImage, read_image
+from pipelines.data.images import GUESS, ImageFiles, UnreadableImage, read_image, read_item
 
 
 def save(path, pixels, mode=None, **options):
@@ -157,3 +157,17 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
         path.symlink_to({"loop": path, "dangling": tmp_path / "b", "device": "/dev/zero"}[kind])
     with pytest.raises(UnreadableImage, match=said[kind]):
         read_image(path)
+
+
+def test_a_name_shows_a_picture_below_its_folders_only(tmp_path):
+    for place in ("root/a.png", "added/b.png", "rooted/c.png"):
+        (tmp_path / place).parent.mkdir()
+        Image.new("RGB", (4, 8), (9, 8, 7)).save(tmp_path / place)
+    folders = [str(tmp_path / "root"), str(tmp_path / "added")]
+    for name in ("a.png", str(tmp_path / "root/a.png"), str(tmp_path / "added/b.png")):
+        assert read_item(name, folders).size == (4, 8)
+    for name in ("../rooted/c.png", "../added/../rooted/c.png", str(tmp_path / "rooted/c.png")):
+        with pytest.raises(UnreadableImage, match="lies below no folder"):
+            read_item(name, folders)
+    with pytest.raises(UnreadableImage, match="lies below no folder"):
+        read_item("a.png", [""])

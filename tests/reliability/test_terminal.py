@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.commands import nformer as nformer_here
+from helpers.commands import refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +100,28 @@ def test_pytorchs_advice_to_run_code_is_not_shown(tmp_path):
     done = nformer("import-embeddings", "x.pt", folder=tmp_path)
     assert done.returncode == 2 and b"has query but no query_pids" in done.stderr
     assert b"weights_only" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("train-nformer --set lr=" + "9" * 5000, "lr: '999"),
+        ("train-nformer --set lr=" + "[" * 5000, "lr: '[[["),
+        ("train-nformer --set lr=nan", "lr: nan is out of range; at least 0"),
+        ("train-nformer --set weight_decay=-1", "weight_decay: -1.0 is out of range"),
+        ("train-nformer --batch 1", "batch: 1 is out of range; from 2 to 1000000"),
+        ("train-nformer --set eval_every=-1", "eval_every: -1 is out of range"),
+        ("train-backbone folder --set dim=0", "dim: 0 is out of range"),
+        ("train-backbone folder --set label_smoothing=2", "label_smoothing: 2.0 is out of range"),
+        ("pack folder --height 100000", "height: 100000 is out of range; from 8 to 8192"),
+        ("settings nothing", "nothing is no stage with settings"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_in_a_line(line, said):
+    assert said in refused(line)
+
+
+def test_settings_are_listed_with_what_they_take():
+    listed = json.loads(nformer_here("settings nformer --json").out)["nformer"]
+    assert listed["eval_every"] == {"default": 25, "values": "from 1 to 1000000"}
+    assert "backbone" in nformer_here("settings").out

@@ -9,6 +9,7 @@ from pipelines.config import NFormerConfig
 from pipelines.data.subsampling import drawing_order
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.labels import distractors
 from pipelines.stages.subsample import subsample
 
 PIDS = np.repeat([0, 3, 5, 9], [6, 4, 1, 7])
@@ -88,3 +89,8 @@ def test_wrong_numbers_and_missing_embeddings_are_refused(run, tmp_path):
             subsample(run, numbers)
     with pytest.raises(MissingArtifact, match="nformer extract"):
         subsample(Run(tmp_path / "none"), [5])
+
+
+def test_person_0_is_a_distractor_only_where_no_query_is():
+    assert distractors(np.array([0, 1, -1]), np.array([1])).tolist() == [True, False, False]
+    assert not distractors(np.array([0, 1, -1]), np.array([0, 1])).any()
