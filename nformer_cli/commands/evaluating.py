@@ -139,12 +139,12 @@ def refine(
     run: options.Run = options.DEFAULT_RUN,
     protocol: options.Protocol = DEFAULT.protocol,
     neighbours: Annotated[
-        int, typer.Option(min=0, help="Neighbours k; 0: as the model was trained.")
+        int, typer.Option(help="Neighbours k; 0: as the model was trained.")
     ] = DEFAULT.neighbours,
     assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
-        int, typer.Option(min=1, help="Draws of the landmarks, for --average-draws.")
+        int, typer.Option(help="Draws of the landmarks, for --average-draws.")
     ] = DEFAULT.landmark_draws,
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of all draws.")

@@ -25,13 +25,13 @@ def train_backbone(
     weights: Annotated[
         str, typer.Option(help="imagenet, none, or a state dict's path.")
     ] = BACKBONE.weights,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = BACKBONE.epochs,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = BACKBONE.batch,
+    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = BACKBONE.epochs,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = BACKBONE.batch,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = BACKBONE.lr,
-    height: Annotated[int, typer.Option(min=32, help="Image height.")] = BACKBONE.height,
-    width: Annotated[int, typer.Option(min=16, help="Image width.")] = BACKBONE.width,
+    height: Annotated[int, typer.Option(help="Image height.")] = BACKBONE.height,
+    width: Annotated[int, typer.Option(help="Image width.")] = BACKBONE.width,
     eval_every: Annotated[
-        int, typer.Option(min=0, help="Epochs between test evaluations; 0: never.")
+        int, typer.Option(help="Epochs between test evaluations; 0: never.")
     ] = BACKBONE.eval_every,
     workers: options.Workers = BACKBONE.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
@@ -85,7 +85,7 @@ def extract(
         typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
     ] = None,
     recipe: options.Recipe = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = EXTRACT.batch,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = EXTRACT.batch,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average each image with its mirror.")
     ] = EXTRACT.flip,
@@ -140,7 +140,7 @@ def train_nformer(
     ctx: typer.Context,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
-    batch: Annotated[int, typer.Option(min=2, help="Embeddings a step.")] = NFORMER.batch,
+    batch: Annotated[int, typer.Option(help="Embeddings a step.")] = NFORMER.batch,
     closed_form: Annotated[
         bool,
         typer.Option(
@@ -165,9 +165,9 @@ def train_nformer(
             help="Nearest neighbours k of each embedding; auto: chosen (20 without a closed form).",
         ),
     ] = NFORMER.neighbours,
-    landmarks: Annotated[int, typer.Option(min=1, help="Landmark agents l.")] = NFORMER.landmarks,
-    layers: Annotated[int, typer.Option(min=1, help="Blocks.")] = NFORMER.layers,
-    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = NFORMER.heads,
+    landmarks: Annotated[int, typer.Option(help="Landmark agents l.")] = NFORMER.landmarks,
+    layers: Annotated[int, typer.Option(help="Blocks.")] = NFORMER.layers,
+    heads: Annotated[int, typer.Option(help="Attention heads.")] = NFORMER.heads,
     graph: Annotated[str, typer.Option(metavar="cosine|affinity")] = NFORMER.graph,
     mask: Annotated[str, typer.Option(metavar="reciprocal|topk|none")] = NFORMER.mask,
     affinity: Annotated[str, typer.Option(metavar="landmarks|exact")] = NFORMER.affinity,
@@ -183,7 +183,7 @@ def train_nformer(
     ] = NFORMER.steps,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = NFORMER.lr,
     held_out: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of identities kept for validation.")
+        float, typer.Option(help="Share of identities kept for validation.")
     ] = NFORMER.held_out,
     settings: options.Settings = None,
     device: options.Device = "auto",
