@@ -105,7 +105,12 @@ class Trial:
         return Edges(
             torch.cat([features.flatten(0, 1), of_items.flatten(0, 1)]),
             torch.cat([one.flatten(), same.flatten()]).float(),
-            torch.cat([self.query.labels, labels[:counted]]).repeat_interleave(lists.shape[1]),
+            torch.cat(
+                [
+                    self.query.labels.repeat_interleave(lists.shape[1]),
+                    labels[:counted].repeat_interleave(of_items.shape[1]),
+                ]
+            ),
         )
 
     def gain(self, gate: EdgeGate) -> np.ndarray:

@@ -130,8 +130,8 @@ def test_the_numbers_are_the_same_everywhere(run):
     assert shown.exit_code == 0
     assert [row["name"] for row in rows] == [row.name for row in result.results]
     for row, line, entry in zip(result.results, rows, told["results"], strict=True):
-        cells = re.search(rf'<th scope="row">{re.escape(row.name)}</th>(.*?)</tr>', page)[1]
-        terminal = next(text for text in shown.stdout.splitlines() if f" {row.name} " in text)
+        cells = re.search(rf'<th scope="row">{re.escape(row.label)}</th>(.*?)</tr>', page)[1]
+        terminal = next(text for text in shown.stdout.splitlines() if f" {row.label} " in text)
         for column in COLUMNS:
             value = getattr(row, column)
             assert float(line[column]) == value == entry[column]
