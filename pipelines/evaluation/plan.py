@@ -156,13 +156,16 @@ def possible(
 
 def harm(rows: Sequence[ResultRow]) -> list[str]:
     """Say so where NFormer ranks clearly worse than the embeddings that it refined."""
-    found = {row.name: row.mAP for row in rows}
-    lost = found.get("baseline", 0.0) - found.get(NFORMER, 1.0)
+    found = {row.name: row for row in rows}
+    if "baseline" not in found or NFORMER not in found:
+        return []
+    own = found[NFORMER]
+    lost, kind = found["baseline"].mAP - own.mAP, str(own.extra.get("kind") or "NFormer")
     if lost < HARM:
         return []
     return [
-        f"NFormer lowers mAP by {100 * lost:.1f} here. If a person has fewer images than in "
-        "training, train-nformer --neighbours with a smaller number may help; evaluate --all "
+        f"{kind[0].upper()}{kind[1:]} lowers mAP by {100 * lost:.1f} here. If a person has fewer "
+        "images than in training, train-nformer --neighbours with a smaller number may help; evaluate --all "
         "shows what needs no training, and --will-it-help says beforehand what to expect"
     ]
 

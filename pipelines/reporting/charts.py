@@ -50,7 +50,11 @@ def charts_of(run: Run, queries: Queries, *, examples: Sequence[Example] = ()) -
 
 def _training(run: Run) -> Iterator[Chart]:
     path = run.path("train.jsonl")
+    model = run.manifest("nformer.pt")
+    dropped = model is not None and model.facts.get("learned_steps") == 0
     for stage, title in STAGES.items():
+        if stage == "train-nformer" and dropped:
+            continue  # what was trained was not kept
         lines = [line for line in read_log(path, stage) if _is_number(line.get("loss"))]
         if len(lines) < 2:
             continue

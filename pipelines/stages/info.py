@@ -71,8 +71,8 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
 def _summary(manifest: Manifest) -> str:
     """Return the facts that fit in a cell: those that are single words or numbers."""
     short = {
-        key: value
+        key: f"{value:.4g}" if isinstance(value, float) else value
         for key, value in manifest.facts.items()
-        if isinstance(value, int | float | str) and 0 < len(str(value)) <= 24
+        if isinstance(value, float) or (isinstance(value, int | str) and 0 < len(str(value)) <= 24)
     }
     return ", ".join(f"{key} {value}" for key, value in sorted(short.items()))
