@@ -165,8 +165,9 @@ def harm(rows: Sequence[ResultRow]) -> list[str]:
         return []
     return [
         f"{kind[0].upper()}{kind[1:]} lowers mAP by {100 * lost:.1f} here. If a person has fewer "
-        "images than in training, train-nformer --neighbours with a smaller number may help; evaluate --all "
-        "shows what needs no training, and --will-it-help says beforehand what to expect"
+        "images than in training, train-nformer --neighbours with a smaller number may help; "
+        "evaluate --all shows what needs no training, and --will-it-help says beforehand what to "
+        "expect"
     ]
 
 
