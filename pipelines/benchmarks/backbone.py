@@ -19,6 +19,7 @@ from ..data.batches import BatchLoader
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile, write_packed
 from ..device import choose_device
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
@@ -214,7 +215,7 @@ def _images(
     for name in names:
         coarse = generator.integers(0, 255, (JPEG[0] // 8, JPEG[1] // 8, 3), np.uint8)
         Image.fromarray(coarse).resize((JPEG[1], JPEG[0])).save(folder / name)
-    files = ImageFiles(folder, names, height=height, width=width)
+    files = ImageFiles(folder, names, Preprocessing(height=height, width=width))
     path = folder / "images.h5"
     with Silent().task("pack", count) as task:
         write_packed(path, BatchLoader(files), task=task)

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from ..errors import BadInput, reason_of
 from ..files import no_file
+from ..preprocessing import Preprocessing
 
 # No format that starts another program (PostScript) or that Pillow decodes without limits.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
@@ -42,17 +43,15 @@ class ImageSource(Protocol):
 
 
 class ImageFiles:
-    """Image files below a root, decoded and resized when read. Safe to read from many threads."""
+    """Image files below a root, decoded and fitted when read. Safe to read from many threads."""
 
-    def __init__(self, root: Path, names: Sequence[str], *, height: int, width: int) -> None:
-        self.root, self.names = root, names
-        self.height, self.width = height, width
+    def __init__(self, root: Path, names: Sequence[str], preprocessing: Preprocessing) -> None:
+        self.root, self.names, self.preprocessing = root, names, preprocessing
+        self.height, self.width = preprocessing.height, preprocessing.width
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return resized(
-            read_image(self.root / self.names[row]), height=self.height, width=self.width
-        )
+        return fitted(read_image(self.root / self.names[row]), self.preprocessing)
 
 
 def read_image(path: Path) -> Image.Image:
@@ -129,11 +128,28 @@ def _bytes_of(values: np.ndarray) -> tuple[np.ndarray, str]:
     return np.clip(grey, 0, 255).astype(np.uint8), guess
 
 
-def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
-    """Return an RGB image as [height, width, 3] uint8, resampled with a triangle filter."""
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+def fitted(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Return an RGB image as [height, width, 3] uint8, resized and cut as a network wants it."""
+    height, width = preprocessing.resized_size
+    filter_ = Image.Resampling[preprocessing.resize.upper()]
+    if preprocessing.fit == "stretch":
+        target = width, height
+    else:
+        scales = width / image.width, height / image.height
+        scale = max(scales) if preprocessing.fit == "crop" else min(scales)
+        whole = int if preprocessing.fit == "crop" else round  # as torchvision and timm do
+        target = max(1, whole(image.width * scale)), max(1, whole(image.height * scale))
+    if image.size != target:
+        image = image.resize(target, filter_)
+    if image.size != (preprocessing.width, preprocessing.height):
+        image = _centred(image, height=preprocessing.height, width=preprocessing.width)
     return np.asarray(image)
+
+
+def _centred(image: Image.Image, *, height: int, width: int) -> Image.Image:
+    """Return the centre of an image, black where it is too small."""
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))  # black outside of the image
 
 
 def _too_large(found: str) -> str:
