@@ -35,6 +35,7 @@ FLOORS = (
         "labels",
         "hdf5",
         "blocks",
+        "preprocessing",
     },
 )
 ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file

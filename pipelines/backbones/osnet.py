@@ -14,14 +14,21 @@ BOTTLENECK_REDUCTION = 4
 
 
 class ConvLayer(nn.Module):
-    """Convolution, batch norm and, unless `linear`, ReLU."""
+    """Convolution, batch norm (or instance norm) and, unless `linear`, ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, linear: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        linear: bool = False,
+        instance: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
+        self.bn = nn.InstanceNorm2d(outputs, affine=True) if instance else nn.BatchNorm2d(outputs)
         self.relu = nn.Identity() if linear else nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,9 +69,12 @@ class ChannelGate(nn.Module):
 
 
 class OSBlock(nn.Module):
-    """Four streams of 1 to 4 light convolutions, summed through one shared gate."""
+    """Four streams of 1 to 4 light convolutions, summed through one shared gate.
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    instance: an instance norm after the sum with the shortcut (IBN-b, Pan et al., ECCV 2018).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, instance: bool = False) -> None:
         super().__init__()
         middle = outputs // BOTTLENECK_REDUCTION
         self.conv1 = ConvLayer(inputs, middle, kernel=1)
@@ -79,24 +89,28 @@ class OSBlock(nn.Module):
             if inputs != outputs
             else nn.Identity()
         )
+        self.IN = nn.InstanceNorm2d(outputs, affine=True) if instance else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, inputs, H, W].   returns: [B, outputs, H, W]."""
         narrow = self.conv1(x)
         streams = (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
         mixed = sum(self.gate(stream(narrow)) for stream in streams)
-        return nn.functional.relu(self.conv3(mixed) + self.downsample(x))
+        return nn.functional.relu(self.IN(self.conv3(mixed) + self.downsample(x)))
 
 
 class OSNet(nn.Module):
-    """Images [B, 3, H, W] -> features [B, 512], total stride 16."""
+    """Images [B, 3, H, W] -> features [B, 512], total stride 16.
 
-    def __init__(self, channels: tuple[int, int, int, int]) -> None:
+    instance: with instance norms in the stem and in the first stage (torchreid's osnet_ibn_x1_0).
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], *, instance: bool = False) -> None:
         super().__init__()
         stem, first, second, third = channels
-        self.conv1 = ConvLayer(3, stem, kernel=7, stride=2)
+        self.conv1 = ConvLayer(3, stem, kernel=7, stride=2, instance=instance)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv2 = _stage(stem, first, halve=True)
+        self.conv2 = _stage(stem, first, halve=True, instance=instance)
         self.conv3 = _stage(first, second, halve=True)
         self.conv4 = _stage(second, third, halve=False)
         self.conv5 = ConvLayer(third, third, kernel=1)
@@ -110,8 +124,11 @@ class OSNet(nn.Module):
         return self.fc(self.global_avgpool(x).flatten(1))
 
 
-def _stage(inputs: int, outputs: int, *, halve: bool) -> nn.Sequential:
-    layers: list[nn.Module] = [OSBlock(inputs, outputs), OSBlock(outputs, outputs)]
+def _stage(inputs: int, outputs: int, *, halve: bool, instance: bool = False) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        OSBlock(inputs, outputs, instance=instance),
+        OSBlock(outputs, outputs, instance=instance),
+    ]
     if halve:
         layers.append(
             nn.Sequential(ConvLayer(outputs, outputs, kernel=1), nn.AvgPool2d(2, stride=2))

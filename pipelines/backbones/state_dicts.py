@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,6 +61,30 @@ def load_weights(backbone: Backbone, content: object, *, source: str) -> LoadedW
     if any(name.startswith("body.") for name in whole) and "projection.weight" in whole:
         return _load(backbone, whole, source=source, classifier="classifier")
     return _load_body(backbone, given, source=source)
+
+
+def load_network(
+    module: nn.Module,
+    content: object,
+    *,
+    source: str,
+    rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> LoadedWeights:
+    """Give a network without a Backbone around it the weights of a state dict, in place.
+
+    rename: from the file's names to the network's, below whatever prefix.
+
+    Raises:
+        BadInput: a tensor of the network is missing or of another shape, or one of the file's is
+            no classifier, no neck and no other part beside the feature; lists them.
+    """
+    given = unwrapped(content, source)
+    inside, outside = _without_prefix(
+        given if rename is None else rename(given), module.state_dict()
+    )
+    loaded = _load(module, inside, source=source, classifier="")
+    left_out = tuple(sorted((*loaded.left_out, *outside)))
+    return replace(loaded, given=len(given), left_out=left_out)
 
 
 def _load_body(backbone: Backbone, given: Mapping[str, Tensor], *, source: str) -> LoadedWeights:

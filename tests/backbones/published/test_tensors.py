@@ -1,0 +1,64 @@
+"""Every tensor of a published checkpoint arrives, or is named: left out, missing, or unknown."""
+
+import pytest
+import torch
+from helpers.published_tensors import numbered, shapes_of
+
+from pipelines.backbones.published import PUBLISHED, published
+from pipelines.backbones.state_dicts import load_network
+from pipelines.backbones.uninitialised import SkipInitialisation
+from pipelines.errors import BadInput
+
+LEFT_OUT = {"osnet": ("classifier.",)}
+
+
+def network(arch, feature=None):
+    known = PUBLISHED[arch]
+    size = known.preprocessing.height, known.preprocessing.width
+    return known.build(size=size, feature=feature or known.features[0])
+
+
+def beside_the_feature(arch):
+    return next(names for family, names in LEFT_OUT.items() if arch.startswith(family))
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_every_tensor_arrives_and_the_rest_is_named(arch):
+    given = numbered(shapes_of(arch))
+    with SkipInitialisation():
+        ours = network(arch)
+    loaded = load_network(ours, given, source="file.pth", rename=PUBLISHED[arch].rename)
+    assert loaded.made_anew == () and loaded.taken + len(loaded.left_out) == len(given)
+    assert all(name.startswith(beside_the_feature(arch)) for name in loaded.left_out)
+    wanted = PUBLISHED[arch].rename(given) if PUBLISHED[arch].rename else given
+    for name, value in ours.state_dict().items():
+        number = wanted[name].flatten()[0]
+        assert (value == number).all(), name
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_a_missing_tensor_is_refused_and_the_network_is_named(arch):
+    given = numbered(shapes_of(arch))
+    ours = network(arch)
+    taken = [name for name in given if name in ours.state_dict() and name.endswith(".weight")]
+    del given[taken[1]]
+    message = rf"1 tensors differ: {taken[1]} is missing\. It looks like --arch {arch}$"
+    with pytest.raises(BadInput, match=message):
+        load_network(ours, given, source="file.pth", rename=PUBLISHED[arch].rename)
+
+
+@pytest.mark.parametrize("arch", PUBLISHED)
+def test_features_are_rows_of_finite_numbers(arch):
+    known = PUBLISHED[arch]
+    for feature in known.features:
+        torch.manual_seed(0)
+        ours = network(arch, feature).eval()
+        images = torch.randn(2, 3, known.preprocessing.height, known.preprocessing.width)
+        with torch.inference_mode():
+            rows = ours(images)
+        assert rows.ndim == 2 and len(rows) == 2 and rows.isfinite().all()
+        assert not torch.allclose(rows[0], rows[1])
+
+
+def test_a_name_that_nobody_published_is_none():
+    assert published("resnet50") is None and published("osnet_x1_0") is not None
