@@ -38,12 +38,14 @@ class Preprocessing:
     @property
     def resized_size(self) -> tuple[int, int]:
         """Height and width before the centre is cut out."""
-        return math.floor(self.height / self.crop), math.floor(self.width / self.crop)
+        height, width = (math.floor(size / self.crop + 1e-6) for size in (self.height, self.width))
+        return height, width
 
     @property
     def shape(self) -> str:
         """The size, and how images come to it where they are not stretched, in words."""
-        words = [f"{self.height}×{self.width}", self.resize, self.fit]
+        words = [f"{self.height}×{self.width}"]
+        words += [word for word in (self.resize, self.fit) if word not in ("bilinear", "stretch")]
         return " ".join(words + [f"crop {self.crop:g}"] * (self.crop != 1))
 
     @property

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..errors import BadInput
 from ..preprocessing import Preprocessing
 from .abdnet import ABDNet
-from .backbone import remove_classifier, timm_network, torchvision_network
+from .backbone import remove_classifier, require_torchvision, timm_network, torchvision_network
 from .published import published
 
 POOLING = {"class": "token", "average": "avg"}  # timm's names of the features of a transformer
@@ -49,7 +49,7 @@ class Architecture(NamedTuple):
     build: Callable[..., nn.Module]
     preprocessing: Preprocessing
     features: tuple[str, ...] = ()
-    rename: Callable[[Mapping[str, Tensor], nn.Module], Mapping[str, Tensor]] | None = None
+    rename: Callable[..., dict[str, Tensor]] | None = None
 
 
 def architecture(arch: str) -> Architecture:
@@ -61,12 +61,13 @@ def architecture(arch: str) -> Architecture:
     known = published(arch)
     if known is not None:
         rename = known.rename
-        adapted = None if rename is None else (lambda given, _: rename(given))
+        adapted = None if rename is None else (lambda given, network: rename(given))
         return Architecture(known.build, known.preprocessing, known.features, adapted)
     if arch.startswith("timm:"):
         return _of_timm(arch)
     if arch == "abdnet":
         return Architecture(_abdnet, Preprocessing(height=384, width=128))
+    require_torchvision(arch)
     return Architecture(lambda **_: _of_torchvision(arch), Preprocessing())
 
 
@@ -105,16 +106,15 @@ def _of_timm(arch: str) -> Architecture:
     return Architecture(build, preprocessing, features, _as_timm)
 
 
-def _as_timm(given: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+def _as_timm(given: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Return a file's tensors under timm's names, where timm knows the authors' own."""
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is None:
-        return given
+        return dict(given)
     try:
-        converted: Mapping[str, Tensor] = convert(dict(given), network)
+        return dict(convert(dict(given), network))
     except (KeyError, ValueError, RuntimeError, AttributeError, IndexError, TypeError):
-        return given  # names that it does not know: the loader says which do not fit
-    return converted
+        return dict(given)  # names that it does not know: the loader says which do not fit
 
 
 def chosen_feature(known: Architecture, feature: str, *, arch: str) -> str:

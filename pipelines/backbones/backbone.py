@@ -176,6 +176,17 @@ def _not_built(arch: str, error: Exception, *, stored: bool) -> str:
 
 def torchvision_network(arch: str) -> nn.Module:
     """Return torchvision's classification network `arch`, with new weights."""
+    require_torchvision(arch)
+    from torchvision import models
+
+    settings: dict[str, Any] = {"weights": None}
+    if arch in ("googlenet", "inception_v3"):
+        settings.update(aux_logits=False, init_weights=True)
+    return models.get_model(arch, **settings)
+
+
+def require_torchvision(arch: str) -> None:
+    """Raise BadInput where torchvision has no such network; names what is spelled like it."""
     from torchvision import models
 
     known = models.list_models(models)
@@ -186,10 +197,6 @@ def torchvision_network(arch: str) -> nn.Module:
             "https://pytorch.org/vision/stable/models.html#classification; also abdnet, "
             f"{', '.join(CHANNELS)} and timm:NAME"
         )
-    settings: dict[str, Any] = {"weights": None}
-    if arch in ("googlenet", "inception_v3"):
-        settings.update(aux_logits=False, init_weights=True)
-    return models.get_model(arch, **settings)
 
 
 def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:

@@ -65,8 +65,8 @@ class Network(NamedTuple):
 def open_network(
     run: Run,
     given: GivenNetwork | None,
-    config: ExtractConfig,
     *,
+    config: ExtractConfig,
     device: torch.device,
     fast: bool = True,
     progress: Progress = Silent(),
@@ -119,6 +119,12 @@ def _as_is(
             loaded = _load(body, given, known=known)
     if loaded is not None:
         progress.message(f"{given.weights}: {loaded}")
+    if preprocessing.fit == "crop":
+        progress.warn(
+            f"--arch {given.arch} was published with pictures cut to their centre "
+            f"({preprocessing.shape}): tall or wide ones lose their ends. --set fit=stretch takes "
+            "them whole"
+        )
     network = AsIs(body.eval(), l2=config.l2).eval()
     require_size(network, given.arch, preprocessing=preprocessing)
     embed, precision = _prepared(network, config, device=device, fast=fast)
@@ -138,11 +144,10 @@ def chosen_preprocessing(
     """
     if config.preset != "own":
         own = architecture(config.preset).preprocessing
-    own = dataclasses.replace(own, **{key: size for key, size in fixed.items() if size})
-    for key, size in fixed.items():
-        if size and getattr(config, key) not in (0, size):
+    changed: dict[str, Any] = {key: size for key, size in fixed.items() if size}
+    for key, size in changed.items():
+        if getattr(config, key) not in (0, size):
             raise BadInput(f"--set {key}={getattr(config, key)}: the network takes {size} only")
-    changed: dict[str, Any] = {}
     for field in dataclasses.fields(Preprocessing):
         value = getattr(config, field.name)
         if value not in ("own", 0, ()):
@@ -188,12 +193,8 @@ def _load(body: nn.Module, given: GivenNetwork, *, known: Architecture) -> Loade
         content, source = load_untrusted(Path(given.weights)), given.weights
     rename: Callable[..., Any] | None = None
     if known.rename is not None:
-        rename = partial(_renamed, known.rename, body)
+        rename = partial(known.rename, network=body)
     return load_network(body, content, source=source, rename=rename)
-
-
-def _renamed(rename: Callable[..., Any], body: nn.Module, tensors: Any) -> Any:
-    return rename(tensors, body)
 
 
 def _prepared(

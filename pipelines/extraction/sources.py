@@ -19,7 +19,7 @@ Sources = Callable[[Sequence[str]], ImageSource]
 
 
 def image_sources(
-    run: Run, dataset: Dataset, preprocessing: Preprocessing, *, progress: Progress = Silent()
+    run: Run, dataset: Dataset, *, preprocessing: Preprocessing, progress: Progress = Silent()
 ) -> Sources:
     """Return what gives a reader of some of a data set's images: images.h5 where it serves.
 
@@ -41,7 +41,7 @@ def image_sources(
             blocks, _ = run.mapped(PACKED)
             return PackedFile(blocks.path, blocks).images
         progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
-    return lambda names: ImageFiles(dataset.root, names, preprocessing)
+    return lambda names: ImageFiles(dataset.root, names, preprocessing=preprocessing)
 
 
 def find_dataset(

@@ -65,15 +65,14 @@ def extract(
     """
     given = given_network(arch=arch, weights=weights, onnx=onnx)
     chosen = choose_device(device)
-    settings, which = as_table(config), {"options": options, "root": root, "progress": progress}
     if given is None:
         require_own(config)
-        data = find_dataset(run, dataset, **which)
+        data = find_dataset(run, dataset, root=root, options=options, progress=progress)
         inputs, own = {"backbone.pt": run.digest("backbone.pt")}, dict[str, Any]()
     else:
-        data = dataset_for_network(given, dataset, **which)
+        data = dataset_for_network(given, dataset, root=root, options=options, progress=progress)
         inputs, own = given.inputs(), given.as_table(config)
-    left_out = (*EXECUTION_ONLY, *OF_THE_NETWORK)
+    settings, left_out = as_table(config), (*EXECUTION_ONLY, *OF_THE_NETWORK)
     wanted = Manifest(
         ARTIFACT,
         "extract",
@@ -84,8 +83,8 @@ def extract(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    network = open_network(run, given, config, device=chosen, progress=progress)
-    sources = image_sources(run, data, network.preprocessing, progress=progress)
+    network = open_network(run, given, config=config, device=chosen, progress=progress)
+    sources = image_sources(run, data, preprocessing=network.preprocessing, progress=progress)
     work = Extraction(data, sources, network=network, config=config, progress=progress)
     work.resume_in(run.scratch(ARTIFACT), key=text_digest(wanted.to_json()))
     work.embed_all()

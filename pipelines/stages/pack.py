@@ -47,7 +47,7 @@ def pack(
     listed = [sample.name for split in data.filled_splits() for sample in data.split(split)]
     names = list(dict.fromkeys(listed))  # an image may be in two splits
     size = Preprocessing(height=config.height, width=config.width)
-    source = ImageFiles(data.root, names, size)
+    source = ImageFiles(data.root, names, preprocessing=size)
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
     with (
         run.writing(wanted) as (path, facts),

@@ -116,7 +116,7 @@ class Training:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
         self.preprocessing = Preprocessing(height=config.height, width=config.width)
-        self.sources = image_sources(run, data, self.preprocessing, progress=progress)
+        self.sources = image_sources(run, data, preprocessing=self.preprocessing, progress=progress)
         self.loader = self._loader("train", config.on_bad_image)
         self.steps = 0  # updates made so far
         self.seconds = 0.0
