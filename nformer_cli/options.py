@@ -68,6 +68,37 @@ Weights = Annotated[
     str | None, typer.Option(metavar="FILE|imagenet", help="The weights of --arch.")
 ]
 Onnx = Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX network to embed with.")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern",
+        metavar="PATTERN",
+        help="folder, csv: where names hold labels: '{pid}_c{camid}_*.jpg'.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="FIELD=NAME,…", help="csv: which column is path, pid, camid, split."
+    ),
+]
+Images = Annotated[
+    str | None, typer.Option("--images", metavar="DIR", help="csv: the folder of its paths.")
+]
+Split = Annotated[
+    float | None,
+    typer.Option(
+        "--split", metavar="SHARE", help="folder, csv: of the identities, for training (0.5)."
+    ),
+]
+Queries = Annotated[
+    str | None,
+    typer.Option(
+        "--queries",
+        metavar="camera|identity|N",
+        help="folder, csv: test images that are queries: one of each camera, one, or N.",
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")]
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out.")
@@ -114,4 +145,5 @@ def config_of(ctx: typer.Context, section: str, **options: Any) -> Any:
 def reader_options(ctx: typer.Context) -> dict[str, Any]:
     """Return the options given, as the catalogue's readers take them."""
     names = ("distractors", "combine_all", "camera_pattern")
-    return {name: ctx.params[name] for name in names if ctx.params[name]}
+    own = ("pattern", "columns", "images", "split", "queries")
+    return given(ctx, *names, *own)

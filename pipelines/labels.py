@@ -1,13 +1,35 @@
 """Identities and cameras as people write them -> the integers that everything after them reads."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import BadInput
 
 JUNK = -1
+
+
+@dataclass(frozen=True)
+class LabelNames:
+    """The names of identities and cameras that are no numbers, each by its number from 0.
+
+    Both are empty where the labels are numbers themselves.
+    """
+
+    pids: Sequence[str] = ()
+    camids: Sequence[str] = ()
+
+    def person(self, pid: int) -> str:
+        """Return an identity as its owner calls it."""
+        return self.pids[pid] if 0 <= pid < len(self.pids) else str(pid)
+
+    def camera(self, camid: int) -> str:
+        """Return a camera as its owner calls it."""
+        return self.camids[camid] if 0 <= camid < len(self.camids) else str(camid)
+
+
 WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 7, -1, 0007 and pandas' 7.0; not 1_000
 NEGATIVE = re.compile(r"0*-[0-9]{1,18}(?:\.0+)?")  # -1, -1.0, and MARS's 00-1
 

@@ -42,6 +42,11 @@ def check_data(
     distractors: options.Distractors = None,
     combine_all: options.CombineAll = False,
     camera_pattern: options.CameraPattern = None,
+    pattern: options.Pattern = None,
+    columns: options.Columns = None,
+    images: options.Images = None,
+    split: options.Split = None,
+    queries: options.Queries = None,
     json: options.Json = False,
 ) -> None:
     """Check a data set's files before training on them.
@@ -84,6 +89,11 @@ def pack(
     distractors: options.Distractors = None,
     combine_all: options.CombineAll = False,
     camera_pattern: options.CameraPattern = None,
+    pattern: options.Pattern = None,
+    columns: options.Columns = None,
+    images: options.Images = None,
+    split: options.Split = None,
+    queries: options.Queries = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and resize a data set's images once.

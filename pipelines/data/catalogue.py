@@ -89,19 +89,19 @@ ENTRIES = (
     ),
     Entry(
         name="folder",
-        title="Your images: train, query, gallery with a folder an identity",
+        title="Your images: a folder an identity, in train, query, gallery or not",
         read=read_folder,
         licence="yours",
         state="yours",
-        options=("camera_pattern",),
+        options=("camera_pattern", "pattern", "split", "queries"),
     ),
     Entry(
         name="csv",
-        title="Your images: a table of path, pid, split and camid",
+        title="Your images: a table of path, pid and, where known, split and camid",
         read=read_csv_again,
         licence="yours",
         state="yours",
-        options=("table",),
+        options=("table", "images", "columns", "pattern", "split", "queries"),
     ),
     Entry(
         name="synthetic",
@@ -141,7 +141,11 @@ def open_dataset(
         BadInput: an unknown name or option, or files that are not as they should be.
     """
     known = entry(name)
-    given = {key: value for key, value in (options or {}).items() if value not in (None, False)}
+    given = {
+        key: value
+        for key, value in (options or {}).items()
+        if value is not None and value is not False
+    }
     strange = sorted(set(given) - set(known.options))
     if strange:
         raise BadInput(f"{known.name} has no option --{strange[0].replace('_', '-')}")

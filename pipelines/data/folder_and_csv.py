@@ -2,86 +2,279 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from ..embeddings import SPLITS
 from ..errors import BadInput, naming
-from ..labels import numbers_of
 from .folders import image_names, inside, require_folder, scan, shortened
-from .samples import NO_CAMERA, Dataset, Sample
-from .tables import KNOWN, Table, open_table, plain, split_roles
+from .name_patterns import NamePattern
+from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
+from .samples import NO_CAMERA, Dataset
+from .tables import KNOWN, SPLIT_NAMES, Table, open_table, plain, split_roles
+from .tables import TEST as TEST_NAMES
+
+# A folder inside of a root that shows whose layout it is: the reader to take.
+LAYOUTS = {
+    "boundingboxtrain": "market1501",
+    "masktrainv2": "msmt17",
+    "imageslabeled": "cuhk03-labelled",
+    "imagesdetected": "cuhk03-detected",
+}
+SIDE = {"macosx"}  # folders that archives leave
 
 
-class Row(NamedTuple):
-    """One image before its person has a number."""
-
-    split: str
-    name: str
-    person: str
-    camera: str
-
-
-def read_folder(root: Path, *, camera_pattern: str | None = None) -> Dataset:
-    """Read train, query and gallery folders of identity folders.
+def read_folder(
+    root: Path,
+    *,
+    camera_pattern: str | None = None,
+    pattern: str | None = None,
+    split: float | None = None,
+    queries: str | None = None,
+) -> Dataset:
+    """Read a folder with a folder of images for each identity, below train, query, gallery or not.
 
     camera_pattern: a regular expression, found anywhere in the path below the split, whose first
                     group is the camera; None: no cameras are known.
+    pattern: of names that hold identity and camera; then folders say nothing of identities.
+    split, queries: see `own_rows.with_splits`.
 
     Raises:
         BadInput: no such folders, images outside an identity's folder, or names without a camera.
     """
     entries = require_folder(root, "folder")
-    pattern = _compiled(camera_pattern)
+    camera = _compiled(camera_pattern)
+    names = None if pattern is None else NamePattern.of(pattern)
     places = {name: root / name for name in entries if plain(name) in KNOWN}
-    people = {name: _people(place) for name, place in places.items() if place.is_dir()}
-    roles, said = split_roles(people)
+    places = {name: place for name, place in places.items() if place.is_dir()}
+    said: list[str] = []
+    if places:
+        roles, said = split_roles({name: _people(place) for name, place in places.items()})
+        roles, said = _test_roles(roles, said)
+    else:
+        roles, places = {"": UNSPLIT}, {"": root}
+        if names is None:
+            _require_identities(root, entries)
     rows: list[Row] = []
-    for folder, split in roles.items():
-        for name in image_names(places[folder], deep=True) if split else ():
-            person, slash, _ = name.partition("/")
-            if not slash:
-                raise BadInput(
-                    f"{places[folder] / name} lies in no identity's folder: move it into one"
-                )
-            rows.append(Row(split, f"{folder}/{name}", person, _camera(pattern, name)))
+    strange: list[str] = []
+    for folder, role in roles.items():
+        if folder and not role:
+            continue
+        for name in image_names(places[folder], deep=True):
+            row = _row(name, place=places[folder], role=role, names=names, camera=camera)
+            if row is None:
+                strange.append(f"{folder}/{name}".lstrip("/"))
+            else:
+                rows.append(row._replace(name=f"{folder}/{name}".lstrip("/")))
+    if strange and (not rows or names is None):
+        raise BadInput(_unlike(root, strange, names=names))
+    if strange:
+        said.append(f"{len(strange):,} names are not of --pattern: {shortened(strange)}; not read")
     if not rows:
         raise BadInput(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
             f"folder of images for each identity; found {shortened(entries)}"
         )
-    options = {"camera_pattern": camera_pattern} if camera_pattern else {}
-    notices = tuple(f"{root}: {text}" for text in said)
-    return replace(_numbered("folder", root, rows=rows), options=options, notices=notices)
+    said += _unread(root, entries, places=places) + _levels(
+        rows, names=names, camera=camera, splits=places
+    )
+    drawn = with_splits(rows, share=split, queries=queries)
+    given = {"camera_pattern": camera_pattern, "pattern": pattern}
+    options = {key: value for key, value in given.items() if value} | drawn.options
+    notices = tuple(f"{root}: {text}" for text in (*said, *drawn.said))
+    data = numbered("folder", root, rows=drawn.rows)
+    return replace(data, options=options, notices=notices)
+
+
+def _test_roles(roles: dict[str, str], said: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return roles where a test folder without queries is one to draw queries from."""
+    if "query" in roles.values():
+        return roles, said
+    tests = [
+        name for name, role in roles.items() if role == "gallery" and plain(name) in TEST_NAMES
+    ]
+    texts = [f"{name!r} is read as the gallery" for name in tests]
+    return {**roles, **dict.fromkeys(tests, TEST)}, [text for text in said if text not in texts]
+
+
+def _row(
+    name: str,
+    *,
+    place: Path,
+    role: str,
+    names: NamePattern | None,
+    camera: re.Pattern[str] | None,
+) -> Row | None:
+    """Return what a picture's path below its split's folder says; None where it says nothing."""
+    if names is not None:
+        fields = names.fields(name)
+        if fields is None:
+            return None
+        role = _split_of(fields.get("split"), name) if fields.get("split") else role
+        found = fields.get("camid") or _camera(camera, name)
+        return Row(role, name, fields["pid"], found)
+    person, slash, _ = name.partition("/")
+    if not slash:
+        return None
+    return Row(role, name, person, _camera(camera, name))
+
+
+def _split_of(text: str | None, name: str) -> str:
+    word = plain(text or "")
+    found = TEST if word in TEST_NAMES else SPLIT_NAMES.get(word)
+    if found is None:
+        raise BadInput(f"{name}: its split is {text!r}; wanted train, query, gallery or test")
+    return found
+
+
+def _unlike(root: Path, strange: Sequence[str], *, names: NamePattern | None) -> str:
+    """Return the sentence for pictures whose path does not hold an identity."""
+    if names is not None:
+        return (
+            f"--pattern {names.text} fits none of the {len(strange):,} pictures in {root}, such as "
+            f"{strange[0]}"
+        )
+    layout = LAYOUTS.get(plain(strange[0].partition("/")[0]))
+    if layout:
+        return f"{root} looks like {layout}: {strange[0]} lies in no identity's folder; read it so"
+    text = (
+        f"{root / strange[0]} lies in no identity's folder: move it into one, or say where names "
+        "hold the identity: --pattern '{pid}_*'"
+    )
+    if re.match(r"-?\d+_c\d+", strange[0].rpartition("/")[2]):
+        text += " (here '{pid}_c{camid}*', as in Market-1501)"
+    return text
+
+
+def _require_identities(root: Path, entries: Sequence[str]) -> None:
+    """Raise BadInput where the folders in a root are no identities but a data set's own."""
+    for name in entries:
+        layout = LAYOUTS.get(plain(name))
+        if layout:
+            raise BadInput(f"{root} looks like {layout}: it holds {name}; read it so")
+        inner = root / name
+        if inner.is_dir():
+            found = {entry.name for entry in scan(inner) if entry.is_dir()}
+            splits = sorted(one for one in found if plain(one) in KNOWN)
+            if splits:
+                raise BadInput(f"{inner} holds {', '.join(splits)}; give --root {inner}")
+    people = [name for name in entries if (root / name).is_dir() and plain(name) not in SIDE]
+    if len(people) == 1:
+        raise BadInput(
+            f"{root} holds one folder, {people[0]}: wanted train, query and gallery, or a folder "
+            f"for each identity. Perhaps --root {root / people[0]} is meant"
+        )
+
+
+def _unread(root: Path, entries: Sequence[str], *, places: Mapping[str, Path]) -> list[str]:
+    """Return a sentence that names what lies in a root of splits and is not read."""
+    if "" in places:
+        return []
+    others = [
+        f"{name}/" if (root / name).is_dir() else name
+        for name in entries
+        if name not in places and not name.startswith(".") and plain(name) not in SIDE
+    ]
+    return [f"not read: {shortened(others)}"] if others else []
+
+
+def _levels(
+    rows: Sequence[Row],
+    *,
+    names: NamePattern | None,
+    camera: re.Pattern[str] | None,
+    splits: Mapping[str, Path],
+) -> list[str]:
+    """Return sentences about what each level of folders was taken for."""
+    if names is not None:
+        return [f"{len(rows):,} names are of --pattern {names.text}"]
+    people = {row.person for row in rows}
+    said = [f"{len(people):,} folders are identities, such as {min(people)!r}"]
+    skip = 1 if "" not in splits else 0
+    inner = {row.name.split("/")[1 + skip] for row in rows if row.name.count("/") > 1 + skip}
+    shared = len(inner) < len(people) and len(inner) > 1
+    if camera is None and shared and all(row.name.count("/") == 2 + skip for row in rows):
+        said.append(
+            f"below them lie folders that may be cameras ({shortened(sorted(inner))}); no camera "
+            "is known without --pattern '{pid}/{camid}/*'"
+        )
+    return said
 
 
 def _people(place: Path) -> set[str]:
     return {entry.name for entry in scan(place) if entry.is_dir()}
 
 
-def read_csv(root: Path) -> Dataset:
-    """Read a table of path, pid, split and, where known, camid.
+def read_csv(
+    root: Path,
+    *,
+    images: str | None = None,
+    columns: str | None = None,
+    pattern: str | None = None,
+    split: float | None = None,
+    queries: str | None = None,
+    home: Path | None = None,
+) -> Dataset:
+    """Read a table of path, pid and, where known, split and camid.
 
-    Paths are below the table's folder, or absolute: then the root is the folder of all images.
-    root: the table, or a folder that holds one .csv file.
+    Paths are below the table's folder or `images`, or absolute: then the root is the folder of all
+    images.
+
+    root:    the table, or a folder that holds one .csv file.   home: as `images`, found before.
+    columns: which column is which, as in "path=file,pid=identity"; the others are recognised.
+    pattern: of names that hold what the table has no column for.
+    split, queries: see `own_rows.with_splits`.
 
     Raises:
         BadInput: no table, columns that lack, or lines that do not parse.
     """
-    table = open_table(_table(root))
+    names = None if pattern is None else NamePattern.of(pattern)
+    needed = ("path",) if names is not None else ("path", "pid")
+    table = open_table(_table(root), columns=_columns(columns), needed=needed)
     path, notices = table.path, list(table.understood)
-    home, rows = path.parent, _rows(table)
+    if images is not None:
+        home = Path(images).expanduser()
+        if not home.is_dir():
+            raise BadInput(f"--images {images} is no folder; that of the table's paths is wanted")
+    home = home or path.parent
+    rows = _rows(table, home=home, names=names)
     if any(os.path.isabs(row.name) for row in rows):
         home, rows = _below_one_folder(home, rows)
         notices.append(f"{path}: its paths are absolute; they are read below {home}")
     if not rows:
         raise BadInput(f"{path} lists no images")
+    drawn = with_splits(rows, share=split, queries=queries)
+    notices += [f"{path}: {text}" for text in drawn.said]
     name = path.name if home == path.parent else str(path.absolute())
     with naming(path):
-        data = _numbered("csv", home, rows=rows)
-    return replace(data, options={"table": name}, notices=tuple(notices))
+        data = numbered("csv", home, rows=drawn.rows)
+    given = {"table": name, "columns": columns, "pattern": pattern}
+    options = {key: value for key, value in given.items() if value} | drawn.options
+    return replace(data, options=options, notices=tuple(notices))
+
+
+def read_csv_again(root: Path, *, table: str | None = None, **options: Any) -> Dataset:
+    """Read a table, given itself, or its folder and its name (as manifests record it)."""
+    if table is None or root.is_file():
+        return read_csv(root, **options)
+    if os.path.isabs(table):
+        return read_csv(Path(table), home=root, **options)
+    return read_csv(root / table, **options)
+
+
+def _columns(text: str | None) -> dict[str, str]:
+    """Return our fields and their columns, from `path=file,pid=identity`."""
+    found: dict[str, str] = {}
+    for part in (text or "").split(",") if text else ():
+        field, equals, column = (piece.strip() for piece in part.partition("="))
+        if not equals or not column or field not in ("path", "pid", "camid", "split"):
+            raise BadInput(
+                f"--columns {text}: wanted path=…, pid=…, camid=…, split=…, as in "
+                "path=file,pid=identity"
+            )
+        found[field] = column
+    return found
 
 
 def _below_one_folder(home: Path, rows: list[Row]) -> tuple[Path, list[Row]]:
@@ -92,29 +285,6 @@ def _below_one_folder(home: Path, rows: list[Row]) -> tuple[Path, list[Row]]:
         home = Path(os.path.commonpath([os.path.dirname(place) for place in places]))
     names = [os.path.relpath(place, home.absolute()) for place in places]
     return home, [row._replace(name=name) for row, name in zip(rows, names, strict=True)]
-
-
-def read_csv_again(root: Path, *, table: str | None = None) -> Dataset:
-    """Read a table, given itself, or its folder and its name (as manifests record it)."""
-    inner = table is not None and (root.is_dir() or os.path.isabs(table))
-    return read_csv(root / table if table is not None and inner else root)
-
-
-def _numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
-    """Give every person and camera a number: its own where all have one, else by sorted name."""
-    with naming(root):
-        pids = numbers_of((row.person for row in rows), "an identity")
-        camids = numbers_of((row.camera for row in rows), "a camera")
-    splits = {
-        split: sorted(
-            Sample(row.name, pids[row.person], camids[row.camera])
-            for row in rows
-            if row.split == split and pids[row.person] >= 0
-        )
-        for split in SPLITS
-    }
-    junk = sum(pids[row.person] < 0 for row in rows)
-    return Dataset(dataset, root, splits, junk=junk)
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str] | None:
@@ -149,19 +319,23 @@ def _table(root: Path) -> Path:
     return tables[0]
 
 
-def _rows(table: Table) -> list[Row]:
+def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
     """Return the table's images; BadInput where one is listed twice, or lies we know not where."""
     rows, seen = [], set[str]()
     for line, name, person, camera, split in table.rows():
         where = f"{table.path}, line {line}"
         if not inside(name) and not (name.startswith("/") and inside(name.lstrip("/"))):
             raise BadInput(
-                f"{where}: path {name!r} must be below {table.path.parent}, with no '..', or "
-                "absolute"
+                f"{where}: path {name!r} must be below {home}, with no '..', or absolute; --images "
+                "DIR names another folder"
             )
         name = name.replace("\\", "/")
         if name in seen:
             raise BadInput(f"{where}: {name} is listed twice")
         seen.add(name)
-        rows.append(Row(split, name, person, camera or str(NO_CAMERA)))
+        fields = {} if names is None else names.fields(name)
+        if fields is None or (names is not None and not person and "pid" not in fields):
+            raise BadInput(f"{where}: {name} is not of --pattern {names and names.text}")
+        person = person or fields.get("pid", "")
+        rows.append(Row(split, name, person, camera or fields.get("camid") or str(NO_CAMERA)))
     return rows

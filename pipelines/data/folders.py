@@ -118,7 +118,7 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
 def _walk(folder: Path, prefix: str, *, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in scan(folder):
         name = entry.name
-        if name.startswith("."):
+        if name.startswith(".") or name == "__MACOSX":
             continue
         if entry.is_dir():
             path = Path(entry.path)

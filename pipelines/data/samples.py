@@ -10,6 +10,7 @@ import numpy as np
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..files import text_digest
+from ..labels import LabelNames
 
 NO_CAMERA = -1
 
@@ -42,6 +43,7 @@ class Dataset:
     train_apart: whether training and test number their people apart, so that equal pids there mean
         different people.
     notices: what a user of these files should know.
+    labels: the names of persons and cameras that are no numbers.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Dataset:
     distractor: int | None = None
     train_apart: bool = False
     notices: tuple[str, ...] = ()
+    labels: LabelNames = field(default_factory=LabelNames)
 
     @property
     def has_cameras(self) -> bool:

@@ -4,8 +4,8 @@ Excel's `;`, tabs, UTF-16, capitals and the usual other names of a column are al
 """
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,28 +82,34 @@ class Table:
             if len(fields) < len(self.header) or any(fields[len(self.header) :]):
                 raise BadInput(f"{where}: {len(fields)} fields; the header has {len(self.header)}")
             path, pid, camid, split = (fields[place] if place >= 0 else "" for place in places)
-            if not pid:
+            if not pid and "pid" in self.columns:
                 raise BadInput(f"{where}: no pid")
             if "\0" in path + pid + camid:
                 raise BadInput(f"{where}: path {path!r} holds a NUL character")
             ours = self.splits[split] if self.splits else split
-            if ours or every:
+            if ours or every or "split" not in self.columns:
                 yield Row(line, path, pid, camid, ours)
 
 
-def open_table(path: Path) -> Table:
+def open_table(
+    path: Path, *, columns: Mapping[str, str] | None = None, needed: Sequence[str] = NEEDED
+) -> Table:
     """Read a table's header, and which splits it names.
+
+    columns: the column of a field, where it is not to be recognised.   needed: fields.
 
     Raises:
         BadInput: no text, a column that lacks or stands twice, or an unknown split.
     """
     require_file(path, "a table (.csv) of path, pid, camid and split")
-    encoding = encoding_of(path)
+    encoding, given = encoding_of(path), columns or {}
     table = max(
-        (_header(path, encoding, separator=separator) for separator in SEPARATORS),
+        (_header(path, encoding, separator=separator, given=given) for separator in SEPARATORS),
         key=lambda table: (len(table.columns), -SEPARATORS.index(table.separator)),
     )
-    _require_columns(table)
+    _require_columns(table, needed=needed, given=given)
+    if "split" not in table.columns:
+        return replace(table, understood=tuple(f"{path}: {text}" for text in _recognised(table)))
     people: dict[str, set[str]] = {}
     for row in table.rows(every=True):
         if row.split not in people and plain(row.split) not in KNOWN:
@@ -156,32 +162,41 @@ def encoding_of(path: Path) -> str:
     return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8-sig")
 
 
-def columns_of(header: Sequence[str]) -> dict[str, int]:
-    """Return the place of each of our fields in a header, by any of its names."""
+def columns_of(header: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, int]:
+    """Return the place of each of our fields in a header, by any of its names.
+
+    given: the names of fields that are not to be recognised.
+    """
     names = [plain(name) for name in header]
+    known = ALIASES | {field: (plain(name),) for field, name in (given or {}).items()}
     found = {
         ours: next((names.index(alias) for alias in aliases if alias in names), -1)
-        for ours, aliases in ALIASES.items()
+        for ours, aliases in known.items()
     }
     return {ours: place for ours, place in found.items() if place >= 0}
 
 
-def _header(path: Path, encoding: str, *, separator: str) -> Table:
+def _header(path: Path, encoding: str, *, separator: str, given: Mapping[str, str]) -> Table:
     _, header = next(lines_of(path, encoding, separator=separator), (1, []))
-    return Table(path, encoding, separator, tuple(header), columns_of(header))
+    return Table(path, encoding, separator, tuple(header), columns_of(header, given))
 
 
-def _require_columns(table: Table) -> None:
+def _require_columns(table: Table, *, needed: Sequence[str], given: Mapping[str, str]) -> None:
     names = [plain(name) for name in table.header]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise BadInput(f"{table.path} has the column {', '.join(twice)} more than once")
-    missing = [name for name in NEEDED if name not in table.columns]
+    lacking = [column for field, column in given.items() if field not in table.columns]
+    if lacking:
+        raise BadInput(
+            f"{table.path} has no column {', '.join(lacking)}; it has {', '.join(table.header)}"
+        )
+    missing = [name for name in needed if name not in table.columns]
     if missing:
         raise BadInput(
             f"{table.path} has no column {', '.join(missing)}: its first line is "
             f"{table.separator.join(table.header)[:80]!r}; wanted path,pid,camid,split (camid may "
-            "be absent)"
+            "be absent). --columns path=…,pid=… says which is which"
         )
 
 

@@ -66,7 +66,13 @@ def test_an_image_outside_an_identitys_folder_is_named(folder):
 
 def test_another_layout_says_what_was_wanted(tmp_path):
     write_image(tmp_path / "photos" / "a.jpg")
-    with pytest.raises(BadInput, match="wanted train, query and gallery, .* found photos"):
+    with pytest.raises(BadInput, match=r"one folder, photos: .* Perhaps --root .*photos is meant"):
+        open_dataset("folder", tmp_path)
+    write_image(tmp_path / "photos" / "train" / "anna" / "a.jpg")
+    with pytest.raises(BadInput, match=r"photos holds train; give --root .*photos"):
+        open_dataset("folder", tmp_path)
+    write_image(tmp_path / "bounding_box_train" / "0001_c1s1_0.jpg")
+    with pytest.raises(BadInput, match="looks like market1501: bounding_box_train/0001_c1s1_0.jpg"):
         open_dataset("folder", tmp_path)
 
 
@@ -170,7 +176,7 @@ def test_a_table_without_cameras_and_in_another_order(tmp_path):
     "text, message",
     [
         ("path,split\na.jpg,train\n", "has no column pid: its first line is .path,split"),
-        ("", "has no column path, pid, split"),
+        ("", "has no column path, pid"),
         ("path,pid,split\n", "lists no images"),
         ("path,pid,split\na.jpg,1,x\n", "line 2: split is 'x'; wanted train, query, gallery"),
         ("path,pid,split\na.jpg,,train\n", "line 2: no pid"),
@@ -247,8 +253,144 @@ def test_test_is_the_gallery_and_val_the_query_of_its_people(tmp_path):
     assert [notice.partition(": ")[2] for notice in data.notices] == [
         "'Test' is read as the gallery",
         "'val' is read as the query: its people all stand in the gallery",
+        "3 folders are identities, such as 'anna'",
     ]
     write_images(tmp_path / "val", ["other/e.jpg"])
     data = open_dataset("folder", tmp_path)
     assert data.filled_splits() == ["train", "gallery"]
-    assert "'val' is not read" in data.notices[-1]
+    assert "'val' is not read" in data.notices[0]
+    assert "2 identities have no other image to be found" in data.notices[-1]
+
+
+# Splits that are drawn
+
+
+def people_of(data, split):
+    return {sample.pid for sample in data.splits.get(split, ())}
+
+
+def crops(folder, people=8, cameras=2, images=2):
+    names = [
+        f"p{person}/{camera}_{image}.jpg"
+        for person in range(people)
+        for camera in range(1, cameras + 1)
+        for image in range(images)
+    ]
+    write_images(folder, names)
+    return folder
+
+
+def test_folders_of_identities_are_split_by_identity_and_one_image_a_camera_asks(tmp_path):
+    crops(tmp_path)
+    data = open_dataset("folder", tmp_path, options={"pattern": "{pid}/{camid}_*.jpg"})
+    assert len(people_of(data, "train")) == 4
+    assert not people_of(data, "train") & people_of(data, "gallery")
+    assert people_of(data, "query") == people_of(data, "gallery")
+    assert len(data.split("train")) == 16
+    asked = [(sample.pid, sample.camid) for sample in data.split("query")]
+    assert sorted(asked) == [(pid, camera) for pid in sorted(people_of(data, "query")) for camera in (1, 2)]
+    assert len(data.split("gallery")) == 8
+    again = open_dataset("folder", tmp_path, options=data.options)
+    assert again.digest() == data.digest()
+    assert data.labels.pids == tuple(f"p{person}" for person in range(8))
+    assert "4 of 8 identities, drawn with seed 0, are for training" in " ".join(data.notices)
+
+
+@pytest.mark.parametrize(("share", "training"), [(0.0, 0), (0.25, 2), (1.0, 8)])
+def test_the_share_of_training_identities_is_chosen(tmp_path, share, training):
+    data = open_dataset("folder", crops(tmp_path), options={"split": share})
+    assert len(people_of(data, "train")) == training
+    assert data.options["split"] == share
+    assert open_dataset("folder", tmp_path, options=data.options).digest() == data.digest()
+
+
+@pytest.mark.parametrize(("rule", "each"), [("identity", 1), ("2", 2), ("99", 3)])
+def test_queries_by_identity_or_by_number(tmp_path, rule, each):
+    data = open_dataset("folder", crops(tmp_path), options={"split": 0.5, "queries": rule})
+    assert len(data.split("query")) == 4 * each
+    assert len(data.split("gallery")) == 4 * (4 - each)
+
+
+def test_an_identity_seen_by_one_camera_asks_nothing(tmp_path):
+    crops(tmp_path / "test", people=2, cameras=1)
+    crops(tmp_path / "train", people=2)
+    write_images(tmp_path / "test", ["p0/2_9.jpg"])
+    data = open_dataset("folder", tmp_path, options={"pattern": "{pid}/{camid}_*.jpg"})
+    assert {data.labels.person(sample.pid) for sample in data.split("query")} == {"p0"}
+    assert "1 identities have no other image" in data.notices[-1]
+
+
+def test_flat_names_are_read_by_a_pattern(tmp_path):
+    write_images(tmp_path, [f"{p:03d}_c{c}_{i}.JPG" for p in range(4) for c in (1, 2) for i in (0, 1)])
+    write_images(tmp_path / "__MACOSX", ["._000_c1_0.jpg"])
+    with pytest.raises(BadInput, match=r"lies in no identity's folder.*'\{pid\}_c\{camid\}\*'"):
+        open_dataset("folder", tmp_path)
+    data = open_dataset("folder", tmp_path, options={"pattern": "{pid}_c{camid}_*.JPG"})
+    assert sum(len(data.split(split)) for split in data.filled_splits()) == 16
+    assert {sample.camid for sample in data.split("gallery")} == {1, 2}
+    with pytest.raises(BadInput, match=r"--pattern \{pid\}-\* fits none of the 16 pictures"):
+        open_dataset("folder", tmp_path, options={"pattern": "{pid}-*"})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"pattern": "*.jpg"}, "no {pid} in it"),
+        ({"pattern": "{pid}_{pid}"}, "{pid} stands twice"),
+        ({"pattern": "{pid}_{who}"}, "{who} ; wanted {pid}, {camid} and {split}"),
+        ({"split": 1.5}, "--split 1.5: the share of identities"),
+        ({"queries": "some"}, "--queries some: wanted camera, identity, or a number"),
+        ({"queries": "0"}, "--queries 0: wanted"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(tmp_path, options, problem):
+    with pytest.raises(BadInput) as caught:
+        open_dataset("folder", crops(tmp_path), options=options)
+    assert problem in str(caught.value)
+
+
+def test_a_split_that_is_there_is_not_drawn_again(folder):
+    for options in ({"split": 0.5}, {"queries": "camera"}):
+        with pytest.raises(BadInput, match="leave it out"):
+            open_dataset("folder", folder, options=options)
+
+
+def test_what_lies_beside_the_splits_is_named(folder):
+    write_images(folder / "extra", ["anna/x.jpg"])
+    (folder / "notes.txt").write_text("hello")
+    data = open_dataset("folder", folder)
+    assert "not read: extra/, notes.txt" in " ".join(data.notices)
+
+
+def test_a_table_elsewhere_with_columns_of_its_own(tmp_path):
+    crops(tmp_path / "pictures")
+    lines = [f"p{p}/{c}_{i}.jpg;{p};front{c}" for p in range(8) for c in (1, 2) for i in (0, 1)]
+    path = tmp_path / "labels" / "mine.csv"
+    path.parent.mkdir()
+    path.write_text("Bild;Wer;Kamera\n" + "\n".join(lines))
+    options = {
+        "images": str(tmp_path / "pictures"),
+        "columns": "path=Bild,pid=Wer,camid=Kamera",
+        "split": 0.5,
+    }
+    data = open_dataset("csv", path, options=options)
+    assert data.root == tmp_path / "pictures"
+    assert data.labels.camids == ("front1", "front2")
+    assert len(people_of(data, "train")) == 4 and len(data.split("query")) == 8
+    assert all((data.root / sample.name).exists() for sample in data.split("gallery"))
+    assert open_dataset("csv", data.root, options=data.options).digest() == data.digest()
+    for change, problem in (
+        ({"columns": "path=Bild,pid=Who"}, "has no column Who; it has Bild, Wer, Kamera"),
+        ({"columns": "who=Wer"}, "--columns who=Wer: wanted path="),
+        ({"images": "nowhere"}, "--images nowhere is no folder"),
+        ({"columns": None}, "has no column path, pid"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            open_dataset("csv", path, options=options | change)
+        assert problem in str(caught.value)
+
+
+def test_a_table_of_paths_alone_and_a_pattern(tmp_path):
+    path = table(tmp_path, "path\n" + "\n".join(f"{p:02d}_c{c}_x.jpg" for p in range(4) for c in (1, 2)))
+    data = open_dataset("csv", path, options={"pattern": "{pid}_c{camid}_*", "split": 0.5})
+    assert people_of(data, "train") | people_of(data, "gallery") == {0, 1, 2, 3}

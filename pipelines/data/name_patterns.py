@@ -1,0 +1,49 @@
+"""`--pattern '{pid}_c{camid}_*.jpg'`: where the names of pictures hold identity and camera."""
+
+import re
+from dataclasses import dataclass
+
+from ..errors import BadInput
+
+FIELDS = ("pid", "camid", "split")
+PART = re.compile(r"\{(\w*)\}|(\*\*|\*)")
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """A pattern of names.
+
+    {pid}, {camid}, {split}: as short as the rest allows, and no "/".   *: anything but "/".
+    **: anything.   A pattern without "/" is one of file names; else of paths below the folder.
+    """
+
+    text: str
+    compiled: re.Pattern[str]
+
+    @staticmethod
+    def of(text: str) -> "NamePattern":
+        """Return a pattern; BadInput where it is none, or has no identity."""
+        expression, end, named = "", 0, list[str]()
+        for part in PART.finditer(text):
+            expression += re.escape(text[end : part.start()])
+            end = part.end()
+            field, stars = part.groups()
+            if field is None:
+                expression += ".*" if stars == "**" else "[^/]*"
+                continue
+            if field not in FIELDS or field in named:
+                raise BadInput(
+                    f"--pattern {text}: {{{field}}} {'stands twice' if field in named else ''}; "
+                    "wanted {pid}, {camid} and {split}, once each"
+                )
+            named.append(field)
+            expression += f"(?P<{field}>[^/]+?)"
+        if "pid" not in named:
+            raise BadInput(f"--pattern {text}: no {{pid}} in it, as in '{{pid}}_c{{camid}}_*.jpg'")
+        return NamePattern(text, re.compile(expression + re.escape(text[end:]), re.DOTALL))
+
+    def fields(self, name: str) -> dict[str, str] | None:
+        """Return what a name holds, by field; None where it is not of this pattern."""
+        whole = name if "/" in self.text else name.rpartition("/")[2]
+        match = self.compiled.fullmatch(whole)
+        return None if match is None else match.groupdict()
