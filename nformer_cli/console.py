@@ -22,6 +22,11 @@ UNSEEN = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0
 del UNSEEN[ord("\n")], UNSEEN[ord("\t")]
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line of what rich prints, whatever names from files hold."""
+    return escape(text.replace("\n", "\\n"))
+
+
 class SafeConsole(Console):
     """A console on which names from files cannot move the cursor: control characters are shown."""
 
@@ -44,11 +49,11 @@ class TerminalProgress:
 
     def message(self, text: str) -> None:
         """Show one line."""
-        err.print(escape(text), soft_wrap=True, highlight=False)
+        err.print(one_line(text), soft_wrap=True, highlight=False)
 
     def warn(self, text: str) -> None:
         """Show one line that stands out."""
-        err.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True, highlight=False)
+        err.print(f"[yellow]note:[/] {one_line(text)}", soft_wrap=True, highlight=False)
 
     @contextmanager
     def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator["_Bar | _Lines"]:
@@ -113,4 +118,4 @@ class _Lines(_Counted):
     def print(self, ending: str) -> None:
         of = f"/{self.total}" if self.total is not None else ""
         text = f"{self.title}: {self.done}{of} {self.unit} {self.shown}".rstrip() + ending
-        err.print(escape(text), soft_wrap=True, highlight=False)
+        err.print(one_line(text), soft_wrap=True, highlight=False)

@@ -3,8 +3,8 @@
 import io
 import os
 import sys
+from typing import Any
 
-LIBRARIES = ("torch", "torchvision", "h5py", "numpy", "scipy", "PIL", "matplotlib", "jinja2")
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 
@@ -19,32 +19,56 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     _require_our_pipelines()
+    import typer
+
     from pipelines.errors import PipelineError
+    from pipelines.files import FULL
 
     from .app import app
 
+    misuse: type[Any] = typer.BadParameter.__mro__[2]  # Click's base, which Typer keeps elsewhere
     try:
-        app()
+        code = app(prog_name="nformer", standalone_mode=False)
+        if code == INTERRUPTED:
+            _complain("interrupted; what was finished is kept, the same command goes on from there")
+        sys.exit(code or 0)
     except PipelineError as error:
         _complain(str(error))
         sys.exit(2)
+    except misuse as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.ctx.get_help())
+        else:
+            asked = "nformer" if error.ctx is None else error.ctx.command_path
+            _complain(f"{error.format_message().rstrip('.')}; see {asked} --help")
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
     except BrokenPipeError:  # `nformer info | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(141)
     except OSError as error:
-        if error.filename is None or error.strerror is None:
+        if error.filename is not None and error.strerror is not None:
+            _complain(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        elif error.errno in FULL:  # `nformer evaluate --json > there`
+            _drop_output()
+            _complain(f"{FULL[error.errno]} for the output")
+        elif "shared object" in str(error) or ".dll" in str(error):  # of a package's own libraries
+            _complain(f"a package cannot be loaded ({error}); install nformer again with pip")
+        else:
             raise  # of no file: a bug of ours
-        _complain(f"{os.fsdecode(error.filename)}: {error.strerror}")
         sys.exit(2)
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in LIBRARIES:
+        if (error.name or "").split(".")[0] in ("pipelines", "nformer_cli"):
             raise
-        _complain(f"{error.name} cannot be imported ({error}); install nformer again with pip")
+        what = error.name or "a package"
+        _complain(f"{what} cannot be imported ({error}); install nformer again with pip")
         sys.exit(2)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            _complain("interrupted; what was finished is kept, the same command goes on from there")
-        raise
+
+
+def _drop_output() -> None:
+    """Send what is still to be written to stdout nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _require_our_pipelines() -> None:
@@ -62,11 +86,9 @@ def _require_our_pipelines() -> None:
 
 
 def _complain(text: str) -> None:
-    from rich.markup import escape
+    from .console import err, one_line
 
-    from .console import err
-
-    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+    err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,9 @@ class EvaluateConfig:
     max_rank: int = 50
     top: int = 100  # list length kept in ranking.h5
     every: bool = False  # every refiner and re-ranking there is (--all)
-    search: str = "auto"  # how neighbours are found: auto, exact, numpy, torch, faiss, ivf, hnsw…
+    search: Literal[  # how neighbours are found
+        "auto", "exact", "numpy", "torch", "faiss", "ivf", "hnsw", "ivfpq", "cagra"
+    ] = "auto"
     open_set: bool = False  # true positive rates at false positive rates of 0.1 % and 1 %
     single_shot: int = 0  # draws of a gallery with one image an identity (CUHK03); 0: none
     seed: int = 0
@@ -188,7 +190,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "epochs": (1, 1_000_000),
     "erase": (0, 1),
     "eval_every": (0, 1_000_000),
-    "nformer.eval_every": (1, 1_000_000),
     "backbone.flip": (0, 1),
     "gamma": (0, 1),
     "heads": (1, 64),

@@ -9,6 +9,7 @@ import numpy as np
 from .errors import BadInput
 
 SPLITS = ("train", "query", "gallery")
+NUMBERS = "iuf"  # NumPy's letters for the kinds of real numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,10 @@ class Embeddings:
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        features = np.ascontiguousarray(as_numpy(self.features), dtype=np.float32)
+        given = as_numpy(self.features)
+        if given.dtype.kind not in NUMBERS:
+            raise BadInput(f"embeddings must be real numbers; these are {given.dtype}")
+        features = np.ascontiguousarray(given, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] < 1:
             raise BadInput(f"embeddings must be [N, d]; these have the shape {features.shape}")
         rows = len(features)
@@ -90,9 +94,10 @@ def integers(values: Any, what: str) -> np.ndarray:
     array = as_numpy(values)
     if array.ndim != 1:
         raise BadInput(f"{what} must be [N]; these have the shape {array.shape}")
-    if len(array) and not np.issubdtype(array.dtype, np.number):
+    if len(array) and array.dtype.kind not in NUMBERS:
         raise BadInput(f"{what} must be whole numbers; these are {array.dtype}")
-    whole = array.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN and what is too large differ from every number
+        whole = array.astype(np.int64)
     if (whole != array).any():
         raise BadInput(f"{what} must be whole numbers; row {np.argmax(whole != array)} is not")
     return np.ascontiguousarray(whole)

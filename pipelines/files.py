@@ -55,12 +55,13 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         if len(os.fsencode(f".{name}{ending}")) > LONGEST_NAME:
             name = text_digest(name)[:16]
         temporary = path.with_name(f".{name}{ending}")
-        _ours.add(temporary)
-        try:
+    _ours.add(temporary)
+    try:
+        with named_disk_errors(path):
             yield temporary
-        finally:
-            _ours.discard(temporary)
-            _remove(temporary)
+    finally:
+        _ours.discard(temporary)
+        _remove(temporary)
 
 
 def remove_left_over(folder: Path) -> None:
@@ -209,9 +210,11 @@ def named_disk_errors(path: Path) -> Iterator[None]:
         named = isinstance(error.filename, str) and Path(error.filename) not in _ours
         where = Path(error.filename) if named else path
         forbidden = error.errno in (errno.EACCES, errno.EROFS, errno.EPERM)
-        if forbidden and path in (where, *where.parents):
+        if forbidden and (path in (where, *where.parents) or where in path.parents):
+            if os.path.exists(where) and not os.access(where, os.R_OK):  # Path.exists raises
+                raise BadInput(f"{where} cannot be read: {error.strerror}") from error
             raise BadInput(
-                f"{where} cannot be written: {error.strerror}; choose another --run"
+                f"{where} cannot be written: {error.strerror}; choose another folder (--run DIR)"
             ) from error
         raise BadInput(f"{where}: {error.strerror}") from error
 

@@ -91,6 +91,26 @@ def _require_alone(path: Path, file: "h5py.File") -> None:
                 require_own(path, item)
 
 
+def require_arrays(path: Path, group: "h5py.Group", **wanted: str) -> None:
+    """Raise BadInput unless a group holds arrays of some kinds and shapes.
+
+    wanted: NumPy's letter for a kind ("O" for text) and the axes, as in "f[N,d]"; the same axis has
+            the same length in all of them, and a number is its own.
+    """
+    lengths: dict[str, int] = {}
+    for name, text in wanted.items():
+        item, axes = group.get(name), text[2:-1].split(",")
+        shape = getattr(item, "shape", None) or ()
+        alike = len(shape) == len(axes) and all(
+            lengths.setdefault(axis, int(axis) if axis.isdigit() else size) == size
+            for axis, size in zip(axes, shape, strict=True)
+        )
+        if not alike or item.dtype.kind != text[0]:
+            found = "is not there" if item is None else f"is {getattr(item, 'dtype', 'a group')}"
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            raise BadInput(f"{where} {found} {list(shape) or ''}; {text} is wanted")
+
+
 def require_own(path: Path, item: "h5py.Dataset") -> None:
     """Raise BadInput where a dataset's numbers lie in other files."""
     if item.is_virtual or item.external:

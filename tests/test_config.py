@@ -76,7 +76,7 @@ def test_every_number_has_a_range_that_holds_its_default():
 @pytest.mark.parametrize(
     ("section", "setting", "said"),
     [
-        ("nformer", "eval_every=-1", "eval_every: -1 is out of range; from 1 to"),
+        ("nformer", "eval_every=-1", "eval_every: -1 is out of range; from 0 to"),
         ("nformer", "lr=nan", "lr: nan is out of range; at least 0 is wanted"),
         ("backbone", "lr=inf", "lr: inf is out of range"),
         ("backbone", "weight_decay=-1", "weight_decay: -1.0 is out of range"),

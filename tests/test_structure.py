@@ -34,6 +34,7 @@ FLOORS = (
         "files",
         "labels",
         "hdf5",
+        "probe",
         "blocks",
         "preprocessing",
     },

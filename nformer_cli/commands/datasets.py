@@ -118,7 +118,7 @@ def pack(
         progress=progress,
         options=options.reader_options(ctx),
     )
-    progress.message(f"{path}; next: nformer train-backbone {dataset}")
+    progress.message(f"{path}; next: nformer train-backbone {dataset} --root {root} --run {run}")
 
 
 def subsample(

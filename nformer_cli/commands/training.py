@@ -71,7 +71,7 @@ def train_backbone(
         progress=progress,
         options=options.reader_options(ctx),
     )
-    progress.message(f"{path}; next: nformer extract")
+    progress.message(f"{path}; next: nformer extract --run {run}")
 
 
 def extract(
@@ -138,7 +138,7 @@ def extract(
         weights=weights,
         onnx=onnx,
     )
-    progress.message(f"{path}; next: nformer train-nformer")
+    progress.message(f"{path}; next: nformer train-nformer --run {run}")
 
 
 def number_or_auto(value: str | int) -> int:
@@ -222,4 +222,4 @@ def train_nformer(
     path = train_nformer(
         Run(run), config=config, device=device, overwrite=overwrite, progress=progress
     )
-    progress.message(f"{path}; next: nformer evaluate")
+    progress.message(f"{path}; next: nformer evaluate --run {run}")

@@ -11,7 +11,7 @@ import numpy as np
 from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
-from ..hdf5 import reading, writing
+from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -32,11 +32,8 @@ def load_embeddings(path: str | Path, split: str) -> Embeddings:
         if split not in file:
             raise BadInput(f"{path} has no split {split!r}; it has {', '.join(splits_in(file))}")
         group = file[split]
-        try:
-            names = group["names"].asstr()[:].tolist()
-            return Embeddings(group["features"][:], group["pids"][:], group["camids"][:], names)
-        except (KeyError, OSError, TypeError) as error:
-            raise BadInput(f"{path}, split {split}: cannot be read ({error})") from error
+        names = group["names"].asstr()[:].tolist()
+        return Embeddings(group["features"][:], group["pids"][:], group["camids"][:], names)
 
 
 def save_embeddings(
@@ -88,6 +85,9 @@ def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
                 f"{path} holds no embeddings of ours: schema {schema}, groups {sorted(file)}; "
                 f"wanted schema {SCHEMA} and one of {', '.join(SPLITS)}"
             )
+        for split in splits_in(file):
+            labels = {"pids": "i[N]", "camids": "i[N]", "names": "O[N]"}
+            require_arrays(Path(path), file[split], features="f[N,d]", **labels)
         yield file
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput, MissingArtifact, StaleArtifact
-from ..hdf5 import reading, writing
+from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -53,7 +53,11 @@ def load_graphs(path: str | Path) -> "dict[str, NeighbourGraph]":
     with reading(Path(path), remedy="nformer evaluate writes it") as file:
         if file.attrs.get("schema") != SCHEMA:
             raise BadInput(f"{path} holds no neighbour graphs of ours; remove it")
-        return {name: _graph(file[name]) for name in GRAPHS if name in file}
+        found = [name for name in GRAPHS if name in file]
+        for name in found:
+            least = {"least": "f[N]"} if "least" in file[name] else {}
+            require_arrays(Path(path), file[name], similarity="f[N,k]", index="i[N,k]", **least)
+        return {name: _graph(file[name]) for name in found}
 
 
 def graphs_of(run: "Run") -> "dict[str, NeighbourGraph]":

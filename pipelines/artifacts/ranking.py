@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput
-from ..hdf5 import reading, writing
+from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -59,7 +59,8 @@ def load_ranking(path: str | Path, name: str) -> "Ranking":
         results = [str(result) for result in file.attrs["results"]]
         if name not in results:
             raise BadInput(f"{path} has no result {name!r}; it has {', '.join(results)}")
-        group = file[name]
+        group, lists = file[name], {"index": "i[Q,k]", "nearness": "f[Q,k]", "match": "b[Q,k]"}
+        require_arrays(Path(path), group, **lists)
         return Ranking(
             group["index"][:].astype(np.int64), group["nearness"][:], group["match"][:].astype(bool)
         )
@@ -84,4 +85,6 @@ def _opened(path: str | Path) -> "Iterator[h5py.File]":
     with reading(Path(path), remedy="nformer evaluate writes it") as file:
         if file.attrs.get("schema") != SCHEMA:
             raise BadInput(f"{path} holds no ranked lists of ours; evaluate again")
+        scored = {f"{name}/average_precision": "f[Q]" for name in file.attrs["results"]}
+        require_arrays(Path(path), file, query="i[Q]", **scored)
         yield file

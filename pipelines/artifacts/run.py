@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ..blocks import BlockedFile, block_digests
 from ..errors import BadInput, MissingArtifact, StaleArtifact
-from ..files import file_digest, named_disk_errors, remove_left_over, replacing, write_text
+from ..files import file_digest, named_disk_errors, no_file, remove_left_over, replacing, write_text
 from ..flow import remake_command
 from ..progress import Progress, Silent
 from . import lock
@@ -31,8 +31,9 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str] = "runs/default") -> None:
         self.folder = Path(folder).expanduser()  # of NFORMER_RUN no shell has
-        if self.folder.exists() and not self.folder.is_dir():
-            raise BadInput(f"--run {self.folder} is a file; a run is a folder")
+        found = no_file(self.folder) or "is a file"
+        if found not in ("is a folder", "is not there", "is a link that leads nowhere"):
+            raise BadInput(f"--run {self.folder} {found}; a run is a folder")
         self._verified: dict[str, tuple[int, int, str]] = {}
 
     def path(self, name: str) -> Path:
@@ -65,7 +66,7 @@ class Run:
             BadInput: its bytes are not those its manifest records.
             StaleArtifact: something it was made from has changed since.
         """
-        self._require_there(name)
+        self.require_manifest(name)
         self.require_whole(name)
         changed = self.changed_inputs(name)
         if changed:
@@ -85,7 +86,7 @@ class Run:
             MissingArtifact: it or its manifest is not there; names the command that makes it.
             BadInput: it is damaged; from what is opened too, once a damaged block is touched.
         """
-        manifest = self._require_there(name)
+        manifest = self.require_manifest(name)
         try:
             if not manifest.blocks:
                 self.require_whole(name)
@@ -99,7 +100,8 @@ class Run:
             return self.mapped(name)  # it was replaced meanwhile
         return file, manifest
 
-    def _require_there(self, name: str) -> Manifest:
+    def require_manifest(self, name: str) -> Manifest:
+        """Return the manifest of `name`; MissingArtifact, naming its command, without one."""
         manifest = self.manifest(name)
         if manifest is None:
             raise MissingArtifact(
@@ -110,9 +112,7 @@ class Run:
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a checked artifact: what the next stage's manifest records."""
         self.artifact(name)
-        manifest = self.manifest(name)
-        assert manifest is not None
-        return manifest.sha256
+        return self.require_manifest(name).sha256
 
     def changed_inputs(self, name: str) -> list[str]:
         """Return the inputs of `name` in this folder that are not those it was made from."""
@@ -135,7 +135,7 @@ class Run:
 
     def facts(self, name: str) -> dict[str, Any]:
         """Return the facts recorded with an artifact that exists."""
-        return self._require_there(name).facts
+        return self.require_manifest(name).facts
 
     def is_current(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
         """Return whether `wanted` is on disk already, whole; if not, this stage is to write it.
@@ -235,8 +235,7 @@ class Run:
 
     def require_whole(self, name: str) -> None:
         """Raise BadInput where an artifact's bytes are not those that its manifest records."""
-        path, manifest = self.path(name), self.manifest(name)
-        assert manifest is not None
+        path, manifest = self.path(name), self.require_manifest(name)
         status = path.stat()
         key = (status.st_size, status.st_mtime_ns, manifest.sha256)
         if self._verified.get(name) == key:

@@ -1,8 +1,6 @@
 """CUHK03 (Li et al., CVPR 2014), 767/700 protocol (Zhong et al., CVPR 2017)."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from ..errors import BadInput
-from ..hdf5 import reading
+from ..errors import BadInput, blaming
+from ..files import named_disk_errors, replacing
+from ..hdf5 import reading, require_own
+from ..probe import require_readable
 from ..progress import Progress, Silent
 from .folders import child, find_home, first_child, require_folder, shortened
 from .market1501 import FOLDERS, read_layout
@@ -98,16 +98,14 @@ def read_protocol(path: Path) -> dict[str, Any]:
         BadInput: not the protocol's .mat file.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
+    require_readable(path, "mat")
+    with blaming(path, saying="is not the file of CUHK03's 767/700 protocol"):
         content = loadmat(str(path))
         protocol = {key: content[key].reshape(-1).astype(np.int64) - 1 for key in ROWS}
         protocol["labels"] = content["labels"].reshape(-1).astype(np.int64)
         cells = content["filelist"].reshape(-1)  # each holds an array of one name
         protocol["names"] = np.array([str(np.ravel(cell)[0]) for cell in cells])
-    except (KeyError, ValueError, TypeError, IndexError, MatReadError, OSError) as error:
-        raise BadInput(f"{path} is not the file of CUHK03's 767/700 protocol ({error})") from error
     count = len(protocol["names"])
     if any((protocol[key] < 0).any() or (protocol[key] >= count).any() for key in ROWS):
         raise BadInput(f"{path} names rows that it does not have")
@@ -130,30 +128,24 @@ def unpack_archive(archive: Path, boxes: str, *, folder: Path, progress: Progres
     Raises:
         BadInput: not that file, or the folder cannot be written.
     """
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.mkdir(parents=True)
-        with reading(archive) as file, progress.task("unpack cuhk-03.mat", None) as task:
-            for name, pixels in _boxes(file, boxes):
-                Image.fromarray(pixels).save(unfinished / name)
+    require_readable(archive, "h5")
+    with replacing(folder) as unfinished, progress.task("unpack cuhk-03.mat", None) as task:
+        unfinished.mkdir()
+        with reading(archive) as file:
+            for name, pixels in _boxes(archive, file, boxes=boxes):
+                with named_disk_errors(folder):
+                    Image.fromarray(pixels).save(unfinished / name)
                 task.advance()
-        os.replace(unfinished, folder)
-    except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
-        raise BadInput(
-            f"the images of {archive} cannot be taken out to {folder}: {error}. Is it the whole "
-            "cuhk-03.mat, and may the folder be written?"
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _boxes(file: "h5py.File", boxes: str) -> Iterator[tuple[str, np.ndarray]]:
+def _boxes(archive: Path, file: "h5py.File", *, boxes: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yield names and pixels [H, W, 3] uint8 of every box: pairs × people × up to 10 images."""
     for pair, reference in enumerate(np.asarray(file[boxes]).reshape(-1), start=1):
         people: Any = file[reference][()].T  # [people, 10] references
         for person, row in enumerate(people, start=1):
             for number, image in enumerate(row, start=1):
+                require_own(archive, file[image])
                 pixels: Any = file[image][()]  # MATLAB's order: [3, W, H]
                 if pixels.ndim == 3 and pixels.size:
                     view = 1 if number <= 5 else 2

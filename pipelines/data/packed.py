@@ -7,7 +7,7 @@ import numpy as np
 
 from ..blocks import BlockedFile
 from ..errors import BadInput
-from ..hdf5 import reading, writing
+from ..hdf5 import reading, require_arrays, writing
 from ..progress import Task
 from .batches import BatchLoader, ordered_batches
 from .images import ImageSource, UnreadableImage
@@ -21,6 +21,8 @@ class PackedFile:
     def __init__(self, path: Path, blocks: BlockedFile | None = None) -> None:
         self.path, self.blocks = path, blocks or BlockedFile(path)
         with reading(path, blocks=self.blocks) as file:
+            text = {"names": "O[N]", "reasons": "O[N]"}
+            require_arrays(path, file, images="u[N,height,width,3]", **text)
             pixels = file["images"]
             listed, reasons = file["names"].asstr()[:], file["reasons"].asstr()[:]
             self.start, shape = pixels.id.get_offset(), pixels.shape

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..blocks import BlockedFile
-from ..errors import BadInput
-from ..hdf5 import reading, writing
+from ..errors import BadInput, blaming
+from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
     import h5py
@@ -52,11 +52,11 @@ def open_index(path: Path, *, blocks: BlockedFile | None = None) -> "GalleryInde
         if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
             raise BadInput(f"{path} is not an index of ours; {REMAKE}")
         settings = json.loads(file.attrs["model"])
+        names = {"names/ends": "i[N]", "names/text": "u[letters]"}
+        require_arrays(path, file, rows="f[N,d]", pids="i[N]", camids="i[N]", **names)
         arrays = {name: _mapped(blocks, stored) for name, stored in _datasets(file)}
-    try:
+    with blaming(path, saying=f"was written by another version of nformer; {REMAKE}"):
         return _index_of(arrays, settings)
-    except (RuntimeError, TypeError, KeyError) as error:
-        raise BadInput(f"{path} was written by another version of nformer; {REMAKE}") from error
 
 
 class Column(Sequence[Any]):

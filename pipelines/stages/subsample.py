@@ -58,8 +58,7 @@ def subsample(
 def _write_embeddings(
     run: Run, target: Run, *, gallery: Embeddings, config: dict[str, Any], overwrite: bool
 ) -> None:
-    manifest = run.manifest(EMBEDDINGS)
-    assert manifest is not None  # checked by the caller
+    manifest = run.require_manifest(EMBEDDINGS)
     inputs = {f"../{EMBEDDINGS}": manifest.sha256}
     wanted = Manifest(EMBEDDINGS, "subsample", config, inputs, facts=manifest.facts)
     if target.is_current(wanted, overwrite=overwrite):

@@ -88,6 +88,16 @@ def test_text_called_jpg_says_so(tmp_path):
     assert bad(tmp_path / "a.jpg") == "it is no image of a known kind"
 
 
+@pytest.mark.parametrize("kind", ["DDS", "AVIF", "BLP", "EPS", "PDF", "ICO", "TGA", "PCX", "SGI"])
+def test_a_picture_of_another_kind_called_jpg_says_so(tmp_path, kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    with (tmp_path / "a.jpg").open("wb") as file:
+        Image.new("P" if kind == "BLP" else "RGB", (16, 32)).save(file, kind)
+    assert bad(tmp_path / "a.jpg") == "it is no image of a known kind"
+
+
 @pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
 def test_a_truncated_image_is_refused(tmp_path, kind, share):

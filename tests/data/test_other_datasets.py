@@ -1,5 +1,8 @@
 """DukeMTMC-reID, MSMT17 and CUHK03 in the forms people have them."""
 
+import errno
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from helpers.layouts import (
@@ -10,6 +13,7 @@ from helpers.layouts import (
     write_images,
     write_msmt17,
 )
+from PIL import Image
 
 from pipelines.data.catalogue import ENTRIES, open_dataset
 from pipelines.data.images import read_image
@@ -95,7 +99,7 @@ def test_a_truncated_archive_leaves_no_folder(tmp_path):
     home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
     archive = write_cuhk03_archive(home / "cuhk-03.mat", "labeled")
     archive.write_bytes(archive.read_bytes()[:3000])
-    with pytest.raises(BadInput, match=r"cuhk-03\.mat is not a whole HDF5 file"):
+    with pytest.raises(BadInput, match=r"cuhk-03\.mat is no whole \.h5 file"):
         open_dataset("cuhk03-labelled", home)
     assert sorted(path.suffix for path in home.iterdir()) == [".mat", ".mat"]
 
@@ -103,7 +107,7 @@ def test_a_truncated_archive_leaves_no_folder(tmp_path):
 def test_a_protocol_file_of_another_kind_is_refused(tmp_path):
     home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
     (home / "cuhk03_new_protocol_config_labeled.mat").write_bytes(b"text")
-    with pytest.raises(BadInput, match="is not the file of CUHK03's 767/700 protocol"):
+    with pytest.raises(BadInput, match=r"_labeled\.mat is no whole \.mat file"):
         open_dataset("cuhk03-labelled", home)
 
 
@@ -121,3 +125,24 @@ def test_every_known_count_has_a_source():
         "market1501", "dukemtmcreid", "msmt17", "cuhk03-labelled", "cuhk03-detected",
     }  # fmt: skip
     assert all(entry.source for entry in ENTRIES if entry.counts)
+
+
+def test_a_protocol_file_that_crashes_its_reader_is_refused(tmp_path, shared):
+    home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
+    config = home / "cuhk03_new_protocol_config_labeled.mat"
+    config.write_bytes(shared("cases/reliability/segfault.mat").read_bytes())
+    with pytest.raises(BadInput, match="is damaged: its reader crashes on it"):
+        open_dataset("cuhk03-labelled", home)
+
+
+def test_an_archive_on_a_disk_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    home = write_cuhk03_protocol(tmp_path / "cuhk03", "labeled")
+    write_cuhk03_archive(home / "cuhk-03.mat", "labeled")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Image.Image, "save", Mock(side_effect=full))
+    with pytest.raises(BadInput, match=r"no space left on the disk while writing .*images_labeled"):
+        open_dataset("cuhk03-labelled", home)
+    assert {path.name for path in home.iterdir()} == {
+        "cuhk-03.mat",
+        "cuhk03_new_protocol_config_labeled.mat",
+    }

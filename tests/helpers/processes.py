@@ -11,9 +11,11 @@ LIMIT = 20  # seconds until a command hangs
 # Its libraries are imported once, and each command is a fork: a start takes a second otherwise.
 CODE = f"""
 import json, os, signal, sys, tempfile, time
-import h5py, numpy, PIL.Image
+import gc, h5py, numpy, PIL.Image
+import nformer_cli.app
 import pipelines.stages.import_embeddings
 from nformer_cli.main import main
+gc.freeze()
 for line in sys.stdin:
     with tempfile.TemporaryFile() as said:
         begun, child = time.monotonic(), os.fork()

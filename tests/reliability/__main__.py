@@ -21,7 +21,7 @@ from pathlib import Path
 from .commands import Templates, load
 from .counts import Counts
 
-CAMPAIGNS = ("disks", "kills", "writers", "damage", "mutations")
+CAMPAIGNS = ("disks", "kills", "writers", "vanishing", "damage", "mutations")
 TURN = 90.0  # seconds of one campaign, in the hours that are asked for
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .commands import COMMANDS, Fork, Templates, command, left_over, whole_artifacts
 from .counts import Counts
@@ -16,6 +17,7 @@ ROUNDS = 1  # in CI
 SIZES, FEW = 12, 2  # of the disk; of the largest file where there is a disk to fill
 PAGE = 4096
 NEW_USER, NEW_MOUNTS, PRIVATE = 0x10000000, 0x00020000, 1 << 18 | 1 << 14  # of <linux/sched.h>
+READ_ONLY, REMOUNT, BIND = 1, 32, 4096  # of <sys/mount.h>
 
 
 def campaign(seed: int, deadline: float, *, templates: Templates, rounds: int | None = None):
@@ -82,6 +84,16 @@ def left_over_files(place: Path) -> str:
 
 def mount(place: Path, *, pages: int) -> None:
     """Put a small disk at a place, for this process and its forks alone."""
+    _mounted(b"tmpfs", place, b"tmpfs", 0, f"size={pages * PAGE}".encode())
+
+
+def forbid_writing(place: Path) -> None:
+    """Make a folder a disk that can only be read, for this process and its forks alone."""
+    _mounted(os.fsencode(place), place, None, BIND, None)
+    _mounted(None, place, None, BIND | REMOUNT | READ_ONLY, None)
+
+
+def _mounted(source: bytes | None, place: Path, *how: Any) -> None:
     library, user = ctypes.CDLL(None, use_errno=True), (os.getuid(), os.getgid())
     if library.unshare(NEW_MOUNTS | (NEW_USER if user[0] else 0)):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -89,9 +101,8 @@ def mount(place: Path, *, pages: int) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user[0]} 1")
         Path("/proc/self/gid_map").write_text(f"0 {user[1]} 1")
-    options = f"size={pages * PAGE}".encode()
     if library.mount(b"none", b"/", None, PRIVATE, None) or library.mount(
-        b"tmpfs", os.fsencode(place), b"tmpfs", 0, options
+        source, os.fsencode(place), *how
     ):
         raise OSError(ctypes.get_errno(), "mount")
 

@@ -1,7 +1,10 @@
 """Every folder of ../shared/cases/inputs: the right number, or the clear sentence."""
 
+import os
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,7 +172,7 @@ CASES = {
             for name in ("who.npy", "who.npz")
         ],
     ],
-    "stdout_not_utf8": [],  # test_terminal.py: it takes a process
+    "stdout_not_utf8": [],  # each a test below: they take a shell
     "tilde_in_run": [],
     "train_one_camera": [
         ("import-embeddings x.npz --run run", 0, ("train │ 180 │ 20 │ 1 │",)),
@@ -203,14 +206,25 @@ CASES = {
 }
 
 
+@pytest.fixture
+def made(tmp_path, monkeypatch, shared):
+    """Return a function: go to a copy of a case's folder, its inputs made."""
+
+    def folder(name):
+        place = tmp_path / name
+        shutil.copytree(shared(f"{INPUTS}/{name}"), place, copy_function=shutil.copyfile)
+        place.chmod(0o755)
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("COLUMNS", "400")
+        runpy.run_path(str(place / "make.py"))
+        return place
+
+    return folder
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name]])
-def test_a_case_ends_as_it_should(tmp_path, monkeypatch, shared, name):
-    folder = tmp_path / name
-    shutil.copytree(shared(f"{INPUTS}/{name}"), folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "400")
-    runpy.run_path(str(folder / "make.py"))
+def test_a_case_ends_as_it_should(made, shared, name):
+    made(name)
     for line, code, texts in CASES[name]:
         weights = "mobilenet_v2_imagenet.pth"
         line = line.replace(f"SHARED/{weights}", str(shared(f"weights/{weights}")))
@@ -223,6 +237,34 @@ def test_a_case_ends_as_it_should(tmp_path, monkeypatch, shared, name):
         assert done.code == code, (line, done)
         for text in texts:
             assert text in said, (line, text, said)
+
+
+def in_a_shell(folder, **environment):
+    """Run a case's own cmd.txt as it stands; return what it wrote."""
+    name = f'nformer() {{ "{sys.executable}" -m nformer_cli.main "$@"; }}\n'
+    return subprocess.run(
+        ["/bin/sh", "-c", name + (folder / "cmd.txt").read_text()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+        check=False,
+    )
+
+
+def test_an_output_that_is_not_utf8_gets_the_table(made):
+    folder = made("stdout_not_utf8")
+    done = in_a_shell(folder)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done
+    table = (folder / "table.txt").read_text(encoding="cp1252")
+    assert "r-b" in table and "baseline" in table and "71.9" in table
+
+
+def test_a_tilde_in_the_run_is_the_home(made):
+    folder = made("tilde_in_run")
+    done = in_a_shell(folder, HOME=str(folder / "home"))
+    assert "embeddings.h5" in done.stderr, done
+    assert (folder / "home/runs/x/embeddings.h5").is_file() and not (folder / "~").exists()
 
 
 def test_every_case_is_tested(shared):

@@ -24,7 +24,7 @@ def notes_of(folder, file):
     return evaluate(run, config=EvaluateConfig(refine=("none",)), device="cpu").notes
 
 
-def test_a_query_bit_for_bit_in_the_gallery_is_told(tmp_path):
+def test_a_querys_own_numbers_in_the_gallery_are_told(tmp_path):
     random = np.random.default_rng(0)
     rows = {split: random.normal(size=(12, 8)).astype(np.float32) for split in ("query", "gallery")}
     rows["gallery"][3] = rows["query"][5]
@@ -34,6 +34,13 @@ def test_a_query_bit_for_bit_in_the_gallery_is_told(tmp_path):
     np.savez(tmp_path / "one.npz", **arrays)
     notes = notes_of(tmp_path, "one.npz")
     assert any("1 of 12 queries stand in the gallery too" in note for note in notes), notes
+    for noise, told in ((1e-6, True), (1e-2, False)):  # another batch; another picture
+        moved = rows["query"][5] + noise * random.normal(size=8).astype(np.float32)
+        rows["gallery"][3] = moved.astype(np.float32) * 2  # lengths do not count
+        np.savez(tmp_path / f"{noise}.npz", **arrays)
+        notes = notes_of(tmp_path, f"{noise}.npz")
+        assert any("stand in the gallery too" in note for note in notes) == told, (noise, notes)
+    rows["gallery"][3] = rows["query"][5]
     cameras = {f"{split}_camids": np.zeros(12, int) for split in rows}
     cameras["gallery_camids"] = np.ones(12, int)
     cameras["gallery_camids"][3], arrays["gallery_pids"] = 0, pids.copy()

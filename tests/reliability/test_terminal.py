@@ -115,13 +115,24 @@ def test_pytorchs_advice_to_run_code_is_not_shown(tmp_path):
         ("train-backbone folder --set label_smoothing=2", "label_smoothing: 2.0 is out of range"),
         ("pack folder --height 100000", "height: 100000 is out of range; from 8 to 8192"),
         ("settings nothing", "nothing is no stage with settings"),
+        ("evaluate --search nosuch", "search: 'nosuch' is none of 'auto', 'exact', 'numpy'"),
+        ("evaluate --set search=nosuch", "search: 'nosuch' is none of 'auto'"),
+        ("evaluate --nosuch", "No such option: --nosuch"),
+        ("nosuch", "No such command 'nosuch'; see nformer --help"),
+        ("search", "see nformer search --help"),
+        ("compare", "Missing argument"),
+        ("evaluate --k1 three", "Invalid value for '--k1'"),
+        ("evaluate extra", "see nformer evaluate --help"),
+        ("train-nformer --batch", "--batch"),
+        ("index add", "Missing argument"),
+        ("info --run 'a\nb'", "a\\nb is not there"),
     ],
 )
-def test_a_setting_out_of_range_is_refused_in_a_line(line, said):
+def test_misuse_is_refused_in_a_line(line, said):
     assert said in refused(line)
 
 
 def test_settings_are_listed_with_what_they_take():
     listed = json.loads(nformer_here("settings nformer --json").out)["nformer"]
-    assert listed["eval_every"] == {"default": 25, "values": "from 1 to 1000000"}
+    assert listed["eval_every"] == {"default": 25, "values": "from 0 to 1000000"}
     assert "backbone" in nformer_here("settings").out

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...embeddings import row_blocks
 from ...hdf5 import REFERENCES, reading
+from ...probe import require_readable
 from ..embeddings import EXACT, NAMES_AT_A_TIME
-from .probe import require_readable
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 from ...embeddings import row_blocks
 from ...errors import BadInput
 from ...hdf5 import reading, require_own
+from ...probe import require_readable
 from .hdf5_files import Hdf5File
-from .probe import require_readable
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 V5_TYPES = {"single": "float32", "double": "float64"}

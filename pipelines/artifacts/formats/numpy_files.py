@@ -13,6 +13,7 @@ import numpy as np
 
 from ...embeddings import row_blocks
 from ...errors import BadInput, blaming
+from ...files import named_disk_errors
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 
@@ -55,8 +56,9 @@ class StoredArray:
     def _fortran_rows(self, stream: IO[bytes]) -> Iterator[np.ndarray]:
         # Stored column after column: rows need the whole, which lies on the disk meanwhile.
         with tempfile.TemporaryFile() as spool:
-            shutil.copyfileobj(stream, spool, 1 << 20)
-            spool.flush()
+            with named_disk_errors(Path(tempfile.gettempdir())):
+                shutil.copyfileobj(stream, spool, 1 << 20)
+                spool.flush()
             columns = np.memmap(spool, self.dtype, "r", shape=self.shape, order="F")
             width = int(np.prod(self.shape[1:])) * self.dtype.itemsize
             for block in row_blocks(self.shape[0], rows_per_block(width)):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ...errors import BadInput
+from .errors import BadInput
 
 SECONDS, BYTES_A_SECOND = 3, 20e6  # of processor time: a start, and so much a second
 PROBES = {
