@@ -1,9 +1,13 @@
 """Networks that others published: their checkpoints' names, preprocessing and features."""
 
-from . import torchreid
+from . import fastreid, strong_baseline, torchreid
 from .entry import Published
 
-PUBLISHED: dict[str, Published] = {**torchreid.NETWORKS}
+PUBLISHED: dict[str, Published] = {
+    **torchreid.NETWORKS,
+    **fastreid.NETWORKS,
+    **strong_baseline.NETWORKS,
+}
 
 
 def published(arch: str) -> Published | None:

@@ -9,7 +9,14 @@ from pipelines.backbones.state_dicts import load_network
 from pipelines.backbones.uninitialised import SkipInitialisation
 from pipelines.errors import BadInput
 
-LEFT_OUT = {"osnet": ("classifier.",)}
+# What a checkpoint holds beside the feature, by the beginning of the network's name.
+LEFT_OUT = {
+    "fastreid:": ("heads.weight",),
+    "bot_": ("classifier.", "base.fc."),
+    "": ("classifier",),
+}
+# Networks that differ in nothing that is stored.
+TWINS = (("fastreid:sbs_", "fastreid:agw_"),)
 
 
 def network(arch, feature=None):
@@ -22,16 +29,29 @@ def beside_the_feature(arch):
     return next(names for family, names in LEFT_OUT.items() if arch.startswith(family))
 
 
+def names_of(arch):
+    """Return a network's name, or those of networks with the same tensors."""
+    if arch == "torchreid:resnet50":
+        return f"resnet50 or {arch}"
+    for one, other in TWINS:
+        if arch.startswith((one, other)):
+            return f"{arch.replace(other, one)} or {arch.replace(one, other)}"
+    return arch
+
+
 @pytest.mark.parametrize("arch", PUBLISHED)
 def test_every_tensor_arrives_and_the_rest_is_named(arch):
     given = numbered(shapes_of(arch))
     with SkipInitialisation():
         ours = network(arch)
     loaded = load_network(ours, given, source="file.pth", rename=PUBLISHED[arch].rename)
-    assert loaded.made_anew == () and loaded.taken + len(loaded.left_out) == len(given)
+    assert set(loaded.made_anew) <= {"heads.pool_layer.p"}  # AGW's is 3 and not stored
+    assert loaded.taken + len(loaded.left_out) == len(given)
     assert all(name.startswith(beside_the_feature(arch)) for name in loaded.left_out)
     wanted = PUBLISHED[arch].rename(given) if PUBLISHED[arch].rename else given
     for name, value in ours.state_dict().items():
+        if name in loaded.made_anew:
+            continue
         number = wanted[name].flatten()[0]
         assert (value == number).all(), name
 
@@ -42,7 +62,7 @@ def test_a_missing_tensor_is_refused_and_the_network_is_named(arch):
     ours = network(arch)
     taken = [name for name in given if name in ours.state_dict() and name.endswith(".weight")]
     del given[taken[1]]
-    message = rf"1 tensors differ: {taken[1]} is missing\. It looks like --arch {arch}$"
+    message = rf"1 tensors differ: {taken[1]} is missing\. It looks like --arch {names_of(arch)}$"
     with pytest.raises(BadInput, match=message):
         load_network(ours, given, source="file.pth", rename=PUBLISHED[arch].rename)
 
