@@ -126,10 +126,9 @@ def require_image_size(backbone: Backbone, arch: str, *, height: int, width: int
 def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
     """Return timm's network up to its pooled features, with new weights, and their width."""
     name = arch.removeprefix("timm:")
-    try:
-        import timm
-    except ImportError:
-        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
+    require_timm(arch)
+    import timm
+
     if name not in timm.list_models():
         near = get_close_matches(name, timm.list_models(), cutoff=0.3)
         raise BadInput(f"--arch {arch}: timm has no such network; near are {', '.join(near)}")
@@ -139,6 +138,14 @@ def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
     body = timm.create_model(name, num_classes=0, **settings)
     width: Any = getattr(body, "head_hidden_size", None) or body.num_features
     return body, int(width)
+
+
+def require_timm(arch: str) -> None:
+    """Raise BadInput, with the command that installs it, unless timm can be imported."""
+    try:
+        import timm  # noqa: F401
+    except ImportError:
+        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
 
 
 def torchvision_network(arch: str) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from .abdnet import ABDNet
 from .backbone import Backbone
-from .tensor_names import CLASSIFIERS, as_ours, nearest_text, without_prefix
+from .tensor_names import CLASSIFIERS, as_ours, nearest_text, without_common_prefix, without_prefix
 
 # Where files keep their tensors, the first of these where several hold as many.
 WRAPPERS = (
@@ -26,6 +26,8 @@ HEADS = re.compile(
     r"logit|arc|pixel_|reduction|proj|queue|predictor)",
     re.IGNORECASE,
 )
+# Tables that follow from a network's sizes; older programs save them, and we make them ourselves.
+TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")
 INNER_HEADS = re.compile(r"(classifi\w*|fc|heads?|head_dist|logits?|arc\w*)$", re.IGNORECASE)
 
 
@@ -74,16 +76,15 @@ def load_network(
 
     module: may have `fresh`, beginnings of the names that a file may lack, and `aside`, those of
             its authors' tensors that do not enter the feature.
-    rename: from the file's names to the network's, below whatever prefix.
+    rename: from the file's names, less what all of them begin with, to the network's.
 
     Raises:
         BadInput: a tensor of the network is missing or of another shape, or one of the file's is
             no classifier, no neck and no other part beside the feature; lists them.
     """
     given = unwrapped(content, source)
-    inside, outside = without_prefix(
-        given if rename is None else rename(given), module.state_dict()
-    )
+    named = rename(without_common_prefix(given)) if rename else given
+    inside, outside = without_prefix(named, module.state_dict())
     loaded = _load(
         module,
         inside,
@@ -215,6 +216,8 @@ def _is_beside(name: str, wanted: Mapping[str, Tensor]) -> bool:
     Inside of a part that the network has, only a classifier may be one too many.
     """
     parts = name.split(".")
+    if parts[-1] in TABLES:
+        return True
     known = {".".join(one.split(".")[: len(parts)]) + "." for one in wanted}
     for depth in range(len(parts)):
         above = ".".join(parts[: depth + 1]) + "."

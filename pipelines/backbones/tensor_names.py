@@ -55,6 +55,17 @@ def without_prefix(
     return inside, sorted(name for name in given if not name.startswith(prefix))
 
 
+def without_common_prefix(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without the first parts that all their names share (`module.`…)."""
+    found = dict(given)
+    while len(found) > 1:
+        first = next(iter(found)).partition(".")[0] + "."
+        if not all(name.startswith(first) for name in found):
+            break
+        found = {name.removeprefix(first): value for name, value in found.items()}
+    return found
+
+
 def nearest_text(given: Mapping[str, Tensor]) -> str:
     """Return a sentence that names the known networks that the given tensors look most like."""
     from .published import PUBLISHED
@@ -62,7 +73,7 @@ def nearest_text(given: Mapping[str, Tensor]) -> str:
     best, nearest = 0.0, list[str]()
     for arch, wanted in _known().items():
         rename = PUBLISHED[arch].rename if arch in PUBLISHED else None
-        renamed = rename(given) if rename else given
+        renamed = rename(without_common_prefix(given)) if rename else given
         inside = without_prefix(renamed, wanted)[0]
         same = sum(n in inside and inside[n].shape == value.shape for n, value in wanted.items())
         likeness = same / (len(wanted) + len(renamed) - same)

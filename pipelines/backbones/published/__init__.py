@@ -1,12 +1,15 @@
 """Networks that others published: their checkpoints' names, preprocessing and features."""
 
-from . import fastreid, strong_baseline, torchreid
+from . import clipreid, fastreid, solider, strong_baseline, torchreid, transreid
 from .entry import Published
 
 PUBLISHED: dict[str, Published] = {
     **torchreid.NETWORKS,
     **fastreid.NETWORKS,
     **strong_baseline.NETWORKS,
+    **transreid.NETWORKS,
+    **clipreid.NETWORKS,
+    **solider.NETWORKS,
 }
 
 
