@@ -59,6 +59,15 @@ CameraPattern = Annotated[
         "--camera-pattern", metavar="REGEX", help="folder: its first group is the camera: c(\\d+)."
     ),
 ]
+# Of the commands that embed pictures.
+Arch = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A network as it is, not trained here, with --weights."),
+]
+Weights = Annotated[
+    str | None, typer.Option(metavar="FILE|imagenet", help="The weights of --arch.")
+]
+Onnx = Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX network to embed with.")]
 Workers = Annotated[int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")]
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out.")

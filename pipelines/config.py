@@ -62,8 +62,19 @@ class ExtractConfig:
 
     batch: int = 64
     flip: bool = False  # average the embeddings of the image and of its mirror
-    height: int = BackboneConfig.height  # only for an ONNX network that takes any size
-    width: int = BackboneConfig.width
+    # Of networks that were not trained here; "own", 0 and () are the network's own.
+    preset: str = "own"  # take all of these from a published network
+    height: int = 0
+    width: int = 0
+    resize: Literal["own", "bilinear", "bicubic", "lanczos", "nearest"] = "own"
+    fit: Literal["own", "stretch", "crop", "pad"] = "own"
+    crop: float = 0.0  # the input as a share of the resized image, whose centre is cut out
+    channels: Literal["own", "rgb", "bgr"] = "own"
+    scale: int = 0  # the value of white, 1 or 255
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    feature: str = "own"  # which of the network's features: before or after the neck, …
+    l2: bool = False  # scale every embedding to length 1
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     workers: int = -1
     on_bad_image: Literal["fail", "skip"] = "fail"
@@ -171,6 +182,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "center_lr": (0, ANY),
     "center_weight": (0, ANY),
     "clip": (0, ANY),
+    "crop": (0, 1),
     "dim": (1, 8192),
     "dropout": (0, 0.99),
     "epochs": (1, 1_000_000),
@@ -181,6 +193,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gamma": (0, 1),
     "heads": (1, 64),
     "height": (8, 8192),
+    "extract.height": (0, 8192),
     "held_out": (0, 0.9),
     "instances": (2, 1000),
     "k1": (1, 10_000),
@@ -191,12 +204,15 @@ RANGES: dict[str, tuple[float, float]] = {
     "layers": (1, 64),
     "lr": (0, ANY),
     "max_rank": (1, 1_000_000),
+    "mean": (-1000, 1000),
     "milestones": (1, 1_000_000),
     "momentum": (0, 0.9999),
     "neighbours": (0, 1_000_000),
     "pad": (0, 1000),
+    "scale": (0, 255),
     "seed": (0, 2**62),
     "single_shot": (0, 10_000),
+    "std": (1e-6, 1000),
     "steps": (0, 10_000_000),
     "top": (1, 1_000_000),
     "triplet_margin": (0, ANY),
@@ -207,6 +223,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "weight": (0, 1),
     "weight_decay": (0, ANY),
     "width": (8, 8192),
+    "extract.width": (0, 8192),
     "workers": (-1, 1024),
 }
 

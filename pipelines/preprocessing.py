@@ -38,12 +38,26 @@ class Preprocessing:
     @property
     def resized_size(self) -> tuple[int, int]:
         """Height and width before the centre is cut out."""
-        return math.floor(self.height / self.crop), math.floor(self.width / self.crop)
+        height, width = (math.floor(size / self.crop + 1e-6) for size in (self.height, self.width))
+        return height, width
+
+    @property
+    def shape(self) -> str:
+        """The size, and how images come to it where they are not stretched, in words."""
+        words = [f"{self.height}×{self.width}"]
+        words += [word for word in (self.resize, self.fit) if word not in ("bilinear", "stretch")]
+        return " ".join(words + [f"crop {self.crop:g}"] * (self.crop != 1))
 
     @property
     def geometry(self) -> tuple[Any, ...]:
         """What decides which pixels the network sees."""
         return self.height, self.width, self.resize, self.fit, self.crop
+
+    @staticmethod
+    def of(table: dict[str, Any]) -> "Preprocessing":
+        """Return what `as_table` gave."""
+        lists = {key: tuple(value) for key, value in table.items() if isinstance(value, list)}
+        return Preprocessing(**table | lists)
 
     def as_table(self) -> dict[str, Any]:
         """Return the fields as a JSON-able table, as manifests and model metadata record them."""

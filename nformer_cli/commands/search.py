@@ -124,16 +124,36 @@ index_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}
 def build(
     ctx: typer.Context,
     run: options.Run = options.DEFAULT_RUN,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Embed and index these pictures, not embeddings.h5."),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Boxes in them (.csv, MOT's .txt, COCO's .json)."),
+    ] = None,
+    tracks: Annotated[
+        str,
+        typer.Option(
+            metavar="mean|median|best-K", help="How the boxes of a track become one item."
+        ),
+    ] = "mean",
+    arch: options.Arch = None,
+    weights: options.Weights = None,
+    onnx: options.Onnx = None,
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An NFormer of another run.")
     ] = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the landmarks.")] = 0,
     assume: options.Assume = "auto",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Save the gallery, refined, for new pictures.
 
-    Reads: embeddings.h5, and nformer.pt where there is one.
+    Reads: embeddings.h5, and nformer.pt where there is one; or the pictures in a folder, which need
+    no labels and no data set, with the network of --arch and --weights, of --onnx, or of the run.
 
     Writes: index.h5 in the run's folder: embeddings, neighbour graph, every layer's states, and a
     threshold calibrated on the training identities. `index add` and `index remove` change it.
@@ -143,7 +163,39 @@ def build(
     if ctx.invoked_subcommand is not None:
         return
     progress = TerminalProgress()
+    if pictures is not None:
+        from pipelines.extraction.given import given_network
+
+        given_network(arch=arch, weights=weights, onnx=onnx)  # what it refuses needs no torch
+        from pipelines import Run
+        from pipelines.stages.index_pictures import index_pictures
+
+        path = index_pictures(
+            Run(run),
+            pictures,
+            boxes=boxes,
+            tracks=tracks,
+            arch=arch,
+            weights=weights,
+            onnx=onnx,
+            config=options.config_of(ctx, "extract"),
+            model=model,
+            device=device,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        progress.message(f"{path}; next: nformer search IMAGE --run {run}")
+        return
+    require_no(ctx, "boxes", "tracks", "arch", "weights", "onnx", "settings", "device")
     write_index(run, model, seed=seed, assume=assume, overwrite=overwrite, progress=progress)
+
+
+def require_no(ctx: typer.Context, *names: str) -> None:
+    """Raise BadInput where options were given that only --pictures takes."""
+    found = [f"--{'set' if name == 'settings' else name}" for name in options.given(ctx, *names)]
+    if found:
+        raise BadInput(f"{', '.join(found)} needs --pictures FOLDER")
 
 
 def write_index(

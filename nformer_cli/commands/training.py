@@ -80,10 +80,9 @@ def extract(
         Path | None,
         typer.Option(metavar="DIR", help="Where the images lie now, if they were moved."),
     ] = None,
-    onnx: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="An ONNX network to embed with, not backbone.pt."),
-    ] = None,
+    arch: options.Arch = None,
+    weights: options.Weights = None,
+    onnx: options.Onnx = None,
     recipe: options.Recipe = None,
     batch: Annotated[int, typer.Option(help="Images a step.")] = EXTRACT.batch,
     flip: Annotated[
@@ -99,16 +98,20 @@ def extract(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Embed every image with the trained backbone.
+    """Embed every image with the trained or another network.
 
-    Reads: backbone.pt, and the images of the data set it was trained on; with --onnx any network of
-    images to embeddings, and the images of --dataset at --root.
+    Reads: backbone.pt, and the images of the data set it was trained on; with --arch and --weights,
+    or --onnx, a network that was not trained here, and the images of --dataset at --root.
 
-    Writes: embeddings.h5 (train, query and gallery; 256 numbers an image). Nothing is drawn at
-    random, so --seed changes nothing. An interrupted extraction goes on where it stopped.
+    Writes: embeddings.h5 (train, query and gallery; 256 numbers an image, or as many as the other
+    network gives). Nothing is drawn at random, so --seed changes nothing. An interrupted extraction
+    goes on where it stopped.
 
     Example: nformer extract --run runs/market --flip
     """
+    from pipelines.extraction.given import given_network
+
+    given_network(arch=arch, weights=weights, onnx=onnx)  # what it refuses needs no torch
     from pipelines import Run, extract
 
     progress = TerminalProgress()
@@ -121,6 +124,8 @@ def extract(
         overwrite=overwrite,
         progress=progress,
         options=options.reader_options(ctx),
+        arch=arch,
+        weights=weights,
         onnx=onnx,
     )
     progress.message(f"{path}; next: nformer train-nformer")

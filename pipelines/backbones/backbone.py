@@ -123,19 +123,31 @@ def require_image_size(backbone: Backbone, arch: str, *, height: int, width: int
         backbone.train(training)
 
 
-def timm_network(arch: str, size: tuple[int, int]) -> tuple[nn.Module, int]:
-    """Return timm's network up to its pooled features, with new weights, and their width."""
+def timm_network(
+    arch: str, size: tuple[int, int] | None, *, pretrained: bool = False, **settings: Any
+) -> tuple[nn.Module, int]:
+    """Return timm's network up to its pooled features, and their width.
+
+    arch: timm:NAME, timm:NAME.TAG, timm:hf-hub:ORG/NAME or timm:local-dir:FOLDER.
+    size: height and width of the images; None: as it was published.
+    pretrained: with the weights that it was published with, downloaded once; else with new ones.
+    """
     name = arch.removeprefix("timm:")
     require_timm(arch)
     import timm
 
-    if name not in timm.list_models():
-        near = get_close_matches(name, timm.list_models(), cutoff=0.3)
+    stored = name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+    base, _, tag = name.partition(".")
+    if not stored and (base not in timm.list_models() or tag not in ("", *_tags(base))):
+        near = get_close_matches(name, [*timm.list_models(), *_full(base)], cutoff=0.3)
         raise BadInput(f"--arch {arch}: timm has no such network; near are {', '.join(near)}")
-    configuration = timm.get_pretrained_cfg(name)
-    fixed = configuration is not None and configuration.fixed_input_size
-    settings: dict[str, Any] = {"img_size": size} if fixed else {}
-    body = timm.create_model(name, num_classes=0, **settings)
+    configuration = None if stored else timm.get_pretrained_cfg(name)
+    if size is not None and configuration is not None and configuration.fixed_input_size:
+        settings["img_size"] = size
+    try:
+        body = timm.create_model(name, num_classes=0, pretrained=pretrained, **settings)
+    except (OSError, RuntimeError, ValueError, AssertionError, ImportError) as error:
+        raise BadInput(_not_built(arch, error, stored=stored)) from error
     width: Any = getattr(body, "head_hidden_size", None) or body.num_features
     return body, int(width)
 
@@ -148,8 +160,40 @@ def require_timm(arch: str) -> None:
         raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
 
 
+def _tags(base: str) -> list[str]:
+    return [name.partition(".")[2] for name in _full(base)]
+
+
+def _full(base: str) -> list[str]:
+    import timm
+
+    return [name for name in timm.list_pretrained(f"{base}.*") if name.startswith(f"{base}.")]
+
+
+def _not_built(arch: str, error: Exception, *, stored: bool) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = f"--arch {arch} cannot be built: {reason}"
+    if not stored:
+        return text
+    return (
+        f"{text}. Without a network, download the model's folder (config.json and its weights) on "
+        "another machine and give --arch timm:local-dir:FOLDER"
+    )
+
+
 def torchvision_network(arch: str) -> nn.Module:
     """Return torchvision's classification network `arch`, with new weights."""
+    require_torchvision(arch)
+    from torchvision import models
+
+    settings: dict[str, Any] = {"weights": None}
+    if arch in ("googlenet", "inception_v3"):
+        settings.update(aux_logits=False, init_weights=True)
+    return models.get_model(arch, **settings)
+
+
+def require_torchvision(arch: str) -> None:
+    """Raise BadInput where torchvision has no such network; names what is spelled like it."""
     from torchvision import models
 
     known = models.list_models(models)
@@ -160,10 +204,6 @@ def torchvision_network(arch: str) -> nn.Module:
             "https://pytorch.org/vision/stable/models.html#classification; also abdnet, "
             f"{', '.join(CHANNELS)} and timm:NAME"
         )
-    settings: dict[str, Any] = {"weights": None}
-    if arch in ("googlenet", "inception_v3"):
-        settings.update(aux_logits=False, init_weights=True)
-    return models.get_model(arch, **settings)
 
 
 def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:

@@ -1,24 +1,30 @@
 """Any ONNX network that turns images into embeddings, run by onnxruntime."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import BadInput, blaming
+from ..preprocessing import Preprocessing
+
+METADATA = "nformer.preprocessing"  # the key of the model's metadata that says what it wants
 
 
 class OnnxNetwork:
     """A network from a file: [B, 3, H, W] float32 -> [B, d] float32.
 
+    output: the name of the output that is taken; "": the first.
     height, width: of the images it takes; None where any size goes.   batch: of a fixed size, or
     None.
+    preprocessing: what it wants of images, where its metadata says so.
 
     Raises:
         BadInput: onnxruntime is not installed, or the file is no network of this shape.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "cpu") -> None:
+    def __init__(self, path: str | Path, *, device: str = "cpu", output: str = "") -> None:
         try:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -48,7 +54,8 @@ class OnnxNetwork:
             reason = str(error).splitlines()[0]
             raise BadInput(f"{path} cannot be read as an ONNX network: {reason}") from error
         self.path = path
-        self._read_shapes()
+        self._read_shapes(output)
+        self.preprocessing = self._read_preprocessing()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: [B, 3, H, W] float32.   returns: [B, d] float32."""
@@ -74,7 +81,14 @@ class OnnxNetwork:
             )
         return embeddings
 
-    def _read_shapes(self) -> None:
+    def _read_preprocessing(self) -> Preprocessing | None:
+        stated = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        if stated is None:
+            return None
+        with blaming(Path(self.path), saying=f"its metadata {METADATA} cannot be read"):
+            return Preprocessing.of(json.loads(stated))
+
+    def _read_shapes(self, output: str) -> None:
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 else None
         if shape is None or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
@@ -84,7 +98,10 @@ class OnnxNetwork:
             )
         if inputs[0].type != "tensor(float)":
             raise BadInput(f"{self.path} takes {inputs[0].type}; wanted float32 images")
-        self.input, self.output = inputs[0].name, outputs[0].name
+        names = [given.name for given in outputs]
+        if output and output not in names:
+            raise BadInput(f"{self.path} has no output {output}; it has {', '.join(names)}")
+        self.input, self.output = inputs[0].name, output or names[0]
         self.batch, _, self.height, self.width = (
             size if isinstance(size, int) else None for size in shape
         )

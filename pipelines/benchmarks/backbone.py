@@ -19,6 +19,8 @@ from ..data.batches import BatchLoader
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile, write_packed
 from ..device import choose_device
+from ..extraction.networks import Network
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
@@ -40,7 +42,7 @@ class Scene(NamedTuple):
 
     arch: str
     device: torch.device
-    files: ImageSource
+    files: ImageFiles
     packed: ImageSource
     batch: int
 
@@ -126,7 +128,8 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
     embedder = Embedder(scene.network().eval(), device=device, dtype=dtype)
     bare = scene.network().eval().body.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     plain = scene.network().eval().body.to(device)
-    folded = embedder.backbone.body
+    folded = embedder.network.body
+    network = Network(embedder, scene.files.preprocessing, precision, device)
     batch = min(64, count)
     images = torch.randn(batch, 3, scene.files.height, scene.files.width, device=device)
     ready = images.to(dtype, memory_format=torch.channels_last)
@@ -138,7 +141,7 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
 
     def extraction(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=device.type == "cuda")
-        work = embed_rows(embedder, loader, rows=count, size=batch)
+        work = embed_rows(network, loader, rows=count, size=batch)
         speed = _timed(device, count, work=lambda: list(work))
         return Speed(speed.rate, loader.waited * speed.rate / count)
 
@@ -205,16 +208,14 @@ def _timed(device: torch.device, images: int, *, work: Callable[[], object]) -> 
     return Speed(images / (now() - start), 0.0)
 
 
-def _images(
-    folder: Path, count: int, *, height: int, width: int
-) -> tuple[ImageSource, ImageSource]:
+def _images(folder: Path, count: int, *, height: int, width: int) -> tuple[ImageFiles, ImageSource]:
     """Write JPEG files of smooth noise, and the same packed."""
     generator = np.random.default_rng(0)
     names = [f"{number:06d}.jpg" for number in range(count)]
     for name in names:
         coarse = generator.integers(0, 255, (JPEG[0] // 8, JPEG[1] // 8, 3), np.uint8)
         Image.fromarray(coarse).resize((JPEG[1], JPEG[0])).save(folder / name)
-    files = ImageFiles(folder, names, height=height, width=width)
+    files = ImageFiles(folder, names, preprocessing=Preprocessing(height=height, width=width))
     path = folder / "images.h5"
     with Silent().task("pack", count) as task:
         write_packed(path, BatchLoader(files), task=task)

@@ -21,7 +21,8 @@ from ..artifacts.run import Run
 from ..backbones.backbone import build_backbone
 from ..data.images import read_image
 from ..embeddings import Embeddings
-from ..extraction.pictures import PictureEmbedder
+from ..extraction.pictures import embed_images
+from ..extraction.run_network import run_network
 from ..gallery.explanation import LayerWeights
 from ..gallery.graph import GalleryGraph
 from ..gallery.index import (
@@ -143,12 +144,12 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     """Answer queries one at a time against an opened index, and embed one picture."""
     run = Run(folder)
     seconds = _answers(_opened(run))
-    embedder = PictureEmbedder(run, "auto", many=False)
+    network = run_network(run, "auto", fast=False)
     picture = read_image(Path(folder) / "person.png")
-    embedder.embed([picture])
+    embed_images(network, [picture])
     with Timer() as timer:
         for _ in range(REPEATS):
-            embedder.embed([picture])
+            embed_images(network, [picture])
     return {"seconds": float(np.median(seconds)), "backbone": timer.seconds / REPEATS}
 
 

@@ -3,16 +3,21 @@
 import torch
 from torch import Tensor
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as torchvision's weights want it
-STD = (0.229, 0.224, 0.225)
+from ..preprocessing import Preprocessing
+
 ERASED_AREA = (0.02, 0.4)  # share of the image, Zhong et al., Random Erasing, AAAI 2020
 ERASED_ASPECT = (0.3, 1 / 0.3)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Return [B, 3, H, W] uint8 as float32 of zero mean and unit deviation, channels_last."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1) * 255
+def normalise(images: Tensor, preprocessing: Preprocessing = Preprocessing()) -> Tensor:
+    """Return RGB images [B, 3, H, W] uint8 as a network takes them: float32, channels_last."""
+    if preprocessing.channels == "bgr":
+        images = images.flip(1)
+    white = 255 / preprocessing.scale
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) * white
+        for values in (preprocessing.mean, preprocessing.std)
+    )
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

@@ -10,11 +10,14 @@ from PIL import Image, ImageOps
 
 from ..errors import BadInput, reason_of
 from ..files import no_file
+from ..preprocessing import Preprocessing
+from .boxes import parts_of
 
 # No format that starts another program (PostScript) or that Pillow decodes without limits.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
 PIXEL_LIMIT = 50_000_000  # an image of more is refused before it is decoded
 MISSING = "there is no such file"
+TURNED = 0x0112  # of EXIF, 5 and above: width and height change places
 GUESS = "guessed"  # under this key of an image's `info` stands what its values were taken for
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -42,17 +45,15 @@ class ImageSource(Protocol):
 
 
 class ImageFiles:
-    """Image files below a root, decoded and resized when read. Safe to read from many threads."""
+    """Image files below a root, decoded and fitted when read. Safe to read from many threads."""
 
-    def __init__(self, root: Path, names: Sequence[str], *, height: int, width: int) -> None:
-        self.root, self.names = root, names
-        self.height, self.width = height, width
+    def __init__(self, root: Path, names: Sequence[str], *, preprocessing: Preprocessing) -> None:
+        self.root, self.names, self.preprocessing = root, names, preprocessing
+        self.height, self.width = preprocessing.height, preprocessing.width
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return resized(
-            read_image(self.root / self.names[row]), height=self.height, width=self.width
-        )
+        return fitted(read_image(self.root / self.names[row]), self.preprocessing)
 
 
 def read_image(path: Path) -> Image.Image:
@@ -73,19 +74,42 @@ def read_image(path: Path) -> Image.Image:
         raise UnreadableImage(str(path), _reason(path, error)) from error
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image as it is shown, without decoding it.
+
+    Raises:
+        UnreadableImage: missing, or no image.
+    """
+    found = no_file(path)
+    if found:
+        raise UnreadableImage(str(path), MISSING if found == "is not there" else f"it {found}")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(TURNED, 1) >= 5
+            return image.size[::-1] if turned else image.size
+    except Exception as error:
+        raise UnreadableImage(str(path), _reason(path, error)) from error
+
+
 def read_item(name: str, folders: Sequence[str]) -> Image.Image:
     """Return an item's picture by the name that a file gives it: one below any of some folders.
 
-    A name starts from the first of them, the data set's root ("": not known), or is absolute.
+    A name starts from the first of them, the data set's root ("": not known), or is absolute; it
+    may be that of a box of a picture.
 
     Raises:
         UnreadableImage: as `read_image`, and where the name leads out of all folders.
     """
-    path = os.path.normpath(os.path.join(folders[0], name))
+    file, rectangle = parts_of(name)
+    path = os.path.normpath(os.path.join(folders[0], file))
     below = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
     if not path.startswith(tuple(below)):
         raise UnreadableImage(name, "it lies below no folder of this run's pictures")
-    return read_image(Path(path))
+    image = read_image(Path(path))
+    if rectangle is None:
+        return image
+    x, y, width, height = rectangle
+    return image.crop((x, y, x + width, y + height))
 
 
 def decode(file: IO[bytes]) -> Image.Image:
@@ -129,11 +153,29 @@ def _bytes_of(values: np.ndarray) -> tuple[np.ndarray, str]:
     return np.clip(grey, 0, 255).astype(np.uint8), guess
 
 
-def resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
-    """Return an RGB image as [height, width, 3] uint8, resampled with a triangle filter."""
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+def fitted(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Return an RGB image as [height, width, 3] uint8, resized and cut as a network wants it."""
+    height, width = preprocessing.resized_size
+    filter_ = Image.Resampling[preprocessing.resize.upper()]
+    target = width, height
+    if preprocessing.fit != "stretch":
+        wide = width * image.height >= height * image.width  # than the image is, by shape
+        whole = int if preprocessing.fit == "crop" else round  # as torchvision and timm do
+        if wide == (preprocessing.fit == "crop"):  # the width is what decides
+            target = width, max(1, whole(width * image.height / image.width))
+        else:
+            target = max(1, whole(height * image.width / image.height)), height
+    if image.size != target:
+        image = image.resize(target, filter_)
+    if image.size != (preprocessing.width, preprocessing.height):
+        image = _centred(image, height=preprocessing.height, width=preprocessing.width)
     return np.asarray(image)
+
+
+def _centred(image: Image.Image, *, height: int, width: int) -> Image.Image:
+    """Return the centre of an image, black where it is too small."""
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))  # black outside of the image
 
 
 def _too_large(found: str) -> str:

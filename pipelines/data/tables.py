@@ -75,7 +75,7 @@ class Table:
             BadInput: a line of another length, without a pid or a split, or with a NUL in it.
         """
         places = [self.columns.get(name, -1) for name in ALIASES]
-        for line, fields in _lines(self.path, self.encoding, separator=self.separator):
+        for line, fields in lines_of(self.path, self.encoding, separator=self.separator):
             if line == 1 or not any(fields):
                 continue
             where = f"{self.path}, line {line}"
@@ -167,7 +167,7 @@ def columns_of(header: Sequence[str]) -> dict[str, int]:
 
 
 def _header(path: Path, encoding: str, *, separator: str) -> Table:
-    _, header = next(_lines(path, encoding, separator=separator), (1, []))
+    _, header = next(lines_of(path, encoding, separator=separator), (1, []))
     return Table(path, encoding, separator, tuple(header), columns_of(header))
 
 
@@ -202,7 +202,7 @@ def _recognised(table: Table) -> list[str]:
     return said
 
 
-def _lines(path: Path, encoding: str, *, separator: str) -> Iterator[tuple[int, list[str]]]:
+def lines_of(path: Path, encoding: str, *, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield line numbers and fields without outer spaces."""
     try:
         with path.open(encoding=encoding, newline="") as file:

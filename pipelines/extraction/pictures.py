@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +11,34 @@ import numpy as np
 from ..artifacts.formats.reading import FORMATS, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
+from ..data.boxes import Box, Rectangle, named_box, read_boxes, within
 from ..data.folders import IMAGE_ENDINGS, image_names
 from ..embeddings import Embeddings, row_blocks
-from ..errors import BadInput, StaleArtifact
-from ..imports import importing
+from ..errors import BadInput
 from ..progress import Progress
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import Tensor
 
-    from ..backbones.backbone import Backbone
+    from .networks import Network
 
 BATCH = 64
 MANY = 32  # pictures that are worth a faster network
-Crop = tuple[int, int, int, int]  # x, y, width, height in pixels
+Crop = Rectangle
+Opens = Callable[[bool], "Network"]  # of whether it is worth being prepared for many pictures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file, or the box of one, with the box's score and track."""
+
+    path: Path
+    box: Box | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's path, and the box."""
+        return str(self.path) if self.box is None else named_box(str(self.path), self.box.rectangle)
 
 
 @dataclass(frozen=True)
@@ -49,30 +61,30 @@ def gather(
     crop: Crop | None = None,
     progress: Progress,
 ) -> Gathered:
-    """Embed pictures with the run's backbone, and read files of embeddings.
+    """Embed pictures with the run's network, and read files of embeddings.
 
     prefer: the split to take of a file that holds several.   crop: of every picture.
     pid, camid: of the pictures, and of embeddings that say nothing of it.
 
     Raises:
         BadInput: nothing there, an unreadable picture, a crop outside of one, or pictures in a run
-            that has no backbone.
+            that does not have its network.
     """
     files = [path for path in sources if path.suffix.lower() in FORMATS and not path.is_dir()]
-    pictures = [one for path in sources if path not in files for one in pictures_in(path)]
-    parts, shown, seconds = [], list[Path | None](pictures), dict[str, float]()
-    if pictures:
-        begun, embedded = time.perf_counter(), []
-        embedder = PictureEmbedder(run, device, many=len(pictures) >= MANY)
+    paths = [one for path in sources if path not in files for one in pictures_in(path)]
+    parts, shown, seconds = [], list[Path | None](paths), dict[str, float]()
+    if paths:
+        from .run_network import run_network
+
+        begun = time.perf_counter()
+        network = run_network(run, device, fast=len(paths) >= MANY)
         loaded = time.perf_counter()
-        with progress.task("embed", len(pictures), unit="pictures") as task:
-            for part in row_blocks(len(pictures), BATCH):
-                embedded.append(embedder.embed([_picture(one, crop) for one in pictures[part]]))
-                task.advance(len(embedded[-1]))
+        features = embed_pictures(
+            network, [Picture(path) for path in paths], crop=crop, progress=progress
+        )
         seconds = {"load backbone": loaded - begun, "embed": time.perf_counter() - loaded}
-        features = np.concatenate(embedded)
-        pids, camids = (np.full(len(pictures), label) for label in (pid, camid))
-        parts.append(Embeddings(features, pids, camids, list(map(str, pictures))))
+        pids, camids = (np.full(len(paths), label) for label in (pid, camid))
+        parts.append(Embeddings(features, pids, camids, list(map(str, paths))))
     if files:
         found = _read(files, prefer, unknown=(pid, camid), progress=progress)
         parts.append(found)
@@ -80,6 +92,57 @@ def gather(
     if not parts:
         raise BadInput("nothing given; name pictures, folders of them, or files of embeddings")
     return Gathered(_joined(parts), shown, seconds)
+
+
+def embed_pictures(
+    network: "Network",
+    pictures: Sequence[Picture],
+    *,
+    crop: Crop | None = None,
+    progress: Progress,
+) -> np.ndarray:
+    """Return the embeddings [N, d] float32 of pictures, and of boxes of them."""
+    embedded = []
+    with progress.task("embed", len(pictures), unit="pictures") as task:
+        for part in row_blocks(len(pictures), BATCH):
+            embedded.append(embed_images(network, [_open(one, crop) for one in pictures[part]]))
+            task.advance(len(embedded[-1]))
+    return np.concatenate(embedded)
+
+
+def pictures_below(folder: Path, *, boxes: Path | None, progress: Progress) -> list[Picture]:
+    """Return the pictures in a folder and below it, or the boxes of a file in them.
+
+    Raises:
+        BadInput: no folder, no pictures, or boxes that do not fit them.
+    """
+    if not folder.is_dir():
+        problem = "is no folder" if folder.exists() else "is not there"
+        raise BadInput(f"--pictures {folder} {problem}; a folder of pictures is wanted")
+    found = [Picture(path) for path in pictures_in(folder)]
+    if boxes is None:
+        return found
+    by_name = {one.path.relative_to(folder).as_posix(): one.path for one in found}
+    read = read_boxes(boxes, frames=list(by_name))
+    for text in read.understood:
+        progress.message(text)
+    sizes = {name: _size(by_name[name]) for name in {box.frame for box in read.boxes}}
+    inside = [
+        within(box, width=sizes[box.frame][0], height=sizes[box.frame][1]) for box in read.boxes
+    ]
+    cut = sum(one.rectangle != box.rectangle for one, box in zip(inside, read.boxes, strict=True))
+    if cut:
+        progress.warn(f"{cut:,} boxes reach over the edge of their frame and were cut there")
+    return [Picture(by_name[box.frame], box) for box in inside]
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from ..data.images import UnreadableImage, image_size
+
+    try:
+        return image_size(path)
+    except UnreadableImage as error:
+        raise BadInput(f"{path}: {error.reason}; replace it, or leave its boxes out") from error
 
 
 def pictures_in(path: Path) -> list[Path]:
@@ -110,78 +173,25 @@ def cropped(image: "Image.Image", crop: Crop | None, *, path: Path) -> "Image.Im
     return image.crop((x, y, x + width, y + height))
 
 
-class PictureEmbedder:
-    """The run's backbone for pictures from anywhere.
-
-    many: prepare it as `extract` does, folded and in bf16 where that is fast; it pays from some
-          tens of pictures on. As it is, in float32, it gives the same within bf16's rounding.
-    """
-
-    def __init__(self, run: Run, device: str, *, many: bool = True) -> None:
-        from ..artifacts.backbone import load_backbone
-        from ..backbones.light_torchvision import import_torchvision
-        from ..device import choose_device
-        from ..training.precision import DTYPES, choose_precision
-
-        manifest = run.manifest("embeddings.h5")
-        if manifest is not None and manifest.stage == "import-embeddings":
-            raise BadInput(
-                f"the embeddings in {run.folder} were imported: their network is not here. Give "
-                "embeddings of the pictures by the same network (.npz, .npy + .csv, …) instead"
-            )
-        if run.changed_inputs("embeddings.h5"):
-            raise StaleArtifact(
-                f"{run.path('embeddings.h5')} was made with another backbone.pt than the one there "
-                f"now; remake it with: nformer extract --run {run.folder} --overwrite, and then "
-                f"the index with: nformer index --run {run.folder} --overwrite"
-            )
-        with importing("torchvision"):
-            import_torchvision()
-        backbone, facts = load_backbone(run.artifact("backbone.pt"))
-        config = manifest.config if manifest is not None else {}
-        self.device, flip = choose_device(device), config.get("flip", False)
-        self.embed_batch: Callable[[Tensor], Tensor] = partial(
-            plainly, backbone=backbone.to(self.device), flip=flip
-        )
-        if many or self.device.type != "cpu":
-            from ..backbones.embedder import Embedder
-
-            precision = choose_precision(config.get("amp", "auto"), self.device, network=backbone)
-            self.embed_batch = Embedder(
-                backbone, device=self.device, dtype=DTYPES[precision], flip=flip
-            )
-        self.size = facts["height"], facts["width"]
-
-    def embed(self, images: "Sequence[Image.Image]") -> np.ndarray:
-        """Return [N, dim] float32."""
-        import torch
-
-        from ..data.augment import normalise
-        from ..data.images import resized
-
-        height, width = self.size
-        arrays = np.stack([resized(image, height=height, width=width) for image in images])
-        batch = torch.from_numpy(arrays).permute(0, 3, 1, 2).to(self.device)
-        return self.embed_batch(normalise(batch)).float().cpu().numpy()
-
-
-def plainly(images: "Tensor", *, backbone: "Backbone", flip: bool) -> "Tensor":
-    """Embed normalised images [B, 3, H, W] in float32, averaged with their mirrors for `flip`."""
+def embed_images(network: "Network", images: "Sequence[Image.Image]") -> np.ndarray:
+    """Return the embeddings [N, d] float32 of opened pictures."""
     import torch
 
-    from ..backbones.backbone import with_mirrors
+    from ..data.images import fitted
 
-    with torch.inference_mode():
-        return with_mirrors(backbone, images, flip=flip)
+    arrays = np.stack([fitted(image, network.preprocessing) for image in images])
+    batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
+    return network.of_images(batch).float().cpu().numpy()
 
 
-def _picture(path: Path, crop: Crop | None) -> "Image.Image":
+def _open(picture: Picture, crop: Crop | None) -> "Image.Image":
     from ..data.images import UnreadableImage, read_image
 
     try:
-        return cropped(read_image(path), crop, path=path)
+        image = read_image(picture.path)
     except UnreadableImage as error:
-        raise BadInput(f"{path}: {error.reason}; replace it, or leave it out") from error
+        raise BadInput(f"{picture.path}: {error.reason}; replace it, or leave it out") from error
+    return cropped(image, picture.box.rectangle if picture.box else crop, path=picture.path)
 
 
 def _read(

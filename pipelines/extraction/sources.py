@@ -10,25 +10,30 @@ from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
 from ..errors import BadInput
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
+from .given import GivenNetwork
 
 PACKED = "images.h5"
 Sources = Callable[[Sequence[str]], ImageSource]
 
 
 def image_sources(
-    run: Run, dataset: Dataset, *, progress: Progress = Silent(), height: int, width: int
+    run: Run, dataset: Dataset, *, preprocessing: Preprocessing, progress: Progress = Silent()
 ) -> Sources:
     """Return what gives a reader of some of a data set's images: images.h5 where it serves.
+
+    preprocessing: how images are fitted to what the network takes.
 
     Raises:
         BadInput: images.h5 is damaged.
     """
     manifest = run.manifest(PACKED)
     if manifest is not None:
-        packed, problem = (manifest.config["height"], manifest.config["width"]), ""
-        if packed != (height, width):
-            problem = f"its images are {packed[0]}×{packed[1]}, wanted are {height}×{width}"
+        packed = Preprocessing(height=manifest.config["height"], width=manifest.config["width"])
+        problem = ""
+        if packed.geometry != preprocessing.geometry:
+            problem = f"its images are {packed.shape}, wanted are {preprocessing.shape}"
         elif manifest.inputs["image list"] != dataset.digest():
             problem = "it was packed from another list of files"
         if not problem:
@@ -36,7 +41,7 @@ def image_sources(
             blocks, _ = run.mapped(PACKED)
             return PackedFile(blocks.path, blocks).images
         progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
-    return lambda names: ImageFiles(dataset.root, names, height=height, width=width)
+    return lambda names: ImageFiles(dataset.root, names, preprocessing=preprocessing)
 
 
 def find_dataset(
@@ -67,6 +72,22 @@ def find_dataset(
             "--root DIR"
         )
     return open_dataset(name, where, options={**kept, **(options or {})}, progress=progress)
+
+
+def dataset_for_network(
+    given: GivenNetwork,
+    dataset: str | None,
+    *,
+    root: str | Path | None,
+    options: Mapping[str, Any] | None,
+    progress: Progress,
+) -> Dataset:
+    """Return the data set to embed with a network that was not trained here."""
+    if dataset is None or root is None:
+        raise BadInput(
+            f"{given.option} needs --dataset NAME and --root DIR: no backbone.pt names them"
+        )
+    return open_dataset(dataset, root, options=options, progress=progress)
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ class Hit:
 
     similarity: cosine of the refined embeddings, and `before` of the embeddings as they came.
     weight:     the share of attention that the query gave it.
+    members:    the names of the pictures that the item, a tracklet, is made of.
     """
 
     rank: int
@@ -19,6 +20,7 @@ class Hit:
     similarity: float
     before: float
     weight: float
+    members: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class GalleryIndex:
 
     rows:  [G, d] float32 of length 1, refined where there is a state: what is ranked.
     state: None without an NFormer: the embeddings are searched as they are.
+    members: the names of the pictures that each item is made of, a line each, "" for its own;
+             nothing where no item is a tracklet.
     """
 
     rows: Tensor
@@ -33,6 +35,7 @@ class GalleryIndex:
     pids: np.ndarray
     camids: np.ndarray
     names: Sequence[str]
+    members: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,15 +60,18 @@ def build_index(
     marks: Tensor | None = None,
     seed: int = 0,
     state: GalleryState | None = None,
+    members: Sequence[str] = (),
 ) -> GalleryIndex:
     """Return the index of a gallery.
+
+    members: see `GalleryIndex`.
 
     marks: the landmarks' states [layers, l, d] that every later change keeps; without them they
            are drawn from the gallery with `seed`.
     state: a refinement made before, used where it is the same: of all items and their cameras, by
            a closed form alone, which has no landmarks.
     """
-    labels = (gallery.pids, gallery.camids, gallery.names)
+    labels = (gallery.pids, gallery.camids, gallery.names, members if any(members) else ())
     if model is None:
         return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
     if state is None or not _is_of(state, gallery, model=model):
@@ -79,6 +85,7 @@ def extended(index: GalleryIndex, items: Embeddings) -> GalleryIndex:
         np.concatenate([index.pids, items.pids]),
         np.concatenate([index.camids, items.camids]),
         [*index.names, *items.names],
+        [*index.members, *[""] * len(items)] if len(index.members) else (),
     )
     check_widths(items.features, index.rows)
     if index.state is None:
@@ -97,8 +104,11 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
     keep = ~gone
     if not keep.any():
         raise BadInput(f"all {len(gone)} items would be removed; an index needs one at least")
-    names = [name for name, stays in zip(index.names, keep, strict=True) if stays]
-    labels = (index.pids[keep], index.camids[keep], names)
+    names, members = (
+        [name for name, stays in zip(column, keep, strict=False) if stays]
+        for column in (index.names, index.members)
+    )
+    labels = (index.pids[keep], index.camids[keep], names, members)
     if index.state is None:
         return GalleryIndex(index.rows[torch.from_numpy(keep)], None, *labels)
     state = remove_items(index.state, torch.from_numpy(gone))

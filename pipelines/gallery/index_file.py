@@ -25,8 +25,10 @@ PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 def save_index(path: Path, index: "GalleryIndex") -> None:
     """Write an index to `path` itself."""
     settings = None if index.state is None else index.state.model.settings
-    ends, text = _packed(index.names)
-    arrays = {**_arrays(index), "names/ends": ends, "names/text": text}
+    arrays = _arrays(index)
+    for column in ("names", "members"):
+        if len(getattr(index, column)):
+            arrays[f"{column}/ends"], arrays[f"{column}/text"] = _packed(getattr(index, column))
     with writing(path, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["model"] = json.dumps(settings, sort_keys=True)
@@ -165,8 +167,13 @@ def _index_of(arrays: dict[str, Any], settings: dict[str, Any] | None) -> "Galle
         if refined is not None and isinstance(model, NFormerOnClosedForm):
             model.closed_form.assume = refined.domain.assume
         state = GalleryState(model.eval(), hidden, tensor("marks"), joined, refined)
-    names = Names(arrays["names/ends"], arrays["names/text"])
-    return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names)
+    names, members = (
+        Names(arrays[f"{column}/ends"], arrays[f"{column}/text"])
+        if f"{column}/ends" in arrays
+        else ()
+        for column in ("names", "members")
+    )
+    return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names, members)
 
 
 def _datasets(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:

@@ -1,4 +1,4 @@
-"""backbone.pt + the data set's images -> embeddings.h5"""
+"""backbone.pt, or any other network, + the data set's images -> embeddings.h5"""
 
 import json
 import shutil
@@ -14,14 +14,21 @@ from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
 from ..config import ExtractConfig, as_table
-from ..data.augment import normalise
 from ..data.batches import BatchLoader, ordered_batches
 from ..data.samples import Dataset, Sample
 from ..device import choose_device
 from ..errors import BadInput
-from ..extraction.networks import Embeds, backbone_network, dataset_for_onnx, onnx_network
-from ..extraction.sources import Sources, dataset_facts, find_dataset, image_sources, skipped_text
-from ..files import file_digest, sealed, sealing, text_digest, write_text
+from ..extraction.given import OF_THE_NETWORK, given_network, require_own
+from ..extraction.networks import Network, open_network
+from ..extraction.sources import (
+    Sources,
+    dataset_facts,
+    dataset_for_network,
+    find_dataset,
+    image_sources,
+    skipped_text,
+)
+from ..files import sealed, sealing, text_digest, write_text
 from ..progress import Progress, Silent
 from ..training.delayed import one_behind
 
@@ -41,45 +48,50 @@ def extract(
     dataset: str | None = None,
     root: str | Path | None = None,
     options: dict[str, Any] | None = None,
+    arch: str | None = None,
+    weights: str | Path | None = None,
     onnx: str | Path | None = None,
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
     dataset, root: the data set; None: the one that the backbone was trained on, where it was.
     options:       of the data set's reader, beside those that the backbone was trained with.
-    onnx:          any network of images [B, 3, H, W] (RGB / 255, less ImageNet's mean, by its
-                   deviation) to embeddings [B, d], instead of backbone.pt.
+    arch, weights: any network as it is, and the file of its weights, instead of backbone.pt.
+    onnx:          any network of images [B, 3, H, W] to embeddings [B, d], instead of backbone.pt.
+
+    Raises:
+        MissingArtifact: no network is named, and there is no backbone.pt.
+        BadInput: no such network, or weights that do not fit it.
     """
+    given = given_network(arch=arch, weights=weights, onnx=onnx)
     chosen = choose_device(device)
-    if onnx is None:
+    if given is None:
+        require_own(config)
         data = find_dataset(run, dataset, root=root, options=options, progress=progress)
-        inputs = {"backbone.pt": run.digest("backbone.pt")}
+        inputs, own = {"backbone.pt": run.digest("backbone.pt")}, dict[str, Any]()
     else:
-        data = dataset_for_onnx(onnx, dataset, root=root, options=options, progress=progress)
-        inputs = {"onnx network": file_digest(Path(onnx))}
+        data = dataset_for_network(given, dataset, root=root, options=options, progress=progress)
+        inputs, own = given.inputs(), given.as_table(config)
+    settings, left_out = as_table(config), (*EXECUTION_ONLY, *OF_THE_NETWORK)
     wanted = Manifest(
         ARTIFACT,
         "extract",
-        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY},
+        {key: value for key, value in settings.items() if key not in left_out} | own,
         {**inputs, "image list": data.digest()},
         facts=dataset_facts(data),
     )
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    if onnx is None:
-        network = backbone_network(run.artifact("backbone.pt"), config, device=chosen)
-    else:
-        network = onnx_network(onnx, config, device=chosen)
-    sources = image_sources(
-        run, data, progress=progress, height=network.height, width=network.width
-    )
-    work = Extraction(data, sources, embedder=network.embed, config=config, progress=progress)
+    network = open_network(run, given, config=config, device=chosen, progress=progress)
+    sources = image_sources(run, data, preprocessing=network.preprocessing, progress=progress)
+    work = Extraction(data, sources, network=network, config=config, progress=progress)
     work.resume_in(run.scratch(ARTIFACT), key=text_digest(wanted.to_json()))
     work.embed_all()
     with run.writing(wanted) as (temporary, recorded):
         work.assemble(temporary)
         recorded.update(work.facts(), device=str(chosen), precision=network.precision)
+        recorded.update(network.facts(given))
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
 
@@ -92,11 +104,11 @@ class Extraction:
         dataset: Dataset,
         sources: Sources,
         *,
-        embedder: Embeds,
+        network: Network,
         config: ExtractConfig,
         progress: Progress,
     ) -> None:
-        self.dataset, self.sources, self.embedder = dataset, sources, embedder
+        self.dataset, self.sources, self.network = dataset, sources, network
         self.config, self.progress = config, progress
         self.skipped: dict[str, str] = {}
         self.seconds = 0.0
@@ -134,13 +146,13 @@ class Extraction:
         self, path: Path, samples: Sequence[Sample], *, rows: range, task: Any
     ) -> None:
         source = self.sources([samples[row].name for row in rows])
-        pinned = self.embedder.device.type == "cuda"
+        pinned = self.network.device.type == "cuda"
         policy = self.config.on_bad_image
         loader = BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pinned)
         start = time.perf_counter()
         found, kept = [], []
         for batch_rows, features in embed_rows(
-            self.embedder, loader, rows=len(rows), size=self.config.batch
+            self.network, loader, rows=len(rows), size=self.config.batch
         ):
             found.append(features)
             kept.append(batch_rows)
@@ -212,14 +224,13 @@ class Extraction:
 
 
 def embed_rows(
-    embedder: Embeds, loader: BatchLoader, *, rows: int, size: int
+    network: Network, loader: BatchLoader, *, rows: int, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the rows read, [B] int64, and their embeddings, [B, dim] float32, batch by batch."""
 
     def queued() -> Iterator[tuple[np.ndarray, Tensor]]:
         for batch in loader.iterate(ordered_batches(rows, size)):
-            images = normalise(batch.images.to(embedder.device, non_blocking=True))
-            yield batch.rows, embedder(images)
+            yield batch.rows, network.of_images(batch.images)
 
     for read, embeddings in one_behind(queued()):
         yield read, embeddings.cpu().numpy()

@@ -61,10 +61,12 @@ def index_gallery(
     refiner, inputs = _refiner(run, model, progress=progress)
     inputs = {"embeddings.h5": run.digest("embeddings.h5"), **inputs}
     origin = {key: run.facts("embeddings.h5").get(key, "") for key in ("dataset", "root")}
+    if "network" in run.facts("embeddings.h5"):
+        origin["network"] = run.facts("embeddings.h5")["network"]
     if isinstance(refiner, NFormerOnClosedForm):
         refiner.closed_form.assume = assume
     wanted = Manifest(ARTIFACT, "index", {"seed": seed, "assume": assume}, inputs, origin)
-    if not overwrite and _is_current(run, wanted, progress=progress):
+    if not overwrite and is_current(run, wanted, progress=progress):
         return run.path(ARTIFACT)
     run.claim()
     gallery = load_embeddings(source, "gallery")
@@ -220,7 +222,7 @@ def _refiner(
     return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
 
 
-def _is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
+def is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
     """Return whether the index is there; StaleArtifact, with what has changed, if another is."""
     path = run.path(ARTIFACT)
     if not path.exists():

@@ -11,6 +11,7 @@ from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
 from ..extraction.sources import PACKED, dataset_facts, skipped_text
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 
 EXECUTION_ONLY = ("workers",)
@@ -45,7 +46,8 @@ def pack(
         return run.path(PACKED)
     listed = [sample.name for split in data.filled_splits() for sample in data.split(split)]
     names = list(dict.fromkeys(listed))  # an image may be in two splits
-    source = ImageFiles(data.root, names, height=config.height, width=config.width)
+    size = Preprocessing(height=config.height, width=config.width)
+    source = ImageFiles(data.root, names, preprocessing=size)
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
     with (
         run.writing(wanted) as (path, facts),

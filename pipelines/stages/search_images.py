@@ -144,6 +144,7 @@ def _hits(
             similarity=round(similarity, 6),
             before=round(before, 6),
             weight=round(lent.get(row, 0.0), 6),
+            members=index.members[row].split("\n") if any(index.members[row : row + 1]) else [],
         )
         for rank, (similarity, before, row) in enumerate(found, 1)
     ]

@@ -19,8 +19,10 @@ from ..data.sampler import require_identities
 from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
 from ..embeddings import Embeddings
+from ..extraction.networks import Network
 from ..extraction.sources import dataset_facts, image_sources, skipped_text
 from ..files import text_digest
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
@@ -113,8 +115,8 @@ class Training:
     ) -> None:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
-        size = {"height": config.height, "width": config.width}
-        self.sources = image_sources(run, data, progress=progress, **size)
+        self.preprocessing = Preprocessing(height=config.height, width=config.width)
+        self.sources = image_sources(run, data, preprocessing=self.preprocessing, progress=progress)
         self.loader = self._loader("train", config.on_bad_image)
         self.steps = 0  # updates made so far
         self.seconds = 0.0
@@ -183,8 +185,9 @@ class Training:
         samples = self.data.split(split)
         device, precision = self.trainer.device, self.trainer.precision
         embedder = Embedder(self.trainer.backbone, device=device, dtype=DTYPES[precision])
+        network = Network(embedder, self.preprocessing, precision, device)
         loader = self._loader(split, "skip")
-        found = list(embed_rows(embedder, loader, rows=len(samples), size=self.config.batch))
+        found = list(embed_rows(network, loader, rows=len(samples), size=self.config.batch))
         kept = [samples[row] for rows, _ in found for row in rows]
         names, pids, camids = zip(*kept, strict=True)
         features = np.concatenate([features for _, features in found])

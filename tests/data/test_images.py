@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipelines.data import images
 from pipelines.data.images import GUESS, ImageFiles, UnreadableImage, read_image, read_item
+from pipelines.preprocessing import Preprocessing
 
 
 def save(path, pixels, mode=None, **options):
@@ -110,7 +111,7 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
 
 def test_files_are_resized_to_one_size(tmp_path):
     save(tmp_path / "a.png", np.full((5, 9, 3), 7, np.uint8))
-    source = ImageFiles(tmp_path, ["a.png"], height=16, width=8)
+    source = ImageFiles(tmp_path, ["a.png"], preprocessing=Preprocessing(height=16, width=8))
     assert source.read(0).shape == (16, 8, 3) and (source.read(0) == 7).all()
 
 

@@ -84,7 +84,7 @@ def test_the_command_embeds_with_an_onnx_network(run, images, tmp_path):
 
 def test_onnx_needs_to_be_told_the_images(run, images, tmp_path):
     with pytest.raises(BadInput, match="needs --dataset NAME and --root DIR"):
-        extract(Run(tmp_path), onnx="network.onnx")
+        extract(Run(tmp_path), onnx=export(run))
     with pytest.raises(BadInput, match=r"--onnx no\.onnx: no such file"):
         extract(Run(tmp_path), onnx="no.onnx", dataset="synthetic", root=images)
 

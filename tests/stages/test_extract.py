@@ -16,6 +16,7 @@ from pipelines.data.images import ImageFiles
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.files import file_digest
+from pipelines.preprocessing import Preprocessing
 from pipelines.stages import extract as stage
 
 PLAIN = ExtractConfig(amp="off", batch=16, workers=1)
@@ -53,7 +54,9 @@ def test_every_image_is_embedded_as_in_evaluation_mode(run, images):
         assert list(found.names) == [sample.name for sample in samples]
         assert found.pids.tolist() == [sample.pid for sample in samples]
         assert found.camids.tolist() == [sample.camid for sample in samples]
-        source = ImageFiles(data.root, found.names, height=32, width=16)
+        source = ImageFiles(
+            data.root, found.names, preprocessing=Preprocessing(height=32, width=16)
+        )
         pixels = np.stack([source.read(row) for row in range(len(samples))])
         with torch.no_grad():
             expected = backbone(normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2)))

@@ -13,6 +13,7 @@ from pipelines.data.packed import PackedFile
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
 from pipelines.files import file_digest
+from pipelines.preprocessing import Preprocessing
 from pipelines.stages.pack import pack
 
 SIZE = PackConfig(height=32, width=16, workers=1)
@@ -43,7 +44,7 @@ def test_packed_images_are_those_of_the_files(tmp_path, images):
     path = pack(Run(tmp_path / "run"), "synthetic", root=images, config=SIZE)
     splits = open_dataset("synthetic", images).splits
     names = [sample.name for split in splits.values() for sample in split]
-    files = ImageFiles(images, names, height=32, width=16)
+    files = ImageFiles(images, names, preprocessing=Preprocessing(height=32, width=16))
     packed = PackedFile(path).images(names)
     assert (packed.height, packed.width) == (32, 16)
     for row in range(len(names)):

@@ -17,9 +17,11 @@ from pipelines.artifacts.backbone import save_backbone
 from pipelines.artifacts.embeddings import save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.backbones.backbone import build_backbone
+from pipelines.config import ExtractConfig
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput, StaleArtifact
-from pipelines.extraction.pictures import PictureEmbedder, cropped
+from pipelines.extraction.networks import open_network
+from pipelines.extraction.pictures import cropped, embed_images
 from pipelines.gallery.answers import Answer, Hit, SearchResult
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
@@ -220,7 +222,10 @@ def photographed(tmp_path):
     for number in range(6):
         stripes(tmp_path / "gallery" / f"{number}.png", number)
     pictures = [read_image(path) for path in sorted((tmp_path / "gallery").iterdir())]
-    features = PictureEmbedder(run, "cpu", many=False).embed(pictures)
+    network = open_network(
+        run, None, config=ExtractConfig(), device=torch.device("cpu"), fast=False
+    )
+    features = embed_images(network, pictures)
     items = Embeddings(
         features, np.arange(6), np.zeros(6), [f"gallery/{number}.png" for number in range(6)]
     )

@@ -1,0 +1,111 @@
+"""A network named on the command line, with its file: checked before anything is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import BackboneConfig, ExtractConfig
+from ..errors import BadInput
+from ..files import file_digest, no_file
+
+PUBLISHED = "imagenet"  # --weights: those that torchvision or timm publishes with the network
+# Settings of [extract] that are a network's, not the extraction's.
+OF_THE_NETWORK = (
+    *("preset", "height", "width", "resize", "fit", "crop", "channels", "scale", "mean", "std"),
+    *("feature", "l2"),
+)
+
+
+@dataclass(frozen=True)
+class GivenNetwork:
+    """A network that was not trained here.
+
+    arch:    its architecture; "" for an ONNX file, which holds it.
+    weights: the absolute path of its file, or "imagenet".
+    """
+
+    arch: str
+    weights: str
+
+    @property
+    def option(self) -> str:
+        """The options that name it."""
+        if not self.arch:
+            return f"--onnx {self.weights}"
+        return f"--arch {self.arch} --weights {self.weights}"
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is an ONNX file."""
+        return not self.arch
+
+    def as_table(self, config: ExtractConfig) -> dict[str, Any]:
+        """Return what a manifest's config records of it: its name, and what settings change."""
+        return {"arch": self.arch or "onnx", **network_settings(config)}
+
+    def inputs(self) -> dict[str, str]:
+        """Return what a manifest records of the file: its digest, by what it is."""
+        if self.weights == PUBLISHED:
+            return {}
+        name = "onnx network" if self.is_onnx else "network weights"
+        return {name: file_digest(Path(self.weights))}
+
+
+def given_network(
+    *, arch: str | None = None, weights: str | Path | None = None, onnx: str | Path | None = None
+) -> GivenNetwork | None:
+    """Return the network that these options name, or None where they name none.
+
+    Raises:
+        BadInput: options that do not go together, or a file that is not there.
+    """
+    if onnx is not None:
+        if arch is not None or weights is not None:
+            raise BadInput(
+                f"--onnx {onnx} holds its architecture and weights: leave --arch and --weights out"
+            )
+        return GivenNetwork("", _file(onnx, option="--onnx", wanted="a network in ONNX format"))
+    if arch is None and weights is None:
+        return None
+    if arch is None:
+        raise BadInput(f"--weights {weights} needs --arch NAME: which network are they of?")
+    if weights is None:
+        raise BadInput(
+            f"--arch {arch} needs --weights: a file, or {PUBLISHED} for those that torchvision or "
+            "timm publishes"
+        )
+    if str(weights) == PUBLISHED:
+        return GivenNetwork(arch, PUBLISHED)
+    return GivenNetwork(arch, _file(weights, option="--weights", wanted="a file of weights"))
+
+
+def network_settings(config: ExtractConfig) -> dict[str, Any]:
+    """Return what of a config is not left to the network itself."""
+    default = ExtractConfig()
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key in OF_THE_NETWORK
+        if (value := getattr(config, key)) != getattr(default, key)
+    }
+
+
+def require_own(config: ExtractConfig) -> None:
+    """Raise BadInput where settings would feed a trained backbone other images than in training."""
+    changed = network_settings(config)
+    size = {"height": BackboneConfig.height, "width": BackboneConfig.width}  # of earlier versions
+    if changed and changed != size:
+        listed = ", ".join(f"{key}={value}" for key, value in changed.items())
+        raise BadInput(
+            f"--set {listed}: backbone.pt takes images as it was trained with; this is for a "
+            "network given with --arch or --onnx"
+        )
+
+
+def _file(path: str | Path, *, option: str, wanted: str) -> str:
+    found = Path(path).expanduser()
+    problem = no_file(found)
+    if problem == "is not there":
+        raise BadInput(f"{option} {path}: no such file; {wanted} is wanted")
+    if problem:
+        raise BadInput(f"{option} {path}: it {problem}; {wanted} is wanted")
+    return str(found.resolve())

@@ -1,0 +1,137 @@
+"""a folder of pictures + a network -> index.h5: no data set, no identities, no run before"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..artifacts.manifest import Manifest
+from ..artifacts.nformer import load_nformer
+from ..artifacts.run import Run, writing_stage
+from ..config import ExtractConfig
+from ..device import choose_device
+from ..embeddings import Embeddings
+from ..extraction.given import given_network
+from ..extraction.networks import open_network
+from ..extraction.pictures import Picture, embed_pictures, pictures_below
+from ..extraction.run_network import items_manifest, remembered, settings_of
+from ..extraction.tracklets import require_pooling, tracklets
+from ..files import file_digest, text_digest
+from ..gallery.index import build_index
+from ..gallery.index_file import save_index
+from ..progress import Progress, Silent
+from .index import ARTIFACT, is_current
+
+if TYPE_CHECKING:
+    from ..nformer.model import NFormer
+
+KEPT = ("flip", "amp")  # settings of [extract] that change embeddings, beside the network's own
+
+
+@writing_stage
+def index_pictures(
+    run: Run,
+    folder: str | Path,
+    *,
+    boxes: str | Path | None = None,
+    tracks: str = "mean",
+    arch: str | None = None,
+    weights: str | Path | None = None,
+    onnx: str | Path | None = None,
+    config: ExtractConfig = ExtractConfig(),
+    model: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Embed and index the pictures in a folder and below it; return the path of index.h5.
+
+    boxes:  a file of boxes, embedded in place of the whole pictures, which are then frames.
+    tracks: how the boxes of a track become one item: mean, median or best-K.
+    arch, weights, onnx: a network that was not trained here; None: the one of this run.
+    model:  an NFormer that refines the items. Without one, and without one in the run, they are
+            compared as the network embeds them.
+
+    Raises:
+        MissingArtifact: no network is given and the run has none.
+        BadInput: no pictures, one that cannot be read, boxes that do not fit them, or a network
+            that cannot be opened.
+    """
+    folder = Path(folder).expanduser()
+    require_pooling(tracks)
+    given, own = given_network(arch=arch, weights=weights, onnx=onnx), None
+    if given is None:
+        own = items_manifest(run)
+        given, config = remembered(own, run), settings_of(own)
+    boxes = None if boxes is None else Path(boxes)
+    pictures = pictures_below(folder, boxes=boxes, progress=progress)
+    refiner, inputs = _refiner(run, model, trained_here=own is not None)
+    inputs |= run_inputs(run) if given is None else given.inputs()
+    listed = [f"{one.path.relative_to(folder)} {one.path.stat().st_size}" for one in pictures]
+    wanted = Manifest(
+        ARTIFACT,
+        "index",
+        {
+            "seed": seed,
+            "assume": "auto",
+            "pictures": str(folder.resolve()),
+            "tracks": tracks,
+            "network": {key: getattr(config, key) for key in KEPT}
+            | ({} if given is None else given.as_table(config)),
+        },
+        inputs
+        | {"pictures": text_digest("\n".join(listed))}
+        | ({} if boxes is None else {"boxes": file_digest(boxes)}),
+        {"dataset": "", "root": str(folder.resolve()), "folders": [str(folder.resolve())]},
+    )
+    if not overwrite and is_current(run, wanted, progress=progress):
+        return run.path(ARTIFACT)
+    run.claim()
+    network = open_network(
+        run, given, config=config, device=choose_device(device), progress=progress
+    )
+    features = embed_pictures(network, pictures, progress=progress)
+    gallery, members = _items(features, pictures, folder=folder, tracks=tracks)
+    _tell(gallery, refiner, progress=progress)
+    index = build_index(gallery, refiner, seed=seed, members=members)
+    with run.writing(wanted) as (path, facts):
+        facts.update(calibration=None, added=0, removed=0, **network.facts(given))
+        save_index(path, index)
+    return run.path(ARTIFACT)
+
+
+def run_inputs(run: Run) -> dict[str, str]:
+    """Return what a manifest records of the run's own backbone."""
+    return {"backbone.pt": run.digest("backbone.pt")}
+
+
+def _refiner(
+    run: Run, model: str | Path | None, *, trained_here: bool
+) -> "tuple[NFormer | None, dict[str, str]]":
+    """Return the NFormer given, or the run's where its network embeds the pictures."""
+    if model is not None:
+        return load_nformer(model), {f"model {Path(model).name}": file_digest(Path(model))}
+    if trained_here and run.manifest("nformer.pt") is not None:
+        return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
+    return None, {}
+
+
+def _items(
+    features: np.ndarray, pictures: list[Picture], *, folder: Path, tracks: str
+) -> tuple[Embeddings, list[str]]:
+    """Return the index's items, a track being one, and the pictures that each is made of."""
+    names = [one.name.removeprefix(f"{folder}/") for one in pictures]
+    found = tracklets(features, pictures, names=names, pooling=tracks)
+    unknown = np.full(len(found.names), -1)
+    return Embeddings(found.features, unknown, unknown, found.names), found.members
+
+
+def _tell(gallery: Embeddings, refiner: Any, *, progress: Progress) -> None:
+    progress.message(f"indexing {len(gallery):,} items, {gallery.dim} numbers each")
+    if refiner is None:
+        progress.message(
+            "there are no training identities here, and refinement without them harms some sets: "
+            "pictures are compared as the network embeds them. To refine, give --model FILE of a "
+            "run on pictures like these by the same network"
+        )
