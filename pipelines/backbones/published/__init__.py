@@ -1,6 +1,6 @@
 """Networks that others published: their checkpoints' names, preprocessing and features."""
 
-from . import clipreid, fastreid, solider, strong_baseline, torchreid, transreid
+from . import abdnet, clipreid, fastreid, solider, strong_baseline, torchreid, transreid, wildlife
 from .entry import Published
 
 PUBLISHED: dict[str, Published] = {
@@ -10,6 +10,8 @@ PUBLISHED: dict[str, Published] = {
     **transreid.NETWORKS,
     **clipreid.NETWORKS,
     **solider.NETWORKS,
+    **abdnet.NETWORKS,
+    **wildlife.NETWORKS,
 }
 
 
