@@ -89,8 +89,12 @@ def import_embeddings(
 
 
 def export_embeddings(
-    file: Annotated[Path, typer.Argument(help="Where to: .npz, .npy, .parquet or .mat.")],
+    file: Annotated[Path, typer.Argument(help="Where to: .npz, .npy, .parquet, .mat or .faiss.")],
     run: options.Run = options.DEFAULT_RUN,
+    format: Annotated[
+        str,
+        typer.Option(metavar="npz|npy|parquet|mat|faiss", help="auto: as the file's name ends."),
+    ] = "auto",
     stage: Annotated[
         str, typer.Option(metavar="raw|refined", help="Before or after refinement.")
     ] = "raw",
@@ -106,7 +110,8 @@ def export_embeddings(
 
     Reads: embeddings.h5 (raw) or refined.h5 (refined).
 
-    Writes: the file named; an .npy gets a .csv of path,pid,camid,split beside it.
+    Writes: the file named; an .npy and a .faiss get a .csv of path,pid,camid,split beside them. The
+    ids of the FAISS index are the lines of that .csv, counted from 0.
 
     Example: nformer export-embeddings refined.npz --run runs/market --stage refined
     """
@@ -116,6 +121,7 @@ def export_embeddings(
     path = export_embeddings(
         Run(run),
         file,
+        format=format,
         stage=stage,
         splits=split or (),
         dtype=dtype,

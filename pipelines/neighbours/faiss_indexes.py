@@ -4,12 +4,13 @@ Every builder takes the FAISS module, the rows [N, d] to search in, k and the de
 index and a description of its settings. FAISS seeds its k-means: the same rows, the same index.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from ..errors import BadInput
+from .checked import unit_rows
 
 
 def list_count(rows: int) -> int:
@@ -68,6 +69,20 @@ def cagra(faiss: Any, others: np.ndarray, *, k: int, where: str) -> tuple[Any, s
     )
     index.train(others)
     return index, ""
+
+
+def numbered(faiss: Any, blocks: Iterable[np.ndarray], *, width: int) -> np.ndarray:
+    """Return an exact index of rows under their numbers from 0, as FAISS writes it: bytes [B].
+
+    blocks: [N, width] float32 in parts; scaled to length 1, so that inner products are cosines.
+    """
+    index, start = faiss.IndexIDMap2(faiss.IndexFlatIP(width)), 0
+    for block in blocks:
+        rows = unit_rows(block, "the embeddings")
+        index.add_with_ids(rows, np.arange(start, start + len(rows)))
+        start += len(rows)
+    found: np.ndarray = faiss.serialize_index(index)
+    return found
 
 
 def gpu_number(where: str) -> int:

@@ -219,6 +219,14 @@ def faiss_module() -> Any:
     return faiss
 
 
+def require_faiss(what: str) -> Any:
+    """Return faiss; BadInput, with what needs it, where it cannot be imported."""
+    faiss = faiss_module()
+    if faiss is None:
+        raise BadInput(f"{what} needs FAISS, which cannot be imported here ({_FAISS_FAULT[0]})")
+    return faiss
+
+
 def faiss_exact(
     rows: np.ndarray, others: np.ndarray, *, k: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -258,9 +266,7 @@ def cluster_centres(
     Raises:
         BadInput: FAISS cannot be imported.
     """
-    faiss = faiss_module()
-    if faiss is None:
-        raise BadInput(f"k-means needs FAISS, which cannot be imported here ({_FAISS_FAULT[0]})")
+    faiss = require_faiss("k-means")
     found = faiss.Kmeans(
         rows.shape[1],
         count,

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import warnings
 from collections import OrderedDict
 from pathlib import Path
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from ..artifacts.backbone import load_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
+from ..backbones.onnx_network import METADATA
 from ..errors import BadInput, PipelineError
+from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 
 Format = Literal["onnx", "torchscript"]
@@ -30,7 +33,8 @@ def export(
     """Write the backbone, float32, for any batch size; return its path.
 
     Input `images` [B, 3, H, W], RGB / 255, less ImageNet's mean, by its deviation; output
-    `embeddings` [B, dim]. The file is run and compared with torch before it is kept.
+    `embeddings` [B, dim]. What the network wants of images stands in the file's metadata. The file
+    is run and compared with torch before it is kept.
 
     Raises:
         BadInput: an unknown format, or a package that it needs is not installed.
@@ -47,10 +51,11 @@ def export(
         return run.path(wanted.artifact)
     parts = {name: getattr(backbone, name) for name in ("body", "projection", "bottleneck")}
     network = nn.Sequential(OrderedDict(parts)).eval()  # without autocast: exporters can follow it
-    height, width = facts["height"], facts["width"]
+    wants = Preprocessing(height=facts["height"], width=facts["width"])
+    height, width = wants.height, wants.width
     with run.writing(wanted) as (path, recorded):
         write = _write_onnx if format == "onnx" else _write_torchscript
-        write(network, path, images=example_images(height, width))
+        write(network, path, images=example_images(height, width), wants=wants)
         others = example_images(height, width, count=3)
         difference = _difference(network, path, format=format, images=others)
         recorded["maximum_difference"] = difference
@@ -64,7 +69,7 @@ def example_images(height: int, width: int, *, count: int = 2) -> Tensor:
     return torch.randn(count, 3, height, width, generator=generator)
 
 
-def _write_onnx(network: nn.Module, path: Path, *, images: Tensor) -> None:
+def _write_onnx(network: nn.Module, path: Path, *, images: Tensor, wants: Preprocessing) -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -87,14 +92,18 @@ def _write_onnx(network: nn.Module, path: Path, *, images: Tensor) -> None:
             verbose=False,
         )
         assert program is not None
+        program.model.metadata_props[METADATA] = json.dumps(wants.as_table())
         program.save(str(path), external_data=False)
 
 
-def _write_torchscript(network: nn.Module, path: Path, *, images: Tensor) -> None:
+def _write_torchscript(
+    network: nn.Module, path: Path, *, images: Tensor, wants: Preprocessing
+) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of Python values in attention's reshapes
         content = io.BytesIO()  # given a path, torch ends the process where the disk is full
-        torch.jit.save(torch.jit.trace(network, images), content)
+        extra = {METADATA: json.dumps(wants.as_table())}
+        torch.jit.save(torch.jit.trace(network, images), content, _extra_files=extra)
     path.write_bytes(content.getbuffer())
 
 

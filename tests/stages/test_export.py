@@ -1,5 +1,6 @@
 """Exported networks embed as torch does, and ONNX networks feed the rest."""
 
+import json
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipelines.artifacts.backbone import load_backbone
 from pipelines.config import BackboneConfig, ExtractConfig
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, PipelineError
+from pipelines.preprocessing import Preprocessing
 from pipelines.stages import export as stage
 from pipelines.stages.export import example_images, export
 
@@ -72,6 +74,17 @@ def test_extraction_by_onnx_equals_that_of_the_backbone(run, images, tmp_path):
         one, other = (load_embeddings(file, split) for file in (by_onnx, ours))
         np.testing.assert_allclose(one.features, other.features, rtol=1e-3, atol=1e-3)
         assert list(one.names) == list(other.names)
+
+
+def test_the_file_says_what_it_wants_of_images(run, recorder):
+    pytest.importorskip("onnxruntime")
+    from pipelines.backbones.onnx_network import METADATA, OnnxNetwork
+
+    wanted = Preprocessing(height=32, width=16)
+    assert OnnxNetwork(export(run, format="onnx")).preprocessing == wanted
+    extra = {METADATA: ""}
+    torch.jit.load(str(export(run, format="torchscript")), _extra_files=extra)
+    assert Preprocessing.of(json.loads(extra[METADATA])) == wanted
 
 
 def test_the_command_embeds_with_an_onnx_network(run, images, tmp_path):

@@ -261,7 +261,7 @@ def test_export_of_refined_embeddings_and_its_refusals(tmp_path):
     ):
         with pytest.raises(BadInput, match=text):
             export_embeddings(run, tmp_path / "o.npz", **options)
-    with pytest.raises(BadInput, match=r"\.txt is no kind of file that is written; wanted .npz"):
+    with pytest.raises(BadInput, match=r"\.txt is no kind of file that is written; wanted npz"):
         export_embeddings(run, tmp_path / "o.txt")
     export_embeddings(run, tmp_path / "o.npy")
     (tmp_path / "o.npy").unlink()
@@ -339,3 +339,24 @@ def test_command_line(tmp_path, monkeypatch):
     ]
     with pytest.raises(BadInput, match="is no kind of file"):
         runner.invoke(app, ["export-embeddings", "o.x", *run], catch_exceptions=False)
+
+
+def test_an_exported_faiss_index_finds_rows_by_the_lines_of_its_table(tmp_path):
+    faiss = pytest.importorskip("faiss", exc_type=(ImportError, RuntimeError))
+    run, given = Run(tmp_path / "run"), arrays()
+    np.savez(tmp_path / "e.npz", **given)
+    import_embeddings(run, tmp_path / "e.npz")
+    path = export_embeddings(run, tmp_path / "o.index", format="faiss", splits=["gallery"])
+    index = faiss.read_index(str(path))
+    lines = path.with_suffix(".csv").read_text().splitlines()[1:]
+    rows = given["gallery_features"] / np.linalg.norm(
+        given["gallery_features"], axis=1, keepdims=True
+    )
+    similarity, ids = index.search(given["query_features"], 2)
+    expected = given["query_features"] @ rows.T
+    assert ids.tolist() == np.argsort(-expected, axis=1)[:, :2].tolist()
+    np.testing.assert_allclose(similarity[:, 0], expected.max(axis=1), rtol=1e-5)
+    assert lines[ids[0, 0]].startswith(given["gallery_names"][ids[0, 0]])
+    np.testing.assert_allclose(index.reconstruct(3), rows[3], atol=1e-6)
+    with pytest.raises(BadInput, match="--format annoy is no kind of file that is written"):
+        export_embeddings(run, tmp_path / "o.npz", format="annoy")

@@ -1,4 +1,4 @@
-"""Write splits of embeddings as .npz, .npy + .csv, .parquet or .mat, in blocks of rows."""
+"""Write splits of embeddings as .npz, .npy + .csv, .parquet, .mat or .faiss, in blocks of rows."""
 
 import csv
 import zipfile
@@ -12,6 +12,8 @@ import numpy as np
 
 from ...errors import BadInput
 from ...files import replacing
+from ...neighbours.faiss_indexes import numbered
+from ...neighbours.nearest import require_faiss
 from .parquet_files import require_pyarrow
 from .split import FileSplit
 
@@ -23,25 +25,35 @@ Advance = Callable[[int], None]
 
 
 def write_embedding_files(
-    path: Path, splits: Sequence[FileSplit], *, dtype: str, advance: Advance
+    path: Path, splits: Sequence[FileSplit], *, format: str, dtype: str, advance: Advance
 ) -> list[Path]:
-    """Write the splits in the format that the name says; returns the files written.
+    """Write the splits in a format of `FORMATS`; returns the files written.
 
     Raises:
-        BadInput: an ending that is not written, a .mat of 2 GiB or more, no pyarrow, no space.
+        BadInput: a .mat of 2 GiB or more, no pyarrow, no faiss, no space.
     """
-    writers = {".npz": _npz, ".npy": _npy_and_csv, ".parquet": _parquet, ".mat": _mat}
-    write = writers.get(path.suffix.lower())
-    if write is None:
-        raise BadInput(
-            f"{path}: {path.suffix or 'a name without an ending'} is no kind of file that is "
-            f"written; wanted {', '.join(writers)}"
-        )
-    names = [path, path.with_suffix(".csv")] if write is _npy_and_csv else [path]
+    names = files_of(path, format)
     with ExitStack() as stack:
         temporaries = [stack.enter_context(replacing(name)) for name in names]
-        write(temporaries, splits, dtype=np.dtype(dtype), advance=advance)
+        WRITERS[format](temporaries, splits, dtype=np.dtype(dtype), advance=advance)
     return names
+
+
+def format_of(path: Path, format: str) -> str:
+    """Return the format asked for, or that of the name's ending for "auto"; BadInput for others."""
+    found = path.suffix.lower().removeprefix(".") if format == "auto" else format
+    if found not in WRITERS:
+        what = f"--format {format}" if format != "auto" else f"{path}: {path.suffix or 'no ending'}"
+        raise BadInput(
+            f"{what} is no kind of file that is written; wanted {', '.join(WRITERS)}, as --format "
+            "or as the name's ending"
+        )
+    return found
+
+
+def files_of(path: Path, format: str) -> list[Path]:
+    """Return the files that a format takes: labels stand in a table beside some."""
+    return [path, path.with_suffix(".csv")] if format in WITH_TABLE else [path]
 
 
 def _blocks(split: FileSplit, dtype: np.dtype, *, advance: Advance) -> Iterator[np.ndarray]:
@@ -109,8 +121,22 @@ def _npy_and_csv(
         for split in splits:
             for block in _blocks(split, dtype, advance=advance):
                 stream.write(block.tobytes())
+    _write_table(paths[1], splits)
+
+
+def _faiss(
+    paths: list[Path], splits: Sequence[FileSplit], *, dtype: np.dtype, advance: Advance
+) -> None:
+    blocks = (block for split in splits for block in _blocks(split, dtype, advance=advance))
+    content = numbered(require_faiss("a FAISS index"), blocks, width=splits[0].dim)
+    paths[0].write_bytes(content.data)
+    _write_table(paths[1], splits)
+
+
+def _write_table(path: Path, splits: Sequence[FileSplit]) -> None:
+    """Write a line of path,pid,camid,split for each row, in order."""
     cameras = _has_cameras(splits)
-    with paths[1].open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "pid", *(["camid"] if cameras else []), "split"])
         for split in splits:
@@ -165,3 +191,13 @@ def _mat(
             content[f"{split.split}_cam"] = _cameras(split)
         content[f"{split.split}_name"] = np.array(list(_texts(split)), object)
     savemat(str(paths[0]), content, oned_as="row", appendmat=False)
+
+
+WRITERS = {
+    "npz": _npz,
+    "npy": _npy_and_csv,
+    "parquet": _parquet,
+    "mat": _mat,
+    "faiss": _faiss,
+}
+WITH_TABLE = ("npy", "faiss")
