@@ -68,6 +68,7 @@ class ABDNet(nn.Module):
 
     resnet: a torchvision ResNet-50 whose last stage keeps its resolution. Both branches have a last
     stage of their own.
+    parts:  horizontal stripes that the attentive branch looks at one by one, 1024 features each.
     In training each forward keeps its feature maps for `diversity`, the loss that keeps features
     and weights near orthogonal.
     """
@@ -81,8 +82,11 @@ class ABDNet(nn.Module):
     layer3: nn.Module
     layer4: nn.Module
 
-    def __init__(self, resnet: nn.Module) -> None:
+    aside: tuple[str, ...] = ()
+
+    def __init__(self, resnet: nn.Module, *, parts: int = 1) -> None:
         super().__init__()
+        self.parts = parts
         for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             setattr(self, name, getattr(resnet, name))
         self.attentive_layer4 = copy.deepcopy(self.layer4)
@@ -99,18 +103,24 @@ class ABDNet(nn.Module):
         self.maps: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: [B, 3, H, W].   returns: [B, 2048]."""
+        """images: [B, 3, H, W].   returns: [B, 1024 · (1 + parts)]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         shallow = self.shallow_attention(self.layer1(x))  # [B, 256, H/4, W/4]
         x = self.layer3(self.layer2(shallow))  # [B, 1024, H/16, W/16]
         of_all = self.global_features(self.pool(self.layer4(x)).flatten(1))
-        reduced = self.reduction(self.attentive_layer4(x))
+        reduced = self.reduction(self.attentive_layer4(x))  # [B, 1024, H/16, W/16]
+        self.maps = [shallow] if self.training else []
+        found = [self._attentive(stripe) for stripe in reduced.chunk(self.parts, dim=2)]
+        return torch.cat([of_all, *found], dim=1)
+
+    def _attentive(self, maps: Tensor) -> Tensor:
+        """maps: [B, 1024, h, w].   returns: [B, 1024]."""
         heads = (self.identity_head, self.channel_head, self.position_head)
-        views = [head(reduced) for head in heads]
+        views = [head(maps) for head in heads]
         summed = self.sum(views[0] + views[1] + views[2])
         if self.training:
-            self.maps = [shallow, *views, summed]
-        return torch.cat([of_all, self.pool(summed).flatten(1)], dim=1)
+            self.maps += [*views, summed]
+        return self.pool(summed).flatten(1)
 
     def diversity(self) -> Tensor:
         """Return the loss of the last training forward's features and of all weights: a scalar."""

@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..preprocessing import Preprocessing
-from .abdnet import ABDNet
 from .backbone import remove_classifier, require_torchvision, timm_network, torchvision_network
 from .published import published
 
@@ -65,8 +64,6 @@ def architecture(arch: str) -> Architecture:
         return Architecture(known.build, known.preprocessing, known.features, adapted)
     if arch.startswith("timm:"):
         return _of_timm(arch)
-    if arch == "abdnet":
-        return Architecture(_abdnet, Preprocessing(height=384, width=128))
     require_torchvision(arch)
     return Architecture(lambda **_: _of_torchvision(arch), Preprocessing())
 
@@ -75,10 +72,6 @@ def _of_torchvision(arch: str) -> nn.Module:
     body = torchvision_network(arch)
     remove_classifier(body, arch)
     return body
-
-
-def _abdnet(**_: Any) -> nn.Module:
-    return ABDNet(torchvision_network("resnet50"))
 
 
 def _of_timm(arch: str) -> Architecture:

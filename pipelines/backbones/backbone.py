@@ -133,10 +133,9 @@ def timm_network(
     pretrained: with the weights that it was published with, downloaded once; else with new ones.
     """
     name = arch.removeprefix("timm:")
-    try:
-        import timm
-    except ImportError:
-        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
+    require_timm(arch)
+    import timm
+
     stored = name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
     base, _, tag = name.partition(".")
     if not stored and (base not in timm.list_models() or tag not in ("", *_tags(base))):
@@ -151,6 +150,14 @@ def timm_network(
         raise BadInput(_not_built(arch, error, stored=stored)) from error
     width: Any = getattr(body, "head_hidden_size", None) or body.num_features
     return body, int(width)
+
+
+def require_timm(arch: str) -> None:
+    """Raise BadInput, with the command that installs it, unless timm can be imported."""
+    try:
+        import timm  # noqa: F401
+    except ImportError:
+        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
 
 
 def _tags(base: str) -> list[str]:

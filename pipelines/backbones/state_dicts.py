@@ -1,7 +1,6 @@
 """Load other programs' state dicts into a backbone, matching tensors by name."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from .abdnet import ABDNet
 from .backbone import Backbone
-from .tensor_names import CLASSIFIERS, as_ours, nearest_text
+from .tensor_names import CLASSIFIERS, as_ours, nearest_text, without_common_prefix, without_prefix
 
 # Where files keep their tensors, the first of these where several hold as many.
 WRAPPERS = (
@@ -27,6 +26,9 @@ HEADS = re.compile(
     r"logit|arc|pixel_|reduction|proj|queue|predictor)",
     re.IGNORECASE,
 )
+# Tables that follow from a network's sizes; older programs save them, and we make them ourselves.
+TABLES = ("relative_position_index", "relative_coords_table", "attn_mask")
+INNER_HEADS = re.compile(r"(classifi\w*|fc|heads?|head_dist|logits?|arc\w*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def load_weights(backbone: Backbone, content: object, *, source: str) -> LoadedW
         BadInput: any other tensor is missing, unknown or of another shape; lists them.
     """
     given = unwrapped(content, source)
-    whole = _without_prefix(as_ours(given), backbone.state_dict())[0]
+    whole = without_prefix(as_ours(given), backbone.state_dict())[0]
     if any(name.startswith("body.") for name in whole) and "projection.weight" in whole:
         return _load(backbone, whole, source=source, classifier="classifier")
     return _load_body(backbone, given, source=source)
@@ -72,17 +74,25 @@ def load_network(
 ) -> LoadedWeights:
     """Give a network without a Backbone around it the weights of a state dict, in place.
 
-    rename: from the file's names to the network's, below whatever prefix.
+    module: may have `fresh`, beginnings of the names that a file may lack, and `aside`, those of
+            its authors' tensors that do not enter the feature.
+    rename: from the file's names, less what all of them begin with, to the network's.
 
     Raises:
         BadInput: a tensor of the network is missing or of another shape, or one of the file's is
             no classifier, no neck and no other part beside the feature; lists them.
     """
     given = unwrapped(content, source)
-    inside, outside = _without_prefix(
-        given if rename is None else rename(given), module.state_dict()
+    named = rename(without_common_prefix(given)) if rename else given
+    inside, outside = without_prefix(named, module.state_dict())
+    loaded = _load(
+        module,
+        inside,
+        source=source,
+        classifier="",
+        fresh=getattr(module, "fresh", ()),
+        aside=getattr(module, "aside", ()),
     )
-    loaded = _load(module, inside, source=source, classifier="")
     left_out = tuple(sorted((*loaded.left_out, *outside)))
     return replace(loaded, given=len(given), left_out=left_out)
 
@@ -91,7 +101,7 @@ def _load_body(backbone: Backbone, given: Mapping[str, Tensor], *, source: str) 
     body = backbone.body
     fresh: tuple[str, ...] = ()
     count = len(given)
-    given, outside = _without_prefix(given, body.state_dict())
+    given, outside = without_prefix(given, body.state_dict())
     if isinstance(body, ABDNet):
         given, fresh = body.expand_weights(given), body.fresh
     loaded = _load(body, given, source=source, classifier=backbone.body_classifier, fresh=fresh)
@@ -102,27 +112,6 @@ def _load_body(backbone: Backbone, given: Mapping[str, Tensor], *, source: str) 
         left_out=(*loaded.left_out, *outside),
         made_anew=(*loaded.made_anew, *head),
     )
-
-
-def _without_prefix(
-    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors below the prefix under which most names are wanted, and the others' names.
-
-    `module.`, `model.`, `_orig_mod.`, `backbone.`…: found by matching names, not by a list. What
-    lies beside the prefix is another part of their model.
-    """
-    found: Counter[str] = Counter()
-    for name, value in given.items():
-        parts = name.split(".")
-        for start in range(len(parts)):
-            inner = wanted.get(".".join(parts[start:]))
-            if inner is not None and inner.shape == value.shape:
-                found[".".join((*parts[:start], ""))] += 1
-                break
-    prefix = max(found, key=lambda one: (found[one], -len(one)), default="")
-    inside = {n.removeprefix(prefix): value for n, value in given.items() if n.startswith(prefix)}
-    return inside, sorted(name for name in given if not name.startswith(prefix))
 
 
 def unwrapped(content: object, source: str) -> dict[str, Tensor]:
@@ -174,6 +163,7 @@ def _load(
     source: str,
     classifier: str,
     fresh: tuple[str, ...] = (),
+    aside: tuple[str, ...] = (),
 ) -> LoadedWeights:
     """Load what fits; `classifier` is the layer that may differ, its first part one that may lack.
 
@@ -181,7 +171,6 @@ def _load(
     """
     wanted = module.state_dict()
     fitting = {k: v for k, v in given.items() if k in wanted and wanted[k].shape == v.shape}
-    tops = {name.partition(".")[0] for name in wanted}
     left_out = [name for name in given if name not in fitting]
     missing = [name for name in wanted if name not in given and name not in _counters(wanted)]
     head = f"{classifier.partition('.')[0]}."
@@ -191,8 +180,8 @@ def _load(
     problems = [
         _misfit(name, given, wanted=wanted)
         for name in left_out
-        if not _is_classifier(name, classifier)
-        and (name.partition(".")[0] in tops or not HEADS.match(name))
+        if not (_is_classifier(name, classifier) or _is_beside(name, wanted))
+        and not name.startswith(aside)
     ]
     problems += [f"{name} is missing" for name in missing if not name.startswith(may_lack)]
     if problems:
@@ -219,6 +208,22 @@ def _is_classifier(name: str, classifier: str) -> bool:
     """Whether a tensor is of the layer that may differ, by our name for it or by another's."""
     module = name.rpartition(".")[0]
     return module in CLASSIFIERS or (bool(classifier) and module == classifier)
+
+
+def _is_beside(name: str, wanted: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor is of a part that the network lacks and that is called as heads are.
+
+    Inside of a part that the network has, only a classifier may be one too many.
+    """
+    parts = name.split(".")
+    if parts[-1] in TABLES:
+        return True
+    known = {".".join(one.split(".")[: len(parts)]) + "." for one in wanted}
+    for depth in range(len(parts)):
+        above = ".".join(parts[: depth + 1]) + "."
+        if not any(one.startswith(above) for one in known):
+            return bool((INNER_HEADS if depth else HEADS).match(parts[depth]))
+    return False
 
 
 def _misfit(name: str, given: Mapping[str, Tensor], *, wanted: Mapping[str, Tensor]) -> str:

@@ -1,32 +1,21 @@
-"""Map other programs' tensor names to a backbone's, and find the network that fits best."""
+"""Map other programs' tensor names to a network's, and find the network that fits best."""
 
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 
+import torch
 from torch import Tensor
 
+from ..errors import BadInput
+
 CLASSIFIERS = ("classifier", "fc", "head", "heads")  # as torchvision, torchreid and fast-reid say
-# One tensor that tells a network from those below it in this list.
-SIGNS = (
-    ("resnet152", "layer3.35.conv3.weight", (1024, 256, 1, 1)),
-    ("resnet101", "layer3.22.conv3.weight", (1024, 256, 1, 1)),
-    ("resnet50", "layer3.5.conv3.weight", (1024, 256, 1, 1)),
-    ("resnet34", "layer3.5.conv2.weight", (256, 256, 3, 3)),
-    ("resnet18", "layer4.1.conv2.weight", (512, 512, 3, 3)),
-    ("mobilenet_v2", "features.17.conv.2.weight", (320, 960, 1, 1)),
-    ("convnext_tiny", "features.5.8.block.0.weight", (384, 1, 7, 7)),
-    ("densenet121", "features.denseblock4.denselayer16.conv2.weight", (32, 128, 3, 3)),
-    ("efficientnet_b0", "features.7.0.block.3.0.weight", (320, 1152, 1, 1)),
-    ("swin_t", "features.5.5.attn.qkv.weight", (1152, 384)),
-    ("osnet_ain_x1_0", "pool3.0.conv.weight", (384, 384, 1, 1)),
-    ("osnet_ain_x0_75", "pool3.0.conv.weight", (288, 288, 1, 1)),
-    ("osnet_ain_x0_5", "pool3.0.conv.weight", (192, 192, 1, 1)),
-    ("osnet_ain_x0_25", "pool3.0.conv.weight", (96, 96, 1, 1)),
-    ("osnet_ibn_x1_0", "conv2.0.IN.weight", (256,)),
-    ("osnet_x1_0", "conv5.conv.weight", (512, 512, 1, 1)),
-    ("osnet_x0_75", "conv5.conv.weight", (384, 384, 1, 1)),
-    ("osnet_x0_5", "conv5.conv.weight", (256, 256, 1, 1)),
-    ("osnet_x0_25", "conv5.conv.weight", (128, 128, 1, 1)),
+TORCHVISION = (  # those of its networks that a file is compared with, beside the published ones
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("mobilenet_v2", "convnext_tiny", "densenet121", "efficientnet_b0", "swin_t"),
 )
+LIKE = 0.5  # share of a network's tensors from which on a file looks like it
 
 
 def as_ours(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,10 +34,72 @@ def as_ours(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def without_prefix(
+    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors below the prefix under which most names are wanted, and the others' names.
+
+    `module.`, `model.`, `_orig_mod.`, `backbone.`…: found by matching names, not by a list. What
+    lies beside the prefix is another part of their model.
+    """
+    found: Counter[str] = Counter()
+    for name, value in given.items():
+        parts = name.split(".")
+        for start in range(len(parts)):
+            inner = wanted.get(".".join(parts[start:]))
+            if inner is not None and inner.shape == value.shape:
+                found[".".join((*parts[:start], ""))] += 1
+                break
+    prefix = max(found, key=lambda one: (found[one], -len(one)), default="")
+    inside = {n.removeprefix(prefix): value for n, value in given.items() if n.startswith(prefix)}
+    return inside, sorted(name for name in given if not name.startswith(prefix))
+
+
+def without_common_prefix(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors without the first parts that all their names share (`module.`…)."""
+    found = dict(given)
+    while len(found) > 1:
+        first = next(iter(found)).partition(".")[0] + "."
+        if not all(name.startswith(first) for name in found):
+            break
+        found = {name.removeprefix(first): value for name, value in found.items()}
+    return found
+
+
 def nearest_text(given: Mapping[str, Tensor]) -> str:
-    """Return a sentence that names the known network that the given tensors look like."""
-    for arch, sign, shape in SIGNS:
-        if any(n.endswith(sign) and tuple(value.shape) == shape for n, value in given.items()):
-            return f"It looks like --arch {arch}"
-    known = ", ".join(arch for arch, _, _ in SIGNS)
-    return f"It looks like none of the networks known by their names: {known}. Check --arch"
+    """Return a sentence that names the known networks that the given tensors look most like."""
+    from .published import PUBLISHED
+
+    best, nearest = 0.0, list[str]()
+    for arch, wanted in _known().items():
+        rename = PUBLISHED[arch].rename if arch in PUBLISHED else None
+        renamed = rename(without_common_prefix(given)) if rename else given
+        inside = without_prefix(renamed, wanted)[0]
+        same = sum(n in inside and inside[n].shape == value.shape for n, value in wanted.items())
+        likeness = same / (len(wanted) + len(renamed) - same)
+        if same < LIKE * len(wanted) or likeness < best:
+            continue
+        nearest = [*nearest, arch] if likeness == best else [arch]
+        best = likeness
+    if nearest:
+        return f"It looks like --arch {' or '.join(nearest)}"
+    return "It looks like none of the networks known by their tensors' names. Check --arch"
+
+
+@cache
+def _known() -> dict[str, dict[str, Tensor]]:
+    """Return each known network's tensors, of which there are the shapes alone."""
+    from .backbone import remove_classifier, torchvision_network
+    from .published import PUBLISHED
+
+    found = {}
+    with torch.device("meta"):
+        for arch in TORCHVISION:
+            network = torchvision_network(arch)
+            remove_classifier(network, arch)  # a file may have another one, or none
+            found[arch] = network.state_dict()
+        for arch, known in PUBLISHED.items():
+            size = known.preprocessing.height, known.preprocessing.width
+            with suppress(BadInput):  # it needs timm, and timm is not installed
+                found[arch] = known.build(size=size, feature=known.features[0]).state_dict()
+    return found
