@@ -233,7 +233,7 @@ def answer_table(answer: "Answer", result: "SearchResult") -> Table:
         words = column == "name"
         table.add_column(column, justify="left" if words else "right", overflow="fold")
     for hit in answer.hits:
-        labels = [str(label) if label >= 0 else "–" for label in (hit.pid, hit.camid)]
+        labels = [escape(label) or "–" for label in (hit.identity, hit.camera)]
         lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"
         more = [f"{hit.before:.3f}", lent] if result.refined else []
         table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *more)

@@ -1,7 +1,7 @@
 """Identities and cameras as people write them -> the integers that everything after them reads."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ class LabelNames:
         return self.camids[camid] if 0 <= camid < len(self.camids) else str(camid)
 
 
+NUMBERS = LabelNames()  # labels are numbers themselves
 WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 7, -1, 0007 and pandas' 7.0; not 1_000
 NEGATIVE = re.compile(r"0*-[0-9]{1,18}(?:\.0+)?")  # -1, -1.0, and MARS's 00-1
 
@@ -66,9 +67,11 @@ def is_number(text: str) -> bool:
     return "_" not in text
 
 
-def are_names(numbers: dict[str, int]) -> bool:
-    """Return whether texts were numbered as names, not by their own numbers."""
-    return not all(WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text) for text in numbers)
+def names_of(numbers: Mapping[str, int]) -> tuple[str, ...]:
+    """Return texts that were numbered as names, by number; none where they have their own."""
+    if all(WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text) for text in numbers):
+        return ()
+    return tuple(sorted(text for text in numbers if numbers[text] >= 0))
 
 
 def distractors(pids: np.ndarray, queried: np.ndarray) -> np.ndarray:

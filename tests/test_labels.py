@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import BadInput
-from pipelines.labels import are_names, numbered, numbers_of, texts_of
+from pipelines.labels import names_of, numbered, numbers_of, texts_of
 
 
 def test_whole_numbers_are_their_own():
@@ -17,8 +17,8 @@ def test_names_are_numbered_in_sorted_order_and_underscores_are_no_separators():
 def test_a_negative_number_is_junk_beside_numbers_and_beside_names(junk):
     assert numbers_of([junk, "4"], "an identity") == {junk: -1, "4": 4}
     assert numbers_of([junk, "anna"], "an identity") == {junk: -1, "anna": 0}
-    assert are_names(numbers_of([junk, "anna"], "an identity"))
-    assert not are_names(numbers_of([junk, "4"], "an identity"))
+    assert names_of(numbers_of([junk, "bob", "anna"], "an identity")) == ("anna", "bob")
+    assert names_of(numbers_of([junk, "4"], "an identity")) == ()
 
 
 @pytest.mark.parametrize("odd", ["1.5", "nan", "inf", "1e3", "+4", ".5", "9" * 20])

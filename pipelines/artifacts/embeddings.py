@@ -12,6 +12,7 @@ from ..embeddings import SPLITS, Embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
 from ..hdf5 import reading, require_arrays, writing
+from ..labels import NUMBERS, LabelNames
 
 if TYPE_CHECKING:
     import h5py
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CHUNK_ROWS = 1024
 NAMES_AT_A_TIME = 65_536
+LABELLED, LABELS = "labels", ("pids", "camids")
 EXACT = "features_float64"  # beside `features`, where they were imported in double precision
 
 
@@ -44,6 +46,7 @@ def save_embeddings(
     gallery: Embeddings | None = None,
     dataset: str = "",
     attributes: dict[str, Any] | None = None,
+    labels: LabelNames = NUMBERS,
 ) -> Path:
     """Write the splits given to one HDF5 file, whole or not at all. Returns its path.
 
@@ -59,7 +62,9 @@ def save_embeddings(
         raise BadInput(f"the splits' widths differ: {widths}; one network makes one width")
     with (
         replacing(Path(path)) as temporary,
-        create_embeddings(temporary, dim=next(iter(widths.values())), dataset=dataset) as file,
+        create_embeddings(
+            temporary, dim=next(iter(widths.values())), dataset=dataset, labels=labels
+        ) as file,
     ):
         file.attrs.update(attributes or {})
         for name, split in splits.items():
@@ -92,11 +97,38 @@ def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
 
 
 @contextmanager
-def create_embeddings(path: Path, *, dim: int, dataset: str = "") -> Iterator["h5py.File"]:
-    """Create an empty file of embeddings of width `dim` for `create_split` to fill."""
+def create_embeddings(
+    path: Path, *, dim: int, dataset: str = "", labels: LabelNames = NUMBERS
+) -> Iterator["h5py.File"]:
+    """Create an empty file of embeddings of width `dim` for `create_split` to fill.
+
+    labels: the names of identities and cameras that are no numbers.
+    """
+    import h5py
+
     with writing(path) as file:
         file.attrs.update({"schema": SCHEMA, "dataset": dataset, "dim": dim})
+        for field in LABELS:
+            if names := getattr(labels, field):
+                data = np.array(list(names), object)
+                file.create_dataset(f"{LABELLED}/{field}", data=data, dtype=h5py.string_dtype())
         yield file
+
+
+def load_labels(path: str | Path) -> LabelNames:
+    """Return the names of identities and cameras in embeddings.h5, by number."""
+    with open_embeddings(path) as file:
+        return labels_in(file)
+
+
+def labels_in(file: "h5py.File") -> LabelNames:
+    """Return the names of identities and cameras in an open file, by number."""
+    found = {
+        field: tuple(file[f"{LABELLED}/{field}"].asstr()[:])
+        for field in LABELS
+        if f"{LABELLED}/{field}" in file
+    }
+    return LabelNames(**found)
 
 
 def create_split(

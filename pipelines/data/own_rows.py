@@ -1,13 +1,13 @@
 """A user's own images as rows: splits drawn where they have none, persons and cameras numbered."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..embeddings import SPLITS
 from ..errors import BadInput, naming
-from ..labels import LabelNames, are_names, numbers_of
+from ..labels import LabelNames, names_of, numbers_of
 from ..seeding import numpy_generator
 from .samples import NO_CAMERA, Dataset, Sample
 
@@ -89,15 +89,8 @@ def numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
         for split in SPLITS
     }
     junk = sum(pids[row.person] < 0 for row in rows)
-    labels = LabelNames(_names(pids), _names(camids))
+    labels = LabelNames(names_of(pids), names_of(camids))
     return Dataset(dataset, root, splits, junk=junk, labels=labels)
-
-
-def _names(numbers: Mapping[str, int]) -> tuple[str, ...]:
-    """Return names by their numbers; nothing where labels are numbers themselves."""
-    if not are_names(dict(numbers)):
-        return ()
-    return tuple(sorted((text for text, number in numbers.items() if number >= 0), key=numbers.get))  # type: ignore[arg-type]
 
 
 def _rule(queries: str | None) -> str | int:

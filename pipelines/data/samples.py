@@ -10,7 +10,7 @@ import numpy as np
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..files import text_digest
-from ..labels import LabelNames
+from ..labels import NUMBERS, LabelNames
 
 NO_CAMERA = -1
 
@@ -54,7 +54,7 @@ class Dataset:
     distractor: int | None = None
     train_apart: bool = False
     notices: tuple[str, ...] = ()
-    labels: LabelNames = field(default_factory=LabelNames)
+    labels: LabelNames = NUMBERS
 
     @property
     def has_cameras(self) -> bool:

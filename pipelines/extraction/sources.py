@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
-from ..data.catalogue import open_dataset
+from ..data.catalogue import count_differences, open_dataset
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -88,6 +88,12 @@ def dataset_for_network(
             f"{given.option} needs --dataset NAME and --root DIR: no backbone.pt names them"
         )
     return open_dataset(dataset, root, options=options, progress=progress)
+
+
+def tell(dataset: Dataset, progress: Progress) -> None:
+    """Say what was understood of a data set's files, and how its counts differ from published."""
+    for text in (*dataset.notices, *count_differences(dataset)):
+        progress.warn(text)
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:

@@ -11,6 +11,7 @@ class Hit:
     similarity: cosine of the refined embeddings, and `before` of the embeddings as they came.
     weight:     the share of attention that the query gave it.
     members:    the names of the pictures that the item, a tracklet, is made of.
+    identity, camera: what their owner calls them; "" where not known.
     """
 
     rank: int
@@ -21,6 +22,8 @@ class Hit:
     before: float
     weight: float
     members: list[str] = field(default_factory=list)
+    identity: str = ""
+    camera: str = ""
 
 
 @dataclass(frozen=True)

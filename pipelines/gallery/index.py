@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..labels import NUMBERS, LabelNames
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
@@ -28,6 +29,7 @@ class GalleryIndex:
     state: None without an NFormer: the embeddings are searched as they are.
     members: the names of the pictures that each item is made of, a line each, "" for its own;
              nothing where no item is a tracklet.
+    labels:  the names of identities and cameras that are no numbers.
     """
 
     rows: Tensor
@@ -36,6 +38,7 @@ class GalleryIndex:
     camids: np.ndarray
     names: Sequence[str]
     members: Sequence[str] = ()
+    labels: LabelNames = NUMBERS
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,17 +64,19 @@ def build_index(
     seed: int = 0,
     state: GalleryState | None = None,
     members: Sequence[str] = (),
+    names: LabelNames = NUMBERS,
 ) -> GalleryIndex:
     """Return the index of a gallery.
 
-    members: see `GalleryIndex`.
+    members, names: see `GalleryIndex`.
 
     marks: the landmarks' states [layers, l, d] that every later change keeps; without them they
            are drawn from the gallery with `seed`.
     state: a refinement made before, used where it is the same: of all items and their cameras, by
            a closed form alone, which has no landmarks.
     """
-    labels = (gallery.pids, gallery.camids, gallery.names, members if any(members) else ())
+    listed = members if any(members) else ()
+    labels = (gallery.pids, gallery.camids, gallery.names, listed, names)
     if model is None:
         return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
     if state is None or not _is_of(state, gallery, model=model):
@@ -86,6 +91,7 @@ def extended(index: GalleryIndex, items: Embeddings) -> GalleryIndex:
         np.concatenate([index.camids, items.camids]),
         [*index.names, *items.names],
         [*index.members, *[""] * len(items)] if len(index.members) else (),
+        index.labels,
     )
     check_widths(items.features, index.rows)
     if index.state is None:
@@ -108,7 +114,7 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
         [name for name, stays in zip(column, keep, strict=False) if stays]
         for column in (index.names, index.members)
     )
-    labels = (index.pids[keep], index.camids[keep], names, members)
+    labels = (index.pids[keep], index.camids[keep], names, members, index.labels)
     if index.state is None:
         return GalleryIndex(index.rows[torch.from_numpy(keep)], None, *labels)
     state = remove_items(index.state, torch.from_numpy(gone))

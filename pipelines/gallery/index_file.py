@@ -10,6 +10,7 @@ import numpy as np
 from ..blocks import BlockedFile
 from ..errors import BadInput, blaming
 from ..hdf5 import reading, require_arrays, writing
+from ..labels import LabelNames
 
 if TYPE_CHECKING:
     import h5py
@@ -25,10 +26,12 @@ PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 def save_index(path: Path, index: "GalleryIndex") -> None:
     """Write an index to `path` itself."""
     settings = None if index.state is None else index.state.model.settings
-    arrays = _arrays(index)
-    for column in ("names", "members"):
-        if len(getattr(index, column)):
-            arrays[f"{column}/ends"], arrays[f"{column}/text"] = _packed(getattr(index, column))
+    arrays, labels = _arrays(index), index.labels
+    columns = {"names": index.names, "members": index.members}
+    columns |= {"labels/pids": labels.pids, "labels/camids": labels.camids}
+    for column, texts in columns.items():
+        if len(texts):
+            arrays[f"{column}/ends"], arrays[f"{column}/text"] = _packed(texts)
     with writing(path, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["model"] = json.dumps(settings, sort_keys=True)
@@ -167,13 +170,15 @@ def _index_of(arrays: dict[str, Any], settings: dict[str, Any] | None) -> "Galle
         if refined is not None and isinstance(model, NFormerOnClosedForm):
             model.closed_form.assume = refined.domain.assume
         state = GalleryState(model.eval(), hidden, tensor("marks"), joined, refined)
-    names, members = (
-        Names(arrays[f"{column}/ends"], arrays[f"{column}/text"])
+    columns: dict[str, Sequence[str]] = {
+        column: Names(arrays[f"{column}/ends"], arrays[f"{column}/text"])
         if f"{column}/ends" in arrays
         else ()
-        for column in ("names", "members")
-    )
-    return GalleryIndex(tensor("rows"), state, arrays["pids"], arrays["camids"], names, members)
+        for column in ("names", "members", "labels/pids", "labels/camids")
+    }
+    labels = LabelNames(columns["labels/pids"], columns["labels/camids"])
+    rows, listed = tensor("rows"), (columns["names"], columns["members"])
+    return GalleryIndex(rows, state, arrays["pids"], arrays["camids"], *listed, labels)
 
 
 def _datasets(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:

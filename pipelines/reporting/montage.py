@@ -105,8 +105,8 @@ def verdict(answer: Answer, result: SearchResult) -> str:
 
 def person(hit: Hit) -> str:
     """Return a hit's identity and camera in words."""
-    who = f"id {hit.pid}" if hit.pid >= 0 else "id unknown"
-    return f"{who}, camera {hit.camid}" if hit.camid >= 0 else who
+    who = f"id {hit.identity or hit.pid}" if hit.pid >= 0 else "id unknown"
+    return f"{who}, camera {hit.camera or hit.camid}" if hit.camid >= 0 else who
 
 
 def shortened(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
+from ..labels import NUMBERS, LabelNames
 from .tables_and_figures import TableOrFigure
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Report:
     chain: Sequence[Link] = ()
     notes: Sequence[str] = field(default=())
     evidence: Sequence[Evidence] = ()
+    labels: LabelNames = NUMBERS
 
     @property
     def backbone(self) -> str:
@@ -126,6 +128,8 @@ def render(report: Report) -> str:
         best={key: max(getattr(row, key) for row in results) for key in COLUMNS},
         percent=percent,
         kinds=KINDS,
+        person=report.labels.person,
+        camera=report.labels.camera,
     )
 
 

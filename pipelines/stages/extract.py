@@ -27,6 +27,7 @@ from ..extraction.sources import (
     find_dataset,
     image_sources,
     skipped_text,
+    tell,
 )
 from ..files import sealed, sealing, text_digest, write_text
 from ..progress import Progress, Silent
@@ -83,6 +84,8 @@ def extract(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
+    if given is not None:  # of the backbone's, training has told
+        tell(data, progress)
     network = open_network(run, given, config=config, device=chosen, progress=progress)
     sources = image_sources(run, data, preprocessing=network.preprocessing, progress=progress)
     work = Extraction(data, sources, network=network, config=config, progress=progress)
@@ -169,7 +172,9 @@ class Extraction:
     def assemble(self, path: Path) -> None:
         """Write all chunks to `path` as embeddings.h5, in the data set's order."""
         dim = self._width()
-        with create_embeddings(path, dim=dim, dataset=self.dataset.name) as file:
+        with create_embeddings(
+            path, dim=dim, dataset=self.dataset.name, labels=self.dataset.labels
+        ) as file:
             for split in self.dataset.filled_splits():
                 samples = self.dataset.split(split)
                 kept = self._kept_rows(split, samples)

@@ -70,7 +70,9 @@ def import_embeddings(
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
     with run.writing(wanted) as (temporary, facts):
         facts.update(_facts(splits, kept, dataset=dataset, root=root))
-        with create_embeddings(temporary, dim=splits[0].dim, dataset=dataset) as file:
+        with create_embeddings(
+            temporary, dim=splits[0].dim, dataset=dataset, labels=splits[0].parts[0].label_names
+        ) as file:
             for split, rows in zip(splits, kept, strict=True):
                 _write(file, split, keep=rows, progress=progress)
     return run.path(ARTIFACT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.embeddings import load_embeddings, load_labels, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
@@ -76,7 +76,9 @@ def index_gallery(
     if refiner is not None and len(refiner.blocks) and train is not None:
         marks = refine_gallery(refiner, train, seed=seed).marks
     state = state if model is None else None
-    index = build_index(gallery, refiner, marks=marks, seed=seed, state=state)
+    index = build_index(
+        gallery, refiner, marks=marks, seed=seed, state=state, names=load_labels(source)
+    )
     found = calibrate(train) if train is not None else None
     _tell(found, progress)
     calibration = None if found is None else dataclasses.asdict(found)

@@ -10,7 +10,7 @@ from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
-from ..extraction.sources import PACKED, dataset_facts, skipped_text
+from ..extraction.sources import PACKED, dataset_facts, skipped_text, tell
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 
@@ -44,6 +44,7 @@ def pack(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(PACKED)} is up to date")
         return run.path(PACKED)
+    tell(data, progress)
     listed = [sample.name for split in data.filled_splits() for sample in data.split(split)]
     names = list(dict.fromkeys(listed))  # an image may be in two splits
     size = Preprocessing(height=config.height, width=config.width)

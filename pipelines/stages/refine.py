@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.embeddings import load_embeddings, save_embeddings
+from ..artifacts.embeddings import load_embeddings, load_labels, save_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
@@ -123,5 +123,6 @@ def refine_and_write(
         facts.update({key: getattr(refined, key) for key in FACTS})
         if refined.domain is not None:
             facts["domain_shift"] = refined.domain["words"]
-        save_embeddings(path, query=query, gallery=gallery, dataset=dataset)
+        labels = load_labels(run.path("embeddings.h5"))
+        save_embeddings(path, query=query, gallery=gallery, dataset=dataset, labels=labels)
     return refined

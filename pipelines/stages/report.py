@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artifacts.embeddings import load_labels
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..files import write_text
@@ -86,6 +87,7 @@ def build_report(
         chain=chain_of(run),
         notes=notes,
         evidence=evidence,
+        labels=load_labels(run.path("embeddings.h5")),
     )
 
 

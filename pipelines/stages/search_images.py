@@ -139,8 +139,10 @@ def _hits(
         Hit(
             rank=rank,
             name=index.names[row],
-            pid=int(index.pids[row]),
-            camid=int(index.camids[row]),
+            pid=(pid := int(index.pids[row])),
+            camid=(camid := int(index.camids[row])),
+            identity=index.labels.person(pid) if pid >= 0 else "",
+            camera=index.labels.camera(camid) if camid >= 0 else "",
             similarity=round(similarity, 6),
             before=round(before, 6),
             weight=round(lent.get(row, 0.0), 6),

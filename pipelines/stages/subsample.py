@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.embeddings import load_embeddings, open_embeddings, save_embeddings, splits_in
+from ..artifacts.embeddings import (
+    labels_in,
+    load_embeddings,
+    open_embeddings,
+    save_embeddings,
+    splits_in,
+)
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
 from ..data.subsampling import drawing_order
@@ -64,11 +70,11 @@ def _write_embeddings(
     if target.is_current(wanted, overwrite=overwrite):
         return
     with open_embeddings(run.path(EMBEDDINGS)) as file:
-        names = splits_in(file)
+        names, labels = splits_in(file), labels_in(file)
     splits: dict[str, Any] = {name: load_embeddings(run.path(EMBEDDINGS), name) for name in names}
     with target.writing(wanted) as (path, _):
         dataset = str(manifest.facts.get("dataset", ""))
-        save_embeddings(path, **{**splits, "gallery": gallery}, dataset=dataset)
+        save_embeddings(path, **{**splits, "gallery": gallery}, dataset=dataset, labels=labels)
 
 
 def _copy_model(run: Run, target: Run, *, overwrite: bool) -> None:

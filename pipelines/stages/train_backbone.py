@@ -14,13 +14,13 @@ from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
 from ..data.batches import BatchLoader
-from ..data.catalogue import count_differences, open_dataset
+from ..data.catalogue import open_dataset
 from ..data.sampler import require_identities
 from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..extraction.networks import Network
-from ..extraction.sources import dataset_facts, image_sources, skipped_text
+from ..extraction.sources import dataset_facts, image_sources, skipped_text, tell
 from ..files import text_digest
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent, Task
@@ -76,8 +76,7 @@ def train_backbone(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     progress.message(data.table())
-    for text in (*data.notices, *count_differences(data)):
-        progress.warn(text)
+    tell(data, progress)
     chosen = choose_device(device)
     torch.manual_seed(derived_seed(config.seed, STAGE))
     backbone = build_backbone(

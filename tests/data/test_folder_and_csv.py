@@ -1,6 +1,7 @@
 """A user's own folders and tables; whatever they are called, they are data."""
 
 import os
+from itertools import product
 
 import pytest
 from helpers.layouts import write_image, write_images
@@ -288,7 +289,7 @@ def test_folders_of_identities_are_split_by_identity_and_one_image_a_camera_asks
     assert people_of(data, "query") == people_of(data, "gallery")
     assert len(data.split("train")) == 16
     asked = [(sample.pid, sample.camid) for sample in data.split("query")]
-    assert sorted(asked) == [(pid, camera) for pid in sorted(people_of(data, "query")) for camera in (1, 2)]
+    assert sorted(asked) == sorted(product(people_of(data, "query"), (1, 2)))
     assert len(data.split("gallery")) == 8
     again = open_dataset("folder", tmp_path, options=data.options)
     assert again.digest() == data.digest()
@@ -321,7 +322,7 @@ def test_an_identity_seen_by_one_camera_asks_nothing(tmp_path):
 
 
 def test_flat_names_are_read_by_a_pattern(tmp_path):
-    write_images(tmp_path, [f"{p:03d}_c{c}_{i}.JPG" for p in range(4) for c in (1, 2) for i in (0, 1)])
+    write_images(tmp_path, [f"{p:03d}_c{c}_{i}.JPG" for p, c, i in product(range(4), (1, 2), "01")])
     write_images(tmp_path / "__MACOSX", ["._000_c1_0.jpg"])
     with pytest.raises(BadInput, match=r"lies in no identity's folder.*'\{pid\}_c\{camid\}\*'"):
         open_dataset("folder", tmp_path)
@@ -391,6 +392,7 @@ def test_a_table_elsewhere_with_columns_of_its_own(tmp_path):
 
 
 def test_a_table_of_paths_alone_and_a_pattern(tmp_path):
-    path = table(tmp_path, "path\n" + "\n".join(f"{p:02d}_c{c}_x.jpg" for p in range(4) for c in (1, 2)))
+    names = [f"{p:02d}_c{c}_x.jpg" for p, c in product(range(4), (1, 2))]
+    path = table(tmp_path, "\n".join(["path", *names]))
     data = open_dataset("csv", path, options={"pattern": "{pid}_c{camid}_*", "split": 0.5})
     assert people_of(data, "train") | people_of(data, "gallery") == {0, 1, 2, 3}

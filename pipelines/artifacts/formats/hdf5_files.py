@@ -9,7 +9,7 @@ import numpy as np
 from ...embeddings import row_blocks
 from ...hdf5 import REFERENCES, reading
 from ...probe import require_readable
-from ..embeddings import EXACT, NAMES_AT_A_TIME
+from ..embeddings import EXACT, LABELLED, LABELS, NAMES_AT_A_TIME
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ class Hdf5File:
         self.path = path
         with reading(path) as file:
             self.found = self._datasets(file)
+            self.named = {  # our own files: the names of labels, by number
+                field: file[self.found.pop(key)[0]].asstr()[:].astype(str)
+                for field in LABELS
+                if (key := f"{LABELLED}_{field}") in self.found
+            }
 
     def _datasets(self, file: "h5py.File") -> dict[str, tuple[str, tuple[int, ...], str]]:
         """Return each dataset's place in the file, its shape and its type of numbers."""
@@ -62,7 +67,12 @@ class Hdf5File:
         with reading(self.path) as file:
             stored = file[self.found[key][0]]
             text = h5py.check_string_dtype(stored.dtype) is not None
-            return stored.asstr()[()].astype(str) if text else stored[()]
+            values = stored.asstr()[()].astype(str) if text else stored[()]
+        names = self.named.get(key.rpartition("_")[2])
+        if names is None or values.dtype.kind not in "iu" or not len(names):
+            return values
+        known = (values >= 0) & (values < len(names))
+        return np.where(known, names[np.where(known, values, 0)], values.astype(str))
 
     def rows(self, key: str, *, turned: bool) -> Iterator[np.ndarray]:
         """Yield the rows of a matrix or of its transpose."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...embeddings import SPLITS, as_numpy, integers
 from ...errors import BadInput, blaming
-from ...labels import JUNK, are_names, numbered, numbers_of, texts_of
+from ...labels import JUNK, NUMBERS, LabelNames, names_of, numbered, numbers_of, texts_of
 
 WIDTHS = (2, 8192)
 BLOCK_BYTES = 32 << 20  # features in memory at a time
@@ -37,6 +37,7 @@ class FileSplit:
     blocks: yields the features in order, [n, dim] of any float type.
     names:  yields N strings; None when the file has none.
     split:  "" where the file names none.   labelled: whether the file has pids; else all are -1.
+    label_names: of labels that were text, once they are numbers.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class FileSplit:
     blocks: Callable[[], Iterator[np.ndarray]]
     names: Callable[[], Iterator[str]] | None
     labelled: bool = True
+    label_names: LabelNames = NUMBERS
 
     def __len__(self) -> int:
         return len(self.pids)
@@ -263,21 +265,26 @@ def numbered_together(parts: Sequence[FileSplit], warn: Warn) -> list[FileSplit]
         texts = [None if labels is None else labels.astype(str) for labels in given]
         distinct = {str(text) for labels in texts if labels is not None for text in set(labels)}
         numbers = numbers_of(distinct, what)
-        if are_names(numbers):
-            names = sorted(text for text in numbers if numbers[text] >= 0)
+        names = names_of(numbers)
+        if names:
             warn(
                 f"{what} is named by text ({', '.join(names[:3])}…): {len(names)} names, numbered "
                 "from 0 in sorted order"
             )
         found = [
-            part if labels is None else _with(part, field=field, labels=numbered(labels, numbers))
+            _with(part, field, labels=labels, numbers=numbers)
             for part, labels in zip(found, texts, strict=True)
         ]
     return found
 
 
-def _with(part: FileSplit, *, field: str, labels: np.ndarray) -> FileSplit:
-    return replace(part, pids=labels) if field == "pids" else replace(part, camids=labels)
+def _with(
+    part: FileSplit, field: str, *, labels: np.ndarray | None, numbers: dict[str, int]
+) -> FileSplit:
+    """Return a split with one field's text as numbers, and the names that they stand for."""
+    changed: dict[str, Any] = {} if labels is None else {field: numbered(labels, numbers)}
+    names = replace(part.label_names, **{field: names_of(numbers)})
+    return replace(part, label_names=names, **changed)
 
 
 def keyed_fields(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def _texts(split: FileSplit) -> Iterator[str]:
 
 
 def _has_cameras(splits: Sequence[FileSplit]) -> bool:
-    return any(bool((split.camids >= 0).any()) for split in splits if split.camids is not None)
+    known = (split.camids.astype(str) for split in splits if split.camids is not None)
+    return any(bool((camids != "-1").any()) for camids in known)
 
 
 def _npz(
@@ -155,8 +156,8 @@ def _parquet(
     import pyarrow as pa
 
     number, cameras = pa.from_numpy_dtype(dtype), _has_cameras(splits)
-    fields = [("path", pa.string()), ("pid", pa.int64())]
-    fields += [("camid", pa.int64())] if cameras else []
+    fields = [("path", pa.string()), ("pid", _kind(pa, splits[0].pids))]
+    fields += [("camid", _kind(pa, _cameras(splits[0])))] if cameras else []
     fields += [("split", pa.string()), ("features", pa.list_(number, splits[0].dim))]
     schema = pa.schema(fields)
     with parquet.ParquetWriter(paths[0], schema) as table:
@@ -170,6 +171,10 @@ def _parquet(
                 columns += [[split.split] * len(block)]
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), split.dim)
                 table.write_batch(pa.record_batch([*map(pa.array, columns), lists], schema=schema))
+
+
+def _kind(pa: Any, labels: np.ndarray) -> Any:
+    return pa.string() if labels.dtype.kind == "U" else pa.int64()
 
 
 def _mat(
@@ -186,11 +191,15 @@ def _mat(
                 ".npz or .parquet"
             )
         content[f"{split.split}_f"] = np.concatenate(list(_blocks(split, dtype, advance=advance)))
-        content[f"{split.split}_label"] = split.pids
+        content[f"{split.split}_label"] = _as_matlab(split.pids)
         if cameras:
-            content[f"{split.split}_cam"] = _cameras(split)
+            content[f"{split.split}_cam"] = _as_matlab(_cameras(split))
         content[f"{split.split}_name"] = np.array(list(_texts(split)), object)
     savemat(str(paths[0]), content, oned_as="row", appendmat=False)
+
+
+def _as_matlab(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(object) if labels.dtype.kind == "U" else labels
 
 
 WRITERS = {
