@@ -14,7 +14,7 @@ from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
 from ..data.batches import BatchLoader
-from ..data.catalogue import count_differences, open_dataset
+from ..data.catalogue import count_differences, open_dataset, unread_files
 from ..data.sampler import require_identities
 from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
@@ -74,7 +74,7 @@ def train_backbone(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     progress.message(data.table())
-    for text in (*data.notices, *count_differences(data)):
+    for text in (*data.notices, *unread_files(data), *count_differences(data)):
         progress.warn(text)
     chosen = choose_device(device)
     torch.manual_seed(derived_seed(config.seed, STAGE))
