@@ -83,7 +83,7 @@ def as_numpy(values: Any) -> np.ndarray:
     """Return a torch tensor (of any device) or anything array-like as a numpy array."""
     if hasattr(values, "detach"):
         values = values.detach()
-        if values.is_floating_point():
+        if values.is_floating_point() and values.element_size() < 4:  # NumPy has no bfloat16
             values = values.float()
         values = values.cpu().numpy()
     return np.asarray(values)
@@ -96,6 +96,13 @@ def integers(values: Any, what: str) -> np.ndarray:
         raise BadInput(f"{what} must be [N]; these have the shape {array.shape}")
     if len(array) and array.dtype.kind not in NUMBERS:
         raise BadInput(f"{what} must be whole numbers; these are {array.dtype}")
+    if array.dtype.kind == "f" and len(array):
+        exact = 2.0 ** (np.finfo(array.dtype).nmant + 1)
+        if (np.abs(array) > exact).any():
+            raise BadInput(
+                f"{what} must be whole numbers; these are {array.dtype}, in which those above "
+                f"{exact:.0f} are rounded, so that two can be one: save them as integers"
+            )
     with np.errstate(invalid="ignore"):  # NaN and what is too large differ from every number
         whole = array.astype(np.int64)
     if (whole != array).any():

@@ -32,6 +32,8 @@ class LabelNames:
 
 NUMBERS = LabelNames()  # labels are numbers themselves
 WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 7, -1, 0007 and pandas' 7.0; not 1_000
+NO_NAMES = {"none", "null", "<na>", "nat", "#n/a", "n/a"}  # what stands where programs know nothing
+SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", ",": "."})  # of numbers, as people type them
 NEGATIVE = re.compile(r"0*-[0-9]{1,18}(?:\.0+)?")  # -1, -1.0, and MARS's 00-1
 
 
@@ -59,9 +61,11 @@ def numbers_of(texts: Iterable[str], what: str) -> dict[str, int]:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a number of some kind (1.5, 1e3, nan), underscores aside."""
+    """Return whether a text is a number or none of some kind: 1.5, 1e3, nan, None; not 1_000."""
+    if text.lower() in NO_NAMES:
+        return True
     try:
-        float(text)
+        float(text.translate(SIGNS))
     except ValueError:
         return False
     return "_" not in text

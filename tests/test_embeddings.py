@@ -32,7 +32,12 @@ def test_converts_and_names_rows():
         ((ROWS, [1, 2, 3], [1, 1, 1], ["a"]), "3 embeddings but 1 names"),
         ((ROWS, [1.5, 2, 3], [1, 1, 1]), "whole numbers; row 0 is not"),
         ((ROWS, [np.nan, 2, 3], [1, 1, 1]), "whole numbers; row 0 is not"),
-        ((ROWS, [1, 2e30, 3], [1, 1, 1]), "whole numbers; row 1 is not"),
+        (
+            (ROWS, [1, 2e30, 3], [1, 1, 1]),
+            "these are float64, in which those above 9007199254740992",
+        ),
+        ((ROWS, np.float32([1, 2e7, 3]), [1, 1, 1]), "float32, in which those above 16777216"),
+        ((ROWS, np.float16([1, 4101, 3]), [1, 1, 1]), "float16, in which those above 2048"),
         ((ROWS, [1 + 2j, 2, 3], [1, 1, 1]), "pids must be whole numbers; these are complex128"),
         ((ROWS + 1j, [1, 2, 3], [1, 1, 1]), "must be real numbers; these are complex128"),
         ((ROWS.astype("U"), [1, 2, 3], [1, 1, 1]), "must be real numbers; these are <U"),
@@ -44,6 +49,11 @@ def test_converts_and_names_rows():
 def test_refuses(arguments, message):
     with pytest.raises(BadInput, match=message):
         Embeddings(*arguments)
+
+
+def test_a_tensor_of_doubles_keeps_its_whole_numbers():
+    pids = torch.tensor([20190001.0, 20190002.0, 20190003.0], dtype=torch.float64)
+    assert Embeddings(ROWS, pids, [1, 1, 1]).pids.tolist() == [20190001, 20190002, 20190003]
 
 
 def test_large_finite_values_are_no_infinity():

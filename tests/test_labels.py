@@ -21,10 +21,27 @@ def test_a_negative_number_is_junk_beside_numbers_and_beside_names(junk):
     assert names_of(numbers_of([junk, "4"], "an identity")) == ()
 
 
-@pytest.mark.parametrize("odd", ["1.5", "nan", "inf", "1e3", "+4", ".5", "9" * 20])
-def test_numbers_that_are_not_whole_are_refused(odd):
+ODD = [
+    "1.5",
+    "nan",
+    "inf",
+    "1e3",
+    "+4",
+    ".5",
+    "9" * 20,
+    "1,0",
+    "\u22121",
+    "\u20132",
+    "\uff11",
+    "\u0661",
+]
+
+
+@pytest.mark.parametrize("odd", [*ODD, "None", "NULL", "<NA>", "NaT"])
+@pytest.mark.parametrize("beside", ["1", "anna"])
+def test_what_is_neither_a_whole_number_nor_a_name_is_refused(odd, beside):
     with pytest.raises(BadInput, match="an identity is .*; a whole number or a name is wanted"):
-        numbers_of(["1", odd], "an identity")
+        numbers_of([beside, odd], "an identity")
 
 
 def test_arrays_of_text():

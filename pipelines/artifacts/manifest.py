@@ -18,7 +18,7 @@ class Manifest:
 
     inputs: SHA-256 of each artifact or image list it was made from, by name.
     facts:  what later stages want to know (dataset, root, counts, seconds); not its identity.
-    blocks: digests of its blocks, where it is mapped into memory: see `block_digests`.
+    block_sums: digests of its blocks, where it is mapped into memory: see `block_digests`.
     """
 
     artifact: str
@@ -29,7 +29,7 @@ class Manifest:
     schema: int = SCHEMA
     sha256: str = ""
     bytes: int = 0
-    blocks: str = ""
+    block_sums: str = ""
 
     def differences(self, other: "Manifest") -> list[str]:
         """Return what makes `other` another artifact than this one, a phrase each."""
@@ -62,6 +62,7 @@ class Manifest:
             seal = table.pop(SEAL, None)  # earlier versions wrote none
             if seal is not None and seal != text_digest(_text(table)):
                 raise ValueError("it was altered")
+            table.pop("blocks", None)  # an earlier version's: such an artifact is read whole
             found = Manifest(**table)
             for one in fields(Manifest):
                 kind, value = get_origin(one.type) or one.type, getattr(found, one.name)

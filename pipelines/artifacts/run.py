@@ -88,11 +88,11 @@ class Run:
         """
         manifest = self.require_manifest(name)
         try:
-            if not manifest.blocks:
+            if not manifest.block_sums:
                 self.require_whole(name)
             self._require_size(name, manifest)
             remedy = f"remake it with: {self._remake(name)} --overwrite"
-            file = BlockedFile(self.path(name), digests=manifest.blocks, remedy=remedy)
+            file = BlockedFile(self.path(name), digests=manifest.block_sums, remedy=remedy)
         except BadInput:
             if self.manifest(name) == manifest:
                 raise
@@ -211,7 +211,7 @@ class Run:
                 wanted,
                 sha256=file_digest(temporary),
                 bytes=temporary.stat().st_size,
-                blocks=block_digests(temporary) if wanted.artifact in MAPPED else "",
+                block_sums=block_digests(temporary) if wanted.artifact in MAPPED else "",
                 facts=facts,
             )
             write_text(pending, done.to_json())

@@ -1,5 +1,7 @@
 """The data sets that have a reader: what each is, where to get it, and its published counts."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from ..errors import BadInput
 from ..progress import Progress, Silent
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .folder_and_csv import read_csv_again, read_folder
+from .folders import unread_endings
 from .market1501 import read_dukemtmcreid, read_market1501
 from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
@@ -169,6 +172,17 @@ def count_differences(dataset: Dataset) -> list[str]:
             f"and {published.cameras} ({known.source})"
         )
     return found
+
+
+def unread_files(dataset: Dataset) -> list[str]:
+    """Return a sentence where files lie among the images whose endings are not read."""
+    if "table" in dataset.options:
+        return []  # which names its images
+    splits = [dataset.split(split) for split in dataset.filled_splits()]
+    folders = {os.path.commonpath({os.path.dirname(one.name) for one in split}) for split in splits}
+    found = sum((unread_endings(dataset.root / one) for one in folders), Counter[str]())
+    listed = ", ".join(f"{count:,} {ending}" for ending, count in found.most_common(5))
+    return [f"files among the images are not read, for their endings: {listed}"] if found else []
 
 
 def listing() -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Find a data set's folders, and list the images in them."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,8 @@ IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp"),
     *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k"),
 )
+# What lies beside pictures as a rule, and is passed over in silence.
+NOTES = (".db", ".ini", ".txt", ".md", ".json", ".mat", ".csv", ".xml", ".pdf", ".html", ".zip")
 DEPTH = 8  # levels of folders looked into; real layouts have three
 
 
@@ -82,13 +85,20 @@ def first_child(folder: Path, names: Iterable[str]) -> Path | None:
 def image_names(folder: Path, *, deep: bool = False) -> list[str]:
     """Return the names of the images in a folder, sorted; with `deep`, those below it as well.
 
-    Hidden files and other kinds (Thumbs.db, notes) are left out. A folder reached twice through
-    links is listed once.
+    Hidden files and other kinds (Thumbs.db, notes) are left out; see `unread_endings`. A folder
+    reached twice through links is listed once.
 
     Raises:
         BadInput: a name that is not UTF-8, or a folder that cannot be read.
     """
     return sorted(_walk(folder, "", depth=DEPTH if deep else 0, seen={_identity(folder)}))
+
+
+def unread_endings(folder: Path) -> Counter[str]:
+    """Return how many files below a folder have which endings, of those that are not read."""
+    names = (name for _, _, names in os.walk(folder) for name in names if name[0] != ".")
+    endings = (os.path.splitext(name)[1].lower() for name in names)
+    return Counter(one for one in endings if one and one not in (*IMAGE_ENDINGS, *NOTES))
 
 
 def scan(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
-from ..data.catalogue import count_differences, open_dataset
+from ..data.catalogue import count_differences, open_dataset, unread_files
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -92,7 +92,7 @@ def dataset_for_network(
 
 def tell(dataset: Dataset, progress: Progress) -> None:
     """Say what was understood of a data set's files, and how its counts differ from published."""
-    for text in (*dataset.notices, *count_differences(dataset)):
+    for text in (*dataset.notices, *unread_files(dataset), *count_differences(dataset)):
         progress.warn(text)
 
 

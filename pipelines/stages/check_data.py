@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.batches import default_workers
-from ..data.catalogue import count_differences, entry, open_dataset
+from ..data.catalogue import count_differences, entry, open_dataset, unread_files
 from ..data.images import GUESS, UnreadableImage, read_image
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
@@ -68,8 +68,9 @@ def check_data(
         data = open_dataset(name, root, options=options, progress=progress)
     except BadInput as error:
         return DataReport(name, str(root), findings=(Finding("error", str(error)),))
+    told = (*data.notices, *unread_files(data), *count_differences(data))
     findings = [
-        *(Finding("warning", text) for text in (*data.notices, *count_differences(data))),
+        *(Finding("warning", text) for text in told),
         *_missing_splits(data),
         *_unreadable(data, progress),
         *_same_content(data, progress),

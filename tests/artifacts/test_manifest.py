@@ -11,7 +11,7 @@ from pipelines.errors import BadInput
 WRITTEN = """\
 {
   "artifact": "nformer.pt",
-  "blocks": "",
+  "block_sums": "",
   "bytes": 0,
   "config": {
     "layers": 2

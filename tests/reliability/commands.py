@@ -262,7 +262,8 @@ def _write_inputs(folder: Path) -> None:
 
 def load() -> None:
     """Load what the commands import, set this process and its forks to one thread, and leave out
-    what takes long and writes nothing: the drawing of charts, the second trace of an export.
+    what takes long and writes nothing: the drawing of charts, the second trace of an export,
+    three in four blocks of the network.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     import torch
@@ -277,6 +278,18 @@ def load() -> None:
     built = typer.main.get_command(import_module("nformer_cli.app").app)
     typer.main.get_command = lambda app: built
     torch.jit.trace = partial(torch.jit.trace, check_trace=False)
+    from torchvision.models.shufflenetv2 import ShuffleNetV2
+
+    from pipelines.reporting import page
+
+    whole = ShuffleNetV2.__init__
+
+    def short(self: ShuffleNetV2, repeats: list[int], channels: list[int], **rest: Any) -> None:
+        whole(self, [1] * len(repeats), channels, **rest)
+
+    ShuffleNetV2.__init__ = short  # type: ignore[method-assign]
+    for path in page.TEMPLATES.glob("*.j2"):
+        page.template(path.name)
     drawn = Figure.savefig
 
     def savefig(figure: Figure, target: Any, **options: Any) -> None:

@@ -21,7 +21,8 @@ def counts(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("campaign", "least"), [("kills", 120), ("disks", 180), ("writers", 110), ("damage", 500)]
+    ("campaign", "least"),
+    [("kills", 120), ("disks", 180), ("writers", 110), ("vanishing", 30), ("damage", 500)],
 )
 def test_a_campaign_holds(counts, campaign, least):
     found = counts[campaign]

@@ -42,6 +42,16 @@ def test_a_sound_set_has_counts_beside_the_published_and_no_error(images):
     assert json.loads(json.dumps(report.as_table()))["ok"] is True
 
 
+def test_files_with_other_endings_among_the_images_are_counted(images):
+    (images / "query/Thumbs.db").touch()
+    assert not any("endings" in what for what in whats(check_data(NAME, root=images), "warning"))
+    for path in sorted((images / "bounding_box_train").glob("*.jpg"))[:2]:
+        path.rename(path.with_suffix(".HEIC"))
+    assert "files among the images are not read, for their endings: 2 .heic" in whats(
+        check_data(NAME, root=images), "warning"
+    )
+
+
 def test_unreadable_images_are_errors_by_reason(images):
     paths = sorted((images / "query").glob("*.jpg"))[:3]
     paths[0].write_bytes(b"")

@@ -80,6 +80,9 @@ class NpzFile:
         """Return the arrays' names."""
         with zipfile.ZipFile(self.path) as archive:
             names = archive.namelist()
+        if len(set(names)) < len(names):
+            twice = next(name for name in sorted(names) if names.count(name) > 1)
+            raise BadInput(f"{self.path} holds {twice} more than once; one of them is wanted")
         return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
 
     def _array(self, key: str) -> StoredArray:

@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -481,3 +482,13 @@ def test_a_folder_of_vectors_without_labels(tmp_path):
     np.save(tmp_path / "0002_c1_0.npy", np.ones(4, np.float32))
     with pytest.raises(BadInput, match=r"holds 1 \.npy files without labels: put one CSV of"):
         read(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_twice_in_one_npz_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, query_features=FEATURES["query"], query_pids=PIDS["query"])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("query_pids.npy", archive.read("query_pids.npy"))
+    with pytest.raises(BadInput, match=r"x\.npz holds query_pids\.npy more than once"):
+        read(path)
