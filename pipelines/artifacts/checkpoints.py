@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BadInput, blaming
 from ..files import require_file, writing_to
 from .foreign_objects import Ignored, stand_ins, with_tensors
+from .safetensors_files import load_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,6 +83,8 @@ def load_untrusted(
 ) -> Any:
     """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
 
+    A `.safetensors` file is read by its package.
+
     mmap:    leave the tensors on the disk until they are read (not for files of before PyTorch
              1.6).
     lenient: take NumPy's numbers and arrays too, and put `Ignored` in the place of every other
@@ -93,7 +96,9 @@ def load_untrusted(
     """
     import torch
 
-    require_file(path, f"a file of {what} (.pt, .pth)")
+    require_file(path, f"a file of {what} (.pt, .pth, .safetensors)")
+    if path.suffix == ".safetensors":
+        return load_safetensors(path)
     saying = f"cannot be read as {what}: it is truncated, no PyTorch file, or holds Python objects"
     with blaming(path, saying=saying):
         allowed, ignored = _allowed(path) if lenient else ([], [])

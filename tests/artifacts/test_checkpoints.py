@@ -6,6 +6,7 @@ import datetime
 import enum
 import functools
 import pickle
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipelines.artifacts.checkpoints import (
     save_checkpoint,
 )
 from pipelines.artifacts.foreign_objects import Ignored
+from pipelines.artifacts.safetensors_files import safetensors_bytes
 from pipelines.errors import BadInput
 
 
@@ -150,3 +152,22 @@ def test_a_whole_network_gives_its_tensors_and_runs_nothing(tmp_path, monkeypatc
     wanted = network.state_dict()
     assert found.keys() == wanted.keys()
     assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+
+
+def test_safetensors_are_read_and_what_is_none_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    tensors = {"w": torch.arange(3.0), "half": torch.ones(2, dtype=torch.float16)}
+    texts = {"arch": "vit", "wants": '{"mean": [0.5]}', "é": "ü"}
+    content = safetensors_bytes(tensors, metadata=texts)
+    assert {safetensors_bytes(tensors, metadata=texts) for _ in range(8)} == {content}
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    found = load_untrusted(path)
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    for broken in (content[:40], b"", b"\xff" * 100):
+        path.write_bytes(broken)
+        with pytest.raises(BadInput, match=r"w\.safetensors cannot be read as safetensors"):
+            load_untrusted(path)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(BadInput, match=r"needs safetensors: python -m pip install 'nformer"):
+        load_untrusted(path)
