@@ -37,6 +37,7 @@ def safetensors_bytes(tensors: Mapping[str, "Tensor"], *, metadata: Mapping[str,
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # else in any order
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    assert len(text) <= size
     return content[:8] + text.ljust(size) + content[8 + size :]
 
 
