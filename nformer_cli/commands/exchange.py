@@ -13,7 +13,8 @@ from ..tables import counts_table
 def export(
     run: options.Run = options.DEFAULT_RUN,
     format: Annotated[
-        str, typer.Option("--format", metavar="onnx|torchscript", help="The file's format.")
+        str,
+        typer.Option("--format", metavar="onnx|torchscript|safetensors", help="The file's format."),
     ] = "onnx",
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -21,8 +22,8 @@ def export(
 
     Reads: backbone.pt.
 
-    Writes: backbone.onnx or backbone.torchscript in the run's folder, after comparing its
-    embeddings with torch's: the largest difference is printed.
+    Writes: backbone.onnx, .torchscript or .safetensors in the run's folder, after comparing
+    its embeddings with torch's: the largest difference is printed.
 
     Example: nformer export --format onnx --run runs/market
     """
@@ -35,6 +36,8 @@ def export(
     following = f"nformer extract --onnx {path} --dataset NAME --root DIR"
     if format == "torchscript":
         following = f"torch.jit.load({str(path)!r}) in a program of your own"
+    if format == "safetensors":
+        following = f"nformer train-backbone NAME --weights {path}, or any program's own reader"
     progress.message(f"{path}; next: {following}")
 
 

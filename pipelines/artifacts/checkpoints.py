@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,14 @@ import numpy as np
 
 from ..errors import BadInput, blaming
 from ..files import require_file, writing_to
+from .foreign_objects import Ignored, stand_ins, with_tensors
+from .safetensors_files import load_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG = getLogger("nformer")
+MOST = 5  # classes that a warning lists
 
 
 def save_checkpoint(
@@ -79,17 +83,22 @@ def load_untrusted(
 ) -> Any:
     """Return what a `.pt` file from anywhere holds, tensors on the CPU, running no code of it.
 
+    A `.safetensors` file is read by its package.
+
     mmap:    leave the tensors on the disk until they are read (not for files of before PyTorch
              1.6).
     lenient: take NumPy's numbers and arrays too, and put `Ignored` in the place of every other
-             object (Namespace, Counter, paths…), whose class is neither imported nor called.
+             object (Namespace, paths, configurations…), whose class is neither imported nor called;
+             of a whole pickled network take the tensors.
 
     Raises:
         BadInput: no such file, or truncated.
     """
     import torch
 
-    require_file(path, f"a file of {what} (.pt, .pth)")
+    require_file(path, f"a file of {what} (.pt, .pth, .safetensors)")
+    if path.suffix == ".safetensors":
+        return load_safetensors(path)
     saying = f"cannot be read as {what}: it is truncated, no PyTorch file, or holds Python objects"
     with blaming(path, saying=saying):
         allowed, ignored = _allowed(path) if lenient else ([], [])
@@ -99,22 +108,10 @@ def load_untrusted(
         except pickle.UnpicklingError as error:  # whose text tells to let the file run code
             raise BadInput(f"{path} {saying} that are never run") from error
     if ignored:
-        LOG.warning("%s: ignored %s, which are no tensors", path, ", ".join(ignored))
-    return content
-
-
-class Ignored:
-    """What stands for an object of a class that is not read; nothing of it is kept."""
-
-    def __new__(cls, *_: Any) -> "Ignored":
-        """Take whatever the object was made from."""
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any) -> None:
-        """Keep nothing."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Keep nothing."""
+        more = f" and {len(ignored) - MOST} more" if len(ignored) > MOST else ""
+        text = f"{', '.join(ignored[:MOST])}{more}"
+        LOG.warning("%s: ignored %s, which are no tensors", path, text)
+    return with_tensors(content) if lenient else content
 
 
 def _allowed(path: Path) -> tuple[list[Any], list[str]]:
@@ -128,15 +125,9 @@ def _allowed(path: Path) -> tuple[list[Any], list[str]]:
         known[f"{core}.scalar"] = multiarray.scalar
         known[f"{core}._reconstruct"] = multiarray._reconstruct
     known |= {f"numpy.dtypes.{kind.__name__}": kind for kind in dtypes}
-    try:
-        unknown = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - set(known)
-    except ValueError:  # of before PyTorch 1.6: its classes cannot be listed beforehand
-        unknown = set()
-    allowed = [*known.items(), *((name, Ignored) for name in {*unknown, *OLD_COMPANIONS})]
-    return [(kind, name) for name, kind in allowed], sorted(unknown)
-
-
-OLD_COMPANIONS = (
-    *("argparse.Namespace", "collections.Counter", "datetime.datetime"),
-    *("pathlib.PosixPath", "pathlib.WindowsPath"),
-)
+    standing = {name: kind for name, kind in stand_ins(path).items() if name not in known}
+    with suppress(ValueError):  # of a file of before PyTorch 1.6, whose classes it cannot list
+        listed = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        standing = {name: standing.get(name, Ignored) for name in set(listed) - set(known)}
+    allowed = [*known.items(), *standing.items()]
+    return [(kind, name) for name, kind in allowed], sorted(standing)

@@ -1,6 +1,7 @@
-"""backbone.pt -> backbone.onnx or backbone.torchscript, checked against torch"""
+"""backbone.pt -> backbone.onnx, .torchscript or .safetensors, checked against torch"""
 
 import contextlib
+import copy
 import io
 import json
 import warnings
@@ -15,13 +16,14 @@ from torch import Tensor, nn
 from ..artifacts.backbone import load_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
+from ..artifacts.safetensors_files import load_safetensors, safetensors_bytes
 from ..backbones.onnx_network import METADATA
 from ..errors import BadInput, PipelineError
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 
-Format = Literal["onnx", "torchscript"]
-NAMES = {"onnx": "backbone.onnx", "torchscript": "backbone.torchscript"}
+Format = Literal["onnx", "torchscript", "safetensors"]
+NAMES = {name: f"backbone.{name}" for name in ("onnx", "torchscript", "safetensors")}
 TOLERANCE = 1e-3  # of the largest embedding value: float32 in another order of operations
 OPSET = 18
 
@@ -34,7 +36,8 @@ def export(
 
     Input `images` [B, 3, H, W], RGB / 255, less ImageNet's mean, by its deviation; output
     `embeddings` [B, dim]. What the network wants of images stands in the file's metadata. The file
-    is run and compared with torch before it is kept.
+    is run and compared with torch before it is kept. A `.safetensors` holds the weights alone, by
+    the names of backbone.pt, and in its metadata the architecture too.
 
     Raises:
         BadInput: an unknown format, or a package that it needs is not installed.
@@ -54,8 +57,14 @@ def export(
     wants = Preprocessing(height=facts["height"], width=facts["width"])
     height, width = wants.height, wants.width
     with run.writing(wanted) as (path, recorded):
-        write = _write_onnx if format == "onnx" else _write_torchscript
-        write(network, path, images=example_images(height, width), wants=wants)
+        images = example_images(height, width)
+        if format == "onnx":
+            _write_onnx(network, path, images=images, wants=wants)
+        elif format == "torchscript":
+            _write_torchscript(network, path, images=images, wants=wants)
+        else:
+            named = {"arch": str(facts["arch"]), METADATA: json.dumps(wants.as_table())}
+            path.write_bytes(safetensors_bytes(network.state_dict(), metadata=named))
         others = example_images(height, width, count=3)
         difference = _difference(network, path, format=format, images=others)
         recorded["maximum_difference"] = difference
@@ -115,6 +124,11 @@ def _difference(network: nn.Module, path: Path, *, format: Format, images: Tenso
         from ..backbones.onnx_network import OnnxNetwork
 
         found = OnnxNetwork(path)(images.numpy())
+    elif format == "safetensors":
+        with torch.no_grad():
+            read = copy.deepcopy(network)
+            read.load_state_dict(load_safetensors(path))
+            found = read(images).numpy()
     else:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch recommends torch.export, which other programs

@@ -1,8 +1,12 @@
 """Checkpoints hold tensors and JSON, and run nobody's code."""
 
 import argparse
+import collections
 import datetime
+import enum
+import functools
 import pickle
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +15,12 @@ import pytest
 import torch
 
 from pipelines.artifacts.checkpoints import (
-    Ignored,
     load_checkpoint,
     load_untrusted,
     save_checkpoint,
 )
+from pipelines.artifacts.foreign_objects import Ignored
+from pipelines.artifacts.safetensors_files import safetensors_bytes
 from pipelines.errors import BadInput
 
 
@@ -96,3 +101,73 @@ def test_facts_that_are_no_table_are_refused(tmp_path, meta):
     torch.save({"meta": meta, "tensors": {}}, tmp_path / "a.pt")
     with pytest.raises(BadInput, match="checkpoint of nformer's"):
         load_checkpoint(tmp_path / "a.pt")
+
+
+class Configuration(dict):
+    """As yacs, omegaconf and easydict have them."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+class Listed(list):
+    pass
+
+
+class Size(enum.Enum):
+    LARGE = 1
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        Configuration(model=Configuration(name="vit"), lr=[0.1]),
+        argparse.Namespace(configuration=Configuration(lr=1)),
+        Listed([1, 2]),
+        Size.LARGE,
+        collections.defaultdict(list, {"a": [1]}),
+        collections.deque([1]),
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        functools.partial(int, 1),
+        range(3),
+        len,
+        np.random.default_rng(0),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_objects_of_any_class_beside_the_tensors_are_passed_over(tmp_path, zipped, beside, caplog):
+    content = {"before": torch.ones(1), "beside": beside, "after": torch.arange(3.0)}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
+    found = load_untrusted(tmp_path / "w.pth")
+    assert found["before"].tolist() == [1] and found["after"].tolist() == [0, 1, 2]
+    assert "w.pth: ignored" in caplog.text
+
+
+def test_a_whole_network_gives_its_tensors_and_runs_nothing(tmp_path, monkeypatch):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.ReLU())
+    torch.save({"net": network, "epoch": 3}, tmp_path / "w.pth")
+    monkeypatch.setattr(torch.nn.Linear, "__setstate__", None)
+    found = load_untrusted(tmp_path / "w.pth")["net"]
+    wanted = network.state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+
+
+def test_safetensors_are_read_and_what_is_none_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    tensors = {"w": torch.arange(3.0), "half": torch.ones(2, dtype=torch.float16)}
+    texts = {"arch": "vit", "wants": '{"mean": [0.5]}', "é": "ü"}
+    content = safetensors_bytes(tensors, metadata=texts)
+    assert {safetensors_bytes(tensors, metadata=texts) for _ in range(8)} == {content}
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    found = load_untrusted(path)
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    for broken in (content[:40], b"", b"\xff" * 100):
+        path.write_bytes(broken)
+        with pytest.raises(BadInput, match=r"w\.safetensors cannot be read as safetensors"):
+            load_untrusted(path)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(BadInput, match=r"needs safetensors: python -m pip install 'nformer"):
+        load_untrusted(path)

@@ -188,7 +188,7 @@ CASES = {
     "weights_numpy_scalar": [
         (WEIGHTS.format("model.pth.tar-60"), 0, ("weights model.pth.tar-60: 120 of 122 tensors",)),
         taken("namespace.pth", "120 of 122"),
-        (WEIGHTS.format("whole.pth"), 2, ("whole.pth",)),
+        taken("whole.pth", "120 of 122"),
         ("import-embeddings numpy.pt --run emb", 0, ("query │ 4 │ 4 │ none known │",)),
     ],
     "weights_prefixes": [

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 from nformer_cli.app import app
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
+from pipelines.artifacts.checkpoints import load_untrusted
+from pipelines.backbones.backbone import build_backbone
+from pipelines.backbones.state_dicts import load_weights
 from pipelines.config import BackboneConfig, ExtractConfig
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, PipelineError
@@ -48,6 +51,22 @@ def test_torchscript_embeds_as_torch_does(run, recorder):
         found = torch.jit.load(str(path))(example_images(32, 16, count=5)).numpy()
     np.testing.assert_allclose(found, expected(run, 5), rtol=1e-4, atol=1e-4)
     assert recorder.messages[0].startswith("largest difference from torch: ")
+
+
+def test_safetensors_hold_the_weights_and_say_what_they_are_for(run, recorder):
+    safetensors = pytest.importorskip("safetensors")
+    path = export(run, format="safetensors", progress=recorder)
+    backbone, facts = load_backbone(run.path("backbone.pt"))
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["arch"] == facts["arch"] == "resnet18"
+    wants = Preprocessing(height=32, width=16)
+    assert json.loads(metadata["nformer.preprocessing"]) == wants.as_table()
+    other = build_backbone("resnet18", classes=3, dim=8)
+    loaded = load_weights(other, load_untrusted(path), source=str(path))
+    assert loaded.made_anew == ("classifier.weight",) and loaded.left_out == ()
+    assert torch.equal(other.projection.weight, backbone.projection.weight)
+    assert recorder.messages[0] == "largest difference from torch: 0"
 
 
 def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):

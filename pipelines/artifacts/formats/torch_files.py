@@ -9,7 +9,8 @@ import numpy as np
 
 from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
-from ..checkpoints import Ignored, load_untrusted
+from ..checkpoints import load_untrusted
+from ..foreign_objects import Ignored
 from .split import FileSplit, Warn, rows_per_block, splits_of
 
 if TYPE_CHECKING:
