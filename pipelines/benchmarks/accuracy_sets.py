@@ -73,12 +73,13 @@ def given_cases(given: Sequence[str]) -> Iterator[Case]:
 def elsewhere(cases: Sequence[Case], *, quick: bool) -> Iterator[Case]:
     """Yield sets to test on what was trained on others: drawn ones of other worlds, and given ones.
 
-    Of a drawn set the seed is another than any of training's.
+    Of a drawn set the seed is another than any of training's. Not those of two kinds: the test set
+    may be the own one of another given set.
     """
     for name, people in SETS.items():
         if not quick or name in QUICK:
             yield Case(name, *draw_people(people, seed=ANOTHER_WORLD), seed=ANOTHER_WORLD)
-    yield from (case for case in cases if case.name not in SETS)
+    yield from (case for case in cases if case.name not in SETS and not case.foreign)
 
 
 def _of_file(path: Path) -> Case:
