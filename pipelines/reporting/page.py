@@ -106,6 +106,10 @@ class Report:
     notes: Sequence[str] = field(default=())
     evidence: Sequence[Evidence] = ()
 
+    def label(self, name: str) -> str:
+        """Return what a result is called: a closed form is not called nformer."""
+        return self.evaluation.labels.get(name, name)
+
     @property
     def backbone(self) -> str:
         """The network that made the embeddings, where it is known."""
