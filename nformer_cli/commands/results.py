@@ -170,8 +170,18 @@ def benchmark(
         bool, typer.Option("--quick", help="Small sizes, to see that everything runs.")
     ] = False,
     sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR",
+            help="accuracy: a run, or a folder of embedding files, to measure too; repeatable.",
+        ),
+    ] = None,
+    keep: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="accuracy: embedding files (.npz, .h5) to measure too."),
+        typer.Option(metavar="DIR", help="accuracy: keep each set's result here, and go on."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="accuracy: draws of each drawn set. Default: 1.")
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the record that lies beside the benchmark.")
@@ -193,11 +203,13 @@ def benchmark(
             out.print(f"[bold]{known}[/]: {about}", highlight=False)
         return
     progress = TerminalProgress()
-    found = measure(name, quick=quick, sets=sets, progress=progress)
+    found = measure(name, quick=quick, sets=sets or (), keep=keep, seeds=seeds, progress=progress)
     out.print(record_table(found, out.width))
     for note in found.notes:
         out.print(note, highlight=False)
     if record:
         path = record_path(name)
-        write_text(path, found.markdown(f"nformer benchmark {name}" + (" --quick" * quick)))
+        asked = [" --quick"] * quick + [f" --sets {folder}" for folder in sets or ()]
+        asked += [f" --seeds {seeds}"] if seeds else []
+        write_text(path, found.markdown(f"nformer benchmark {name}{''.join(asked)}"))
         progress.message(f"{path} written")

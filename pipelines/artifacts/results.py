@@ -44,6 +44,11 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     domain: dict[str, Any] | None = None  # whether the gallery looks like NFormer's training set
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of every row by its name."""
+        return {row.name: row.label for row in self.results}
+
     def row(self, name: str) -> ResultRow:
         """Return the row called `name`."""
         return next(row for row in self.results if row.name == name)

@@ -168,6 +168,13 @@ SETS: dict[str, People] = {
         train=50, test=80, cameras=3, images=24, test_images=6, person=1.2, view=0.8, camera=0.2,
         passage=0.6, own=0.7, mixed=0.6,
     ),
+    "two images to ten persons of 24": replace(
+        MANY, test=10, test_images=24, view=0.7, camera=0.3, passage=0.8
+    ),
+    "24 images to one": People(
+        train=50, test=200, images=24, test_images=2, person=1.2, view=0.8, camera=0.2,
+        passage=0.6, own=0.7, mixed=0.6, layout="cameras",
+    ),
     "ten images, width 1280": People(
         train=30, test=60, images=10, person=1.2, camera=0.4, passage=0.4, noise=0.6, width=1280
     ),

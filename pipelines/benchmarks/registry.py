@@ -1,5 +1,6 @@
 """The benchmarks by name."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -11,29 +12,38 @@ BENCHMARKS = {
     "backbone": "images a second, extraction and training, against the bare network",
     "nformer": "inference, training steps and new queries against a dense implementation",
     "nformer-million": "a million embeddings on an approximate graph",
-    "accuracy": "what refinement brings on sets of many kinds, beside closed forms and re-ranking",
+    "accuracy": "the default on sets of many kinds, in domain and out of it, beside closed forms",
     "search": "finding a person with a picture: cold start, one more, a gallery of a million",
     "retrieval": "search, scoring and re-ranking against dense NumPy and FAISS",
 }
 
 
 def measure(
-    name: str, *, quick: bool = False, sets: str | None = None, progress: Progress = Silent()
+    name: str,
+    *,
+    quick: bool = False,
+    sets: Sequence[str] = (),
+    keep: str | None = None,
+    seeds: int | None = None,
+    progress: Progress = Silent(),
 ) -> Record:
     """Run a benchmark on this machine and return its table.
 
     quick: small sizes that end within a minute, to see that everything runs.
-    sets:  accuracy only: a folder of embedding files to measure too.
+    sets:  accuracy only: folders of embedding files, and runs, to measure too.
+    keep:  accuracy only: a folder in which the result of each set is kept.
+    seeds: accuracy only: how often each drawn set is drawn.
 
     Raises:
-        BadInput: an unknown name, or sets for a benchmark that takes none.
+        BadInput: an unknown name, or settings for a benchmark that takes none.
     """
     if name not in BENCHMARKS:
         raise BadInput(f"benchmark {name!r}: unknown; known are {', '.join(BENCHMARKS)}")
     module, _, part = name.partition("-")
-    if sets is not None and name != "accuracy":
-        raise BadInput(f"--sets belongs to the benchmark accuracy, not to {name}")
-    more = {} if sets is None else {"sets": sets}
+    asked = {"sets": sets or None, "keep": keep, "seeds": seeds}
+    more = {option: value for option, value in asked.items() if value is not None}
+    if more and name != "accuracy":
+        raise BadInput(f"--{next(iter(more))} belongs to the benchmark accuracy, not to {name}")
     run = getattr(import_module(f".{module}", __package__), f"measure_{part}".rstrip("_"))
     return run(quick=quick, progress=progress, **more)
 

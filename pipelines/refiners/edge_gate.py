@@ -6,6 +6,7 @@ and whatever their width. Each row then adds its neighbours by these likelihoods
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ from .mutual_neighbours import read, searched
 NEAREST = 20  # neighbours that a row may read
 AMONG = (5, 10, 20)  # nearest of both ends whose overlap is counted
 DENSITY = 10  # nearest whose mean cosine is a row's density
-FEATURES, HIDDEN = 14, 32
+FEATURES, HIDDEN = 18, 32
 KNOWN = 12  # the feature that says whether both cameras are known
+OF_SET = slice(14, 18)  # the features that all edges of a set share
+PROFILE = (1, 2, 4, 8)  # places of a list whose mean cosines tell how many images a person has
 OF_QUERY, OF_ITEM = 2.0, 1.0  # weight of what is read, beside the row itself
 BLOCK_ROWS = 1024
 
@@ -36,6 +39,16 @@ class Gated:
     camids: Tensor
     lists: Tensor
     cosines: Tensor
+
+    @cached_property
+    def profile(self) -> Tensor:
+        """Mean cosines with the 1st, 2nd, 4th and 8th nearest, less that with the last: [4]."""
+        width = self.cosines.shape[1]
+        if not width:
+            return self.cosines.new_zeros(len(PROFILE))
+        places = torch.tensor(PROFILE, device=self.cosines.device).clip(max=width) - 1
+        apart = self.cosines[:, places] - self.cosines[:, -1:]
+        return apart.double().mean(dim=0).to(self.cosines.dtype)
 
     @staticmethod
     def of(rows: Tensor, camids: Tensor) -> "Gated":
@@ -54,7 +67,7 @@ class Gated:
 class EdgeGate(nn.Module):
     """Two hidden layers on the features of an edge, standardised by those of training.
 
-    centre, scale: [14], means and deviations of the features; infinite: left out.
+    centre, scale: [18], means and deviations of the features; infinite: left out.
     """
 
     centre: Tensor
@@ -78,13 +91,13 @@ class EdgeGate(nn.Module):
         return bool(self.scale[KNOWN].isfinite())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the logits of edges: [..., 14] -> [...]."""
+        """Return the logits of edges: [..., 18] -> [...]."""
         logits: Tensor = self.layers((features - self.centre) / self.scale)
         return logits[..., 0]
 
     @torch.no_grad()
     def weights(self, features: Tensor, *, query: bool) -> Tensor:
-        """Return the weights [M, K] of edges with features [M, K, 14], from queries or items."""
+        """Return the weights [M, K] of edges with features [M, K, 18], from queries or items."""
         found = [features.new_zeros(0, features.shape[1])]
         found += [self(features[part]).sigmoid() for part in row_blocks(len(features), BLOCK_ROWS)]
         return torch.cat(found) * (OF_QUERY if query else OF_ITEM)
@@ -107,21 +120,21 @@ def query_features(items: Gated, query: Tensor, *, camids: Tensor) -> tuple[Tens
 
 
 def item_features(items: Gated) -> Tensor:
-    """Return the features [N, K, 14] of the edges between the items of a set."""
+    """Return the features [N, K, 18] of the edges between the items of a set."""
     return edge_features(items.lists, items.cosines, camids=items.camids, items=items, query=False)
 
 
 def edge_features(
     lists: Tensor, cosines: Tensor, *, camids: Tensor, items: Gated, query: bool
 ) -> Tensor:
-    """Return 14 features [M, K, 14] of the edges from M rows to the items that they list.
+    """Return 18 features [M, K, 18] of the edges from M rows to the items that they list.
 
     lists: [M, K] int64, the items nearest to each row; cosines [M, K]; camids [M].
     items: the set that they list.   query: whether the rows are queries, or the set itself.
     The cosine; the item's place in the row's list, in twentieths and logarithmic; the logarithm of
     the row's place in the item's list, and whether it is in it; the shares of 5, 10 and 20 nearest
     that both have; the cosine less each end's density and less the row's best; whether the cameras
-    are the same and known; whether the row is a query.
+    are the same and known; whether the row is a query; the profile of the set.
     """
     width = items.lists.shape[1]
     found = cosines.new_zeros(*cosines.shape, FEATURES)
@@ -149,6 +162,7 @@ def edge_features(
             known & (camids[part, None] == items.camids[near]),
             known,
             torch.full_like(cosine, query),
+            *items.profile.expand(*cosine.shape, -1).unbind(dim=2),
         )
         found[part] = torch.stack([column.to(cosines.dtype) for column in columns], dim=2)
     return found

@@ -85,14 +85,14 @@ def _cmc(run: Run, queries: Queries) -> Chart:
         match = load_ranking(run.artifact("ranking.h5"), name).match[:, :CMC_RANKS]
         valid = np.isfinite(precision)
         found = np.maximum.accumulate(match[valid], axis=1).mean(axis=0)
-        curves[name] = (list(range(1, len(found) + 1)), found.tolist())
+        curves[queries.label(name)] = (list(range(1, len(found) + 1)), found.tolist())
     svg = line_chart("cmc", curves, x="rank", y="share of queries with a match")
     told = ", ".join(f"{name} {100 * ys[0]:.1f} %" for name, (_, ys) in curves.items())
     return Chart("Cumulative matching characteristic", svg, f"At rank 1: {told}.")
 
 
 def _similarities(queries: Queries) -> Chart:
-    panels = {name: similarities(*pair) for name, pair in _sides(queries).items()}
+    panels = {queries.label(name): similarities(*pair) for name, pair in _sides(queries).items()}
     told = "; ".join(f"{name} {100 * panel.overlap:.1f} %" for name, panel in panels.items())
     text = f"Share in which same and different pairs overlap (less is better): {told}."
 
@@ -138,8 +138,8 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     valid = np.isfinite(gain)
     if not valid.any():
         return
-    name = queries.compared
-    before, after = queries.precision[BASELINE][valid], queries.precision[name][valid]
+    name = queries.label(queries.compared)
+    before, after = (queries.precision[one][valid] for one in (BASELINE, queries.compared))
     better, worse = int((gain[valid] > 0).sum()), int((gain[valid] < 0).sum())
 
     def scatter(axes: "Axes") -> None:  # above the line is a gain
@@ -189,7 +189,7 @@ def _cameras(queries: Queries) -> Iterator[Chart]:
             f"{pairs.gallery_cameras[low[1]]}, mAP {100 * pairs.mean_ap[low]:.1f}."
         )
         svg = camera_table(f"cameras-{name}", pairs)
-        yield Chart(f"mAP in per cent by pair of cameras, {name}", svg, text)
+        yield Chart(f"mAP in per cent by pair of cameras, {queries.label(name)}", svg, text)
 
 
 def _sides(queries: Queries) -> dict[str, tuple[Embeddings, Embeddings]]:

@@ -108,6 +108,10 @@ class Report:
     evidence: Sequence[Evidence] = ()
     labels: LabelNames = NUMBERS
 
+    def label(self, name: str) -> str:
+        """Return what a result is called: a closed form is not called nformer."""
+        return self.evaluation.labels.get(name, name)
+
     @property
     def backbone(self) -> str:
         """The network that made the embeddings, where it is known."""

@@ -1,8 +1,8 @@
 """The queries that a report shows: ranked lists with pictures, and NFormer's attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Queries:
     before, after: query and gallery, rows as the lists name them; after is None where there is
                    no refined.h5 of these embeddings.
     precision: [Q] by result.   compared: the result that stands beside the baseline, or "".
+    labels:    of results, as tables show them: a closed form is not called nformer.
     """
 
     query: Embeddings
@@ -46,9 +47,10 @@ class Queries:
     refined: Pair | None
     precision: dict[str, np.ndarray]
     compared: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(run: Run) -> "Queries":
+    def of(run: Run, *, labels: Mapping[str, str]) -> "Queries":
         """Read a run that has been evaluated."""
         lists, embeddings = run.artifact("ranking.h5"), run.artifact("embeddings.h5")
         precision = load_average_precision(lists)
@@ -60,7 +62,12 @@ class Queries:
             refined=_refined(run) if compared == NFORMER else None,
             precision=precision,
             compared=compared,
+            labels=labels,
         )
+
+    def label(self, name: str) -> str:
+        """Return what a result is called on the page."""
+        return self.labels.get(name, name)
 
     @property
     def gain(self) -> np.ndarray:

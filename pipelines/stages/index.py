@@ -275,7 +275,9 @@ def _tell(found: Calibration | None, progress: Progress) -> None:
         f"calibrated on {found.stranger_count} pictures of strangers against {found.gallery}: "
         f"similarity {threshold:.3f} before refinement accepts "
         f"{found.false_accepts(threshold):.1%} of them, and "
-        f"{found.accepts(threshold):.1%} of {found.friend_count} pictures of people who are there"
+        f"{found.accepts(threshold):.1%} of {found.friend_count} pictures of people who are there. "
+        "These are training people: calibrated to 1 %, 0 to 12 % of test strangers were accepted "
+        "on 20 sets"
     )
 
 

@@ -65,7 +65,7 @@ def build_report(
 ) -> Report:
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
-    queries = Queries.of(run)
+    queries = Queries.of(run, labels=evaluation.labels)
     with progress.task("report", 3, unit="parts") as task:
         shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
         task.advance()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..nformer.layerwise import fitting_threads
 from ..progress import Task
 from ..ranking.metrics import score
 from ..refiners.closed_form import ClosedForm, ClosedFormSettings
-from ..refiners.edge_gate import EdgeGate, Gated, item_features, joined, query_features
+from ..refiners.edge_gate import OF_SET, EdgeGate, Gated, item_features, joined, query_features
 from ..refiners.fitting import TrainingRows, fit_closed_form
 from ..refiners.mutual_neighbours import read
 from ..seeding import derived_seed, numpy_generator, torch_generator
@@ -24,6 +25,7 @@ REPETITIONS = 3  # divisions of the identities into halves
 ACROSS = (1,)  # divisions in which queries are of one camera and the gallery of the others
 BLIND = (2,)  # divisions in which the gate is shown no camera
 LARGEST = 4000  # rows held out in each half
+THINNED = (1, 2, 4, 8)  # gallery images that persons are left with, where they have more
 FEWEST = 1000  # edges of one person; a gate that learned of fewer harms
 STEPS, BATCH = 600, 2048
 CONSTANT = 1e-4  # deviation below which a feature tells nothing
@@ -33,7 +35,7 @@ TOLERANCE = 0.005  # that it may cost: the gates tried have seen fewer edges tha
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Examples: features [E, 14], which are of one person [E], and whose row each is from [E]."""
+    """Examples: features [E, 18], which are of one person [E], and whose row each is from [E]."""
 
     features: Tensor
     same: Tensor
@@ -125,28 +127,40 @@ class Trial:
         return found.mean_ap, found.rank(1)
 
 
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Trials of one split of the identities: with all images of a person, and with fewer."""
+
+    whole: list[Trial]
+    thinned: list[Trial]
+
+
 def train_edge_gate(
     train: TrainingRows, settings: ClosedFormSettings, *, cameras: bool, seed: int, task: Task
 ) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the gate on cross-fitted edges; None where held-out identities lose by it. And facts.
 
     The identities are divided into halves, three times. A closed form fitted on one half refines
-    the other, by itself and with the first half as distractors; its edges are examples. What a
-    gate gains is measured on persons of whom it has seen no edge.
+    the other, by itself and with the first half as distractors; its edges are examples. So are
+    those of galleries in which each person has fewer images. What a gate gains is measured on
+    persons of whom it has seen no edge, with all of their images.
     cameras: whether the gate may use camera ids; it learns to do without them as well.
     """
-    trials = [
-        trial
+    splits = [
+        trials
         for number in range(REPETITIONS)
-        for trial in _trials(train, settings, cameras=cameras, seed=seed, number=number)
+        for trials in _trials(train, settings, cameras=cameras, seed=seed, number=number)
     ]
-    edges = Edges.joined([trial.examples() for trial in trials]) if trials else None
-    if edges is None or not edges.enough:
+    whole = [trial.examples() for trials in splits for trial in trials.whole]
+    thinned = [trial.examples() for trials in splits for trial in trials.thinned]
+    if not whole or not Edges.joined(whole).enough:
         return None, {"gate_edges": 0}
+    edges, profiled = Edges.joined([*whole, *thinned]), bool(thinned)
     gains = []
-    for plain, crowded in zip(trials[::2], trials[1::2], strict=True):
-        gate = fit_gate(edges.without(plain.gallery.labels), seed=seed, task=task)
-        gains += [trial.gain(gate) for trial in (plain, crowded)]
+    for trials in splits:
+        others = edges.without(trials.whole[0].gallery.labels)
+        gate = fit_gate(others, profiled=profiled, seed=seed, task=task)
+        gains += [trial.gain(gate) for trial in trials.whole]
     mean, error = np.mean(gains, axis=0), np.std(gains, axis=0) / len(gains) ** 0.5
     facts = {
         "gate_edges": len(edges.same),
@@ -155,11 +169,15 @@ def train_edge_gate(
     }
     if (mean < -np.maximum(TOLERANCE, error)).any():
         return None, facts
-    return fit_gate(edges, seed=seed, task=task), facts
+    return fit_gate(edges, profiled=profiled, seed=seed, task=task), facts
 
 
-def fit_gate(edges: Edges, *, seed: int, task: Task) -> EdgeGate:
-    """Train a gate to tell edges of one person, by binary cross-entropy."""
+def fit_gate(edges: Edges, *, profiled: bool, seed: int, task: Task) -> EdgeGate:
+    """Train a gate to tell edges of one person, by binary cross-entropy.
+
+    profiled: whether it looks at the features of whole sets, which tell how many images a person
+              has; not where all sets learned from have the same number.
+    """
     features = edges.features
     generator = torch_generator(seed, "edge gate")
     with torch.random.fork_rng(devices=[]):
@@ -168,6 +186,8 @@ def fit_gate(edges: Edges, *, seed: int, task: Task) -> EdgeGate:
     gate.centre.copy_(features.mean(dim=0))
     deviation = features.std(dim=0)
     gate.scale.copy_(torch.where(deviation > CONSTANT, deviation, torch.inf))
+    if not profiled:
+        gate.scale[OF_SET] = torch.inf
     optimizer = torch.optim.AdamW(gate.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     with fitting_threads(features[:1]):  # a step is too short to be shared by threads
@@ -185,10 +205,10 @@ def fit_gate(edges: Edges, *, seed: int, task: Task) -> EdgeGate:
 
 def _trials(
     train: TrainingRows, settings: ClosedFormSettings, *, cameras: bool, seed: int, number: int
-) -> Iterator[Trial]:
+) -> Iterator[Trials]:
     """Yield trials of both halves of the identities, each refined by a form fitted on the other.
 
-    Two of each half: its own gallery, and this with the other half as distractors.
+    A gallery by itself, and with the other half as distractors; then both of fewer images a person.
     """
     pids, camids = train.labels.numpy(), train.camids.numpy()
     random = numpy_generator(seed, "camera of the queries", number)
@@ -199,10 +219,46 @@ def _trials(
             split = across_cameras(split, camids, random=random)
         masks = map(torch.from_numpy, (split.fit, split.query, split.gallery))
         fit, query, gallery = (train.select(mask) for mask in masks)
-        closed_form, counted = fit_closed_form(fit, settings), len(gallery.rows)
-        blind = not cameras or number in BLIND
-        for items in (gallery, gallery.joined(fit)):
-            yield Trial.of(closed_form, query, gallery=items, counted=counted, blind=blind)
+        images = len(gallery.rows) / len(gallery.labels.unique())
+        tried = partial(
+            _with_and_without_distractors,
+            fit_closed_form(fit, settings),
+            query=query,
+            blind=not cameras or number in BLIND,
+        )
+        thinned = [
+            trial
+            for most in THINNED
+            if most < images - 0.5
+            for trial in tried(
+                gallery=thin(gallery, most, random=random), others=thin(fit, most, random=random)
+            )
+        ]
+        yield Trials(tried(gallery=gallery, others=fit), thinned)
+
+
+def _with_and_without_distractors(
+    closed_form: ClosedForm,
+    *,
+    query: TrainingRows,
+    gallery: TrainingRows,
+    others: TrainingRows,
+    blind: bool,
+) -> list[Trial]:
+    return [
+        Trial.of(closed_form, query, gallery=items, counted=len(gallery.rows), blind=blind)
+        for items in (gallery, gallery.joined(others))
+    ]
+
+
+def thin(rows: TrainingRows, most: int, *, random: np.random.Generator) -> TrainingRows:
+    """Return rows with at most so many of each person, chosen at random."""
+    order = random.permutation(len(rows.labels))
+    labels = rows.labels.numpy()[order]
+    by_person = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[by_person], labels[by_person])
+    kept = np.sort(order[by_person[np.arange(len(labels)) - first < most]])
+    return rows.select(torch.from_numpy(kept))
 
 
 def across_cameras(split: Split, camids: np.ndarray, *, random: np.random.Generator) -> Split:

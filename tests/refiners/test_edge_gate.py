@@ -32,7 +32,7 @@ def test_lists_hold_the_others_nearest_first_and_copies_too():
     copies = Gated.of(on_a_circle(0.0, 0.0, 0.0), torch.zeros(3))
     assert [sorted(row) for row in copies.lists.tolist()] == [[1, 2], [0, 2], [0, 1]]
     alone = Gated.of(on_a_circle(0.0), torch.zeros(1))
-    assert alone.lists.shape == (1, 0) and item_features(alone).shape == (1, 0, 14)
+    assert alone.lists.shape == (1, 0) and item_features(alone).shape == (1, 0, 18)
 
 
 def test_features_of_an_edge_by_hand():
@@ -56,10 +56,19 @@ def test_features_of_an_edge_by_hand():
             0.0,  # cameras 3 and 4
             1.0,
             0.0,
+            *items.profile.tolist(),
         ],
         abs=1e-6,
     )
     assert features[0, 0, 11:13].tolist() == [0.0, 0.0]  # row 1's camera is not known
+
+
+def test_the_profile_of_a_set_by_hand():
+    items = Gated.of(on_a_circle(0.0, 10.0, 30.0), torch.zeros(3))
+    gaps = [cosine(10) - cosine(30), cosine(10) - cosine(20), cosine(20) - cosine(30)]
+    # Two neighbours each: the second is also the last, and stands for the fourth and the eighth.
+    assert items.profile.tolist() == pytest.approx([sum(gaps) / 3, 0, 0, 0], abs=1e-6)
+    assert item_features(items)[2, 1, 14:].tolist() == items.profile.tolist()
 
 
 def test_a_query_is_told_apart_and_reads_items_alone():
@@ -90,7 +99,7 @@ def test_a_feature_of_infinite_scale_is_left_out():
     gate = EdgeGate()
     gate.scale[12] = torch.inf
     assert not gate.uses_cameras and EdgeGate().uses_cameras
-    features = torch.randn(4, 14)
+    features = torch.randn(4, 18)
     other = features.clone()
     other[:, 12] += 5
     assert torch.equal(gate(features), gate(other))
@@ -106,7 +115,7 @@ def test_features_are_the_same_in_any_block(monkeypatch):
     rows = normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)))
     items = Gated.of(rows, torch.arange(50) % 3)
     whole = item_features(items)
-    assert whole.shape == (50, 20, 14) and whole.isfinite().all()
+    assert whole.shape == (50, 20, 18) and whole.isfinite().all()
     monkeypatch.setattr(edge_gate, "BLOCK_ROWS", 7)
     assert torch.equal(item_features(items), whole)
     part = edge_features(

@@ -19,6 +19,7 @@ from pipelines.artifacts.embeddings import load_embeddings
 from pipelines.artifacts.graph import graphs_of
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.ranking import load_ranking
+from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig, NFormerConfig
 from pipelines.gallery import graph as gallery_graph
 from pipelines.reporting import charts as report_charts
@@ -235,6 +236,18 @@ def test_gains_and_losses_are_what_they_say(run):
     for example in found.of_kind("loss"):
         assert example.precision["nformer"] < example.precision["baseline"]
     assert len(found.examples) == len({example.anchor for example in found.examples}) == 36
+
+
+def test_a_closed_form_is_not_called_nformer(run, monkeypatch):
+    renamed = property(lambda row: row.name.replace("nformer", "closed form, gate"))
+    monkeypatch.setattr(ResultRow, "label", renamed)
+    found = build_report(run, examples=1)
+    told = {chart.title: chart.text for chart in found.charts}
+    assert "closed form, gate" in told["Cumulative matching characteristic"]
+    assert "closed form, gate" in told["Similarities of pairs"]
+    assert "Average precision of each query, baseline and closed form, gate" in told
+    page = render(found)
+    assert "<h4>closed form, gate: AP" in page and "<h4>nformer: AP" not in page
 
 
 def test_names_stand_in_for_images_that_are_not_there(tmp_path):
