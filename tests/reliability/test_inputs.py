@@ -100,7 +100,8 @@ def test_what_is_hostile_is_refused_in_a_line(tmp_path, monkeypatch, shared):
         HOSTILE.items(), run_apart(commands, folder=tmp_path), strict=True
     ):
         assert ended.code == 2, (name, ended)
-        (line,) = ended.err.strip().splitlines()
+        *notes, line = ended.err.strip().splitlines()
+        assert all("own: " in note for note in notes)  # what was understood of the folder
         assert line.startswith("error: ") and name in line and reason in line
         assert ended.peak < 1024, (name, ended)
 
