@@ -15,8 +15,24 @@ Run = Annotated[
     Path,
     typer.Option("--run", metavar="DIR", envvar="NFORMER_RUN", help="The run's folder."),
 ]
+
+
+def checked_device(name: str) -> str:
+    """Return a device's name; BadInput where it is none, before PyTorch is loaded."""
+    from pipelines.device import require_device_name
+
+    require_device_name(name)
+    return name
+
+
 Device = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        callback=checked_device,
+        help="auto, cpu, cuda, cuda:1 or mps.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 Overwrite = Annotated[

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -315,7 +316,7 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
     table = {RENAMED.get(key, key): value for key, value in table.items()}
     for key in table:
         if key not in hints:
-            raise BadInput(f"{where}: {key} is no setting; known are {', '.join(sorted(hints))}")
+            raise BadInput(f"{where}: {key} is no setting{_known(key, hints)}")
     typed = {key: _typed(value, hints[key], where=f"{where} {key}") for key, value in table.items()}
     section = next(name for name, known in SECTIONS.items() if known is kind)
     for key, value in typed.items():
@@ -323,6 +324,12 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 _require_in_range(number, allowed(section, key), where=f"{where} {key}")
     return kind(**typed)
+
+
+def _known(key: str, known: Iterable[str]) -> str:
+    """Return what to say of a name that is not known: the one that is meant, or all."""
+    near = get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
 def _require_in_range(number: float, limits: tuple[float, float], *, where: str) -> None:
@@ -333,6 +340,14 @@ def _require_in_range(number: float, limits: tuple[float, float], *, where: str)
 
 def _limit(least: float, largest: float) -> str:
     return f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:.10g}"
+
+
+UNLIKE = {
+    int: "no whole number",
+    float: "no number",
+    bool: "neither true nor false",
+    str: "no text",
+}
 
 
 def _typed(value: Any, hint: Any, *, where: str) -> Any:
@@ -350,7 +365,7 @@ def _typed(value: Any, hint: Any, *, where: str) -> Any:
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         shown = repr(value) if len(repr(value)) <= 60 else f"{value!r:.60}…"
-        raise BadInput(f"{where}: {shown} is no {hint.__name__}")
+        raise BadInput(f"{where}: {shown} is {UNLIKE[hint]}")
     return value
 
 

@@ -1,6 +1,8 @@
 """Choose a torch device (`auto`, `cpu`, `cuda[:i]`, `mps`) and ask what it supports."""
 
 import os
+import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ from .errors import BadInput
 if TYPE_CHECKING:
     import torch
 
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
 
 def choose_device(name: str = "auto") -> "torch.device":
     """Return the device called `name`; `auto` takes CUDA, then MPS, then the CPU.
@@ -17,18 +21,14 @@ def choose_device(name: str = "auto") -> "torch.device":
     Raises:
         BadInput: the name is not one of ours, or this machine has no such device.
     """
+    require_device_name(name)
     import torch
 
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise BadInput(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or mps")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadInput(
             f"--device {name}: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
@@ -37,6 +37,18 @@ def choose_device(name: str = "auto") -> "torch.device":
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput(f"--device {name}: PyTorch sees no Metal device here; use --device cpu")
     return device
+
+
+def require_device_name(name: str) -> None:
+    """Raise BadInput where it is no device's name, or no such device can be here; without torch."""
+    if DEVICE.fullmatch(name) is None:
+        raise BadInput(f"--device {name}: not a device; use auto, cpu, cuda, cuda:0 or mps")
+    if name == "mps" and sys.platform != "darwin":
+        raise BadInput("--device mps: it is of Apple's machines; use --device cpu or cuda here")
+    if name.startswith("cuda") and sys.platform == "linux" and not has_gpu_driver():
+        raise BadInput(
+            f"--device {name}: this machine shows no GPU driver; use --device cpu, or install it"
+        )
 
 
 def cores() -> int:
@@ -54,4 +66,5 @@ def native_bfloat16() -> bool:
 
 def has_gpu_driver() -> bool:
     """Return whether the driver of a GPU shows in this machine's files; torch is not loaded."""
-    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+    files = ("nvidiactl", "nvidia0", "nvhost-ctrl", "dxg", "kfd")  # NVIDIA, Jetson, WSL, AMD
+    return any(Path("/dev", name).exists() for name in files)

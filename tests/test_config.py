@@ -34,9 +34,10 @@ def test_options_beat_settings_beat_recipe_beat_defaults(tmp_path):
     ("settings", "message"),
     [
         (["steps"], "wanted key=value"),
-        (["stops=3"], "stops is no setting; known are affinity"),
-        (["steps=many"], "'many' is no int"),
-        (["steps=2.5"], "2.5 is no int"),
+        (["stops=3"], "stops is no setting; did you mean steps?"),
+        (["xyz=3"], "xyz is no setting; known are affinity"),
+        (["steps=many"], "'many' is no whole number"),
+        (["steps=2.5"], "2.5 is no whole number"),
         (["graph=euclid"], "'euclid' is none of 'cosine', 'affinity'"),
         (["forest.trees=3"], "wanted key=value"),
     ],

@@ -180,16 +180,18 @@ def demo(
         folder = demo_images(images_only, seed=seed, overwrite=overwrite, progress=progress)
         progress.message(f"{folder}; next: nformer train-backbone market1501 --root {folder}")
         return
+    from pipelines import Run
+
+    opened = Run(run)
     progress.message(
         "draw people, train on them, extract, train NFormer, evaluate: two minutes or so"
     )
-    from pipelines import Run
     from pipelines.stages.demo import demo
 
-    result = demo(Run(run), seed=seed, device=device, overwrite=overwrite, progress=progress)
+    result = demo(opened, seed=seed, device=device, overwrite=overwrite, progress=progress)
     if json:
         typer.echo(result.to_json())
     else:
         out.print(evaluation_table(result))
-        write_report(Run(run), progress)
+        write_report(opened, progress)
         progress.message(f"everything lies in {run}; nformer info --run {run} lists it")

@@ -112,13 +112,19 @@ def evaluate(
         if options.given(ctx, name)
     }
     config = options.config_of(ctx, "evaluate", **lists)
+    opened = Run(run)
+    opened.require_manifest("embeddings.h5")
+    if model is not None:
+        from pipelines.stages.early import require_file
+
+        require_file(model, option="--model", wanted="an nformer.pt")
     if will_it_help:
         from pipelines.evaluation.foresee import will_it_help as foreseen
 
-        err.print(foreseen(Run(run)).describe(), highlight=False, soft_wrap=True)
+        err.print(foreseen(opened).describe(), highlight=False, soft_wrap=True)
     common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
     evaluated = evaluate_run(
-        Run(run), config=config, device=device, model=model, keep_state=index, **common
+        opened, config=config, device=device, model=model, keep_state=index, **common
     )
     result, state = evaluated.evaluation, evaluated.state
     if json:
@@ -128,7 +134,7 @@ def evaluate(
         for note in result.notes:
             out.print(note, highlight=False)
         if report:
-            write_report(Run(run), TerminalProgress(), state=state)
+            write_report(opened, TerminalProgress(), state=state)
     if index:
         # a model of another run is this run's by now
         write_index(run, None, seed=config.seed, assume=config.assume, state=state, **common)

@@ -28,11 +28,15 @@ def export(
     Example: nformer export --format onnx --run runs/market
     """
     from pipelines import Run
+    from pipelines.stages.early import require_network_format
+
+    require_network_format(format)
+    progress, opened = TerminalProgress(), Run(run)
+    opened.require_manifest("backbone.pt")
     from pipelines.stages.export import export
 
-    progress = TerminalProgress()
     wanted: Any = format
-    path = export(Run(run), format=wanted, overwrite=overwrite, progress=progress)
+    path = export(opened, format=wanted, overwrite=overwrite, progress=progress)
     following = f"nformer extract --onnx {path} --dataset NAME --root DIR"
     if format == "torchscript":
         following = f"torch.jit.load({str(path)!r}) in a program of your own"
@@ -153,12 +157,15 @@ def import_nformer(
 
     Example: nformer import-nformer NFormer_market.pth --run runs/market
     """
-    from pipelines.artifacts.run import Run
+    from pipelines import Run
+    from pipelines.stages.early import require_checkpoint
+
+    require_checkpoint(file)
+    progress, opened = TerminalProgress(), Run(run)
     from pipelines.stages.import_nformer import import_nformer
 
-    progress = TerminalProgress()
     path = import_nformer(
-        Run(run),
+        opened,
         file,
         neighbours=neighbours,
         landmarks=landmarks,

@@ -36,14 +36,16 @@ def report(
     Example: nformer report --run runs/market
     """
     from pipelines import Run
+
+    progress, opened = TerminalProgress(), Run(run)
+    opened.require_manifest("metrics.json")
     from pipelines.stages.report import build_report, report, to_json
 
-    progress = TerminalProgress()
     if json:
-        found = build_report(Run(run), examples=examples, seed=seed, progress=progress)
+        found = build_report(opened, examples=examples, seed=seed, progress=progress)
         typer.echo(to_json(found))
         return
-    path = report(Run(run), examples=examples, seed=seed, progress=progress)
+    path = report(opened, examples=examples, seed=seed, progress=progress)
     progress.message(f"{path}; open it in a browser")
 
 
@@ -122,10 +124,17 @@ def reproduce(
 
     Example: nformer reproduce table1 figure7 --run runs/market
     """
+    from pipelines import Run
+    from pipelines.reproduction.variants import chosen
+
+    chosen(names)  # refuses unknown ones
+    opened = [Run(run) for run in runs or [options.DEFAULT_RUN]]
+    for one in opened:
+        one.require_manifest("embeddings.h5")
     from pipelines import reproduce
 
     items = reproduce(
-        runs or [options.DEFAULT_RUN],
+        opened,
         names,
         seeds=seeds,
         draws=draws,

@@ -55,16 +55,20 @@ def search(
     Example: nformer search me.jpg --run runs/market --top 10 --montage found.png
     """
     from pipelines import Run
-    from pipelines.stages.search_images import search_images
 
     corner = parsed_crop(crop)
     if montage or html:
         from pipelines.reporting.montage import require_endings
 
         require_endings(montage=montage, html=html)
-    progress = TerminalProgress()
+    from pipelines.stages.early import require_sources
+
+    progress, opened = TerminalProgress(), Run(run)
+    require_sources(opened, images)
+    from pipelines.stages.search_images import search_images
+
     result = search_images(
-        Run(run),
+        opened,
         images,
         top=top,
         crop=corner,
@@ -162,23 +166,28 @@ def build(
     """
     if ctx.invoked_subcommand is not None:
         return
-    progress = TerminalProgress()
-    if pictures is not None:
-        from pipelines.extraction.given import given_network
+    from pipelines import Run
+    from pipelines.stages.early import require_file
 
-        given_network(arch=arch, weights=weights, onnx=onnx)  # what it refuses needs no torch
-        from pipelines import Run
+    progress, opened = TerminalProgress(), Run(run)
+    require_file(model, option="--model", wanted="an nformer.pt")
+    if pictures is not None:
+        from pipelines.stages.early import network_given, require_pictures
+
+        config = options.config_of(ctx, "extract")
+        given = network_given(arch=arch, weights=weights, onnx=onnx)
+        require_pictures(opened, pictures, boxes=boxes, tracks=tracks, given=given)
         from pipelines.stages.index_pictures import index_pictures
 
         path = index_pictures(
-            Run(run),
+            opened,
             pictures,
             boxes=boxes,
             tracks=tracks,
             arch=arch,
             weights=weights,
             onnx=onnx,
-            config=options.config_of(ctx, "extract"),
+            config=config,
             model=model,
             device=device,
             seed=seed,
@@ -210,10 +219,15 @@ def write_index(
 ) -> None:
     """Save a run's index and say what it is for."""
     from pipelines import Run
+    from pipelines.config import configure
+
+    opened = Run(run)
+    opened.require_manifest("embeddings.h5")
+    configure("evaluate", options={"assume": assume})  # refuses what it cannot be
     from pipelines.stages.index import index_gallery
 
     path = index_gallery(
-        Run(run),
+        opened,
         model=model,
         seed=seed,
         overwrite=overwrite,
@@ -246,10 +260,14 @@ def add(
     Example: nformer index add new-pictures/ --run runs/market --pid 1502
     """
     from pipelines import Run
-    from pipelines.stages.index import add_to_index
+    from pipelines.stages.early import require_sources
 
     run, progress = named_run(ctx, run), TerminalProgress()
-    count = add_to_index(Run(run), sources, pid=pid, camid=camid, device=device, progress=progress)
+    opened = Run(run)
+    require_sources(opened, sources)
+    from pipelines.stages.index import add_to_index
+
+    count = add_to_index(opened, sources, pid=pid, camid=camid, device=device, progress=progress)
     progress.message(f"{run / 'index.h5'}: {count:,} added")
 
 
@@ -268,10 +286,14 @@ def remove(
     Example: nformer index remove '*/0042_*' --run runs/market
     """
     from pipelines import Run
-    from pipelines.stages.index import remove_from_index
+    from pipelines.stages.early import require_index
 
     run, progress = named_run(ctx, run), TerminalProgress()
-    count = remove_from_index(Run(run), pattern, progress=progress)
+    opened = Run(run)
+    require_index(opened)
+    from pipelines.stages.index import remove_from_index
+
+    count = remove_from_index(opened, pattern, progress=progress)
     progress.message(f"{run / 'index.h5'}: {count:,} removed")
 
 

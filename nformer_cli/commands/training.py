@@ -58,18 +58,28 @@ def train_backbone(
 
     Example: nformer train-backbone market1501 --root ~/data --run runs/market
     """
-    from pipelines import Run, train_backbone
+    from pipelines import Run
+    from pipelines.stages.early import dataset_to_train_on
 
-    progress = TerminalProgress()
-    path = train_backbone(
-        Run(run),
+    config, progress = options.config_of(ctx, "backbone"), TerminalProgress()
+    opened = Run(run)
+    data = dataset_to_train_on(
         dataset,
         root=root,
-        config=options.config_of(ctx, "backbone"),
+        config=config,
+        options=options.reader_options(ctx),
+        progress=progress,
+    )
+    from pipelines import train_backbone
+
+    path = train_backbone(
+        opened,
+        data,
+        root=root,
+        config=config,
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=options.reader_options(ctx),
     )
     progress.message(f"{path}; next: nformer extract --run {run}")
 
@@ -119,21 +129,29 @@ def extract(
 
     Example: nformer extract --run runs/market --flip
     """
-    from pipelines.extraction.given import given_network
+    from pipelines import Run
+    from pipelines.stages.early import dataset_to_embed, network_given
 
-    given_network(arch=arch, weights=weights, onnx=onnx)  # what it refuses needs no torch
-    from pipelines import Run, extract
-
-    progress = TerminalProgress()
-    path = extract(
-        Run(run),
+    config, progress = options.config_of(ctx, "extract"), TerminalProgress()
+    opened = Run(run)
+    data = dataset_to_embed(
+        opened,
+        network_given(arch=arch, weights=weights, onnx=onnx),
         dataset=dataset,
         root=root,
-        config=options.config_of(ctx, "extract"),
+        config=config,
+        options=options.reader_options(ctx),
+        progress=progress,
+    )
+    from pipelines import extract
+
+    path = extract(
+        opened,
+        dataset=data,
+        config=config,
         device=device,
         overwrite=overwrite,
         progress=progress,
-        options=options.reader_options(ctx),
         arch=arch,
         weights=weights,
         onnx=onnx,
@@ -216,10 +234,13 @@ def train_nformer(
 
     Example: nformer train-nformer --run runs/market --neighbours 20
     """
-    from pipelines import Run, train_nformer
+    from pipelines import Run
 
-    config, progress = options.config_of(ctx, "nformer"), TerminalProgress()
+    config, progress, opened = options.config_of(ctx, "nformer"), TerminalProgress(), Run(run)
+    opened.require_manifest("embeddings.h5")
+    from pipelines import train_nformer
+
     path = train_nformer(
-        Run(run), config=config, device=device, overwrite=overwrite, progress=progress
+        opened, config=config, device=device, overwrite=overwrite, progress=progress
     )
     progress.message(f"{path}; next: nformer evaluate --run {run}")

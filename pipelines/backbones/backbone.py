@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .abdnet import BRANCH, ABDNet
+from .names import require_timm, require_trainable
 from .osnet import CHANNELS, FEATURES, OSNet
 
 LastStage = Literal["dilated", "stride1", "stride2"]
@@ -152,14 +153,6 @@ def timm_network(
     return body, int(width)
 
 
-def require_timm(arch: str) -> None:
-    """Raise BadInput, with the command that installs it, unless timm can be imported."""
-    try:
-        import timm  # noqa: F401
-    except ImportError:
-        raise BadInput(f"--arch {arch} needs timm: python -m pip install 'nformer[timm]'") from None
-
-
 def _tags(base: str) -> list[str]:
     return [name.partition(".")[2] for name in _full(base)]
 
@@ -183,27 +176,13 @@ def _not_built(arch: str, error: Exception, *, stored: bool) -> str:
 
 def torchvision_network(arch: str) -> nn.Module:
     """Return torchvision's classification network `arch`, with new weights."""
-    require_torchvision(arch)
+    require_trainable(arch)
     from torchvision import models
 
     settings: dict[str, Any] = {"weights": None}
     if arch in ("googlenet", "inception_v3"):
         settings.update(aux_logits=False, init_weights=True)
     return models.get_model(arch, **settings)
-
-
-def require_torchvision(arch: str) -> None:
-    """Raise BadInput where torchvision has no such network; names what is spelled like it."""
-    from torchvision import models
-
-    known = models.list_models(models)
-    if arch not in known:
-        raise BadInput(
-            f"--arch {arch}: torchvision has no such classification network; near are "
-            f"{', '.join(get_close_matches(arch, known, cutoff=0.3))}. All {len(known)}: "
-            "https://pytorch.org/vision/stable/models.html#classification; also abdnet, "
-            f"{', '.join(CHANNELS)} and timm:NAME"
-        )
 
 
 def remove_classifier(network: nn.Module, arch: str) -> tuple[int, str]:

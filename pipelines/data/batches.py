@@ -4,14 +4,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..device import cores
 from .images import ImageSource, UnreadableImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AHEAD = 3  # batches being prepared while one is worked on
 
@@ -19,7 +20,7 @@ AHEAD = 3  # batches being prepared while one is worked on
 class Batch(NamedTuple):
     """images: [B, 3, H, W] uint8 in channels_last order.   rows: [B] int64 of the source."""
 
-    images: Tensor
+    images: "Tensor"
     rows: np.ndarray
 
 
@@ -27,7 +28,7 @@ class Waiting(NamedTuple):
     """A batch being read: its rows, the images [B, H, W, 3] being filled, a result for each."""
 
     rows: Sequence[int] | np.ndarray
-    images: Tensor
+    images: "Tensor"
     reading: list[Future[str]]
 
 
@@ -57,6 +58,8 @@ class BatchLoader:
 
     def iterate(self, batches: Iterable[Sequence[int] | np.ndarray]) -> Iterator[Batch]:
         """Yield each batch of rows as images; a batch without a readable image is left out."""
+        import torch  # here, so that what only lists a data set does without
+
         pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="decode")
         waiting: deque[Waiting] = deque()
         shape = (self.source.height, self.source.width, 3)
@@ -94,7 +97,7 @@ class BatchLoader:
                 if reason:
                     self.skipped[self.source.names[row]] = reason
             good = np.flatnonzero([not reason for reason in reasons])
-            images, index = images[torch.from_numpy(good)], index[good]
+            images, index = images[good], index[good]
         if len(index):
             yield Batch(images.permute(0, 3, 1, 2), index)
 

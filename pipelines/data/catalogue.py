@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -125,24 +126,31 @@ def entry(name: str) -> Entry:
     known = {one.name: one for one in ENTRIES}
     wanted = name.lower().replace("_", "-")
     if wanted not in known:
-        raise BadInput(f"{name!r} is no data set known here; known are {', '.join(known)}")
+        near = get_close_matches(wanted, known, n=1)
+        meant = f"did you mean {near[0]}? Known" if near else "known"
+        raise BadInput(
+            f"{name!r} is no data set known here; {meant} are {', '.join(known)} (folder and csv: "
+            "your own pictures)"
+        )
     return known[wanted]
 
 
 def open_dataset(
-    name: str,
+    name: str | Dataset,
     root: str | Path,
     *,
     options: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
 ) -> Dataset:
-    """Read the data set `name` below `root`; no image is opened.
+    """Read the data set `name` below `root`; no image is opened. One that is read is returned.
 
     progress: told of images being taken out of an archive, the first time.
 
     Raises:
         BadInput: an unknown name or option, or files that are not as they should be.
     """
+    if isinstance(name, Dataset):
+        return name
     known = entry(name)
     given = {
         key: value

@@ -50,10 +50,15 @@ def require_folder(root: Path, dataset: str) -> list[str]:
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "is not there"
-        raise BadInput(
-            f"{root} {what}; --root (or NFORMER_DATA) must be the folder of {dataset} or the "
-            f"folder it lies in. `nformer datasets` says where to get it"
+        wanted = {
+            "folder": "the folder of your pictures",
+            "csv": "your table, or the folder that it lies in",
+        }.get(
+            dataset,
+            f"the folder of {dataset} or the folder it lies in. `nformer datasets` says where to "
+            "get it",
         )
+        raise BadInput(f"{root} {what}; --root (or NFORMER_DATA) must be {wanted}")
     entries = sorted(entry.name for entry in scan(root))
     if not entries:
         raise BadInput(f"{root} is empty; --root must be the folder of {dataset}")

@@ -20,6 +20,22 @@ ITEMS = "embeddings.h5"
 def run_network(run: Run, device: str, *, fast: bool) -> "Network":
     """Return the network of a run's index or embeddings, with the settings that made them.
 
+    Raises: as `named_network`.
+    """
+    given, config = named_network(run)
+    from ..backbones.light_torchvision import import_torchvision
+
+    with importing("torchvision"):
+        import_torchvision()
+    from ..device import choose_device
+    from .networks import open_network
+
+    return open_network(run, given, config=config, device=choose_device(device), fast=fast)
+
+
+def named_network(run: Run) -> tuple[GivenNetwork | None, ExtractConfig]:
+    """Return what a run's items were embedded with, and the settings; None: its backbone.
+
     Raises:
         BadInput: the embeddings were imported, or the network's file is gone or was changed.
         MissingArtifact: nothing was embedded in this run.
@@ -38,15 +54,9 @@ def run_network(run: Run, device: str, *, fast: bool) -> "Network":
             f"it with: nformer extract --run {run.folder} --overwrite, and then the index with: "
             f"nformer index --run {run.folder} --overwrite"
         )
-    from ..backbones.light_torchvision import import_torchvision
-
-    with importing("torchvision"):
-        import_torchvision()
-    from ..device import choose_device
-    from .networks import open_network
-
-    config = settings_of(manifest)
-    return open_network(run, given, config=config, device=choose_device(device), fast=fast)
+    if given is None:
+        run.require_manifest("backbone.pt")
+    return given, settings_of(manifest)
 
 
 def items_manifest(run: Run) -> Manifest:

@@ -46,7 +46,7 @@ def image_sources(
 
 def find_dataset(
     run: Run,
-    dataset: str | None,
+    dataset: str | Dataset | None,
     *,
     root: str | Path | None,
     options: Mapping[str, Any] | None = None,
@@ -59,6 +59,8 @@ def find_dataset(
     Raises:
         BadInput: another data set without a root, or files that are not as they should be.
     """
+    if isinstance(dataset, Dataset):
+        return dataset
     facts = run.facts("backbone.pt")
     name = dataset or facts["dataset"]
     same = name == facts["dataset"]
@@ -76,13 +78,15 @@ def find_dataset(
 
 def dataset_for_network(
     given: GivenNetwork,
-    dataset: str | None,
+    dataset: str | Dataset | None,
     *,
     root: str | Path | None,
     options: Mapping[str, Any] | None,
     progress: Progress,
 ) -> Dataset:
     """Return the data set to embed with a network that was not trained here."""
+    if isinstance(dataset, Dataset):
+        return dataset
     if dataset is None or root is None:
         raise BadInput(
             f"{given.option} needs --dataset NAME and --root DIR: no backbone.pt names them"

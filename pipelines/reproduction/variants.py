@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from ..config import NFormerConfig
 from ..errors import BadInput
-from ..nformer.attention import Affinity
-from ..nformer.model import Mask
+
+if TYPE_CHECKING:
+    from ..nformer.attention import Affinity
+    from ..nformer.model import Mask
 
 CHECKPOINTS = 50  # steps between the checkpoints of a training
 
@@ -35,8 +38,8 @@ class ReproduceConfig:
 class Variant:
     """One cell of the paper's ablations: a mask, an affinity, k and l."""
 
-    mask: Mask = "reciprocal"
-    affinity: Affinity = "landmarks"
+    mask: "Mask" = "reciprocal"
+    affinity: "Affinity" = "landmarks"
     neighbours: int = 20
     landmarks: int = 5
 

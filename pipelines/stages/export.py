@@ -21,9 +21,10 @@ from ..backbones.onnx_network import METADATA
 from ..errors import BadInput, PipelineError
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
+from .early import NETWORK_FORMATS, require_network_format
 
 Format = Literal["onnx", "torchscript", "safetensors"]
-NAMES = {name: f"backbone.{name}" for name in ("onnx", "torchscript", "safetensors")}
+NAMES = {name: f"backbone.{name}" for name in NETWORK_FORMATS}
 TOLERANCE = 1e-3  # of the largest embedding value: float32 in another order of operations
 OPSET = 18
 
@@ -43,8 +44,7 @@ def export(
         BadInput: an unknown format, or a package that it needs is not installed.
         PipelineError: the file's embeddings are not torch's.
     """
-    if format not in NAMES:
-        raise BadInput(f"--format {format}: known are {', '.join(NAMES)}")
+    require_network_format(format)
     backbone, facts = load_backbone(run.artifact("backbone.pt"))
     kept = {key: facts[key] for key in ("arch", "dim", "height", "width")}
     inputs = {"backbone.pt": run.digest("backbone.pt")}

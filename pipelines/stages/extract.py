@@ -46,7 +46,7 @@ def extract(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),
-    dataset: str | None = None,
+    dataset: str | Dataset | None = None,
     root: str | Path | None = None,
     options: dict[str, Any] | None = None,
     arch: str | None = None,
@@ -55,7 +55,8 @@ def extract(
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
-    dataset, root: the data set; None: the one that the backbone was trained on, where it was.
+    dataset, root: the data set; None: the one that the backbone was trained on, where it was. One
+                   that was read already is taken as it is.
     options:       of the data set's reader, beside those that the backbone was trained with.
     arch, weights: any network as it is, and the file of its weights, instead of backbone.pt.
     onnx:          any network of images [B, 3, H, W] to embeddings [B, d], instead of backbone.pt.

@@ -14,7 +14,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..embeddings import Embeddings
-from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..errors import BadInput, StaleArtifact
 from ..extraction.pictures import gather
 from ..files import file_digest
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
@@ -25,6 +25,7 @@ from ..gallery.states import refine_gallery
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
 from ..refiners.domain_shift import Assume
+from .early import require_index
 
 if TYPE_CHECKING:
     from ..nformer.model import NFormer
@@ -109,7 +110,7 @@ def add_to_index(
     Raises:
         BadInput: names that the index has already, unreadable pictures, another width.
     """
-    _require_index(run)
+    require_index(run)
     run.claim()
     new = gather(
         run,
@@ -142,7 +143,7 @@ def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) 
     Raises:
         BadInput: no name matches, or all do.
     """
-    _require_index(run)
+    require_index(run)
     run.claim()
     stored = opened(run, whole=True)
     gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
@@ -179,7 +180,7 @@ def opened(run: Run, *, whole: bool = False) -> StoredIndex:
         MissingArtifact: no index.   StaleArtifact: made from other embeddings or another model.
         BadInput: damaged, or written by another version.
     """
-    _require_index(run)
+    require_index(run)
     if whole:
         run.require_whole(ARTIFACT)
     blocks, manifest = run.mapped(ARTIFACT)
@@ -194,20 +195,6 @@ def opened(run: Run, *, whole: bool = False) -> StoredIndex:
             f"there now; remake it with: nformer index --run {run.folder} --overwrite"
         )
     return StoredIndex(open_index(blocks.path, blocks=None if whole else blocks), manifest)
-
-
-def _require_index(run: Run) -> Manifest:
-    path, manifest = run.path(ARTIFACT), run.manifest(ARTIFACT)
-    if not path.exists():
-        raise MissingArtifact(
-            f"{path} is not there; make it with: nformer index --run {run.folder}"
-        )
-    if manifest is None:
-        raise BadInput(
-            f"{path} has no manifest: it was written by another version of nformer; remake it "
-            f"with: nformer index --run {run.folder} --overwrite"
-        )
-    return manifest
 
 
 def _refiner(
@@ -229,7 +216,7 @@ def is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
     path = run.path(ARTIFACT)
     if not path.exists():
         return False
-    found = _require_index(run)
+    found = require_index(run)
     if run.holds(wanted):
         added, removed = found.facts["added"], found.facts["removed"]
         changes = f"; items added since it was built: {added}, removed: {removed}"

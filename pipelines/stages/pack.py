@@ -10,6 +10,7 @@ from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
+from ..data.samples import Dataset
 from ..extraction.sources import PACKED, dataset_facts, skipped_text, tell
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
@@ -20,7 +21,7 @@ EXECUTION_ONLY = ("workers",)
 @writing_stage
 def pack(
     run: Run,
-    dataset: str,
+    dataset: str | Dataset,
     *,
     root: str | Path,
     config: PackConfig = PackConfig(),

@@ -42,7 +42,7 @@ EXECUTION_ONLY = ("workers", "eval_every")  # settings that change no result
 @writing_stage
 def train_backbone(
     run: Run,
-    dataset: str,
+    dataset: str | Dataset,
     *,
     root: str | Path,
     config: BackboneConfig = BackboneConfig(),
@@ -53,6 +53,7 @@ def train_backbone(
 ) -> Path:
     """Train an image encoder on a data set's training split; return the path of backbone.pt.
 
+    dataset: its name, or what `open_dataset` has read, whose root and options it then has.
     options: of the data set's reader, such as `combine_all` for MSMT17.
     An interrupted training goes on by itself from its last whole epoch.
     """

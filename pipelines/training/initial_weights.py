@@ -5,6 +5,7 @@ from urllib.error import URLError
 
 from ..artifacts.checkpoints import load_untrusted
 from ..backbones.backbone import Backbone
+from ..backbones.names import initial_weights_file
 from ..backbones.state_dicts import LoadedWeights, load_weights
 from ..errors import BadInput
 from ..files import file_digest
@@ -25,14 +26,8 @@ def start_from(backbone: Backbone, weights: str, *, arch: str) -> LoadedWeights 
 
 def weights_digest(weights: str) -> dict[str, str]:
     """Return what a manifest records of a file of weights: its digest; nothing for other kinds."""
-    if weights in ("imagenet", "none"):
-        return {}
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise BadInput(
-            f"--weights {weights}: no such file; wanted imagenet, none, or a file of weights"
-        )
-    return {"weights": file_digest(path)}
+    path = initial_weights_file(weights)
+    return {} if path is None else {"weights": file_digest(path)}
 
 
 def imagenet_weights(arch: str) -> object:

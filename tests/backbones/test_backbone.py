@@ -89,12 +89,12 @@ def test_other_networks_end_in_their_pooled_features(arch, width):
 
 
 def test_an_unknown_network_names_near_ones():
-    with pytest.raises(BadInput, match="--arch resnet51: torchvision has no such .*resnet5"):
+    with pytest.raises(BadInput, match="resnet51: no such network; spelled like it: resnet"):
         build_backbone("resnet51", classes=2)
 
 
 def test_a_segmentation_network_is_not_taken():
-    with pytest.raises(BadInput, match="no such classification network"):
+    with pytest.raises(BadInput, match="fcn_resnet50: no such network"):
         build_backbone("fcn_resnet50", classes=2)
 
 
@@ -173,3 +173,14 @@ def test_osnet_has_its_published_size():
     assert round((parameters + classifier_of_imagenet) / 1e6, 1) == 2.7  # torchreid's model zoo
     with torch.no_grad():
         assert backbone.eval()(IMAGES).shape == (4, 256)
+
+
+def test_the_names_known_without_pytorch_are_those_that_there_are():
+    from torchvision import models
+
+    from pipelines.backbones import names, osnet
+    from pipelines.backbones.published import PUBLISHED
+
+    assert sorted(names.torchvision_names()) == models.list_models(models)
+    assert sorted(names.AS_PUBLISHED) == sorted(PUBLISHED)
+    assert tuple(osnet.CHANNELS) == names.OSNETS

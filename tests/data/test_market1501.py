@@ -107,7 +107,9 @@ def test_counts_that_are_not_the_published_ones_are_told_with_both_numbers(home)
 
 
 def test_an_unknown_data_set_lists_the_known(tmp_path):
-    with pytest.raises(BadInput, match="'market' is no data set known here; known are market1501"):
+    with pytest.raises(
+        BadInput, match="'market' is no data set known here; did you mean market1501"
+    ):
         open_dataset("market", tmp_path)
 
 

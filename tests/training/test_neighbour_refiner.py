@@ -90,7 +90,7 @@ def test_save_and_load(tmp_path, fitted):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(BadInput, match="speed is no setting; known are"):
+    with pytest.raises(BadInput, match="speed is no setting; did you mean seed"):
         NeighbourRefiner(speed=3)
     with pytest.raises(BadInput, match="learned nothing yet; call fit, or load"):
         NeighbourRefiner().refine(np.ones((1, 2)), np.ones((2, 2)))

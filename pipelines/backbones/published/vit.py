@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..backbone import require_timm
+from ..names import require_timm
 from .resnets import IBN
 
 PATCH = 16

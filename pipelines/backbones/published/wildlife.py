@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ...preprocessing import Preprocessing
-from ..backbone import require_timm, timm_network
+from ..backbone import timm_network
+from ..names import require_timm
 from .entry import Published
 from .resnets import GeM
 

@@ -1,0 +1,154 @@
+"""What a command finds wrong before its stage, and PyTorch with it, is loaded: names and paths.
+
+The stages check the same again: they are called without a command too.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.formats.reading import FORMATS
+from ..artifacts.manifest import Manifest
+from ..artifacts.run import Run
+from ..backbones.names import initial_weights_file, require_published, require_trainable
+from ..config import BackboneConfig, ExtractConfig
+from ..data.catalogue import open_dataset
+from ..data.images import UnreadableImage, image_size
+from ..data.samples import Dataset
+from ..errors import BadInput, MissingArtifact
+from ..extraction.given import GivenNetwork, given_network, require_own
+from ..extraction.pictures import pictures_in
+from ..extraction.run_network import named_network
+from ..extraction.sources import dataset_for_network, find_dataset
+from ..extraction.tracklets import require_pooling
+from ..files import no_file
+from ..progress import Progress
+
+INDEX = "index.h5"
+NETWORK_FORMATS = ("onnx", "torchscript", "safetensors")  # of `nformer export`
+
+
+def dataset_to_train_on(
+    dataset: str,
+    *,
+    root: str | Path,
+    config: BackboneConfig,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Dataset:
+    """Return the data set that a backbone is to be trained on, network and weights looked at."""
+    require_trainable(config.arch)
+    initial_weights_file(config.weights)
+    data = open_dataset(dataset, root, options=options, progress=progress)
+    data.split("train")
+    return data
+
+
+def dataset_to_embed(
+    run: Run,
+    given: GivenNetwork | None,
+    *,
+    dataset: str | None,
+    root: str | Path | None,
+    config: ExtractConfig,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> Dataset:
+    """Return the data set to embed, with a network that was trained here or is given."""
+    if config.preset != "own":
+        require_published(config.preset, option="--set preset=")
+    if given is None:
+        require_own(config)
+        return find_dataset(run, dataset, root=root, options=options, progress=progress)
+    return dataset_for_network(given, dataset, root=root, options=options, progress=progress)
+
+
+def network_given(
+    *, arch: str | None, weights: str | None, onnx: Path | None
+) -> GivenNetwork | None:
+    """Return the network that options name, after looking for its architecture and file."""
+    given = given_network(arch=arch, weights=weights, onnx=onnx)
+    if given is not None and not given.is_onnx:
+        require_published(given.arch)
+    return given
+
+
+def require_pictures(
+    run: Run, folder: Path, *, boxes: Path | None, tracks: str, given: GivenNetwork | None
+) -> None:
+    """Raise BadInput or MissingArtifact where pictures cannot be indexed: no folder, no network."""
+    require_pooling(tracks)
+    require_folder(folder, option="--pictures", wanted="a folder of pictures")
+    require_file(boxes, option="--boxes", wanted="a file of boxes")
+    if given is None:
+        try:
+            named_network(run)
+        except MissingArtifact:
+            raise MissingArtifact(
+                f"{run.folder} has no network to embed pictures with; name one: --onnx FILE, or "
+                "--arch NAME --weights FILE"
+            ) from None
+
+
+def require_index(run: Run) -> Manifest:
+    """Return the manifest of a run's index; MissingArtifact, with the command for it, without."""
+    path, manifest = run.path(INDEX), run.manifest(INDEX)
+    if not path.exists():
+        raise MissingArtifact(
+            f"{path} is not there; make it with: nformer index --run {run.folder}"
+        )
+    if manifest is None:
+        raise BadInput(
+            f"{path} has no manifest: it was written by another version of nformer; remake it "
+            f"with: nformer index --run {run.folder} --overwrite"
+        )
+    return manifest
+
+
+def require_sources(run: Run, sources: Sequence[Path]) -> None:
+    """Raise BadInput unless the pictures and files are there, and the index that they are for."""
+    require_index(run)
+    for path in sources:
+        if path.suffix.lower() in FORMATS and not path.is_dir():
+            require_file(path, wanted="a file of embeddings")
+            continue
+        pictures = pictures_in(path)
+        if pictures == [path]:
+            try:
+                image_size(path)
+            except UnreadableImage as error:
+                raise BadInput(
+                    f"{path}: {error.reason}; wanted is a picture, a folder of pictures, or a "
+                    f"file of embeddings ({', '.join(FORMATS)})"
+                ) from None
+        named_network(run)
+
+
+def require_network_format(format: str) -> None:
+    """Raise BadInput unless a backbone can be exported in this format."""
+    if format not in NETWORK_FORMATS:
+        raise BadInput(f"--format {format}: known are {', '.join(NETWORK_FORMATS)}")
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raise BadInput unless a file begins as PyTorch's do: with a zip's bytes, or a pickle's."""
+    wanted = "a file of weights (.pt, .pth, .safetensors)"
+    require_file(path, wanted=wanted)
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if path.suffix != ".safetensors" and begins[:1] not in (b"P", b"\x80"):
+        raise BadInput(f"{path} is no PyTorch file; {wanted} is wanted")
+
+
+def require_file(path: Path | None, *, option: str = "", wanted: str) -> None:
+    """Raise BadInput unless a path, where one is given, is a file."""
+    problem = "" if path is None else no_file(path.expanduser())
+    if problem:
+        raise BadInput(f"{option} {path} {problem}; {wanted} is wanted".lstrip())
+
+
+def require_folder(path: Path, *, option: str, wanted: str) -> None:
+    """Raise BadInput unless a path is a folder."""
+    if not path.expanduser().is_dir():
+        problem = "is no folder" if path.exists() else "is not there"
+        raise BadInput(f"{option} {path} {problem}; {wanted} is wanted")
