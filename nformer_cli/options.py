@@ -135,6 +135,11 @@ Landmarks = Annotated[
     str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
 ]
 
+READER_OPTIONS = (
+    *("distractors", "combine_all", "camera_pattern"),
+    *("pattern", "columns", "images", "split", "queries"),
+)
+
 
 def given(ctx: typer.Context, *names: str) -> dict[str, Any]:
     """Return the options among `names` that the user gave, so that a recipe keeps the others."""
@@ -160,6 +165,4 @@ def config_of(ctx: typer.Context, section: str, **options: Any) -> Any:
 
 def reader_options(ctx: typer.Context) -> dict[str, Any]:
     """Return the options given, as the catalogue's readers take them."""
-    names = ("distractors", "combine_all", "camera_pattern")
-    own = ("pattern", "columns", "images", "split", "queries")
-    return given(ctx, *names, *own)
+    return given(ctx, *READER_OPTIONS)

@@ -11,6 +11,7 @@ from pipelines.errors import BadInput
 
 from .. import options
 from ..console import TerminalProgress, out
+from ..following import command_line, repeated
 from ..tables import data_table, datasets_table, evaluation_table, findings_table
 from .results import write_report
 
@@ -118,7 +119,10 @@ def pack(
         progress=progress,
         options=options.reader_options(ctx),
     )
-    progress.message(f"{path}; next: nformer train-backbone {dataset} --root {root} --run {run}")
+    same = ("height", "width", "on_bad_image", *options.READER_OPTIONS)
+    again = ["--root", root, *repeated(ctx, *same)]
+    following = command_line("train-backbone", dataset, *again, run=run)
+    progress.message(f"{path}; next: {following}")
 
 
 def subsample(
@@ -149,7 +153,7 @@ def subsample(
     progress = TerminalProgress()
     numbers = [int(part) for part in parts]
     folders = subsample(Run(run), numbers, seed=seed, overwrite=overwrite, progress=progress)
-    progress.message(f"next: nformer evaluate --run {folders[0]}")
+    progress.message(f"next, for each of them: {command_line('evaluate', run=folders[0])}")
 
 
 def demo(
@@ -178,7 +182,9 @@ def demo(
         from pipelines.stages.demo import demo_images
 
         folder = demo_images(images_only, seed=seed, overwrite=overwrite, progress=progress)
-        progress.message(f"{folder}; next: nformer train-backbone market1501 --root {folder}")
+        asked = ("market1501", "--root", folder, "--recipe", "demo")
+        following = command_line("train-backbone", *asked, run=options.DEFAULT_RUN)
+        progress.message(f"{folder}; next: {following}")
         return
     from pipelines import Run
 
@@ -194,4 +200,4 @@ def demo(
     else:
         out.print(evaluation_table(result))
         write_report(opened, progress)
-        progress.message(f"everything lies in {run}; nformer info --run {run} lists it")
+        progress.message(f"everything lies in {run}; {command_line('info', run=run)} lists it")

@@ -9,6 +9,7 @@ from pipelines.config import EvaluateConfig
 
 from .. import options
 from ..console import TerminalProgress, err, out
+from ..following import command_line, repeated
 from ..tables import evaluation_table
 from .results import write_report
 from .search import write_index
@@ -175,4 +176,6 @@ def refine(
     path = refine_run(
         Run(run), config=config, device=device, overwrite=overwrite, progress=progress
     )
-    progress.message(f"{path}; next: nformer evaluate --run {run}")
+    same = ("protocol", "neighbours", "assume", "landmarks", "landmark_draws", "average_draws")
+    again = repeated(ctx, *same, "settings", "seed", "device")
+    progress.message(f"{path}; next: {command_line('evaluate', *again, run=run)}")

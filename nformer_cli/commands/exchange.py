@@ -7,6 +7,7 @@ import typer
 
 from .. import options
 from ..console import TerminalProgress, out
+from ..following import after_embeddings, after_nformer
 from ..tables import counts_table
 
 
@@ -37,15 +38,19 @@ def export(
 
     wanted: Any = format
     path = export(opened, format=wanted, overwrite=overwrite, progress=progress)
-    following = f"nformer extract --onnx {path} --dataset NAME --root DIR"
+    following = (
+        f"nformer extract --onnx {path} --dataset NAME --root DIR --run ANOTHER, or any program "
+        "that runs ONNX"
+    )
     if format == "torchscript":
         following = f"torch.jit.load({str(path)!r}) in a program of your own"
     if format == "safetensors":
-        following = f"nformer train-backbone NAME --weights {path}, or any program's own reader"
+        following = f"nformer train-backbone NAME --weights {path} --run ANOTHER"
     progress.message(f"{path}; next: {following}")
 
 
 def import_embeddings(
+    ctx: typer.Context,
     files: Annotated[
         list[Path],
         typer.Argument(
@@ -89,10 +94,7 @@ def import_embeddings(
         progress=progress,
     )
     out.print(counts_table(dataset, opened.facts(path.name)))
-    following = (
-        "train-nformer" if opened.facts(path.name)["identities"].get("train") else "evaluate"
-    )
-    progress.message(f"{path}; next: nformer {following} --run {run}")
+    progress.message(f"{path}; next: {after_embeddings(ctx, opened)}")
 
 
 def export_embeddings(
@@ -139,6 +141,7 @@ def export_embeddings(
 
 
 def import_nformer(
+    ctx: typer.Context,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The authors' checkpoint (.pt, .pth).")
     ],
@@ -173,4 +176,4 @@ def import_nformer(
         overwrite=overwrite,
         progress=progress,
     )
-    progress.message(f"{path}; next: nformer evaluate --run {run}")
+    progress.message(f"{path}; next: {after_nformer(ctx, opened)}")

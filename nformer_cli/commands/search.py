@@ -9,6 +9,7 @@ from pipelines.errors import BadInput
 
 from .. import options
 from ..console import TerminalProgress, out
+from ..following import search_in
 from ..tables import answer_table
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def build(
             overwrite=overwrite,
             progress=progress,
         )
-        progress.message(f"{path}; next: nformer search IMAGE --run {run}")
+        progress.message(f"{path}; next: {search_in(opened)}")
         return
     require_no(ctx, "boxes", "tracks", "arch", "weights", "onnx", "settings", "device")
     write_index(run, model, seed=seed, assume=assume, overwrite=overwrite, progress=progress)
@@ -235,7 +236,7 @@ def write_index(
         state=state,
         assume=assume,  # type: ignore[arg-type]  # checked there
     )
-    progress.message(f"{path}; next: nformer search IMAGE --run {run}")
+    progress.message(f"{path}; next: {search_in(opened)}")
 
 
 @index_app.command("add")

@@ -9,6 +9,7 @@ from pipelines.config import BackboneConfig, ExtractConfig, NFormerConfig
 
 from .. import options
 from ..console import TerminalProgress
+from ..following import after_embeddings, after_nformer, command_line, with_recipe
 
 BACKBONE, EXTRACT, NFORMER = BackboneConfig(), ExtractConfig(), NFormerConfig()
 
@@ -81,7 +82,8 @@ def train_backbone(
         overwrite=overwrite,
         progress=progress,
     )
-    progress.message(f"{path}; next: nformer extract --run {run}")
+    following = command_line("extract", *with_recipe(ctx, "extract"), run=run)
+    progress.message(f"{path}; next: {following}")
 
 
 def extract(
@@ -156,7 +158,7 @@ def extract(
         weights=weights,
         onnx=onnx,
     )
-    progress.message(f"{path}; next: nformer train-nformer --run {run}")
+    progress.message(f"{path}; next: {after_embeddings(ctx, opened)}")
 
 
 def number_or_auto(value: str | int) -> int:
@@ -243,4 +245,4 @@ def train_nformer(
     path = train_nformer(
         opened, config=config, device=device, overwrite=overwrite, progress=progress
     )
-    progress.message(f"{path}; next: nformer evaluate --run {run}")
+    progress.message(f"{path}; next: {after_nformer(ctx, opened)}")

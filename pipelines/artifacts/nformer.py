@@ -1,5 +1,6 @@
 """nformer.pt: an NFormer's weights and settings."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,12 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
             f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
             "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
         )
-    saying = "was written by another version of nformer, whose tensors or settings differ; make it "
-    with blaming(path, saying=f"{saying}again with nformer train-nformer --overwrite"):
+    run = shlex.quote(str(Path(path).parent))
+    saying = (
+        "was written by another version of nformer, whose tensors or settings differ; make it "
+        f"again with: nformer train-nformer --overwrite --run {run}"
+    )
+    with blaming(path, saying=saying):
         require_sizes(Path(path), meta["model"], tensors=tensors)
         model = build_model(meta["model"])
         model.load_state_dict(tensors)

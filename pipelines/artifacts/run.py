@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -263,7 +264,7 @@ class Run:
     def _remake(self, name: str) -> str:
         manifest = self.manifest(name)
         stage = "" if manifest is None else manifest.stage
-        return f"{remake_command(name, stage=stage)} --run {self.folder}"
+        return f"{remake_command(name, stage=stage)} --run {shlex.quote(str(self.folder))}"
 
 
 def writing_stage(

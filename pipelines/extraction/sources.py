@@ -40,7 +40,10 @@ def image_sources(
             progress.message(f"images from {run.path(PACKED)}")
             blocks, _ = run.mapped(PACKED)
             return PackedFile(blocks.path, blocks).images
-        progress.warn(f"{run.path(PACKED)} is not used: {problem}; pack again: nformer pack")
+        progress.warn(
+            f"{run.path(PACKED)} is not used: {problem}; pack again with: nformer pack "
+            f"{dataset.name} --root {dataset.root} --run {run.folder} --overwrite"
+        )
     return lambda names: ImageFiles(dataset.root, names, preprocessing=preprocessing)
 
 

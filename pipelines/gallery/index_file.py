@@ -1,6 +1,7 @@
 """index.h5: a gallery to search, in one file that is mapped into memory rather than read."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .index import GalleryIndex
 
 SCHEMA = 3
-REMAKE = "remake it with: nformer index --overwrite"
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 
 
@@ -48,17 +48,18 @@ def open_index(path: Path, *, blocks: BlockedFile | None = None) -> "GalleryInde
     Raises:
         BadInput: no such file, damaged, not an index of ours, or of another version.
     """
-    blocks = blocks or BlockedFile(path, remedy=REMAKE)
-    with reading(path, blocks=blocks, remedy=REMAKE) as file:
+    remake = f"remake it with: nformer index --overwrite --run {shlex.quote(str(path.parent))}"
+    blocks = blocks or BlockedFile(path, remedy=remake)
+    with reading(path, blocks=blocks, remedy=remake) as file:
         if file.attrs.get("schema") == 1 and "meta" in file.attrs:
-            raise BadInput(f"{path} was written by another version of nformer; {REMAKE}")
+            raise BadInput(f"{path} was written by another version of nformer; {remake}")
         if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
-            raise BadInput(f"{path} is not an index of ours; {REMAKE}")
+            raise BadInput(f"{path} is not an index of ours; {remake}")
         settings = json.loads(file.attrs["model"])
         names = {"names/ends": "i[N]", "names/text": "u[letters]"}
         require_arrays(path, file, rows="f[N,d]", pids="i[N]", camids="i[N]", **names)
         arrays = {name: _mapped(blocks, stored) for name, stored in _datasets(file)}
-    with blaming(path, saying=f"was written by another version of nformer; {REMAKE}"):
+    with blaming(path, saying=f"was written by another version of nformer; {remake}"):
         return _index_of(arrays, settings)
 
 

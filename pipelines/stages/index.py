@@ -205,7 +205,7 @@ def _refiner(
     if run.manifest("nformer.pt") is None:
         progress.warn(
             "no nformer.pt in this run: the index searches the embeddings as they are. Train one "
-            "with nformer train-nformer, or give --model FILE"
+            f"with: nformer train-nformer --run {run.folder}, or give --model FILE"
         )
         return None, {}
     return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}

@@ -147,7 +147,7 @@ def test_evaluate_saves_the_index_too(run):
     asked = ["evaluate", "--index", "--no-report", "--run", str(run.folder)]
     done = CliRunner().invoke(app, [*asked, "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    assert "index.h5; next: nformer search IMAGE" in done.stderr.replace("\n", "")
+    assert "index.h5; next: nformer search QUERY.npz" in done.stderr.replace("\n", "")
     assert len(open_index(run.path("index.h5"))) == 120
     assert set(run.manifest("index.h5").inputs) == {"embeddings.h5", "nformer.pt"}
 

@@ -1,0 +1,60 @@
+"""The command that a command names next: whole, with the run, and one that works."""
+
+import numpy as np
+import pytest
+from helpers.commands import nformer
+
+WITHOUT = {"all": (), "test": ("train",), "gallery": ("train", "query")}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    for name, left_out in WITHOUT.items():
+        arrays = {}
+        for split in ("train", "query", "gallery"):
+            if split not in left_out:
+                arrays[f"{split}_features"] = random.normal(size=(20, 8)).astype(np.float32)
+                arrays[f"{split}_pids"] = np.repeat(np.arange(5), 4) + 100 * (split == "train")
+                arrays[f"{split}_camids"] = np.arange(20) % 2
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    return tmp_path
+
+
+def last(line):
+    done = nformer(line)
+    assert done.code == 0, done.err
+    return done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "following"),
+    [("all", "train-nformer"), ("test", "evaluate"), ("gallery", "index")],
+)
+def test_after_an_import_comes_what_its_splits_allow(folder, name, following):
+    said = last(f"import-embeddings {name}.npz --run 'my run'")
+    assert said == f"my run/embeddings.h5; next: nformer {following} --run 'my run'"
+    nextly = last(said.partition("next: nformer ")[2])
+    assert "error" not in nextly
+
+
+def test_after_an_index_of_imported_items_no_picture_is_asked_for(folder):
+    nformer("import-embeddings gallery.npz --run r")
+    said = last("index --run r")
+    assert "next: nformer search QUERY.npz --run r (embeddings of a picture by the same" in said
+    assert nformer("search all.npz --run r --top 2").code == 0
+
+
+def test_what_was_asked_of_refine_is_asked_of_evaluate(folder):
+    nformer("import-embeddings all.npz --run r")
+    nformer("train-nformer --run r --steps 1 --no-closed-form --set held_out=0")
+    said = last("refine --run r --protocol joint --seed 3")
+    assert said.endswith("next: nformer evaluate --protocol joint --seed 3 --run r")
+
+
+def test_a_recipe_with_settings_for_the_next_command_is_named(folder):
+    folder.joinpath("mine.toml").write_text("[nformer]\nsteps = 1\n[evaluate]\nrerank = ['kr']\n")
+    nformer("import-embeddings all.npz --run r")
+    said = last("train-nformer --run r --recipe mine.toml")
+    assert said.endswith("next: nformer evaluate --recipe mine.toml --run r")
