@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .commands import datasets, evaluating, exchange, manual, results, search, settings, training
+from .help import Command
 
 app = typer.Typer(
     name="nformer",
@@ -64,7 +65,8 @@ def _root(
 
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+        name = command.__name__.replace("_", "-")
+        app.command(name, cls=Command, rich_help_panel=panel)(command)
 app.add_typer(search.index_app, name="index", rich_help_panel="Search")
 
 

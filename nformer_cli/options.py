@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.config import SECTIONS, configure
+from pipelines.config import SECTIONS, configure, recipe_names
 
 DEFAULT_RUN = Path("runs/default")
 DEFAULT_ROOT = Path("data")
@@ -41,7 +41,9 @@ Overwrite = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        "--recipe", metavar="NAME|FILE", help="Settings by name (paper, released, …) or a .toml."
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"Settings by name ({', '.join(recipe_names())}), or a .toml file.",
     ),
 ]
 Settings = Annotated[
@@ -64,24 +66,32 @@ Root = Annotated[
     ),
 ]
 Distractors = Annotated[
-    str | None, typer.Option("--distractors", metavar="500k", help="market1501: add the 500k.")
+    str | None,
+    typer.Option("--distractors", metavar="500k", help="market1501: add the 500,000 distractors."),
 ]
 CombineAll = Annotated[
-    bool, typer.Option("--combine-all", help="msmt17: train on list_val as well.")
+    bool, typer.Option("--combine-all", help="msmt17: train on its validation list as well.")
 ]
 CameraPattern = Annotated[
     str | None,
     typer.Option(
-        "--camera-pattern", metavar="REGEX", help="folder: its first group is the camera: c(\\d+)."
+        "--camera-pattern",
+        metavar="REGEX",
+        help="folder: a regular expression whose first group is the camera: c(\\d+).",
     ),
 ]
 # Of the commands that embed pictures.
 Arch = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A network as it is, not trained here, with --weights."),
+    typer.Option(
+        metavar="NAME", help="A network used as it is, not trained here; needs --weights."
+    ),
 ]
 Weights = Annotated[
-    str | None, typer.Option(metavar="FILE|imagenet", help="The weights of --arch.")
+    str | None,
+    typer.Option(
+        metavar="FILE|imagenet", help="The weights for --arch; imagenet: those published with it."
+    ),
 ]
 Onnx = Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX network to embed with.")]
 Pattern = Annotated[
@@ -104,7 +114,7 @@ Images = Annotated[
 Split = Annotated[
     float | None,
     typer.Option(
-        "--split", metavar="SHARE", help="folder, csv: of the identities, for training (0.5)."
+        "--split", metavar="SHARE", help="folder, csv: share of the identities to train on (0.5)."
     ),
 ]
 Queries = Annotated[
@@ -112,23 +122,32 @@ Queries = Annotated[
     typer.Option(
         "--queries",
         metavar="camera|identity|N",
-        help="folder, csv: test images that are queries: one of each camera, one, or N.",
+        help="folder, csv: which test images are queries: of each person one image a camera, one, "
+        "or N.",
     ),
 ]
-Workers = Annotated[int, typer.Option(help="Decoding threads; -1: one a core, at most 16.")]
+Workers = Annotated[
+    int,
+    typer.Option(metavar="N", help="Threads that read images; -1: one for each core, at most 16."),
+]
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out.")
 ]
 
 # Of the commands that refine.
 Protocol = Annotated[
-    str, typer.Option(metavar="isolated|joint", help="Whether queries see each other (joint).")
+    str,
+    typer.Option(
+        metavar="isolated|joint",
+        help="isolated: a query sees the gallery; joint: other queries too.",
+    ),
 ]
 Assume = Annotated[
     str,
     typer.Option(
         metavar="auto|same|foreign",
-        help="Whether the gallery is like the training set; foreign: left as it is.",
+        help="Whether the gallery looks like the training set; auto: this is measured; foreign: it "
+        "does not, and its embeddings stay as they are.",
     ),
 ]
 Landmarks = Annotated[

@@ -113,7 +113,7 @@ class NFormerConfig:
     batch: int = 2048  # embeddings a step
     sampler: Literal["neighbourhood", "identity"] = "identity"
     instances: int = 16  # K embeddings of each identity in an identity batch
-    steps: int = 0  # 0: 400, or on a closed form as many as are soon done
+    steps: int = 0  # 0: 400; on a closed form as many as take about a minute, at most 400
     optimizer: Literal["sgd", "adam"] = "adam"
     lr: float = 3.5e-4
     momentum: float = 0.9
@@ -277,13 +277,18 @@ def configure(
     return build(SECTIONS[section], table, where=f"[{section}]")
 
 
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the program."""
+    return sorted(file.stem for file in RECIPES.glob("*.toml"))
+
+
 def read_recipe(recipe: str) -> dict[str, dict[str, Any]]:
     """Return a recipe's tables by section, each key checked."""
     path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
         raise BadInput(
-            f"--recipe {recipe}: no such recipe; known are {known}, or a path to a .toml"
+            f"--recipe {recipe}: no such recipe; known are {', '.join(recipe_names())}, or a path "
+            "to a .toml"
         )
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))

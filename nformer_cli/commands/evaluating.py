@@ -37,16 +37,19 @@ def evaluate(
     ] = ",".join(DEFAULT.refine),
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="An NFormer of another run, of embeddings as wide."),
+        typer.Option(
+            metavar="FILE",
+            help="The nformer.pt of another run, trained on embeddings of this width.",
+        ),
     ] = None,
     protocol: options.Protocol = DEFAULT.protocol,
-    k1: Annotated[int, typer.Option(help="kr: neighbours.")] = DEFAULT.k1,
-    k2: Annotated[int, typer.Option(help="kr: items averaged.")] = DEFAULT.k2,
+    k1: Annotated[int, typer.Option(help="kr: how many neighbours are compared.")] = DEFAULT.k1,
+    k2: Annotated[int, typer.Option(help="kr: over how many neighbours it averages.")] = DEFAULT.k2,
     weight: Annotated[
         float, typer.Option(help="kr: weight of the original distance.")
     ] = DEFAULT.weight,
     neighbours: Annotated[
-        int, typer.Option(help="NFormer's neighbours; 0: as it was trained.")
+        int, typer.Option(help="Neighbours k that NFormer reads; 0: as it was trained.")
     ] = DEFAULT.neighbours,
     camera_aware: Annotated[
         str,
@@ -55,7 +58,7 @@ def evaluate(
     assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
-        int, typer.Option(help="Draws of the landmarks: mean ± standard deviation.")
+        int, typer.Option(help="Draw the landmarks so often; shows mean ± standard deviation.")
     ] = DEFAULT.landmark_draws,
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of the draws.")
@@ -64,22 +67,30 @@ def evaluate(
         str,
         typer.Option(
             metavar="METHOD",
-            help="Neighbour search: auto, exact, numpy, torch, faiss, ivf, hnsw, ivfpq, cagra.",
+            help="How neighbours are found: auto, exact, numpy, torch, faiss, or approximately: "
+            "ivf, hnsw, ivfpq, cagra.",
         ),
     ] = DEFAULT.search,
-    top: Annotated[int, typer.Option(help="Length of the lists kept.")] = DEFAULT.top,
+    top: Annotated[
+        int, typer.Option(help="Gallery items kept for each query in ranking.h5.")
+    ] = DEFAULT.top,
     max_rank: Annotated[int, typer.Option(help="Length of the CMC curve.")] = DEFAULT.max_rank,
     open_set: Annotated[
-        bool, typer.Option("--open-set", help="True positive rate at FPR 0.1 % and 1 % too.")
+        bool,
+        typer.Option(
+            "--open-set", help="Also the true positive rate where 0.1 % and 1 % of strangers pass."
+        ),
     ] = DEFAULT.open_set,
     single_shot: Annotated[
         int,
-        typer.Option(help="Draws of a gallery with one image an identity (CUHK03)."),
+        typer.Option(
+            help="Score so many drawn galleries with one image a person (CUHK03); 0: none."
+        ),
     ] = DEFAULT.single_shot,
     will_it_help: Annotated[
         bool,
         typer.Option(
-            "--will-it-help", help="First say what refinement should bring, without test labels."
+            "--will-it-help", help="First estimate what refinement will gain, without test labels."
         ),
     ] = False,
     settings: options.Settings = None,

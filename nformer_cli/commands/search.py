@@ -10,6 +10,7 @@ from pipelines.errors import BadInput
 from .. import options
 from ..console import TerminalProgress, out
 from ..following import search_in
+from ..help import Command, CommandGroup
 from ..tables import answer_table
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def parsed_threshold(text: str) -> float | Literal["auto"] | None:
     return value
 
 
-index_app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+index_app = typer.Typer(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @index_app.callback(invoke_without_command=True)
@@ -147,7 +148,7 @@ def build(
     weights: options.Weights = None,
     onnx: options.Onnx = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An NFormer of another run.")
+        Path | None, typer.Option(metavar="FILE", help="The nformer.pt of another run.")
     ] = None,
     settings: options.Settings = None,
     device: options.Device = "auto",
@@ -239,7 +240,7 @@ def write_index(
     progress.message(f"{path}; next: {search_in(opened)}")
 
 
-@index_app.command("add")
+@index_app.command("add", cls=Command)
 def add(
     ctx: typer.Context,
     sources: Annotated[
@@ -272,7 +273,7 @@ def add(
     progress.message(f"{run / 'index.h5'}: {count:,} added")
 
 
-@index_app.command("remove")
+@index_app.command("remove", cls=Command)
 def remove(
     ctx: typer.Context,
     pattern: Annotated[str, typer.Argument(help="Names to remove, such as '*/0042_*'.")],

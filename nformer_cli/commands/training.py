@@ -21,10 +21,16 @@ def train_backbone(
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
     arch: Annotated[
-        str, typer.Option(help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME.")
+        str,
+        typer.Option(
+            metavar="NAME", help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME."
+        ),
     ] = BACKBONE.arch,
     weights: Annotated[
-        str, typer.Option(help="imagenet, none, or a state dict's path.")
+        str,
+        typer.Option(
+            metavar="imagenet|none|FILE", help="What training starts from; FILE: a state dict."
+        ),
     ] = BACKBONE.weights,
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = BACKBONE.epochs,
     batch: Annotated[int, typer.Option(help="Images a step.")] = BACKBONE.batch,
@@ -181,7 +187,8 @@ def train_nformer(
         typer.Option(
             "--closed-form/--no-closed-form",
             "--prior/--no-prior",
-            help="Start from a closed form chosen on held-out identities, or train NFormer alone.",
+            help="Start from a closed form (centring, whitening, sums over neighbours) chosen on "
+            "held-out identities, or train NFormer alone.",
         ),
     ] = NFORMER.closed_form,
     camera_aware: Annotated[
@@ -197,23 +204,42 @@ def train_nformer(
             parser=number_or_auto,
             metavar="K|auto",
             show_default="auto",
-            help="Nearest neighbours k of each embedding; auto: chosen (20 without a closed form).",
+            help="Nearest neighbours k that an embedding reads; auto: chosen by cross-validation "
+            "(without a closed form: 20).",
         ),
     ] = NFORMER.neighbours,
     landmarks: Annotated[int, typer.Option(help="Landmark agents l.")] = NFORMER.landmarks,
-    layers: Annotated[int, typer.Option(help="Blocks.")] = NFORMER.layers,
+    layers: Annotated[int, typer.Option(help="Transformer blocks.")] = NFORMER.layers,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = NFORMER.heads,
-    graph: Annotated[str, typer.Option(metavar="cosine|affinity")] = NFORMER.graph,
-    mask: Annotated[str, typer.Option(metavar="reciprocal|topk|none")] = NFORMER.mask,
-    affinity: Annotated[str, typer.Option(metavar="landmarks|exact")] = NFORMER.affinity,
-    sampler: Annotated[str, typer.Option(metavar="identity|neighbourhood")] = NFORMER.sampler,
+    graph: Annotated[
+        str,
+        typer.Option(metavar="cosine|affinity", help="What neighbours are found by (Eq. 6)."),
+    ] = NFORMER.graph,
+    mask: Annotated[
+        str,
+        typer.Option(metavar="reciprocal|topk|none", help="Which edges attention keeps (Eq. 7)."),
+    ] = NFORMER.mask,
+    affinity: Annotated[
+        str,
+        typer.Option(
+            metavar="landmarks|exact", help="Affinities by landmark agents, or from all pairs."
+        ),
+    ] = NFORMER.affinity,
+    sampler: Annotated[
+        str,
+        typer.Option(
+            metavar="identity|neighbourhood",
+            help="What a batch holds: images of drawn identities, or neighbourhoods.",
+        ),
+    ] = NFORMER.sampler,
     steps: Annotated[
         int,
         typer.Option(
             parser=number_or_auto,
             metavar="N|auto",
             show_default="auto",
-            help="Training steps; auto: about a minute, at most 400 (400 without a closed form).",
+            help="Training steps; auto: as many as take about a minute, at most 400 (without a "
+            "closed form: 400).",
         ),
     ] = NFORMER.steps,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = NFORMER.lr,

@@ -184,7 +184,7 @@ class Run:
         differences = wanted.differences(found) if found else []
         if differences:
             raise StaleArtifact(
-                f"{self.path(wanted.artifact)} is another one: {'; '.join(differences)}. "
+                f"{self.path(wanted.artifact)} was made otherwise: {'; '.join(differences)}. "
                 f"Add --overwrite to replace it, or --run DIR to keep both"
             )
         return self.holds(wanted)

@@ -49,7 +49,7 @@ def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> D
         home, needs = find_home(root, names=NAMES, layouts=layouts, dataset="cuhk03")
     except BadInput:
         raise BadInput(
-            f"{root} does not hold cuhk03-{boxes}: wanted labeled/ and detected/ with "
+            f"{root} is not laid out as cuhk03-{boxes}: wanted labeled/ and detected/ with "
             f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
             f"cuhk03_new_protocol_config_{spellings[0]}.mat; found {shortened(found)}"
         ) from None

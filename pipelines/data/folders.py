@@ -37,8 +37,8 @@ def find_home(
         if all(child(candidate, need) is not None for need in needs):
             return candidate, needs
     raise BadInput(
-        f"{root} does not hold {dataset}: wanted {', '.join(layouts[0])}, in it or in a folder "
-        f"called {' or '.join(sorted(names))}; found {shortened(entries)}"
+        f"{root} is not laid out as {dataset}: wanted {', '.join(layouts[0])}, in it or in a "
+        f"folder called {' or '.join(sorted(names))}; found {shortened(entries)}"
     )
 
 

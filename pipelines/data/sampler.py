@@ -5,24 +5,20 @@ import numpy as np
 from ..errors import BadInput
 
 
-def require_identities(identities: int, *, batch: int, instances: int, where: str) -> None:
-    """Check that batches of `batch` images, `instances` of each identity, can be drawn.
+def fitting_batch(identities: int, *, batch: int, instances: int, where: str) -> int:
+    """Return the largest batch of at most `batch` images that can be drawn, K of each identity.
 
     Raises:
-        BadInput: the batch is no multiple, or there are fewer identities than one batch needs.
+        BadInput: a batch of fewer than two identities, or a set that has fewer.
     """
-    if instances < 2 or batch % instances or batch < 2 * instances:
+    if batch < 2 * instances:
         raise BadInput(
-            f"a batch of {batch} images with {instances} of each identity does not work: the batch "
-            "must be a multiple of instances, with at least 2 instances and 2 identities"
+            f"--batch {batch} holds fewer than two identities of {instances} images: use --batch "
+            f"{2 * instances} or more, or --set instances={max(batch // 2, 2)}"
         )
-    if identities < batch // instances:
-        remedy = f"Use --set batch={identities * instances} or less"
-        raise BadInput(
-            f"a batch of {batch} images with {instances} of each identity needs "
-            f"{batch // instances} identities; {where} has {identities}. "
-            + ("Training needs at least 2" if identities < 2 else remedy)
-        )
+    if identities < 2:
+        raise BadInput(f"{where} has images of {identities} identity; training needs two or more")
+    return min(batch // instances, identities) * instances
 
 
 def identity_batches(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .recommend import Recommendation
 
 NFORMER, AUTO = "nformer", "auto"
-HARM = 0.005  # mAP, the smallest loss worth a word
 FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
 
 
@@ -152,23 +151,6 @@ def possible(
         else:
             kept.append(method)
     return kept, notes
-
-
-def harm(rows: Sequence[ResultRow]) -> list[str]:
-    """Say so where NFormer ranks clearly worse than the embeddings that it refined."""
-    found = {row.name: row for row in rows}
-    if "baseline" not in found or NFORMER not in found:
-        return []
-    own = found[NFORMER]
-    lost, kind = found["baseline"].mAP - own.mAP, str(own.extra.get("kind") or "NFormer")
-    if lost < HARM:
-        return []
-    return [
-        f"{kind[0].upper()}{kind[1:]} lowers mAP by {100 * lost:.1f} here. If a person has fewer "
-        "images than in training, train-nformer --neighbours with a smaller number may help; "
-        "evaluate --all shows what needs no training, and --will-it-help says beforehand what to "
-        "expect"
-    ]
 
 
 def verdict(rows: Sequence[ResultRow]) -> list[str]:

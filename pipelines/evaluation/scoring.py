@@ -14,9 +14,10 @@ from ..ranking.rerankers.registry import RERANKERS, ranked_by
 from ..ranking.single_shot import single_shot_cmc
 from ..refiners.chain import REFINERS
 from .peak_memory import PeakMemory, peak_rss_mib
-from .plan import NFORMER, Method, Plan, harm, verdict
+from .plan import NFORMER, Method, Plan, verdict
 from .refining import Refined
 from .sets import Sets, Stopwatch
+from .worth import what_pays
 
 FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
@@ -156,6 +157,6 @@ def summed_up(
         gallery=len(sets.gallery),
         peak_rss_mib=max(peak_rss_mib(), *(row.extra["peak_rss_mib"] for row in rows)),
         results=tuple(rows),
-        notes=(*plan.notes, *harm(rows), *verdict(rows)),
+        notes=(*plan.notes, *verdict(rows), *what_pays(scored, seed=plan.config.seed)),
         domain=domain,
     )

@@ -226,7 +226,7 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
         return parts[0]
     if len({part.dim for part in parts}) > 1:
         widths = ", ".join(str(part.dim) for part in parts)
-        raise BadInput(f"the widths differ: {widths}; one network makes one width")
+        raise BadInput(f"the embeddings differ in width: {widths}; those of one network do not")
     return Embeddings(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.pids for part in parts]),

@@ -110,7 +110,7 @@ def remembered(manifest: Manifest, run: Run) -> GivenNetwork | None:
     for name, digest in found.inputs().items():
         if manifest.inputs.get(name) != digest:
             raise BadInput(
-                f"{where} is another network than the one that embedded {run.folder}; put the one "
-                "of then there, or embed anew with --overwrite"
+                f"{where} is another network than the one that embedded {run.folder}; put back "
+                "the file of then, or embed again with --overwrite"
             )
     return found

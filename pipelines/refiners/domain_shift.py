@@ -60,11 +60,14 @@ class Domain:
         if self.assume != "auto":
             return f"domain shift {self.shift:.1f}; assumed {self.assume} (--assume)"
         if not self.foreign:
-            return f"gallery like the training set: domain shift {self.shift:.1f} of {LIMIT:g}"
+            return (
+                f"the gallery looks like the training set (domain shift {self.shift:.1f}, limit "
+                f"{LIMIT:g})"
+            )
         return (
-            f"domain shift {self.shift:.1f}, above {LIMIT:g}: these embeddings are not like the "
-            "training set's, so they are left as they are. --assume same refines them all the "
-            "same; --refine camera needs no training"
+            f"domain shift {self.shift:.1f}, above {LIMIT:g}: these embeddings do not look "
+            "like the training set's, so they stay as they are. --assume same refines "
+            "them anyway; --refine camera needs no training"
         )
 
 

@@ -151,8 +151,8 @@ def _possible_here(run: Run, config: EvaluateConfig, *, progress: Progress) -> E
         if "train" in splits_in(file):
             return config
     progress.warn(
-        "NFormer needs training identities, which these embeddings have not, or a model from "
-        "elsewhere: --model FILE. Every refiner that trains nothing is shown"
+        "these embeddings have no train split, so no NFormer can be trained on them. Shown are the "
+        "refiners that need no training; --model FILE takes the nformer.pt of another run"
     )
     return dataclasses.replace(config, every=True, refine=("none",))
 

@@ -62,7 +62,7 @@ def import_embeddings(
     widths = {f"{part.path.name} {part.split}": part.dim for s in splits for part in s.parts}
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{where} {width}" for where, width in widths.items())
-        raise BadInput(f"the widths differ: {listed}; one network makes one width")
+        raise BadInput(f"the embeddings differ in width: {listed}; those of one network do not")
     _require_separate_names(splits, progress)
     for split in splits:
         progress.message(split.describe())
@@ -175,9 +175,9 @@ def _compare_identities(splits: list[ImportedSplit], progress: Progress) -> None
     if len(shared):
         listed = ", ".join(map(str, shared[:5])) + ("…" if len(shared) > 5 else "")
         progress.warn(
-            f"{len(shared):,} training identities also stand in query or gallery ({listed}): if "
-            "they are the same people, the results will flatter; if train is numbered on its own, "
-            "all is well"
+            f"{len(shared):,} training identities are in query or gallery too ({listed}). If "
+            "they are the same people, results will be better than on new people. If train is "
+            "numbered separately, ignore this"
         )
 
 

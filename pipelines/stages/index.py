@@ -226,7 +226,7 @@ def is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
     changed = [name for name in names if wanted.inputs.get(name) != found.inputs.get(name)]
     changed += ["seed"] if wanted.config != found.config else []
     raise StaleArtifact(
-        f"{path} is another one: made from another {' and another '.join(changed)}. Add "
+        f"{path} was made otherwise: from another {' and another '.join(changed)}. Add "
         "--overwrite to replace it, and what was added to it"
     )
 

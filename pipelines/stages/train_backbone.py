@@ -1,6 +1,7 @@
 """the data set's training images -> backbone.pt"""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
 from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset
-from ..data.sampler import require_identities
+from ..data.sampler import fitting_batch
 from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
 from ..embeddings import Embeddings
@@ -60,12 +61,13 @@ def train_backbone(
     data = open_dataset(dataset, root, options=options, progress=progress)
     train = data.split("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
-    require_identities(
+    cut = fitting_batch(
         len(pids),
         batch=config.batch,
         instances=config.instances,
         where=f"{data.name}'s train split",
     )
+    asked, config = config.batch, replace(config, batch=cut)
     wanted = Manifest(
         ARTIFACT,
         STAGE,
@@ -78,6 +80,11 @@ def train_backbone(
         return run.path(ARTIFACT)
     progress.message(data.table())
     tell(data, progress)
+    if cut != asked:
+        progress.message(
+            f"batches of {cut} images instead of {asked}: {config.instances} of each identity, of "
+            f"which the train split has {len(pids)}"
+        )
     chosen = choose_device(device)
     torch.manual_seed(derived_seed(config.seed, STAGE))
     backbone = build_backbone(

@@ -34,6 +34,7 @@ def fit_nformer(
         BadInput: no labels, fewer than two identities, or camera ids asked for and not known.
     """
     train = _labelled(train)
+    _tell_cuts(train, config, progress=progress)
     options: dict[str, Any] = {"folder": folder, "log": log, "key": key, "progress": progress}
     if not config.closed_form:
         return _trained_alone(train, config.settled(), device=device, **options)
@@ -106,14 +107,17 @@ def _split(
                 "no identities could be held out with a match among them: the last step is kept, "
                 "and whether training helps is not known"
             )
-    for name, value in (
-        ("batch", config.batch),
-        ("neighbours", config.neighbours),
-        ("landmarks", config.landmarks),
-    ):
-        if value > len(training):
-            progress.warn(f"{name} is {value}, the set has {len(training)} embeddings: all serve")
     return training, held_out
+
+
+def _tell_cuts(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> None:
+    """Say which settings ask for more embeddings than there are."""
+    for name in ("batch", "neighbours", "landmarks"):
+        asked = getattr(config, name)
+        if asked > len(train):
+            progress.message(
+                f"{name} is {len(train)} instead of {asked}: the train split has no more embeddings"
+            )
 
 
 def _tell(trained: Trained, baseline: float | None, *, progress: Progress) -> None:

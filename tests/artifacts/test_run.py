@@ -203,7 +203,7 @@ def test_what_is_not_there_is_not_current_and_says_what_makes_it(tmp_path):
     with pytest.raises(StaleArtifact) as error:
         run.is_current(wanted)
     assert str(error.value) == (
-        f"{tmp_path}/embeddings.h5 is another one: it was made by a-stage; seed was 2, now 1; "
+        f"{tmp_path}/embeddings.h5 was made otherwise: it was made by a-stage; seed was 2, now 1; "
         "size was 9, now 8. Add --overwrite to replace it, or --run DIR to keep both"
     )
 

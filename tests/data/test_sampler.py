@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.data.sampler import identity_batches, require_identities
+from pipelines.data.sampler import fitting_batch, identity_batches
 from pipelines.errors import BadInput
 
 LABELS = np.repeat(np.arange(7), [4, 4, 5, 8, 1, 12, 2])
@@ -38,20 +38,18 @@ def test_the_same_seed_draws_the_same_batches():
     assert not all((a == b).all() for a, b in zip(batches(3), batches(4), strict=False))
 
 
-def test_too_few_identities_say_how_many_are_needed():
-    message = (
-        "of 128 images with 4 of each identity needs 32 identities; x has 5. Use --set batch=20"
-    )
-    with pytest.raises(BadInput, match=message):
-        require_identities(5, batch=128, instances=4, where="x")
+def test_a_batch_is_cut_to_the_identities_there_are():
+    assert fitting_batch(5, batch=128, instances=4, where="x") == 20
+    assert fitting_batch(50, batch=128, instances=4, where="x") == 128
+    assert fitting_batch(50, batch=10, instances=4, where="x") == 8  # a multiple of K
 
 
 def test_a_single_identity_cannot_be_trained_on():
-    with pytest.raises(BadInput, match="x has 1. Training needs at least 2"):
-        require_identities(1, batch=8, instances=4, where="x")
+    with pytest.raises(BadInput, match="x has images of 1 identity; training needs two or more"):
+        fitting_batch(1, batch=8, instances=4, where="x")
 
 
-@pytest.mark.parametrize("batch, instances", [(10, 4), (4, 4), (8, 1), (0, 4)])
-def test_a_batch_that_cannot_be_formed_is_refused(batch, instances):
-    with pytest.raises(BadInput, match="must be a multiple of instances"):
-        require_identities(50, batch=batch, instances=instances, where="x")
+@pytest.mark.parametrize("batch, instances", [(4, 4), (7, 4), (2, 2)])
+def test_a_batch_of_one_identity_is_refused(batch, instances):
+    with pytest.raises(BadInput, match=f"use --batch {2 * instances} or more, or --set instances="):
+        fitting_batch(50, batch=batch, instances=instances, where="x")

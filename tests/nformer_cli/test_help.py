@@ -109,3 +109,18 @@ def test_an_interrupted_command_says_that_it_can_go_on(monkeypatch, capsys):
         main()
     assert end.value.code == 130
     assert "interrupted; what was finished is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_choices_stand_whole_in_80_columns(command):
+    text = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"}).output
+    assert "<bool>" not in text and "<str>" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    node = get_command(app)
+    for name in command:
+        node = node.commands[name]
+    for parameter in node.params:
+        if parameter.param_type_name == "option" and parameter.metavar:
+            assert f"{parameter.opts[0]} {parameter.metavar}" in text
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name

@@ -81,7 +81,7 @@ def test_what_is_assumed_goes_before_what_is_found():
         "foreign": True,
         "words": "foreign (9.0)",
     }
-    assert "left as they are. --assume same refines them" in str(Domain(9.0))
+    assert "so they stay as they are. --assume same refines them" in str(Domain(9.0))
     assert "like the training set" in str(Domain(0.5))
     with pytest.raises(BadInput, match="assume 'maybe' is none of auto, same, foreign"):
         Domain(0.5, "maybe")

@@ -25,10 +25,8 @@ from pipelines.artifacts.graph import load_graphs
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.artifacts.ranking import load_average_precision, load_ranking
-from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig
-from pipelines.evaluation import plan as methods
-from pipelines.evaluation.plan import Method, asked_for, harm
+from pipelines.evaluation.plan import Method, asked_for
 from pipelines.files import file_digest
 from pipelines.gallery import graph as gallery_graph
 from pipelines.neighbours import graph as neighbours
@@ -88,25 +86,6 @@ def test_every_row_and_its_protocol(tmp_path):
     for name in mixed:
         assert protocols[name] == ("isolated" if "isolated" in name else "joint")
     assert all(row.extra["peak_rss_mib"] > 0 and row.seconds > 0 for row in result.results)
-
-
-@pytest.mark.parametrize("refined, said", [(0.44, True), (0.496, False), (0.7, False)])
-def test_an_nformer_that_harms_is_named(refined, said):
-    rows = [
-        ResultRow(name=name, mAP=value, mINP=0, rank1=0, rank5=0, rank10=0, seconds=0)
-        for name, value in (("baseline", 0.5), ("nformer", refined), ("nformer+kr", 0.2))
-    ]
-    notes = harm(rows)
-    assert [note.startswith("NFormer lowers mAP by 6.0 here") for note in notes] == [True] * said
-    assert harm(rows[:1]) == []  # nothing was refined
-
-
-def test_the_note_on_harm_stands_with_the_results(tmp_path, monkeypatch):
-    monkeypatch.setattr(methods, "HARM", 1e-4)
-    result = evaluate(made(tmp_path, nformer=True))  # an untrained one, on made-up rows
-    lost = result.row("baseline").mAP - result.row("nformer").mAP
-    assert lost > 1e-4
-    assert any(f"lowers mAP by {100 * lost:.1f} here" in note for note in result.notes)
 
 
 def test_what_needs_are_not_met_is_left_out_and_said(tmp_path):

@@ -148,7 +148,7 @@ def bad(rows, value):
         ({"gallery_names": np.array(["a", "b", "", "d", "e"])}, r"gallery: row 2 has no name"),
         (
             {"gallery_features": np.ones((5, 3))},
-            "the widths differ: e.npz train 4, e.npz query 4, e.npz gallery 3; one network",
+            "the embeddings differ in width: e.npz train 4, e.npz query 4, e.npz gallery 3; those",
         ),
     ],
 )
@@ -196,8 +196,8 @@ def test_shared_identities_and_repeated_names_are_said(tmp_path, recorder):
     import_embeddings(Run(tmp_path / "run"), path, progress=recorder)
     assert recorder.warnings == [
         "gallery: 1 names stand more than once (a)",
-        "2 training identities also stand in query or gallery (0, 1): if they are the same "
-        "people, the results will flatter; if train is numbered on its own, all is well",
+        "2 training identities are in query or gallery too (0, 1). If they are the same people, "
+        "results will be better than on new people. If train is numbered separately, ignore this",
     ]
 
 

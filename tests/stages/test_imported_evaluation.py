@@ -28,8 +28,8 @@ def test_without_training_identities_every_refiner_that_trains_nothing_is_shown(
     assert {"baseline", *free} <= names
     assert not any("nformer" in name or "whiten" in name for name in names)
     assert recorder.warnings[0] == (
-        "NFormer needs training identities, which these embeddings have not, or a model from "
-        "elsewhere: --model FILE. Every refiner that trains nothing is shown"
+        "these embeddings have no train split, so no NFormer can be trained on them. Shown are the "
+        "refiners that need no training; --model FILE takes the nformer.pt of another run"
     )
     again = evaluate(run, device="cpu", progress=recorder)
     assert again.to_json() == result.to_json()
@@ -80,7 +80,7 @@ def test_a_model_that_does_not_fit_or_would_replace_another(tmp_path):
     (tmp_path / "c").mkdir()
     own = run_with(tmp_path / "c", people(800, 20, 6, 3, "gallery"))
     with pytest.raises(
-        StaleArtifact, match=r"nformer.pt is another one: it was made by train-nfor"
+        StaleArtifact, match=r"nformer.pt was made otherwise: it was made by train-nfor"
     ):
         evaluate(own, device="cpu", model=model)
 

@@ -137,7 +137,7 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
     train_nformer(run, config=config, device="cpu", overwrite=True)
     with pytest.raises(StaleArtifact, match=r"index.h5 was made from another nformer.pt than the"):
         search_images(run, [tmp_path / "e.npz"])
-    with pytest.raises(StaleArtifact, match=r"is another one: made from another nformer.pt"):
+    with pytest.raises(StaleArtifact, match=r"was made otherwise: from another nformer.pt"):
         index_gallery(run)
     index_gallery(run, overwrite=True)
     assert len(search_images(run, [tmp_path / "e.npz"]).answers) == 10
