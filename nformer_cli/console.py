@@ -8,7 +8,6 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
@@ -17,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.segment import Segment
+from rich.table import Column
 
 UNSEEN = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
 del UNSEEN[ord("\n")], UNSEEN[ord("\t")]
@@ -41,6 +41,8 @@ class SafeConsole(Console):
 out = SafeConsole()
 err = SafeConsole(stderr=True)
 
+WIDE = 110  # columns from which a long bar and the time spent fit too
+OTHERS = 26  # columns of a narrow line for the spinner, the bar, the time left, and the gaps
 LOG_SECONDS = 10.0  # between lines of progress where stderr is no terminal
 
 
@@ -63,59 +65,89 @@ class TerminalProgress:
             yield lines
             lines.print(f" in {time.monotonic() - lines.begun:.1f} s")
             return
+        wide = err.width >= WIDE
         columns = (
             SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]} {task.fields[figures]}", style="dim"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24 if wide else 8),
+            TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[figures]}", style="dim", table_column=Column(no_wrap=True)),
+            *([TimeElapsedColumn()] if wide or total is None else []),
+            *([TimeRemainingColumn()] if total is not None else []),
         )
         with Progress(*columns, console=err) as bars:
-            task = bars.add_task(escape(title), total=total, unit=unit, figures="")
-            yield _Bar(bars, task, unit=unit)
+            task = bars.add_task(escape(title), total=total, count="", figures="")
+            yield _Bar(bars, task, total=total, unit=unit, room=err.width - len(title) - OTHERS)
 
 
 class _Counted:
-    """A piece of work: how much is done, and the figures beside it, its rate the last."""
+    """A piece of work: how much is done, and the figures beside it, its rate the last.
 
-    def __init__(self, unit: str) -> None:
-        self.unit, self.done, self.begun = unit, 0, time.monotonic()
+    before: what an earlier command had done, which the rate leaves out.
+    """
 
-    def count(self, amount: int, figures: dict[str, float | str]) -> str:
+    def __init__(self, *, total: int | None, unit: str) -> None:
+        self.total, self.unit = total, unit
+        self.done, self.before, self.begun = 0, 0, time.monotonic()
+
+    def skip(self, amount: int) -> None:
+        """Count what was done before, by an interrupted command."""
+        self.before += amount
+        self.done += amount
+
+    def counted(self) -> str:
+        """Return `192/400 images`, or `192 images` where the end is not known."""
+        of = f"/{self.total}" if self.total is not None else ""
+        return f"{self.done}{of} {self.unit}".rstrip()
+
+    def count(self, amount: int, figures: dict[str, float | str]) -> list[str]:
+        """Count work, and return the figures in words."""
         self.done += amount
         seconds = time.monotonic() - self.begun
+        figures = {name: value for name, value in figures.items() if name != "rate"}
+        parts = [
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in figures.items()
+        ]
         if self.unit and seconds >= 0.5:
-            figures = {**figures, "rate": f"{self.done / seconds:,.4g} {self.unit}/s"}
-        parts = []
-        for name, value in figures.items():
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            parts.append(shown if name == "rate" else f"{name} {shown}")
-        return "  ".join(parts)
+            parts.append(f"{(self.done - self.before) / seconds:,.4g} {self.unit}/s")
+        return parts
 
 
 class _Bar(_Counted):
-    def __init__(self, bars: Progress, task: TaskID, *, unit: str) -> None:
-        super().__init__(unit)
-        self.bars, self.task = bars, task
+    """A bar; room: columns for the count and the figures, of which those that fit are shown."""
+
+    def __init__(
+        self, bars: Progress, task: TaskID, *, total: int | None, unit: str, room: int
+    ) -> None:
+        super().__init__(total=total, unit=unit)
+        self.bars, self.task, self.room = bars, task, room
+        self.bars.update(task, count=self.counted())
+
+    def skip(self, amount: int) -> None:
+        super().skip(amount)
+        self.bars.reset(self.task, completed=self.done, count=self.counted())
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
-        self.bars.update(self.task, advance=amount, figures=self.count(amount, figures))
+        parts, shown = self.count(amount, figures), ""
+        left = self.room - len(self.counted())
+        for part in [*parts[-1:], *parts[:-1]]:  # the rate before the others
+            if len(shown) + len(part) + 2 <= left:
+                shown = f"{shown}  {part}" if shown else part
+        self.bars.update(self.task, advance=amount, count=self.counted(), figures=shown)
 
 
 class _Lines(_Counted):
     def __init__(self, title: str, *, total: int | None, unit: str) -> None:
-        super().__init__(unit)
-        self.title, self.total, self.shown, self.last = title, total, "", self.begun
+        super().__init__(total=total, unit=unit)
+        self.title, self.shown, self.last = title, "", self.begun
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
-        self.shown = self.count(amount, figures)
+        self.shown = "  ".join(self.count(amount, figures))
         if time.monotonic() - self.last >= LOG_SECONDS:
             self.last = time.monotonic()
             self.print("")
 
     def print(self, ending: str) -> None:
-        of = f"/{self.total}" if self.total is not None else ""
-        text = f"{self.title}: {self.done}{of} {self.unit} {self.shown}".rstrip() + ending
+        text = f"{self.title}: {self.counted()} {self.shown}".rstrip() + ending
         err.print(one_line(text), soft_wrap=True, highlight=False)

@@ -73,7 +73,13 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     columns = ("artifact", "state", "size")
     table = titled_table(f"{folder}", columns, words=3, no_wrap=True, box=box.SIMPLE_HEAD)
     table.add_column("made by", overflow="fold")
-    colours = {"whole": "green", "missing": "dim", "stale": "yellow", "damaged": "red"}
+    colours = {
+        "whole": "green",
+        "missing": "dim",
+        "stale": "yellow",
+        "damaged": "red",
+        "begun": "yellow",
+    }
     for row in rows:
         made_by = f"nformer {row.command}"
         if row.inputs:

@@ -9,7 +9,10 @@ class Task(Protocol):
     """One counted piece of work."""
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
-        """Count `amount` more as done; `figures` (loss=…, rate=…) stand beside the bar."""
+        """Count `amount` more as done; `figures` (loss=…, epoch=…) stand beside the bar."""
+
+    def skip(self, amount: int) -> None:
+        """Count `amount` as done by an earlier, interrupted command: no rate is made of it."""
 
 
 class Progress(Protocol):
@@ -29,6 +32,9 @@ class Progress(Protocol):
 
 class _SilentTask:
     def advance(self, amount: int = 1, **figures: float | str) -> None:
+        pass
+
+    def skip(self, amount: int) -> None:
         pass
 
 

@@ -56,6 +56,9 @@ class Recorder:
             def advance(self, amount=1, **figures):
                 recorder.counted[title] += amount
 
+            def skip(self, amount):
+                recorder.counted[title] += amount
+
         yield Counter()
 
 

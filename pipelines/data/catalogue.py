@@ -19,6 +19,8 @@ from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
 
+SAME_SET = 0.9  # share of the published identities: with fewer it is another data set
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -135,6 +137,26 @@ def entry(name: str) -> Entry:
     return known[wanted]
 
 
+def title_of(facts: Mapping[str, Any]) -> str:
+    """Return a data set's name as people write it, from the facts kept with an artifact.
+
+    One that only shares the layout of a published set is called by its folder.
+    """
+    name = str(facts.get("dataset") or "")
+    known = next((one for one in ENTRIES if one.name == name), None)
+    if known is None:
+        return name
+    title, folder = known.title.partition(":")[0], Path(str(facts.get("root") or "")).name
+    images = facts.get("images") or {}
+    unlike = any(
+        images.get(split, counts.images) < SAME_SET * counts.images
+        for split, counts in known.counts.items()
+    )
+    if unlike and folder:
+        return f"{folder} ({title}'s layout)"
+    return title if known.counts or not folder else f"{title}, {folder}"
+
+
 def open_dataset(
     name: str | Dataset,
     root: str | Path,
@@ -166,20 +188,34 @@ def open_dataset(
 
 
 def count_differences(dataset: Dataset) -> list[str]:
-    """Return a sentence for each split whose counts are not the published ones."""
-    known = entry(dataset.name)
-    found = []
+    """Return a sentence where counts are not the published ones, with what differs.
+
+    Another data set that only shares the layout, as its numbers of people show, is named as such.
+    """
+    known, found = entry(dataset.name), []
     for split in SPLITS:
-        published = known.counts.get(split)
-        counts = dataset.counts(split)
-        if published is None or counts == published or (dataset.options and split != "query"):
+        published, counts = known.counts.get(split), dataset.counts(split)
+        if (
+            published is None
+            or not counts.images
+            or counts == published
+            or (dataset.options and split != "query")
+        ):
             continue
+        if not SAME_SET * published.identities <= counts.identities <= published.identities:
+            return [
+                f"read as another data set in {known.title}'s layout: its numbers are not the "
+                f"published ones ({split}: {counts.identities:,} identities, {known.title} has "
+                f"{published.identities:,})"
+            ]
         found.append(
-            f"{known.title}, {split}: {counts.images} images of {counts.identities} identities in "
-            f"{counts.cameras} cameras; published are {published.images}, {published.identities} "
-            f"and {published.cameras} ({known.source})"
+            f"{split} {counts.images:,} images, {counts.identities:,} identities, {counts.cameras} "
+            f"cameras (published: {published.images:,}, {published.identities:,}, "
+            f"{published.cameras})"
         )
-    return found
+    if not found:
+        return []
+    return [f"not the published counts of {known.title}: {'; '.join(found)}. {known.source}"]
 
 
 def unread_files(dataset: Dataset) -> list[str]:

@@ -76,7 +76,7 @@ def make_plan(
     for experiment in experiments:
         own = [one for one in missing if one.experiment is experiment]
         if own:
-            with progress.task("estimate", None) as task:
+            with progress.task("estimate", 1) as task:
                 seconds += _seconds(experiment, own, names=names)
                 task.advance()
     return Plan(names, missing, cached, seconds)

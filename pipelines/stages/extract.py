@@ -13,6 +13,7 @@ from torch import Tensor
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
+from ..artifacts.unfinished import note_progress
 from ..config import ExtractConfig, as_table
 from ..data.batches import BatchLoader, ordered_batches
 from ..data.samples import Dataset, Sample
@@ -131,15 +132,18 @@ class Extraction:
     def embed_all(self) -> None:
         """Embed every chunk that is not there yet."""
         splits = {name: self.dataset.split(name) for name in self.dataset.filled_splits()}
-        total = sum(map(len, splits.values()))
+        total, kept = sum(map(len, splits.values())), 0
         with self.progress.task("embed", total, unit="images") as task:
             for split, samples in splits.items():
                 for rows in chunks(samples):
                     path = self._path(split, rows)
                     if sealed(path) is None:
                         self._embed_chunk(path, samples, rows=rows, task=task)
+                        done = kept + self.embedded
+                        note_progress(self.folder, done, of=total, unit="image")
                     else:
-                        task.advance(len(rows))
+                        kept += len(rows)
+                        task.skip(len(rows))
         if self.embedded:
             rate = self.embedded / max(self.seconds, 1e-9)
             self.progress.message(
@@ -161,8 +165,7 @@ class Extraction:
             found.append(features)
             kept.append(batch_rows)
             self.embedded += len(batch_rows)
-            rate = self.embedded / (self.seconds + time.perf_counter() - start)
-            task.advance(len(batch_rows), rate=rate)
+            task.advance(len(batch_rows))
         task.advance(len(loader.skipped))
         self.seconds += time.perf_counter() - start
         features = np.concatenate(found) if found else np.empty((0, 0), np.float32)
@@ -195,7 +198,7 @@ class Extraction:
         skipped = dict(sorted(self.skipped.items()))
         if skipped:
             self.progress.warn(skipped_text(skipped))
-        return {"skipped": skipped, "seconds": round(self.seconds, 3)}
+        return {"skipped": skipped, "seconds": round(self.seconds, 3), "dim": self._width()}
 
     def _width(self) -> int:
         """Return the embeddings' width d: that of the first chunk which holds any."""

@@ -2,20 +2,26 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
+from ..artifacts.results import Evaluation
+from ..artifacts.run import SCRATCH, Run
+from ..artifacts.unfinished import progress_in
 from ..errors import BadInput
 from ..flow import OTHER_WAYS, STAGES
+
+Table = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ArtifactInfo:
-    """One artifact's state: whole, stale (an input has changed), damaged, or missing."""
+    """One artifact's state: whole, stale (an input has changed), damaged, missing, or
+    begun: interrupted, and to be gone on with."""
 
     name: str
-    state: Literal["whole", "stale", "damaged", "missing"]
+    state: Literal["whole", "stale", "damaged", "missing", "begun"]
     command: str
     inputs: dict[str, str]
     bytes: int
@@ -55,24 +61,86 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
         return ArtifactInfo(name, "damaged", command, {}, 0, str(error))
     if manifest is None:
         note = "its manifest is missing" if run.path(name).exists() else ""
-        return ArtifactInfo(name, "missing", command, {}, 0, note)
+        kept = progress_in(run.folder / SCRATCH / name)
+        if kept:
+            note = f"interrupted at {kept}, the next run goes on"
+        return ArtifactInfo(name, "begun" if kept else "missing", command, {}, 0, note)
     state: Literal["whole", "stale", "damaged"] = "whole"
-    note, changed = _summary(manifest), run.changed_inputs(name)
+    note, changed = "", run.changed_inputs(name)
     if changed:
         state, note = "stale", f"made from another {' and another '.join(changed)}"
     else:
         try:
             run.artifact(name)
+            note = _summary(run, manifest)
         except BadInput as error:
             state, note = "damaged", str(error)
+    kept = progress_in(run.folder / SCRATCH / name)
+    if kept:
+        note = f"another was interrupted at {kept}; {note}".rstrip("; ")
     return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
 
 
-def _summary(manifest: Manifest) -> str:
-    """Return the facts that fit in a cell: those that are single words or numbers."""
-    short = {
-        key: f"{value:.4g}" if isinstance(value, float) else value
-        for key, value in manifest.facts.items()
-        if isinstance(value, float) or (isinstance(value, int | str) and 0 < len(str(value)) <= 24)
-    }
-    return ", ".join(f"{key} {value}" for key, value in sorted(short.items()))
+def _summary(run: Run, manifest: Manifest) -> str:
+    """Return what a person wants to know of an artifact, in a line."""
+    from ..data.catalogue import title_of
+
+    told = ABOUT.get(manifest.artifact)
+    parts = told(manifest.config, manifest.facts) if told else []
+    if manifest.artifact == "metrics.json":
+        parts = _figures(run.path("metrics.json"))
+    if manifest.facts.get("dataset") and "images" in manifest.facts:
+        parts.append(f"of {title_of(manifest.facts)}")
+    return ", ".join(part for part in parts if part)
+
+
+def _backbone(config: Table, facts: Table) -> list[str]:
+    weights = Path(str(config.get("weights", ""))).name
+    return [
+        f"{config.get('arch')} from {weights}",
+        f"images {config.get('height')}×{config.get('width')}",
+        f"{config.get('epochs')} epochs",
+        f"{facts.get('classes')} identities",
+    ]
+
+
+def _embeddings(config: Table, facts: Table) -> list[str]:
+    network = facts.get("network", {}).get("arch") or config.get("arch", "")
+    counts = facts.get("images") or facts.get("counts") or {}
+    listed = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    return [network, f"dim {facts['dim']}" if "dim" in facts else "", listed]
+
+
+def _nformer(config: Table, facts: Table) -> list[str]:
+    before = facts.get("folds_mAP_before", facts.get("held_out_mAP_before"))
+    after = facts.get("folds_mAP", facts.get("held_out_mAP"))
+    k = facts.get("closed_form", {}).get("neighbours") or config.get("neighbours")
+    gain = "" if None in (before, after) else f"held-out mAP {before:.3f} to {after:.3f}"
+    return [str(facts.get("kind", "")), f"k = {k}" if k else "", gain]
+
+
+def _refined(config: Table, facts: Table) -> list[str]:
+    return [f"{config.get('protocol')} protocol", str(facts.get("kind", ""))]
+
+
+def _figures(path: Path) -> list[str]:
+    """Return the baseline's mAP and the best."""
+    rows = Evaluation.read(path).results
+    best = max(rows, key=lambda row: row.mAP)
+    shown = [rows[0]] + [best] * (best is not rows[0])
+    return [f"mAP {100 * row.mAP:.1f} {row.label}" for row in shown]
+
+
+def _index(config: Table, facts: Table) -> list[str]:
+    changes = [f"{facts[key]:,} {key}" for key in ("added", "removed") if facts.get(key)]
+    threshold = "" if facts.get("calibration") else "no threshold for “nobody here”"
+    return [*changes, threshold]
+
+
+ABOUT = {
+    "backbone.pt": _backbone,
+    "embeddings.h5": _embeddings,
+    "nformer.pt": _nformer,
+    "refined.h5": _refined,
+    "index.h5": _index,
+}

@@ -11,6 +11,7 @@ import torch
 from ..artifacts.backbone import save_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
+from ..artifacts.unfinished import note_progress
 from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
@@ -28,6 +29,7 @@ from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
 from ..training.delayed import one_behind
+from ..training.duration import Estimate
 from ..training.initial_weights import start_from, weights_digest
 from ..training.log import TrainLog, require_finite
 from ..training.precision import DTYPES
@@ -78,7 +80,8 @@ def train_backbone(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    progress.message(data.table())
+    for line in data.table().splitlines():
+        progress.message(line)
     tell(data, progress)
     if cut != asked:
         progress.message(
@@ -148,10 +151,13 @@ class Training:
                 "train backbone", self.config.epochs * planned * self.config.batch, unit="images"
             ) as task,
         ):
-            task.advance(first * planned * self.config.batch)
+            task.skip(first * planned * self.config.batch)
+            left = (self.config.epochs - first) * planned
+            self.estimate = Estimate(left, on_cpu=self.trainer.device.type == "cpu")
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch, log, task=task, planned=planned)
                 save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
+                note_progress(state.parent, epoch + 1, of=self.config.epochs, unit="epoch")
 
     def _counters(self, epochs: int) -> dict[str, Any]:
         return {
@@ -173,10 +179,17 @@ class Training:
             counted += step
             shown = f"{epoch + 1}/{self.config.epochs}"
             task.advance(step * self.config.batch, epoch=shown, loss=figures["loss"])
+            self._tell_duration()
         task.advance((planned - counted) * self.config.batch)
         self.seconds += time.perf_counter() - start
         if self.config.eval_every and (epoch + 1) % self.config.eval_every == 0:
             self._evaluate(epoch + 1, log)
+
+    def _tell_duration(self) -> None:
+        found = self.estimate.after()
+        if found is not None:
+            said, is_long = found
+            (self.progress.warn if is_long else self.progress.message)(said)
 
     def _evaluate(self, epoch: int, log: TrainLog) -> None:
         from ..ranking.metrics import score

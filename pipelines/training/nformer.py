@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..artifacts.unfinished import note_progress
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
 from ..nformer.model import NFormer
@@ -90,10 +91,11 @@ class Trainer:
                 TrainLog(log, STAGE, after=self.step_done) as lines,
                 progress.task("train NFormer", self.config.steps, unit="steps") as task,
             ):
-                task.advance(self.step_done)
+                task.skip(self.step_done)
                 while self.step_done < self.config.steps:
                     self._stretch(lines, task)
                     self._save(checkpoint, key)
+                    note_progress(folder, self.step_done, of=self.config.steps, unit="step")
         return self._finished()
 
     def _stretch(self, lines: TrainLog, task: Any) -> None:

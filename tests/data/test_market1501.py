@@ -1,12 +1,13 @@
 """Reading Market-1501's layout, and saying what is wrong with another."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from helpers.layouts import write_image, write_images, write_market1501
 
 from pipelines.data.catalogue import count_differences, open_dataset
-from pipelines.data.samples import SplitCounts, contiguous_labels
+from pipelines.data.samples import Sample, SplitCounts, contiguous_labels
 from pipelines.errors import BadInput
 
 
@@ -99,11 +100,14 @@ def test_hidden_files_and_other_kinds_are_passed_over(home):
 
 
 def test_counts_that_are_not_the_published_ones_are_told_with_both_numbers(home):
-    texts = count_differences(open_dataset("market1501", home))
-    assert len(texts) == 3
-    assert (
-        "train: 8 images of 2 identities in 2 cameras; published are 12936, 751 and 6" in texts[0]
-    )
+    data = open_dataset("market1501", home)
+    assert count_differences(data) == [
+        "read as another data set in Market-1501's layout: its numbers are not the published ones "
+        "(train: 2 identities, Market-1501 has 751)"
+    ]
+    few = {**data.splits, "train": [Sample(f"{pid}.jpg", pid, 1) for pid in range(1, 701)]}
+    texts = count_differences(replace(data, splits={"train": few["train"]}))
+    assert "train 700 images, 700 identities, 1 cameras (published: 12,936, 751, 6)" in texts[0]
 
 
 def test_an_unknown_data_set_lists_the_known(tmp_path):

@@ -146,9 +146,11 @@ def test_other_images_make_it_stale(tmp_path, images):
         train(run, copy)
 
 
-def test_too_few_identities_are_refused_before_anything_is_built(tmp_path, images):
-    with pytest.raises(BadInput, match="needs 32 identities; synthetic's train split has 6"):
-        train(Run(tmp_path), images, batch=128, instances=4)
+def test_a_batch_of_more_identities_than_there_are_is_cut_and_said(tmp_path, images, recorder):
+    train(Run(tmp_path), images, batch=128, instances=4, epochs=1, progress=recorder)
+    assert Run(tmp_path).manifest("backbone.pt").config["batch"] == 24
+    said = "batches of 24 images instead of 128: 4 of each identity, of which the train split has 6"
+    assert said in recorder.messages
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, images):
