@@ -1,6 +1,7 @@
 """The entry point: a user's mistake becomes one line and exit code 2, a bug keeps its traceback."""
 
 import io
+import json
 import os
 import sys
 from typing import Any
@@ -86,8 +87,11 @@ def _require_our_pipelines() -> None:
 
 
 def _complain(text: str) -> None:
+    """Say what is wrong on stderr; to a program that asked for JSON, on stdout too."""
     from .console import err, one_line
 
+    if "--json" in sys.argv[1:]:
+        print(json.dumps({"error": text}, ensure_ascii=False))
     err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
 
 

@@ -67,6 +67,9 @@ def shown_commands() -> list[str]:
 @pytest.mark.parametrize("line", shown_commands())
 def test_commands_and_options_exist(line):
     words = shlex.split(line, comments=True)[1:]
+    if words[0].startswith("--"):  # of nformer itself: completion, version
+        assert words[0] in options_of(get_command(app))
+        return
     name = next((name for name in COMMANDS if name.split() == words[: len(name.split())]), None)
     assert name, f"no such command: {line}"
     for word in words:
@@ -76,7 +79,9 @@ def test_commands_and_options_exist(line):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_options_named_in_text_exist(path):
-    known = {"--version", *OTHERS_OPTIONS}.union(*map(options_of, COMMANDS.values()))
+    known = {*OTHERS_OPTIONS, *options_of(get_command(app))}.union(
+        *map(options_of, COMMANDS.values())
+    )
     named = set(re.findall(r"`(--[a-z][a-z0-9-]*)", without_fences(path.read_text())))
     assert named <= known, sorted(named - known)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json as json_format
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -18,7 +18,7 @@ def settings(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List every setting, its default and range.
+    """List every setting: default, range, recipes' values.
 
     Reads: nothing.
 
@@ -26,13 +26,22 @@ def settings(
 
     Example: nformer settings nformer
     """
-    from pipelines.config import SECTIONS, require_section, values_of
+    from pipelines.config import SECTIONS, read_recipe, recipe_names, require_section, values_of
 
     if stage is not None:
         require_section(stage)
-    found = {
+    recipes = {name: read_recipe(name) for name in recipe_names()}
+    found: dict[str, dict[str, dict[str, Any]]] = {
         section: {
-            field.name: {"default": field.default, "values": values_of(section, field.name)}
+            field.name: {
+                "default": field.default,
+                "values": values_of(section, field.name),
+                "recipes": {
+                    name: tables[section][field.name]
+                    for name, tables in recipes.items()
+                    if field.name in tables.get(section, {})
+                },
+            }
             for field in dataclasses.fields(SECTIONS[section])
         }
         for section in ([stage] if stage else SECTIONS)
@@ -41,9 +50,14 @@ def settings(
         typer.echo(json_format.dumps(found))
         return
     for section, rows in found.items():
-        table = titled_table(f"[{section}]", ("setting", "default", "values"), words=3)
+        table = titled_table(
+            f"[{section}]", ("setting", "default", "values", "recipes, where they differ"), words=4
+        )
         for key, row in rows.items():
-            table.add_row(
-                key, escape(json_format.dumps(row["default"])), escape(str(row["values"]))
-            )
+            values: dict[str, Any] = row["recipes"]
+            others = [
+                f"{name} {value}" for name, value in values.items() if value != row["default"]
+            ]
+            default = json_format.dumps(row["default"])
+            table.add_row(key, *map(escape, (default, str(row["values"]), "\n".join(others))))
         out.print(table)

@@ -129,3 +129,24 @@ def test_each_is_one_line_without_pytorch(places, tmp_path):
     for (_, text), (line, code, out, err) in zip(wrong, run_lines(lines, tmp_path), strict=True):
         assert (code, out, err.count("\n")) == (2, "", 1), (line, code, err)
         assert text.strip().format(**places) in err, line
+
+
+ASK_JSON = (
+    "check-data nothing",
+    "demo --run {text}",
+    "evaluate --run {empty}",
+    "search {text} --run {empty}",
+    "settings nope",
+    "report --run {run}",
+    "compare {empty} {run}",
+    "reproduce table9 --run {run}",
+    "info --run {none}",
+    "datasets --nonsense",
+)
+
+
+def test_with_json_a_failure_is_json_on_stdout(places, tmp_path):
+    lines = [line.format(**places) + " --json" for line in ASK_JSON]
+    for line, code, out, err in run_lines(lines, tmp_path):
+        assert code == 2, line
+        assert err == f"error: {json.loads(out)['error']}\n", line
