@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..errors import BadInput
 from ..preprocessing import Preprocessing
 from .backbone import remove_classifier, require_torchvision, timm_network, torchvision_network
-from .published import published
+from .published import PUBLISHED, published
 
 POOLING = {"class": "token", "average": "avg"}  # timm's names of the features of a transformer
 
@@ -64,7 +64,7 @@ def architecture(arch: str) -> Architecture:
         return Architecture(known.build, known.preprocessing, known.features, adapted)
     if arch.startswith("timm:"):
         return _of_timm(arch)
-    require_torchvision(arch)
+    require_torchvision(arch, others=tuple(PUBLISHED))
     return Architecture(lambda **_: _of_torchvision(arch), Preprocessing())
 
 

@@ -1,6 +1,6 @@
 """The image encoder: a classification network's body, a linear layer, BNNeck and a classifier."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
@@ -192,17 +192,21 @@ def torchvision_network(arch: str) -> nn.Module:
     return models.get_model(arch, **settings)
 
 
-def require_torchvision(arch: str) -> None:
-    """Raise BadInput where torchvision has no such network; names what is spelled like it."""
+def require_torchvision(arch: str, *, others: Sequence[str] = tuple(CHANNELS)) -> None:
+    """Raise BadInput where torchvision has no such network; names what is spelled like it.
+
+    others: the names of networks of other kinds.
+    """
     from torchvision import models
 
     known = models.list_models(models)
     if arch not in known:
+        near = get_close_matches(arch, [*known, "abdnet", *others], cutoff=0.4)
         raise BadInput(
-            f"--arch {arch}: torchvision has no such classification network; near are "
-            f"{', '.join(get_close_matches(arch, known, cutoff=0.3))}. All {len(known)}: "
-            "https://pytorch.org/vision/stable/models.html#classification; also abdnet, "
-            f"{', '.join(CHANNELS)} and timm:NAME"
+            f"--arch {arch}: torchvision has no such classification network"
+            + (f"; near are {', '.join(near)}" if near else "")
+            + f". All {len(known)}: https://pytorch.org/vision/stable/models.html#classification; "
+            f"also abdnet, {', '.join(CHANNELS)}, timm:NAME, and those in nformer manual backbones"
         )
 
 
