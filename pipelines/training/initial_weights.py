@@ -6,6 +6,7 @@ from urllib.error import URLError
 from ..artifacts.checkpoints import load_untrusted
 from ..backbones.backbone import Backbone
 from ..backbones.names import initial_weights_file
+from ..backbones.published import published
 from ..backbones.state_dicts import LoadedWeights, load_weights
 from ..errors import BadInput
 from ..files import file_digest
@@ -40,10 +41,10 @@ def imagenet_weights(arch: str) -> object:
     """
     if arch.startswith("timm:"):
         return _timm_weights(arch)
-    if arch.startswith("osnet"):
+    if published(arch) is not None and arch != "abdnet":
         raise BadInput(
-            f"--weights imagenet: torchvision has none for {arch}; give --weights PATH, a state "
-            "dict of torchreid's, or start from random weights with --weights none"
+            f"--weights imagenet: torchvision has none for {arch}; give --weights PATH, a "
+            "checkpoint of its authors', or train from random weights with --weights none"
         )
     from torchvision.models import get_model_weights
 

@@ -199,3 +199,9 @@ def test_the_command_indexes_and_searches(tmp_path, folder, weights):
         app, ["search", str(folder / "0.png"), "--run", str(tmp_path), "--json"]
     )
     assert json.loads(found.stdout)["answers"][0]["hits"][0]["name"] == "0.png"
+
+
+@pytest.mark.parametrize("arch", ["fastreid:bot_r50", "clipreid:vit", "osnet_x1_0"])
+def test_weights_that_nobody_publishes_for_download_are_asked_for(tmp_path, folder, arch):
+    with pytest.raises(BadInput, match=r"torchvision has none for .*; give --weights PATH"):
+        index_pictures(Run(tmp_path), folder, arch=arch, weights="imagenet", device="cpu")
