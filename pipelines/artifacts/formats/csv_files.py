@@ -27,6 +27,9 @@ def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSp
     for text in table.understood:
         warn(text)
     splits, pids, camids = _labels(table)
+    if array.shape[1:] == (len(pids),) and array.shape[0] != len(pids):
+        warn(f"{features}: the features are stored [d, N], {array.shape}; they are turned")
+        array = array.turned()
     if array.shape[0] != len(pids):
         raise BadInput(
             f"{features} has {array.shape[0]} rows but {labels} labels {len(pids)}: one for each "
@@ -55,6 +58,7 @@ def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSp
 def read_npy(path: Path) -> list[FileSplit]:
     """Read an .npy [N, d], or [d], of rows without labels: of no split."""
     array = npy(path).as_rows()
+    array = array.turned() if array.shape[1:] == (1,) else array  # one vector, as a column
     found = checked_split(
         path, "", shape=array.shape, dtype=array.dtype.name, blocks=array.items, pids=None
     )

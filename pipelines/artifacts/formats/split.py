@@ -2,8 +2,9 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from ...embeddings import SPLITS, as_numpy, integers
 from ...errors import BadInput, blaming
 from ...labels import JUNK, NUMBERS, LabelNames, names_of, numbered, numbers_of, texts_of
 
-WIDTHS = (2, 8192)
+LEAST_WIDTH = 2  # one number is a sign only: every cosine of it is 1 or -1
 BLOCK_BYTES = 32 << 20  # features in memory at a time
 FLOATS = ("float16", "float32", "float64", "bfloat16")
 # By field, what files of others call it, MATLAB's evaluation scripts last.
@@ -104,6 +105,7 @@ def _split(file: Arrays, split: str, *, keys: dict[str, str], turned: bool) -> F
     features, names, where = keys["features"], keys.get("names"), f"{file.path}, split {split}"
     shape = file.shape(features)
     shape = (1, *shape) if len(shape) == 1 else shape  # a lone vector
+    turned |= "pids" not in keys and len(shape) == 2 and shape[1] == 1  # one stored as a column
     shape = shape[::-1] if turned else shape
     require_features(where, shape=shape, dtype=file.dtype(features))
     for field in ("pids", "camids", "names"):
@@ -145,7 +147,7 @@ def checked_split(
     Raises:
         BadInput: naming the file, the split, what was wanted and what was found.
     """
-    where = f"{path}, split {split}"
+    where = f"{path}, split {split}" if split else str(path)
     require_features(where, shape=shape, dtype=dtype)
     rows, dim = shape
     labelled = pids is not None
@@ -224,9 +226,9 @@ def require_features(where: str, *, shape: tuple[int, ...], dtype: str) -> None:
         raise BadInput(f"{where}: the features must be [N, d]; these have the shape {shape}")
     if shape[0] == 0:
         raise BadInput(f"{where} has no rows; leave the split out when there is nothing in it")
-    if not WIDTHS[0] <= shape[1] <= WIDTHS[1]:
+    if shape[1] < LEAST_WIDTH:
         raise BadInput(
-            f"{where}: the features are {shape[1]} wide; {WIDTHS[0]} to {WIDTHS[1]} is wanted "
+            f"{where}: the features are {shape[1]} wide; {LEAST_WIDTH} or more is wanted "
             f"(the shape is {shape}: is it [N, d]?)"
         )
 
@@ -319,6 +321,7 @@ def keyed_fields(
         raise BadInput(
             f"{path} has no embeddings: its {what} are {_listed(keys) or 'none'}; wanted "
             "{train,query,gallery}_{features,pids,camids}, and _names where there are names"
+            f"{_meant(keys, wanted)}"
             + ("; or query_f, query_label, query_cam, gallery_f…" if what == "variables" else "")
         )
     for split, fields in found.items():
@@ -327,12 +330,25 @@ def keyed_fields(
                 hint = " (-1 where the person is not known)" if field == "pids" else ""
                 raise BadInput(
                     f"{path} has {split} but no {split}_{field}; it is needed{hint}, or the file "
-                    f"is cut. Its {what} are {_listed(keys)}"
+                    f"is cut. Its {what} are {_listed(keys)}{_meant(set(keys), wanted)}"
                 )
     unknown = set(keys) - {key for fields in found.values() for key in fields.values()}
     if unknown:
         warn(f"{path}: ignored {_listed(list(unknown))}")
     return {split: found[split] for split in (*SPLITS, "") if split in found}
+
+
+def _meant(keys: Iterable[str], wanted: Mapping[str, tuple[str, str]]) -> str:
+    """Return what to rename, where keys are nearly right."""
+    names = {key: "_".join(filter(None, which)) for key, which in wanted.items()}
+    near = {}
+    for key in sorted(set(keys) - set(wanted)):
+        plain = re.sub("[^a-z]+", "_", key.lower())
+        found = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.7)
+        if found:
+            near[key] = names[found[0]]
+    renamed = ", ".join(f"{key} to {name}" for key, name in near.items())
+    return f". Perhaps rename {renamed}" if near else ""
 
 
 def _listed(keys: Sequence[str], most: int = 12) -> str:
