@@ -30,6 +30,8 @@ STAGES = {"train-backbone": "Training of the backbone", "train-nformer": "Traini
 POINTS = 400  # of a training curve
 CMC_CURVES = 5
 CMC_RANKS = 20
+RECALLS = 21  # points of a precision–recall curve
+MOST_POINTS = 5000  # drawn one by one, in colours that follow the page; more become a picture
 NEAREST = 20  # neighbours of an image
 PLACES = {"gallery": "gallery", "joint": "queries and gallery together"}
 MOST_PAIRS = 100_000_000  # of query and gallery that a chart looks at; more: evenly spaced queries
@@ -40,7 +42,9 @@ def charts_of(run: Run, queries: Queries, *, examples: Sequence[Example] = ()) -
     """Return every chart that the run has the numbers for; examples are linked where told."""
     return [
         *_training(run),
+        *_held_out(run),
         _cmc(run, queries),
+        _precision_recall(run, queries),
         _similarities(queries),
         *_neighbours(run, queries),
         *_gains(queries, examples),
@@ -69,6 +73,27 @@ def _training(run: Run) -> Iterator[Chart]:
         if last >= first:
             text = f"The loss does not fall: {first:.2f} at first, {last:.2f} at last."
         yield Chart(title, svg, text)
+        rates = [float(line["lr"]) for line in kept if _is_number(line.get("lr"))]
+        if len(rates) == len(steps):
+            svg = line_chart(f"{stage}-lr", {"lr": (steps, rates)}, x="step", y="learning rate")
+            text = f"At most {max(rates):.2g}, {rates[-1]:.2g} at last."
+            yield Chart(f"{title}: learning rate", svg, text)
+
+
+def _held_out(run: Run) -> Iterator[Chart]:
+    """Draw the mAP of identities that NFormer was not trained on, check by check."""
+    model = run.manifest("nformer.pt")
+    checks = model.facts.get("held_out_checks") or [] if model else []
+    if len(checks) < 2:
+        return
+    steps, values = zip(*((one["step"], one["mAP"]) for one in checks), strict=True)
+    svg = line_chart("held-out", {"mAP": (steps, values)}, x="step", y="mAP, held-out identities")
+    best = int(np.argmax(values))
+    text = (
+        f"{100 * values[0]:.1f} before training, {100 * values[best]:.1f} at best, at step "
+        f"{steps[best]}. The best step is kept, if it gains more than its error."
+    )
+    yield Chart("Held-out identities while NFormer trains", svg, text)
 
 
 def _is_number(value: object) -> bool:
@@ -89,6 +114,33 @@ def _cmc(run: Run, queries: Queries) -> Chart:
     svg = line_chart("cmc", curves, x="rank", y="share of queries with a match")
     told = ", ".join(f"{name} {100 * ys[0]:.1f} %" for name, (_, ys) in curves.items())
     return Chart("Cumulative matching characteristic", svg, f"At rank 1: {told}.")
+
+
+def _precision_recall(run: Run, queries: Queries) -> Chart:
+    """Draw precision at each recall, a mean over queries, from the lists that are kept."""
+    curves = {}
+    levels = np.linspace(0, 1, RECALLS)
+    totals = match_counts(queries.query, queries.gallery)
+    first, *others = queries.precision
+    others = sorted(others, key=lambda name: -np.nanmean(queries.precision[name]))
+    for name in (first, *others[: CMC_CURVES - 1]):
+        valid = np.isfinite(queries.precision[name])
+        match = load_ranking(run.artifact("ranking.h5"), name).match[valid]
+        found = np.cumsum(match, axis=1)  # [Q, top]
+        precision = found / np.arange(1, match.shape[1] + 1)
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recall = found / np.maximum(totals[valid], 1)[:, None]
+        means = []
+        for level in levels:
+            reached = recall >= level - 1e-9
+            at = np.take_along_axis(precision, reached.argmax(axis=1)[:, None], axis=1)[:, 0]
+            means.append(float(np.where(reached.any(axis=1), at, 0).mean()))
+        curves[queries.label(name)] = (levels.tolist(), means)
+    svg = line_chart("precision-recall", curves, x="recall", y="precision", whole=False)
+    told = ", ".join(f"{name} {100 * ys[RECALLS // 2]:.1f} %" for name, (_, ys) in curves.items())
+    kept = load_ranking(run.artifact("ranking.h5"), first).match.shape[1]
+    text = f"At half of the matches: {told}. Matches beyond the first {kept} items count as missed."
+    return Chart("Precision and recall", svg, text)
 
 
 def _similarities(queries: Queries) -> Chart:
@@ -144,7 +196,8 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
 
     def scatter(axes: "Axes") -> None:  # above the line is a gain
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
-        style: dict[str, Any] = {"s": 14, "alpha": 0.45, "edgecolors": "none", "rasterized": True}
+        style: dict[str, Any] = {"s": 14, "alpha": 0.6, "edgecolors": "none"}
+        style["rasterized"] = len(before) > MOST_POINTS
         axes.scatter(before, after, color=COLOURS[0], **style)
         axes.set_aspect("equal")
 
@@ -205,14 +258,15 @@ def _sides(queries: Queries) -> dict[str, tuple[Embeddings, Embeddings]]:
     return sides
 
 
-def line_chart(name: str, curves: Curves, *, x: str, y: str) -> str:
+def line_chart(name: str, curves: Curves, *, x: str, y: str, whole: bool = True) -> str:
     """Return lines by name, told apart by dashes as well as by colour."""
 
     def draw(axes: "Axes") -> None:
         for number, (label, (xs, ys)) in enumerate(curves.items()):
             style: dict[str, Any] = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
             axes.plot(xs, ys, label=label, **style)
-        _whole_numbers(axes)
+        if whole:
+            _whole_numbers(axes)
 
     return drawn(name, draw, x=x, y=y, legend=len(curves) > 1)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
 from ..labels import NUMBERS, LabelNames
+from .plots import COLOURS, DARK_COLOURS
 from .tables_and_figures import TableOrFigure
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
 QUALITY = 80
 LONGEST = 40  # rows of a table or figure that the page shows as a table
 COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
+FILTERS = (
+    ("all", "all"),
+    ("failed", "first item wrong"),
+    ("lost", "lost by refinement"),
+    ("won", "won by it"),
+)
+PICTURED = 150  # queries with pictures in the table of all: a page stays below 15 MB
 KINDS = (("gain", "Largest gains"), ("loss", "Largest losses"), ("sample", "A random sample"))
 
 
@@ -84,6 +92,21 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Row:
+    """One query in the table of all.
+
+    kinds: the filters that show it.   first: the rank of its first match, where the list has one.
+    """
+
+    name: str
+    precision: dict[str, float]
+    kinds: Sequence[str]
+    first: int | None
+    picture: str = ""
+    items: Sequence[Item] = ()
+
+
+@dataclass(frozen=True)
 class Link:
     """One artifact of the chain: its manifest in words."""
 
@@ -107,6 +130,15 @@ class Report:
     notes: Sequence[str] = field(default=())
     evidence: Sequence[Evidence] = ()
     labels: LabelNames = NUMBERS
+    title: str = "Embeddings"
+    every: Sequence[Row] = ()
+    compared: str = "baseline"
+    commands: Sequence[str] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def count_of(self, kind: str) -> int:
+        """Return how many queries a filter shows."""
+        return sum(kind == "all" or kind in row.kinds for row in self.every)
 
     def label(self, name: str) -> str:
         """Return what a result is called: a closed form is not called nformer."""
@@ -134,6 +166,9 @@ def render(report: Report) -> str:
         kinds=KINDS,
         person=report.labels.person,
         camera=report.labels.camera,
+        filters=FILTERS,
+        pictured=PICTURED,
+        colours=tuple(zip(COLOURS, DARK_COLOURS, strict=True)),
     )
 
 

@@ -25,6 +25,7 @@ STYLE: dict[Any, Any] = {
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
 }
 COLOURS = ("#1f77b4", "#d95f02", "#2a9d5c", "#b0579e", "#8c7a00", "#666666")
+DARK_COLOURS = ("#6db6ff", "#ff9d5c", "#63d69a", "#e79ad6", "#d8c84a", "#b0b7c0")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 PANEL = (5.2, 3.6)  # inches
@@ -80,6 +81,7 @@ def save_pictures(folder: Path, name: str, *, plots: Sequence[Plot]) -> None:
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = _figure(plots)
         svg = inline(figure, name).replace("currentColor", "#1a1d21")
+        svg = re.sub(r"var\(--c\d, (#[0-9a-f]{6})\)", r"\1", svg)
         with replacing(folder / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=DPI, facecolor="white")
     write_text(folder / f"{name}.svg", svg)
@@ -91,6 +93,8 @@ def inline(figure: "Figure", name: str) -> str:
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for number, colour in enumerate(COLOURS):  # a page in the dark has lighter ones
+        svg = svg.replace(f": {colour}", f": var(--c{number}, {colour})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)

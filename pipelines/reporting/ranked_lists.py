@@ -19,7 +19,7 @@ from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
 from ..ranking.metrics import Ranking
 from ..seeding import numpy_generator
-from .page import Example, Item, data_uri
+from .page import PICTURED, Example, Item, Row, data_uri
 
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BASELINE, NFORMER = "baseline", "nformer"
 SHOWN = 10  # items of a list
+HEADS = 5  # items of a list in the table of all queries
 READ = 6  # items shown that NFormer read
 Pair = tuple[Embeddings, Embeddings]
 LARGE = 50_000  # gallery items above which it is not refined again to tell the attention
@@ -116,6 +117,50 @@ def examples_of(
         layers = _attention(run, queries.gallery.without_junk(), queries=shown, state=state)
         examples = list(_with_attention(examples, layers=layers, album=album))
     return examples, [*album.notes(), *([untold] if untold else [])]
+
+
+def rows_of(run: Run, queries: Queries) -> list[Row]:
+    """Return every query with a match, the worst by the compared result first."""
+    album, compared = Album(run, queries.gallery), queries.compared or BASELINE
+    names = [name for name in (BASELINE, queries.compared) if name in queries.precision]
+    ranking = load_ranking(run.artifact("ranking.h5"), compared)
+    order = np.argsort(queries.precision[compared], kind="stable").tolist()
+    valid = [row for row in order if np.isfinite(queries.precision[compared][row])]
+    return [
+        Row(
+            name=queries.query.names[row],
+            precision={name: float(queries.precision[name][row]) for name in names},
+            kinds=_kinds(float(queries.gain[row]), first=first),
+            first=first,
+            picture=album.picture(queries.query.names[row]) if place < PICTURED else "",
+            items=_heads(album, ranking, row=row) if place < PICTURED else (),
+        )
+        for place, row in enumerate(valid)
+        for first in [_first_match(ranking.match[row])]
+    ]
+
+
+def _kinds(gain: float, *, first: int | None) -> list[str]:
+    return [
+        kind
+        for kind, holds in (("failed", first != 1), ("lost", gain < 0), ("won", gain > 0))
+        if holds
+    ]
+
+
+def _first_match(match: np.ndarray) -> int | None:
+    return int(match.argmax()) + 1 if match.any() else None
+
+
+def _heads(album: "Album", ranking: Ranking, *, row: int) -> list[Item]:
+    """Return the first items of a list that have pictures."""
+    heads = zip(ranking.index[row, :HEADS].tolist(), ranking.match[row].tolist(), strict=False)
+    items = [
+        album.item(index, right=right, rank=rank)
+        for rank, (index, right) in enumerate(heads, start=1)
+        if index >= 0
+    ]
+    return [item for item in items if item.picture]
 
 
 def _untold(run: Run, queries: Queries) -> str:

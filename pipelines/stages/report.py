@@ -2,7 +2,12 @@
 
 import csv
 import json
+import platform
+import shlex
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +15,27 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.embeddings import load_labels
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, writing_stage
+from ..config import SECTIONS, as_table
+from ..data.catalogue import title_of
 from ..files import write_text
 from ..progress import Progress, Silent
 from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.plots import svg_of
-from ..reporting.ranked_lists import Queries, examples_of
+from ..reporting.ranked_lists import Queries, examples_of, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
 from .info import on_the_way
 
 if TYPE_CHECKING:
     from ..gallery.refinement import GalleryState
 
+# The artifacts on the way, and the section of settings that the command for each takes.
+MADE_BY_COMMANDS = {
+    "backbone.pt": "backbone",
+    "embeddings.h5": "extract",
+    "nformer.pt": "nformer",
+    "metrics.json": "evaluate",
+}
 PAGE, TABLE = "report.html", "report.csv"
 EXAMPLES = 6  # of each kind: gains, losses, random ones
 
@@ -88,7 +102,46 @@ def build_report(
         notes=notes,
         evidence=evidence,
         labels=load_labels(run.path("embeddings.h5")),
+        title=title_of(run.facts("embeddings.h5")) or evaluation.dataset or "Embeddings",
+        every=rows_of(run, queries),
+        compared=queries.compared or "baseline",
+        commands=[line for line in map(partial(command_of, run), MADE_BY_COMMANDS) if line],
+        versions=versions(),
     )
+
+
+def command_of(run: Run, artifact: str) -> str:
+    """Return the command line that makes an artifact again, "" where it is not there."""
+    manifest = run.manifest(artifact)
+    if manifest is None:
+        return ""
+    arguments, section = [], MADE_BY_COMMANDS[artifact]
+    facts = manifest.facts
+    if manifest.stage == "train-backbone":
+        arguments = [facts.get("dataset", "DATASET"), "--root", facts.get("root", "DIR")]
+        for name, value in facts.get("options", {}).items():
+            arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    elif artifact == "embeddings.h5" and "network" in facts:
+        network, weights = facts["network"]["arch"], facts["network"]["weights"]
+        arguments = ["--arch", network, "--weights", weights] if network else ["--onnx", weights]
+        arguments += ["--dataset", facts.get("dataset", "NAME"), "--root", facts.get("root", "DIR")]
+    elif manifest.stage.startswith("import"):
+        return f"nformer {manifest.stage} FILE --run {shlex.quote(str(run.folder))}"
+    default = as_table(SECTIONS[section]())
+    for key, value in manifest.config.items():
+        if key in default and value != default[key]:
+            shown = value if isinstance(value, str) else json.dumps(value)
+            arguments += ["--set", f"{key}={shown}"]
+    return shlex.join(["nformer", manifest.stage, *arguments, "--run", str(run.folder)])
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that figures depend on."""
+    found = {"Python": platform.python_version()}
+    for name in ("nformer", "torch", "torchvision", "numpy", "faiss-gpu", "faiss-cpu"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def chain_of(run: Run) -> list[Link]:

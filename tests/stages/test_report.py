@@ -131,7 +131,7 @@ def test_the_numbers_are_the_same_everywhere(run):
     assert shown.exit_code == 0
     assert [row["name"] for row in rows] == [row.name for row in result.results]
     for row, line, entry in zip(result.results, rows, told["results"], strict=True):
-        cells = re.search(rf'<th scope="row">{re.escape(row.label)}</th>(.*?)</tr>', page)[1]
+        cells = re.search(rf'<th scope="row">{re.escape(row.label)} <span(.*?)</tr>', page)[1]
         terminal = next(text for text in shown.stdout.splitlines() if f" {row.label} " in text)
         for column in COLUMNS:
             value = getattr(row, column)
@@ -279,3 +279,26 @@ def test_the_table_as_csv_has_a_line_for_each_row(run):
     lines = to_csv(evaluation).splitlines()
     assert lines[0] == "name,mAP,mINP,rank1,rank5,rank10,seconds,protocol"
     assert len(lines) == 1 + len(evaluation.results)
+
+
+def test_every_query_can_be_found_and_filtered_without_a_script(run):
+    found = build_report(run, examples=1)
+    assert len(found.every) == found.evaluation.valid_queries
+    values = [row.precision[found.compared] for row in found.every]
+    assert values == sorted(values)
+    for row in found.every:
+        assert ("failed" in row.kinds) == (row.first != 1)
+    page = page_of(run.folder)
+    assert 'id="only-failed"' in page and "#only-failed:checked ~ .scroll" in page
+
+
+def test_the_page_tells_how_it_was_made_and_with_which_versions(run):
+    page = page_of(run.folder)
+    section = page[page.index('id="again"') :]
+    assert "nformer evaluate" in section and f"--run {run.folder}" in section
+    assert "torch " in section and "Python 3." in section
+
+
+def test_the_page_has_precision_and_recall(run):
+    titles = [chart.title for chart in build_report(run, examples=1).charts]
+    assert "Precision and recall" in titles
