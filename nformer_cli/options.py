@@ -50,6 +50,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated."),
 ]
+Log = Annotated[
+    str,
+    typer.Option(
+        "--log", metavar="tensorboard", help="Write files for TensorBoard too, beside train.jsonl."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 
 # Of the commands that read a data set's images.

@@ -55,6 +55,7 @@ def train_backbone(
     device: options.Device = "auto",
     seed: options.Seed = BACKBONE.seed,
     overwrite: options.Overwrite = False,
+    log: options.Log = "",
 ) -> None:
     """Train the backbone on a data set's training images.
 
@@ -66,8 +67,9 @@ def train_backbone(
     Example: nformer train-backbone market1501 --root ~/data --run runs/market
     """
     from pipelines import Run
-    from pipelines.stages.early import dataset_to_train_on
+    from pipelines.stages.early import dataset_to_train_on, wants_tensorboard
 
+    wants_tensorboard(log)
     config, progress = options.config_of(ctx, "backbone"), TerminalProgress()
     opened = Run(run)
     data = dataset_to_train_on(
@@ -87,6 +89,7 @@ def train_backbone(
         device=device,
         overwrite=overwrite,
         progress=progress,
+        log=log,
     )
     following = command_line("extract", *with_recipe(ctx, "extract"), run=run)
     progress.message(f"{path}; next: {following}")
@@ -250,6 +253,7 @@ def train_nformer(
     device: options.Device = "auto",
     seed: options.Seed = NFORMER.seed,
     overwrite: options.Overwrite = False,
+    log: options.Log = "",
 ) -> None:
     """Train NFormer on the cached embeddings.
 
@@ -266,9 +270,12 @@ def train_nformer(
 
     config, progress, opened = options.config_of(ctx, "nformer"), TerminalProgress(), Run(run)
     opened.require_manifest("embeddings.h5")
+    from pipelines.stages.early import wants_tensorboard
+
+    wants_tensorboard(log)
     from pipelines import train_nformer
 
     path = train_nformer(
-        opened, config=config, device=device, overwrite=overwrite, progress=progress
+        opened, config=config, device=device, overwrite=overwrite, progress=progress, log=log
     )
     progress.message(f"{path}; next: {after_nformer(ctx, opened)}")

@@ -4,6 +4,7 @@ The stages check the same again: they are called without a command too.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,21 @@ def require_sources(run: Run, sources: Sequence[Path]) -> None:
                     f"file of embeddings ({', '.join(FORMATS)})"
                 ) from None
         named_network(run)
+
+
+def wants_tensorboard(log: str) -> bool:
+    """Return whether --log asks for TensorBoard's files beside train.jsonl.
+
+    Raises:
+        BadInput: it asks for something else, or the package is not installed.
+    """
+    if log not in ("", "tensorboard"):
+        raise BadInput(f"--log {log}: wanted tensorboard; train.jsonl is written anyway")
+    if log and find_spec("tensorboard") is None:
+        raise BadInput(
+            "--log tensorboard needs its package: python -m pip install 'nformer[tensorboard]'"
+        )
+    return bool(log)
 
 
 def require_network_format(format: str) -> None:

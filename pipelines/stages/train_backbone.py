@@ -31,9 +31,10 @@ from ..training.backbone import LOSSES, BackboneTrainer
 from ..training.delayed import one_behind
 from ..training.duration import Estimate
 from ..training.initial_weights import start_from, weights_digest
-from ..training.log import TrainLog, require_finite
+from ..training.log import LogFiles, TrainLog, require_finite
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
+from .early import wants_tensorboard
 from .extract import embed_rows
 
 ARTIFACT = "backbone.pt"
@@ -53,11 +54,13 @@ def train_backbone(
     overwrite: bool = False,
     progress: Progress = Silent(),
     options: dict[str, Any] | None = None,
+    log: str = "",
 ) -> Path:
     """Train an image encoder on a data set's training split; return the path of backbone.pt.
 
     dataset: its name, or what `open_dataset` has read, whose root and options it then has.
     options: of the data set's reader, such as `combine_all` for MSMT17.
+    log: "tensorboard": beside train.jsonl, files for TensorBoard too.
     An interrupted training goes on by itself from its last whole epoch.
     """
     data = open_dataset(dataset, root, options=options, progress=progress)
@@ -103,6 +106,7 @@ def train_backbone(
         progress.message(f"weights {config.weights}: {loaded}")
     trainer = BackboneTrainer(backbone, labels, config=config, device=chosen)
     training = Training(run, data, trainer=trainer, config=config, progress=progress)
+    training.log = LogFiles(run.path(LOG), wants_tensorboard(log))
     training.run_epochs(key=text_digest(wanted.to_json()))
     with run.writing(wanted) as (temporary, facts):
         save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
@@ -125,6 +129,7 @@ class Training:
     ) -> None:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
+        self.log = LogFiles(run.path(LOG))
         self.preprocessing = Preprocessing(height=config.height, width=config.width)
         self.sources = image_sources(run, data, preprocessing=self.preprocessing, progress=progress)
         self.loader = self._loader("train", config.on_bad_image)
@@ -146,7 +151,7 @@ class Training:
             self.progress.message(f"going on after epoch {first} of {self.config.epochs}")
         planned = len(self.trainer.batches(0))
         with (
-            TrainLog(self.run.path(LOG), STAGE, after=self.steps) as log,
+            TrainLog(self.log, STAGE, after=self.steps) as log,
             self.progress.task(
                 "train backbone", self.config.epochs * planned * self.config.batch, unit="images"
             ) as task,

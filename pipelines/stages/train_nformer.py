@@ -12,6 +12,8 @@ from ..device import choose_device
 from ..files import text_digest
 from ..progress import Progress, Silent
 from ..training.fit import fit_nformer
+from ..training.log import LogFiles
+from .early import wants_tensorboard
 
 if TYPE_CHECKING:
     from ..nformer.model import NFormer
@@ -27,11 +29,14 @@ def train_nformer(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress = Silent(),
+    log: str = "",
 ) -> Path:
     """Train NFormer on the train split's embeddings and keep the best step.
 
     A seeded share of the identities is held out; what refinement does to their mAP decides which
     step is kept, and whether training helped at all is said.
+
+    log: "tensorboard": beside train.jsonl, files for TensorBoard too.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
@@ -49,7 +54,7 @@ def train_nformer(
         config,
         device=choose_device(device),
         folder=run.scratch(ARTIFACT),
-        log=run.path("train.jsonl"),
+        log=LogFiles(run.path("train.jsonl"), wants_tensorboard(log)),
         key=text_digest(wanted.to_json()),
         progress=progress,
     )

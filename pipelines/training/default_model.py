@@ -22,6 +22,7 @@ from ..seeding import numpy_generator
 from .edge_gate import REPETITIONS, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
+from .log import LogFiles
 from .nformer import Trainer
 from .selection import SEEN_IDENTITIES, CameraAware, Chosen, choose_closed_form
 
@@ -46,7 +47,7 @@ def train_default_model(
     *,
     device: torch.device,
     folder: Path,
-    log: Path,
+    log: Path | LogFiles,
     key: str,
     progress: Progress,
 ) -> DefaultModel:
@@ -183,7 +184,7 @@ def _learned(
     config: NFormerConfig,
     device: torch.device,
     folder: Path,
-    log: Path,
+    log: Path | LogFiles,
     key: str,
     progress: Progress,
 ) -> tuple[NFormer | None, float, dict[str, Any]]:

@@ -13,6 +13,7 @@ from ..nformer.model import NFormer
 from ..progress import Progress
 from .default_model import train_default_model
 from .held_out import HeldOut, split_identities
+from .log import LogFiles
 from .nformer import Trained, Trainer
 
 
@@ -22,7 +23,7 @@ def fit_nformer(
     *,
     device: torch.device,
     folder: Path,
-    log: Path,
+    log: Path | LogFiles,
     key: str,
     progress: Progress,
 ) -> tuple[NFormer, dict[str, Any]]:
@@ -53,7 +54,7 @@ def _trained_alone(
     *,
     device: torch.device,
     folder: Path,
-    log: Path,
+    log: Path | LogFiles,
     key: str,
     progress: Progress,
 ) -> tuple[NFormer, dict[str, Any]]:

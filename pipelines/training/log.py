@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,21 @@ from torch import Tensor
 from ..errors import PipelineError
 from ..files import named_disk_errors, write_text
 
+EVENTS = "tensorboard"  # the folder of TensorBoard's files, one for each stage in it
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """Where a training writes its figures: JSON lines, and for TensorBoard a folder beside them."""
+
+    path: Path
+    tensorboard: bool = False
+
+    @staticmethod
+    def of(given: "Path | LogFiles") -> "LogFiles":
+        """Return what is given, or a file alone."""
+        return given if isinstance(given, LogFiles) else LogFiles(given)
+
 
 class TrainLog:
     """A log in JSON lines, `{"stage": …, "step": …, …}`, shared by the stages of a run.
@@ -20,17 +36,23 @@ class TrainLog:
     that a resumed training goes on from: so no step stands in it twice.
     """
 
-    def __init__(self, path: Path, stage: str, *, after: int = 0) -> None:
-        self.stage = stage
+    def __init__(self, files: Path | LogFiles, stage: str, *, after: int = 0) -> None:
+        files = LogFiles.of(files)
+        self.stage, path = stage, files.path
         kept = [line for line in _whole_lines(path) if _stays(line, stage, after=after)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self.path, self._file = path, path.open("ab", buffering=0)
+        self._events = _events(path.parent / EVENTS / stage, after) if files.tensorboard else None
 
     def write(self, step: int, **figures: Any) -> None:
         """Add one line. Steps count from 1: the number of updates made."""
         line = {"stage": self.stage, "step": step, **figures}
         with named_disk_errors(self.path):
             self._file.write(f"{json.dumps(line)}\n".encode())
+        if self._events is not None:
+            for name, value in figures.items():
+                if isinstance(value, int | float):
+                    self._events.add_scalar(name, value, step)
 
     def __enter__(self) -> "TrainLog":
         return self
@@ -42,6 +64,15 @@ class TrainLog:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _events(folder: Path, after: int) -> Any:
+    """Return TensorBoard's writer; what it has of later steps is not shown any more."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=after + 1)
 
 
 def read_log(path: Path, stage: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from ..progress import Progress
 from ..seeding import derived_seed, torch_generator
 from .embedding_batches import Batches
 from .held_out import HeldOut
-from .log import TrainLog, require_finite
+from .log import LogFiles, TrainLog, require_finite
 from .losses import CenterLoss, identity_loss, triplet_loss
 from .precision import choose_precision
 from .schedule import learning_rate_factor, make_optimizer, set_learning_rate
@@ -79,7 +79,7 @@ class Trainer:
         self.step_done, self.best_step, self.best_map = 0, 0, -1.0
         self.checks: list[dict[str, float]] = []
 
-    def run(self, folder: Path, log: Path, *, key: str, progress: Progress) -> Trained:
+    def run(self, folder: Path, log: Path | LogFiles, *, key: str, progress: Progress) -> Trained:
         """Train to the last step, going on from the checkpoint in `folder` if it is `key`'s."""
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             checkpoint = folder / "state.pt"

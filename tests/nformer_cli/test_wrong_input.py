@@ -48,6 +48,7 @@ train-backbone market1501 --root {set} --set epoch=3    | did you mean epochs?
 train-backbone market1501 --root {set} --set epochs=ten | 'ten' is no whole number
 train-backbone market1501 --root {set} --recipe nothing | known are demo, laptop, paper, released
 train-backbone market1501 --root {set} --device gpu     | use auto, cpu, cuda, cuda:0 or mps
+train-nformer --run {run} --log wandb                   | wanted tensorboard; train.jsonl
 extract --run {empty}                                   | backbone.pt is not there; make it with:
 extract --run {empty} --set heigth=3                    | did you mean height?
 extract --run {empty} --arch osnet_x9 --weights imagenet | --arch osnet_x9: no such network

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipelines.errors import PipelineError
-from pipelines.training.log import TrainLog, read_log, require_finite
+from pipelines.training.log import LogFiles, TrainLog, read_log, require_finite
 
 
 def test_a_resumed_log_holds_every_step_once(tmp_path):
@@ -39,3 +39,19 @@ def test_a_finite_loss_is_returned():
 def test_a_loss_that_is_not_finite_names_the_step(value):
     with pytest.raises(PipelineError, match=rf"the loss is {value} at step 7: .*--set lr="):
         require_finite(torch.tensor(float(value)), 7)
+
+
+def test_tensorboard_has_the_same_figures_beside_it(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = LogFiles(tmp_path / "train.jsonl", tensorboard=True)
+    with TrainLog(files, "train-nformer") as log:
+        for step in (1, 2, 3):
+            log.write(step, loss=step / 4, epoch="one")
+    with TrainLog(files, "train-nformer", after=2) as log:
+        log.write(3, loss=0.5)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "train-nformer"))
+    events.Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert found == [(1, 0.25), (2, 0.5), (3, 0.5)]
