@@ -95,5 +95,5 @@ def _require(arch: str, ours: Iterable[str], *, option: str = "--arch") -> None:
             f"{option} {arch}: no such network; {spelled}Known are torchvision's "
             "(https://pytorch.org/vision/stable/models.html#classification), "
             f"{', '.join(TRAINED_HERE)}, timm:NAME, and for extract and index those of "
-            "nformer manual networks"
+            "nformer manual backbones"
         )
