@@ -134,5 +134,10 @@ def test_misuse_is_refused_in_a_line(line, said):
 
 def test_settings_are_listed_with_what_they_take():
     listed = json.loads(nformer_here("settings nformer --json").out)["nformer"]
-    assert listed["eval_every"] == {"default": 25, "values": "from 0 to 1000000"}
+    recipes = {"paper": 50, "released": 215}
+    assert listed["eval_every"] == {
+        "default": 25,
+        "values": "from 0 to 1000000",
+        "recipes": recipes,
+    }
     assert "backbone" in nformer_here("settings").out
