@@ -150,6 +150,7 @@ def build(
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The nformer.pt of another run.")
     ] = None,
+    on_bad_image: options.OnBadImage = "fail",
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the landmarks.")] = 0,
@@ -198,13 +199,16 @@ def build(
         )
         progress.message(f"{path}; next: {search_in(opened)}")
         return
-    require_no(ctx, "boxes", "tracks", "arch", "weights", "onnx", "settings", "device")
+    require_no(
+        ctx, "boxes", "tracks", "arch", "weights", "onnx", "on_bad_image", "settings", "device"
+    )
     write_index(run, model, seed=seed, assume=assume, overwrite=overwrite, progress=progress)
 
 
 def require_no(ctx: typer.Context, *names: str) -> None:
     """Raise BadInput where options were given that only --pictures takes."""
-    found = [f"--{'set' if name == 'settings' else name}" for name in options.given(ctx, *names)]
+    called = {"settings": "set", "on_bad_image": "on-bad-image"}
+    found = [f"--{called.get(name, name)}" for name in options.given(ctx, *names)]
     if found:
         raise BadInput(f"{', '.join(found)} needs --pictures FOLDER")
 

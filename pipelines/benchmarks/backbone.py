@@ -19,10 +19,10 @@ from ..data.batches import BatchLoader
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile, write_packed
 from ..device import choose_device
+from ..extraction.chunks import embed_rows
 from ..extraction.networks import Network
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
-from ..stages.extract import embed_rows
 from ..training.backbone import BackboneTrainer
 from ..training.delayed import one_behind
 from ..training.losses import identity_loss, triplet_loss
@@ -141,7 +141,7 @@ def extraction_ways(scene: Scene) -> dict[str, Way]:
 
     def extraction(source: ImageSource) -> Speed:
         loader = BatchLoader(source, pin=device.type == "cuda")
-        work = embed_rows(network, loader, rows=count, size=batch)
+        work = embed_rows(network, loader, rows=range(count), size=batch)
         speed = _timed(device, count, work=lambda: list(work))
         return Speed(speed.rate, loader.waited * speed.rate / count)
 

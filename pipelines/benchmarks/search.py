@@ -19,9 +19,9 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run
 from ..backbones.backbone import build_backbone
-from ..data.images import read_image
 from ..embeddings import Embeddings
-from ..extraction.pictures import embed_images
+from ..extraction.chunks import embed_source
+from ..extraction.pictures import Picture, PictureFiles
 from ..extraction.run_network import run_network
 from ..gallery.explanation import LayerWeights
 from ..gallery.graph import GalleryGraph
@@ -145,11 +145,11 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     run = Run(folder)
     seconds = _answers(_opened(run))
     network = run_network(run, "auto", fast=False)
-    picture = read_image(Path(folder) / "person.png")
-    embed_images(network, [picture])
+    picture = PictureFiles([Picture(Path(folder) / "person.png")], network.preprocessing)
+    embed_source(network, picture)
     with Timer() as timer:
         for _ in range(REPEATS):
-            embed_images(network, [picture])
+            embed_source(network, picture)
     return {"seconds": float(np.median(seconds)), "backbone": timer.seconds / REPEATS}
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from ..artifacts.formats.split import FileSplit
 from ..artifacts.run import Run
 from ..data.boxes import Box, Rectangle, named_box, read_boxes, within
 from ..data.folders import IMAGE_ENDINGS, image_names
-from ..embeddings import Embeddings, row_blocks
+from ..data.images import UnreadableImage, fitted, image_size, read_image
+from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..preprocessing import Preprocessing
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from .networks import Network
 
-BATCH = 64
+FRAMES_KEPT = 8  # decoded: a frame's boxes mostly follow each other
 MANY = 32  # pictures that are worth a faster network
 Crop = Rectangle
 Opens = Callable[[bool], "Network"]  # of whether it is worth being prepared for many pictures
@@ -74,14 +77,17 @@ def gather(
     paths = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](paths), dict[str, float]()
     if paths:
+        from .chunks import embed_source
         from .run_network import run_network
 
         begun = time.perf_counter()
         network = run_network(run, device, fast=len(paths) >= MANY)
         loaded = time.perf_counter()
-        features = embed_pictures(
-            network, [Picture(path) for path in paths], crop=crop, progress=progress
-        )
+        pictures = PictureFiles(list(map(Picture, paths)), network.preprocessing, crop=crop)
+        try:
+            features = embed_source(network, pictures, progress=progress)
+        except UnreadableImage as error:
+            raise BadInput(f"{error.name}: {error.reason}; replace it, or leave it out") from error
         seconds = {"load backbone": loaded - begun, "embed": time.perf_counter() - loaded}
         pids, camids = (np.full(len(paths), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, paths))))
@@ -94,20 +100,31 @@ def gather(
     return Gathered(_joined(parts), shown, seconds)
 
 
-def embed_pictures(
-    network: "Network",
-    pictures: Sequence[Picture],
-    *,
-    crop: Crop | None = None,
-    progress: Progress,
-) -> np.ndarray:
-    """Return the embeddings [N, d] float32 of pictures, and of boxes of them."""
-    embedded = []
-    with progress.task("embed", len(pictures), unit="pictures") as task:
-        for part in row_blocks(len(pictures), BATCH):
-            embedded.append(embed_images(network, [_open(one, crop) for one in pictures[part]]))
-            task.advance(len(embedded[-1]))
-    return np.concatenate(embedded)
+class PictureFiles:
+    """Picture files, and boxes of them, as images that fit a network. Safe among threads.
+
+    crop: the part of every picture, in pixels.
+    """
+
+    def __init__(
+        self, pictures: Sequence[Picture], preprocessing: Preprocessing, *, crop: Crop | None = None
+    ) -> None:
+        self.pictures, self.preprocessing, self.crop = pictures, preprocessing, crop
+        self.names: Sequence[str] = [one.name for one in pictures]
+        self.height, self.width = preprocessing.height, preprocessing.width
+        boxed = any(one.box for one in pictures)
+        self.open = lru_cache(FRAMES_KEPT)(read_image) if boxed else read_image
+
+    def read(self, row: int) -> np.ndarray:
+        """Return picture `row`, [height, width, 3] uint8.
+
+        Raises:
+            UnreadableImage: it cannot be read.   BadInput: the crop lies outside of it.
+        """
+        picture = self.pictures[row]
+        crop = picture.box.rectangle if picture.box else self.crop
+        part = cropped(self.open(picture.path), crop, path=picture.path)
+        return fitted(part, self.preprocessing)
 
 
 def pictures_below(folder: Path, *, boxes: Path | None, progress: Progress) -> list[Picture]:
@@ -137,8 +154,6 @@ def pictures_below(folder: Path, *, boxes: Path | None, progress: Progress) -> l
 
 
 def _size(path: Path) -> tuple[int, int]:
-    from ..data.images import UnreadableImage, image_size
-
     try:
         return image_size(path)
     except UnreadableImage as error:
@@ -171,27 +186,6 @@ def cropped(image: "Image.Image", crop: Crop | None, *, path: Path) -> "Image.Im
             f"{image.width}×{image.height}; wanted x,y,width,height in pixels within it"
         )
     return image.crop((x, y, x + width, y + height))
-
-
-def embed_images(network: "Network", images: "Sequence[Image.Image]") -> np.ndarray:
-    """Return the embeddings [N, d] float32 of opened pictures."""
-    import torch
-
-    from ..data.images import fitted
-
-    arrays = np.stack([fitted(image, network.preprocessing) for image in images])
-    batch = torch.from_numpy(arrays).permute(0, 3, 1, 2)
-    return network.of_images(batch).float().cpu().numpy()
-
-
-def _open(picture: Picture, crop: Crop | None) -> "Image.Image":
-    from ..data.images import UnreadableImage, read_image
-
-    try:
-        image = read_image(picture.path)
-    except UnreadableImage as error:
-        raise BadInput(f"{picture.path}: {error.reason}; replace it, or leave it out") from error
-    return cropped(image, picture.box.rectangle if picture.box else crop, path=picture.path)
 
 
 def _read(

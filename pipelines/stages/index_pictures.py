@@ -9,12 +9,16 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..config import ExtractConfig
+from ..data.images import UnreadableImage
 from ..device import choose_device
 from ..embeddings import Embeddings
+from ..errors import BadInput
+from ..extraction.chunks import ChunkedEmbedding
 from ..extraction.given import given_network
 from ..extraction.networks import open_network
-from ..extraction.pictures import Picture, embed_pictures, pictures_below
+from ..extraction.pictures import Picture, PictureFiles, pictures_below
 from ..extraction.run_network import items_manifest, remembered, settings_of
+from ..extraction.sources import skipped_text
 from ..extraction.tracklets import require_pooling, tracklets
 from ..files import file_digest, text_digest
 from ..gallery.index import build_index
@@ -91,14 +95,40 @@ def index_pictures(
     network = open_network(
         run, given, config=config, device=choose_device(device), progress=progress
     )
-    features = embed_pictures(network, pictures, progress=progress)
-    gallery, members = _items(features, pictures, folder=folder, tracks=tracks)
+    key, scratch = text_digest(wanted.to_json()), run.scratch(ARTIFACT)
+    work = ChunkedEmbedding(network, scratch, key=key, config=config, progress=progress)
+    features, kept, skipped = _embedded(work, pictures)
+    if skipped:
+        progress.warn(skipped_text(skipped))
+    gallery, members = _items(features, kept, folder=folder, tracks=tracks)
     _tell(gallery, refiner, progress=progress)
     index = build_index(gallery, refiner, seed=seed, members=members)
     with run.writing(wanted) as (path, facts):
-        facts.update(calibration=None, added=0, removed=0, **network.facts(given))
+        facts.update(calibration=None, added=0, removed=0, skipped=skipped)
+        facts.update(network.facts(given))
         save_index(path, index)
+    run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
+
+
+def _embedded(
+    work: ChunkedEmbedding, pictures: list[Picture]
+) -> tuple[np.ndarray, list[Picture], dict[str, str]]:
+    """Return the embeddings [N, d] of the pictures that could be read, these, and the others."""
+    source = PictureFiles(pictures, work.network.preprocessing)
+    try:
+        work.embed_all({"pictures": source})
+    except UnreadableImage as error:
+        raise BadInput(
+            f"{error.name}: {error.reason}; replace it, or go on without what cannot be read: "
+            "--on-bad-image skip"
+        ) from error
+    parts = list(work.read("pictures", source))
+    kept = [pictures[row] for part in parts for row in part.rows]
+    if not kept:
+        raise BadInput(f"none of the {len(pictures)} pictures could be read")
+    features = np.concatenate([part.features for part in parts if len(part.rows)])
+    return features, kept, {name: why for part in parts for name, why in part.skipped.items()}
 
 
 def run_inputs(run: Run) -> dict[str, str]:

@@ -21,6 +21,7 @@ from ..data.sampler import fitting_batch
 from ..data.samples import Dataset, contiguous_labels
 from ..device import choose_device
 from ..embeddings import Embeddings
+from ..extraction.chunks import embed_rows
 from ..extraction.networks import Network
 from ..extraction.sources import dataset_facts, image_sources, skipped_text, tell
 from ..files import text_digest
@@ -35,7 +36,6 @@ from ..training.log import LogFiles, TrainLog, require_finite
 from ..training.precision import DTYPES
 from ..training.state import load_state, save_state
 from .early import wants_tensorboard
-from .extract import embed_rows
 
 ARTIFACT = "backbone.pt"
 STAGE = "train-backbone"
@@ -212,7 +212,7 @@ class Training:
         embedder = Embedder(self.trainer.backbone, device=device, dtype=DTYPES[precision])
         network = Network(embedder, self.preprocessing, precision, device)
         loader = self._loader(split, "skip")
-        found = list(embed_rows(network, loader, rows=len(samples), size=self.config.batch))
+        found = list(embed_rows(network, loader, rows=range(len(samples)), size=self.config.batch))
         kept = [samples[row] for rows, _ in found for row in rows]
         names, pids, camids = zip(*kept, strict=True)
         features = np.concatenate([features for _, features in found])

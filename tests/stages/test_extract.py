@@ -15,9 +15,9 @@ from pipelines.data.catalogue import open_dataset
 from pipelines.data.images import ImageFiles
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
+from pipelines.extraction import chunks as chunks_of
 from pipelines.files import file_digest
 from pipelines.preprocessing import Preprocessing
-from pipelines.stages import extract as stage
 
 PLAIN = ExtractConfig(amp="off", batch=16, workers=1)
 
@@ -73,10 +73,10 @@ def test_flip_averages_the_mirrored_view(run):
 def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     monkeypatch, tmp_path, trained, caplog
 ):
-    monkeypatch.setattr(stage, "CHUNK", 8)
+    monkeypatch.setattr(chunks_of, "CHUNK", 8)
     whole, parts = (Run(shutil.copytree(trained, tmp_path / name)) for name in ("whole", "parts"))
     extract(whole, config=PLAIN, device="cpu")
-    embed, calls = stage.embed_rows, []
+    embed, calls = chunks_of.embed_rows, []
 
     def embed_three_chunks(*given, **named):
         calls.append(given)
@@ -84,7 +84,7 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return embed(*given, **named)
 
-    monkeypatch.setattr(stage, "embed_rows", embed_three_chunks)
+    monkeypatch.setattr(chunks_of, "embed_rows", embed_three_chunks)
     with pytest.raises(KeyboardInterrupt):
         extract(parts, config=PLAIN, device="cpu")
     assert not parts.path("embeddings.h5").exists()
@@ -99,7 +99,7 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
         assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
         return embed(embedder, loader, rows=rows, size=size)
 
-    monkeypatch.setattr(stage, "embed_rows", checked)
+    monkeypatch.setattr(chunks_of, "embed_rows", checked)
     extract(parts, config=PLAIN, device="cpu")
     assert "is damaged: it is dropped" in caplog.text
     assert file_digest(whole.path("embeddings.h5")) == file_digest(parts.path("embeddings.h5"))

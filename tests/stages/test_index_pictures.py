@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.commands import nformer
+from helpers.embedding import embed_images
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,9 +18,9 @@ from pipelines.config import ExtractConfig
 from pipelines.data.images import read_image
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, StaleArtifact
+from pipelines.extraction import chunks
 from pipelines.extraction.given import given_network
 from pipelines.extraction.networks import open_network
-from pipelines.extraction.pictures import embed_images
 from pipelines.reporting.montage import write_montage
 from pipelines.stages.index import opened
 from pipelines.stages.index_pictures import index_pictures
@@ -111,6 +113,42 @@ def test_an_index_of_other_pictures_is_not_replaced_by_itself(
     shutil.copy(folder / "1.png", tmp_path / "1.png")
     with pytest.raises(StaleArtifact, match="another pictures"):
         index_pictures(run, tmp_path, **given)
+
+
+def test_an_interrupted_index_goes_on_and_ends_the_same(tmp_path, folder, weights, monkeypatch):
+    given = {"arch": ARCH, "weights": weights, "config": SMALL, "device": "cpu"}
+    monkeypatch.setattr(chunks, "CHUNK", 2)
+    whole, again = Run(tmp_path / "whole"), Run(tmp_path / "run")
+    index_pictures(whole, folder, **given)
+    embed, calls = chunks.embed_rows, []
+
+    def two_chunks(*network, rows, **named):
+        calls.append(rows)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(*network, rows=rows, **named)
+
+    monkeypatch.setattr(chunks, "embed_rows", two_chunks)
+    with pytest.raises(KeyboardInterrupt):
+        index_pictures(again, folder, **given)
+    assert not again.path("index.h5").exists()
+    index_pictures(again, folder, **given)
+    assert calls == [range(2), range(2, 4), range(4, 6), range(4, 6)]
+    assert torch.equal(opened(again).index.rows, opened(whole).index.rows)
+    assert not (again.folder / ".unfinished").exists()
+
+
+def test_pictures_that_cannot_be_read_are_left_out_only_where_asked(tmp_path, folder, weights):
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    (pictures / "2.png").write_bytes((folder / "2.png").read_bytes()[:60])
+    given = f"--arch {ARCH} --weights {weights} --set height=64 --set width=32 --device cpu"
+    line = f"index --pictures {pictures} --run {tmp_path / 'run'} {given}"
+    done = nformer(line)
+    assert done.code == 2
+    assert "2.png: it is truncated; replace it, or go on without" in done.err.splitlines()[-1]
+    done = nformer(f"{line} --on-bad-image skip")
+    assert "1 images could not be read" in " ".join(done.err.split())
+    assert "2.png" not in opened(Run(tmp_path / "run")).index.names
 
 
 def test_boxes_of_a_track_are_one_item(tmp_path, folder, weights, recorder):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.embedding import embed_images
 from helpers.gallery_runs import GALLERY, people, run_with
 from PIL import Image
 from typer.testing import CliRunner
@@ -21,7 +22,7 @@ from pipelines.config import ExtractConfig
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput, StaleArtifact
 from pipelines.extraction.networks import open_network
-from pipelines.extraction.pictures import cropped, embed_images
+from pipelines.extraction.pictures import cropped
 from pipelines.gallery.answers import Answer, Hit, SearchResult
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
