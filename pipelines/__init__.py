@@ -23,7 +23,7 @@ _NAMES = {
     "training.neighbour_refiner": "NeighbourRefiner",
     "refiners.training_free": "refine_training_free",
     "stages.index": "index_gallery add_to_index remove_from_index",
-    "stages.search_images": "search_images",
+    "stages.search_images": "search_images Searcher",
     "reproduction.reproduce": "reproduce",
     "embeddings": "Embeddings",
     "artifacts.embeddings": "load_embeddings save_embeddings",
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from .stages.extract import extract
     from .stages.import_embeddings import import_embeddings
     from .stages.index import add_to_index, index_gallery, remove_from_index
-    from .stages.search_images import search_images
+    from .stages.search_images import Searcher, search_images
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer
     from .training.neighbour_refiner import NeighbourRefiner

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.gallery_runs import people
+from helpers.layouts import write_images
 from typer.main import get_command
 
 from nformer_cli.app import app
 from pipelines import Run, import_embeddings
-from pipelines.config import RECIPES, SECTIONS, values_of
+from pipelines.backbones.as_is import architecture
+from pipelines.config import RECIPES, SECTIONS, ExtractConfig, values_of
+from pipelines.stages.index_pictures import index_pictures
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -117,7 +121,10 @@ def titled(value) -> str:
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory) -> Path:
-    """A folder with what the documents say is there: market.npz, and the run runs/market of it."""
+    """A folder with what the documents say is there.
+
+    market.npz, and the run runs/market of it; crops, and the run runs/crops with their index.
+    """
     folder = tmp_path_factory.mktemp("earlier")
     splits = {
         **people(0, 16, 6, 1, "train"),
@@ -126,6 +133,13 @@ def earlier(tmp_path_factory) -> Path:
     }
     np.savez(folder / "market.npz", **splits)
     import_embeddings(Run(folder / "runs" / "market"), folder / "market.npz")
+    crops = write_images(folder / "crops", [f"{number}.jpg" for number in range(3)])
+    network, given = architecture("osnet_x0_25"), {"arch": "osnet_x0_25"}
+    torch.save(network.build(size=(64, 32), feature="").state_dict(), folder / "osnet.pth")
+    config = ExtractConfig(height=64, width=32)
+    index_pictures(
+        Run(folder / "runs" / "crops"), crops, **given, weights=folder / "osnet.pth", config=config
+    )
     return folder
 
 

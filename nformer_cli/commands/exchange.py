@@ -17,6 +17,10 @@ def export(
         str,
         typer.Option("--format", metavar="onnx|torchscript|safetensors", help="The file's format."),
     ] = "onnx",
+    push: Annotated[
+        str,
+        typer.Option(metavar="OWNER/NAME", help="Upload it to this Hugging Face repository too."),
+    ] = "",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the backbone for other programs to run.
@@ -24,14 +28,17 @@ def export(
     Reads: backbone.pt.
 
     Writes: backbone.onnx, .torchscript or .safetensors in the run's folder, after comparing
-    its embeddings with torch's: the largest difference is printed.
+    its embeddings with torch's: the largest difference is printed. Beside it a model card (.md):
+    the network, its training, the run's results and how to use it.
 
     Example: nformer export --format onnx --run runs/market
     """
     from pipelines import Run
-    from pipelines.stages.early import require_network_format
+    from pipelines.stages.early import require_network_format, require_repository
 
     require_network_format(format)
+    if push:
+        require_repository(push)
     progress, opened = TerminalProgress(), Run(run)
     opened.require_manifest("backbone.pt")
     from pipelines.stages.export import export
@@ -45,8 +52,12 @@ def export(
     if format == "torchscript":
         following = f"torch.jit.load({str(path)!r}) in a program of your own"
     if format == "safetensors":
-        following = f"nformer train-backbone NAME --weights {path} --run ANOTHER"
+        following = f"nformer index --pictures FOLDER --weights {path} --run ANOTHER"
     progress.message(f"{path}; next: {following}")
+    if push:
+        from pipelines.stages.push import push as upload
+
+        progress.message(upload(opened, push, format=wanted, progress=progress))
 
 
 def import_embeddings(

@@ -1,15 +1,21 @@
 """backbone.pt: a trained image encoder and how to build it."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput, blaming
 from .checkpoints import load_checkpoint, require_sizes, save_checkpoint
+from .safetensors_files import load_safetensors, safetensors_bytes, safetensors_metadata
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..backbones.backbone import Backbone
 
 KIND = "backbone"
+EXPORTED = "nformer.backbone"  # the key of a .safetensors' metadata that says how it is built
+BUILT_FROM = ("arch", "last_stage", "dim", "height", "width")
 
 
 def save_backbone(path: Path, backbone: "Backbone", *, facts: dict[str, Any]) -> None:
@@ -45,3 +51,40 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
         )
         backbone.load_state_dict(tensors, assign=True)
     return backbone.eval(), facts
+
+
+def exported_bytes(
+    tensors: "dict[str, Tensor]", facts: dict[str, Any], *, metadata: dict[str, str]
+) -> bytes:
+    """Return the content of a .safetensors from which `load_exported` builds the backbone."""
+    built = json.dumps({key: facts[key] for key in BUILT_FROM})
+    return safetensors_bytes(tensors, metadata={**metadata, EXPORTED: built})
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether a file is a backbone that `nformer export` wrote as .safetensors."""
+    return path.suffix == ".safetensors" and EXPORTED in safetensors_metadata(path)
+
+
+def load_exported(path: Path) -> tuple["Backbone", dict[str, str]]:
+    """Return the backbone of an exported .safetensors, in evaluation mode, and its metadata.
+
+    Raises:
+        BadInput: the file is damaged, or was made by hand.
+    """
+    from ..backbones.backbone import build_backbone
+    from ..backbones.uninitialised import SkipInitialisation
+
+    metadata, tensors = safetensors_metadata(path), load_safetensors(path)
+    with blaming(path, saying="is damaged; export it again"), SkipInitialisation():
+        facts, dim = json.loads(metadata[EXPORTED]), len(tensors["projection.weight"])
+        backbone = build_backbone(
+            facts["arch"],
+            classes=1,
+            dim=dim,
+            last_stage=facts["last_stage"],
+            size=(int(facts["height"]), int(facts["width"])),
+        )
+        tensors["classifier.weight"] = tensors["projection.weight"].new_zeros(1, dim)
+        backbone.load_state_dict(tensors, assign=True)
+    return backbone.eval(), metadata

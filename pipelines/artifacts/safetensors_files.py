@@ -11,6 +11,8 @@ from ..errors import BadInput, blaming
 if TYPE_CHECKING:
     from torch import Tensor
 
+HEADER_LIMIT = 100_000_000  # bytes, the format's own
+
 
 def load_safetensors(path: Path) -> dict[str, "Tensor"]:
     """Return a file's tensors, on the CPU.
@@ -22,6 +24,17 @@ def load_safetensors(path: Path) -> dict[str, "Tensor"]:
     with blaming(path, saying="cannot be read as safetensors: it is truncated or another format"):
         found: dict[str, Tensor] = library.load_file(path, device="cpu")
     return found
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the texts in a file's header, without its library; none of another format's file."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size < HEADER_LIMIT else {}
+        return {str(key): str(text) for key, text in header.get("__metadata__", {}).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def safetensors_bytes(tensors: Mapping[str, "Tensor"], *, metadata: Mapping[str, str]) -> bytes:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..artifacts.backbone import is_exported
 from ..config import BackboneConfig, ExtractConfig
 from ..errors import BadInput
 from ..files import file_digest, no_file
 
+EXPORTED = "exported"
 PUBLISHED = "imagenet"  # --weights: those that torchvision or timm publishes with the network
 # Settings of [extract] that are a network's, not the extraction's.
 OF_THE_NETWORK = (
@@ -20,7 +22,8 @@ OF_THE_NETWORK = (
 class GivenNetwork:
     """A network that was not trained here.
 
-    arch:    its architecture; "" for an ONNX file, which holds it.
+    arch:    its architecture; "" for an ONNX file, which holds it; "exported" for a .safetensors
+             by `nformer export`, which names it.
     weights: the absolute path of its file, or "imagenet".
     """
 
@@ -32,7 +35,13 @@ class GivenNetwork:
         """The options that name it."""
         if not self.arch:
             return f"--onnx {self.weights}"
-        return f"--arch {self.arch} --weights {self.weights}"
+        arch = "" if self.arch == EXPORTED else f"--arch {self.arch} "
+        return f"{arch}--weights {self.weights}"
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is a backbone that `nformer export` wrote."""
+        return self.arch == EXPORTED
 
     @property
     def is_onnx(self) -> bool:
@@ -68,7 +77,13 @@ def given_network(
     if arch is None and weights is None:
         return None
     if arch is None:
-        raise BadInput(f"--weights {weights} needs --arch NAME: which network are they of?")
+        path = _file(str(weights), option="--weights", wanted="a file of weights")
+        if is_exported(Path(path)):
+            return GivenNetwork(EXPORTED, path)
+        raise BadInput(
+            f"--weights {weights} needs --arch NAME: which network are they of? Only a "
+            ".safetensors by nformer export says it itself"
+        )
     if weights is None:
         raise BadInput(
             f"--arch {arch} needs --weights: a file, or {PUBLISHED} for those that torchvision or "

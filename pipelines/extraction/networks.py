@@ -1,6 +1,7 @@
 """Open the network that embeds pictures: a run's backbone, any other network, or an ONNX file."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,18 +10,18 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..artifacts.backbone import load_backbone
+from ..artifacts.backbone import load_backbone, load_exported
 from ..artifacts.checkpoints import load_untrusted
 from ..artifacts.run import Run
 from ..backbones.as_is import Architecture, AsIs, architecture, chosen_feature
 from ..backbones.backbone import with_mirrors
 from ..backbones.embedder import Embedder
-from ..backbones.onnx_network import OnnxNetwork
+from ..backbones.onnx_network import METADATA, OnnxNetwork
 from ..backbones.state_dicts import LoadedWeights, load_network
 from ..backbones.uninitialised import SkipInitialisation
 from ..config import ExtractConfig
 from ..data.augment import normalise
-from ..errors import BadInput
+from ..errors import BadInput, blaming
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from ..training.initial_weights import imagenet_weights
@@ -84,6 +85,8 @@ def open_network(
         return backbone_network(run.artifact("backbone.pt"), config, device=device, fast=fast)
     if given.is_onnx:
         return _onnx_network(given, config, device=device, progress=progress)
+    if given.is_exported:
+        return _exported(given, config, device=device, fast=fast)
     return _as_is(given, config, device=device, fast=fast, progress=progress)
 
 
@@ -96,6 +99,17 @@ def backbone_network(
     preprocessing = Preprocessing(height=facts["height"], width=facts["width"])
     embed, precision = _prepared(backbone, config, device=device, fast=fast)
     return Network(embed, preprocessing, precision, device)
+
+
+def _exported(
+    given: GivenNetwork, config: ExtractConfig, *, device: torch.device, fast: bool
+) -> Network:
+    """Return a backbone that was trained and exported elsewhere."""
+    backbone, metadata = load_exported(Path(given.weights))
+    with blaming(Path(given.weights), saying=f"its metadata {METADATA} cannot be read"):
+        stated = Preprocessing.of(json.loads(metadata[METADATA]))
+    embed, precision = _prepared(backbone, config, device=device, fast=fast)
+    return Network(embed, chosen_preprocessing(stated, config), precision, device)
 
 
 def _as_is(

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..artifacts.formats.reading import FORMATS, read_embedding_files
 from ..artifacts.formats.split import FileSplit
-from ..artifacts.run import Run
 from ..data.boxes import Box, Rectangle, named_box, read_boxes, within
 from ..data.folders import IMAGE_ENDINGS, image_names
 from ..data.images import UnreadableImage, fitted, image_size, read_image
@@ -54,18 +53,18 @@ class Gathered:
 
 
 def gather(
-    run: Run,
     sources: Sequence[Path],
     *,
     prefer: str,
-    device: str,
+    network: Opens,
     pid: int = -1,
     camid: int = -1,
     crop: Crop | None = None,
     progress: Progress,
 ) -> Gathered:
-    """Embed pictures with the run's network, and read files of embeddings.
+    """Embed pictures with a network, and read files of embeddings.
 
+    network: opens it, where there are pictures.
     prefer: the split to take of a file that holds several.   crop: of every picture.
     pid, camid: of the pictures, and of embeddings that say nothing of it.
 
@@ -77,15 +76,14 @@ def gather(
     paths = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](paths), dict[str, float]()
     if paths:
-        from .chunks import embed_source
-        from .run_network import run_network
-
         begun = time.perf_counter()
-        network = run_network(run, device, fast=len(paths) >= MANY)
+        opened = network(len(paths) >= MANY)
         loaded = time.perf_counter()
-        pictures = PictureFiles(list(map(Picture, paths)), network.preprocessing, crop=crop)
+        from .chunks import embed_source
+
+        pictures = PictureFiles(list(map(Picture, paths)), opened.preprocessing, crop=crop)
         try:
-            features = embed_source(network, pictures, progress=progress)
+            features = embed_source(opened, pictures, progress=progress)
         except UnreadableImage as error:
             raise BadInput(f"{error.name}: {error.reason}; replace it, or leave it out") from error
         seconds = {"load backbone": loaded - begun, "embed": time.perf_counter() - loaded}

@@ -3,6 +3,7 @@
 The stages check the same again: they are called without a command too.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..extraction.tracklets import require_pooling
 from ..files import no_file
 from ..progress import Progress
 
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 INDEX = "index.h5"
 NETWORK_FORMATS = ("onnx", "torchscript", "safetensors")  # of `nformer export`
 
@@ -69,7 +71,7 @@ def network_given(
 ) -> GivenNetwork | None:
     """Return the network that options name, after looking for its architecture and file."""
     given = given_network(arch=arch, weights=weights, onnx=onnx)
-    if given is not None and not given.is_onnx:
+    if given is not None and not (given.is_onnx or given.is_exported):
         require_published(given.arch)
     return given
 
@@ -138,6 +140,14 @@ def wants_tensorboard(log: str) -> bool:
             "--log tensorboard needs its package: python -m pip install 'nformer[tensorboard]'"
         )
     return bool(log)
+
+
+def require_repository(name: str) -> None:
+    """Raise BadInput unless it can be the name of a repository, and the Hub's package is there."""
+    if REPOSITORY.fullmatch(name) is None:
+        raise BadInput(f"--push {name}: wanted OWNER/NAME, a repository of the Hugging Face Hub")
+    if find_spec("huggingface_hub") is None:
+        raise BadInput("--push needs its package: python -m pip install 'nformer[hub]'")
 
 
 def require_network_format(format: str) -> None:

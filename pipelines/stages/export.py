@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..artifacts.backbone import load_backbone
+from ..artifacts.backbone import exported_bytes, load_backbone
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
-from ..artifacts.safetensors_files import load_safetensors, safetensors_bytes
+from ..artifacts.safetensors_files import load_safetensors
 from ..backbones.onnx_network import METADATA
 from ..errors import BadInput, PipelineError
+from ..files import write_text
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
+from ..reporting.model_card import model_card
 from .early import NETWORK_FORMATS, require_network_format
 
 Format = Literal["onnx", "torchscript", "safetensors"]
@@ -38,7 +40,8 @@ def export(
     Input `images` [B, 3, H, W], RGB / 255, less ImageNet's mean, by its deviation; output
     `embeddings` [B, dim]. What the network wants of images stands in the file's metadata. The file
     is run and compared with torch before it is kept. A `.safetensors` holds the weights alone, by
-    the names of backbone.pt, and in its metadata the architecture too.
+    the names of backbone.pt, and in its metadata the architecture too. Beside it stands its model
+    card, NAME.md.
 
     Raises:
         BadInput: an unknown format, or a package that it needs is not installed.
@@ -51,7 +54,7 @@ def export(
     wanted = Manifest(NAMES[format], "export", {"format": format}, inputs, facts=kept)
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(wanted.artifact)} is up to date")
-        return run.path(wanted.artifact)
+        return _with_card(run, format)
     parts = {name: getattr(backbone, name) for name in ("body", "projection", "bottleneck")}
     network = nn.Sequential(OrderedDict(parts)).eval()  # without autocast: exporters can follow it
     wants = Preprocessing(height=facts["height"], width=facts["width"])
@@ -63,13 +66,21 @@ def export(
         elif format == "torchscript":
             _write_torchscript(network, path, images=images, wants=wants)
         else:
-            named = {"arch": str(facts["arch"]), METADATA: json.dumps(wants.as_table())}
-            path.write_bytes(safetensors_bytes(network.state_dict(), metadata=named))
+            stated = {"arch": str(facts["arch"]), METADATA: json.dumps(wants.as_table())}
+            path.write_bytes(exported_bytes(network.state_dict(), facts, metadata=stated))
         others = example_images(height, width, count=3)
         difference = _difference(network, path, format=format, images=others)
         recorded["maximum_difference"] = difference
     progress.message(f"largest difference from torch: {difference:.2g}")
-    return run.path(wanted.artifact)
+    return _with_card(run, format)
+
+
+def _with_card(run: Run, format: Format) -> Path:
+    """Write the model card of an exported file beside it, with the results known by now."""
+    path = run.path(NAMES[format])
+    card = model_card(run, run.require_manifest(path.name), format=format, file=path.name)
+    write_text(path.with_name(f"{path.name}.md"), card)
+    return path
 
 
 def example_images(height: int, width: int, *, count: int = 2) -> Tensor:

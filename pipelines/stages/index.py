@@ -16,6 +16,7 @@ from ..artifacts.run import Run, writing_stage
 from ..embeddings import Embeddings
 from ..errors import BadInput, StaleArtifact
 from ..extraction.pictures import gather
+from ..extraction.run_network import run_network
 from ..files import file_digest
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index, extended, reduced
@@ -113,10 +114,9 @@ def add_to_index(
     require_index(run)
     run.claim()
     new = gather(
-        run,
         [Path(source) for source in sources],
         prefer="gallery",
-        device=device,
+        network=lambda many: run_network(run, device, fast=many),
         pid=pid,
         camid=camid,
         progress=progress,

@@ -13,8 +13,10 @@ from ..imports import importing
 from ..progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from ..extraction.networks import Network
     from ..gallery.index import GalleryIndex
 
+Threshold = float | Literal["auto"] | None
 FALSE_ACCEPTS = 0.01  # share of strangers taken for somebody, where a threshold is calibrated
 NAMED = 5  # neighbours named for each query
 
@@ -26,78 +28,119 @@ def search_images(
     top: int = 10,
     crop: Crop | None = None,
     camid: int = -1,
-    threshold: float | Literal["auto"] | None = None,
+    threshold: Threshold = None,
     false_accepts: float = FALSE_ACCEPTS,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> SearchResult:
     """Search the run's index with pictures, folders of pictures, or files of embeddings.
 
-    Each query is refined on its own, as if it were the only one.
+    Settings and errors are those of `Searcher`, which answers many calls without a start each.
+    """
+    asked: dict[str, Any] = {"top": top, "crop": crop, "camid": camid, "threshold": threshold}
+    searcher = Searcher(run, device=device)
+    return searcher.search(sources, **asked, false_accepts=false_accepts, progress=progress)
 
-    crop:          x, y, width, height in pixels of every picture.
-    camid:         the pictures' camera, as the gallery numbers it, for an NFormer that knows
-                   cameras; -1: not known.
-    threshold:     a similarity before refinement below which nobody is there; "auto": the one that
-                   `false_accepts` of the strangers in the index's calibration reach.
+
+class Searcher:
+    """A run's index, opened once for many searches, and its network from the first picture on.
+
+    What is added to the index or removed from it afterwards is not seen.
 
     Raises:
         MissingArtifact, StaleArtifact: index.h5, with the command for it.
-        BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
     """
-    if top < 1:
-        raise BadInput(f"--top {top}: at least one item must be asked for")
-    clock = Clock()
-    with importing("torch"):
+
+    def __init__(self, run: Run, *, device: str = "auto") -> None:
+        self.run, self.device, self.clock = run, device, Clock()
+        with importing("torch"):
+            from .index import opened
+
+        self.clock.lap("imports")
+        self.stored = opened(run)
+        self.clock.lap("open index")
+        self._network: dict[bool, Network] = {}
+
+    def search(
+        self,
+        sources: Sequence[str | Path],
+        *,
+        top: int = 10,
+        crop: Crop | None = None,
+        camid: int = -1,
+        threshold: Threshold = None,
+        false_accepts: float = FALSE_ACCEPTS,
+        progress: Progress = Silent(),
+    ) -> SearchResult:
+        """Search the index with pictures, folders of pictures, or files of embeddings.
+
+        Each query is refined on its own, as if it were the only one.
+
+        crop:          x, y, width, height in pixels of every picture.
+        camid:         the pictures' camera, as the gallery numbers it, for an NFormer that knows
+                       cameras; -1: not known.
+        threshold:     a similarity before refinement below which nobody is there; "auto": the one
+                       that `false_accepts` of the strangers in the index's calibration reach.
+
+        Raises:
+            BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
+        """
         from ..gallery import index as gallery_index
         from ..gallery.explanation import LayerWeights, shares_of
-        from .index import opened
 
-    clock.lap("imports")
-    stored = opened(run)
-    index = stored.index
-    clock.lap("open index")
-    files = [Path(one) for one in sources]
-    view: dict[str, Any] = {"camid": camid, "crop": crop, "device": device}
-    asked = gather(run, files, prefer="query", progress=progress, **view)
-    clock.lap("read queries", apart=asked.seconds)
-    limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=run)
-    plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
-    refined = gallery_index.refined_queries(
-        index, plain, camids=asked.embeddings.camids, explain=weights
-    )
-    clock.lap("refine")
-    similarity, rows = gallery_index.most_similar(index, refined, top=top)
-    nearest = None if limit is None else gallery_index.nearest_plain(index, plain)
-    before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
-    clock.lap("rank")
-    answers = []
-    for query, picture in enumerate(asked.pictures):
-        own, lent = shares_of(weights, query)
-        found = (part[query].tolist() for part in (similarity, before, rows))
-        closest = None if nearest is None else float(nearest[query])
-        answers.append(
-            Answer(
-                query=asked.embeddings.names[query],
-                hits=_hits(index, zip(*found, strict=True), lent=lent),
-                nearest=None if closest is None else round(closest, 6),
-                nobody=None if closest is None or limit is None else closest < limit,
-                listened=_read_most(index, lent),
-                own=round(own, 6),
-                picture="" if picture is None else str(picture),
-            )
+        if top < 1:
+            raise BadInput(f"--top {top}: at least one item must be asked for")
+        clock, self.clock = self.clock.going_on(), Clock()
+        stored, index = self.stored, self.stored.index
+        files = [Path(one) for one in sources]
+        view: dict[str, Any] = {"camid": camid, "crop": crop, "network": self.network}
+        asked = gather(files, prefer="query", progress=progress, **view)
+        clock.lap("read queries", apart=asked.seconds)
+        limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=self.run)
+        plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
+        refined = gallery_index.refined_queries(
+            index, plain, camids=asked.embeddings.camids, explain=weights
         )
-    clock.lap("explain")
-    return SearchResult(
-        gallery=len(index),
-        refined=index.state is not None,
-        threshold=limit,
-        false_accepts=rate,
-        answers=answers,
-        root=stored.manifest.facts["root"],
-        folders=stored.manifest.facts.get("folders", []),
-        seconds=clock.laps,
-    )
+        clock.lap("refine")
+        similarity, rows = gallery_index.most_similar(index, refined, top=top)
+        nearest = None if limit is None else gallery_index.nearest_plain(index, plain)
+        before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
+        clock.lap("rank")
+        answers = []
+        for query, picture in enumerate(asked.pictures):
+            own, lent = shares_of(weights, query)
+            found = (part[query].tolist() for part in (similarity, before, rows))
+            closest = None if nearest is None else float(nearest[query])
+            answers.append(
+                Answer(
+                    query=asked.embeddings.names[query],
+                    hits=_hits(index, zip(*found, strict=True), lent=lent),
+                    nearest=None if closest is None else round(closest, 6),
+                    nobody=None if closest is None or limit is None else closest < limit,
+                    listened=_read_most(index, lent),
+                    own=round(own, 6),
+                    picture="" if picture is None else str(picture),
+                )
+            )
+        clock.lap("explain")
+        return SearchResult(
+            gallery=len(index),
+            refined=index.state is not None,
+            threshold=limit,
+            false_accepts=rate,
+            answers=answers,
+            root=stored.manifest.facts["root"],
+            folders=stored.manifest.facts.get("folders", []),
+            seconds=clock.laps,
+        )
+
+    def network(self, many: bool) -> "Network":
+        """Return the network that embedded the index, opened once; many: prepared for a folder."""
+        if many not in self._network:
+            from ..extraction.run_network import run_network
+
+            self._network[many] = run_network(self.run, self.device, fast=many)
+        return self._network[many]
 
 
 class Clock:
@@ -105,6 +148,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.last, self.laps = time.perf_counter(), dict[str, float]()
+
+    def going_on(self) -> "Clock":
+        """Return the clock with its laps, from now on."""
+        self.last = time.perf_counter()
+        return self
 
     def lap(self, name: str, *, apart: dict[str, float] | None = None) -> None:
         """End the step `name`; what of it is known in parts stands under the parts' names."""
@@ -115,7 +163,7 @@ class Clock:
 
 
 def _limit(
-    threshold: float | Literal["auto"] | None, rate: float, *, calibration: Any, run: Run
+    threshold: Threshold, rate: float, *, calibration: Any, run: Run
 ) -> tuple[float | None, float | None]:
     """Return the similarity asked for and the share of strangers that reach it."""
     if threshold is None:

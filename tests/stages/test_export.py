@@ -1,20 +1,22 @@
 """Exported networks embed as torch does, and ONNX networks feed the rest."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers.commands import nformer, refused
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from pipelines import Run, extract, load_embeddings, train_backbone
+from pipelines import Run, evaluate, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
 from pipelines.artifacts.checkpoints import load_untrusted
 from pipelines.backbones.backbone import build_backbone
 from pipelines.backbones.state_dicts import load_weights
-from pipelines.config import BackboneConfig, ExtractConfig
+from pipelines.config import BackboneConfig, EvaluateConfig, ExtractConfig
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, PipelineError
 from pipelines.preprocessing import Preprocessing
@@ -67,6 +69,84 @@ def test_safetensors_hold_the_weights_and_say_what_they_are_for(run, recorder):
     assert loaded.made_anew == ("classifier.weight",) and loaded.left_out == ()
     assert torch.equal(other.projection.weight, backbone.projection.weight)
     assert recorder.messages[0] == "largest difference from torch: 0"
+
+
+def test_an_exported_backbone_embeds_elsewhere_by_its_file_alone(run, images, tmp_path):
+    pytest.importorskip("safetensors")
+    path = shutil.copy(export(run, format="safetensors"), tmp_path / "model.safetensors")
+    given = f"--weights {path} --dataset synthetic --root {images} --set amp=off --device cpu"
+    assert nformer(f"extract {given} --run {tmp_path / 'other'}").code == 0
+    there = load_embeddings(tmp_path / "other" / "embeddings.h5", "query")
+    own = load_embeddings(extract(run, config=ExtractConfig(amp="off"), overwrite=True), "query")
+    np.testing.assert_array_equal(there.features, own.features)
+
+
+@pytest.mark.parametrize("damage", ["tensors", "metadata"])
+def test_a_damaged_export_is_refused_in_one_line(run, images, tmp_path, damage):
+    pytest.importorskip("safetensors")
+    whole = export(run, format="safetensors").read_bytes()
+    cut = whole[:-500] if damage == "tensors" else whole.replace(b"resnet18", b"resnet81")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(cut)
+    line = f"extract --weights {path} --dataset synthetic --root {images} --run {tmp_path / 'o'}"
+    assert str(path) in nformer(line).err.splitlines()[-1]
+
+
+def test_weights_without_an_architecture_are_refused(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"none")
+    said = refused(f"index --pictures {tmp_path} --weights {tmp_path / 'w.safetensors'}")
+    assert "needs --arch NAME" in said and "by nformer export" in said
+
+
+@pytest.mark.parametrize("format", ["safetensors", "torchscript"])
+def test_the_card_says_what_the_network_is_and_what_it_reached(run, format):
+    pytest.importorskip("safetensors")
+    extract(run, config=ExtractConfig(amp="off"), device="cpu", overwrite=True)
+    found = evaluate(run, config=EvaluateConfig(refine=()), overwrite=True)
+    card = export(run, format=format).with_suffix(f".{format}.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: nformer\n")
+    assert "# resnet18 for re-identification, trained on Drawn people" in card
+    assert "| embedding | 8 numbers, compared by cosine |" in card
+    assert "| images | 32×16, RGB" in card and "| identities | 4 |" in card
+    best = found.row("baseline")
+    assert f"| baseline | isolated | {100 * best.mAP:.1f} | {100 * best.rank1:.1f} |" in card
+    assert str(run.folder.parent) not in card  # nothing of this machine
+
+
+def test_push_uploads_the_file_and_its_card_in_one_commit(run, monkeypatch):
+    hub, calls = pytest.importorskip("huggingface_hub"), []
+
+    class Api:
+        endpoint = "https://hub.invalid"
+
+        def create_repo(self, name, **settings):
+            calls.append((name, settings))
+
+        def create_commit(self, name, operations, commit_message):
+            calls.append((name, {one.path_in_repo: one.path_or_fileobj for one in operations}))
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    done = nformer(f"export --format safetensors --run {run.folder} --push someone/people")
+    assert done.code == 0, done
+    assert "https://hub.invalid/someone/people" in done.err.replace("\n", "")
+    assert calls[0] == ("someone/people", {"private": True, "exist_ok": True})
+    sent = calls[1][1]
+    assert sent["model.safetensors"] == str(run.path("backbone.safetensors"))
+    assert b"--weights model.safetensors" in sent["README.md"]
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_line(run, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    assert "wanted OWNER/NAME" in refused(f"export --run {run.folder} --push people")
+    hub = pytest.importorskip("huggingface_hub")
+
+    def refuse(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", refuse)
+    done = nformer(f"export --format safetensors --run {run.folder} --push someone/people")
+    assert done.code == 2
+    assert "the Hub says: no route to host" in " ".join(done.err.split())
 
 
 def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):

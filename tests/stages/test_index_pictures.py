@@ -12,13 +12,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from pipelines import Run, extract, load_embeddings
+from pipelines import Run, Searcher, extract, load_embeddings
 from pipelines.backbones.as_is import architecture
 from pipelines.config import ExtractConfig
 from pipelines.data.images import read_image
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, StaleArtifact
-from pipelines.extraction import chunks
+from pipelines.extraction import chunks, run_network
 from pipelines.extraction.given import given_network
 from pipelines.extraction.networks import open_network
 from pipelines.reporting.montage import write_montage
@@ -113,6 +113,20 @@ def test_an_index_of_other_pictures_is_not_replaced_by_itself(
     shutil.copy(folder / "1.png", tmp_path / "1.png")
     with pytest.raises(StaleArtifact, match="another pictures"):
         index_pictures(run, tmp_path, **given)
+
+
+def test_a_searcher_answers_again_with_what_it_has_opened(run, folder, monkeypatch):
+    searcher, opens = Searcher(run, device="cpu"), []
+    opening = run_network.run_network
+    monkeypatch.setattr(
+        run_network, "run_network", lambda *a, **k: opens.append(k) or opening(*a, **k)
+    )
+    pictures = sorted(folder.glob("*.png"))
+    for picture in pictures:
+        (again,) = searcher.search([picture], top=3).answers
+        (alone,) = search_images(run, [picture], top=3, device="cpu").answers
+        assert again == alone
+    assert len(opens) == 1 + len(pictures)  # the searcher's one, and one for each call
 
 
 def test_an_interrupted_index_goes_on_and_ends_the_same(tmp_path, folder, weights, monkeypatch):
