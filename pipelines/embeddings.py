@@ -7,39 +7,50 @@ from typing import Any
 import numpy as np
 
 from .errors import BadInput
+from .labels import same_everywhere, texts_of
 
 SPLITS = ("train", "query", "gallery")
 NUMBERS = "iuf"  # NumPy's letters for the kinds of real numbers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Embeddings:
     """One split's embeddings and labels, checked when built.
 
-    features: [N, d] float32 (float16, float64 and torch tensors are converted).
-    pids:     [N] int64, the person of each row; negative is junk.
-    camids:   [N] int64, the camera of each row; -1 everywhere means "no cameras known".
+    All of them may be NumPy arrays, torch tensors, lists or columns of a table of pandas.
+
+    features: [N, d] float32 (float16 and float64 are converted).
+    pids:     [N] int64, the person of each row; negative is junk. None: not known, -1 everywhere.
+    camids:   [N] int64, the camera of each row. None: no cameras known, -1 everywhere.
     names:    N strings, unique within a data set: the image's path below its root.
+
+    Identities and cameras may be text too. Whole numbers written as text are those numbers, and no
+    text at all is -1. Every other text becomes a number of 2^62 or more that is made from the text
+    alone: "anna" has the same one in the query and in the gallery.
 
     Raises:
         BadInput: shapes that do not agree, a width below 1, NaN or infinite rows (named).
     """
 
     features: np.ndarray
-    pids: np.ndarray
-    camids: np.ndarray
+    pids: np.ndarray = None  # type: ignore[assignment]  # an array once it is built
+    camids: np.ndarray = None  # type: ignore[assignment]
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
-        given = as_numpy(self.features)
+        given = as_numpy(self.features, what="embeddings")
         if given.dtype.kind not in NUMBERS:
             raise BadInput(f"embeddings must be real numbers; these are {given.dtype}")
         features = np.ascontiguousarray(given, dtype=np.float32)
         if features.ndim != 2 or features.shape[1] < 1:
             raise BadInput(f"embeddings must be [N, d]; these have the shape {features.shape}")
         rows = len(features)
-        names = list(self.names) if len(self.names) else [f"{row:07d}" for row in range(rows)]
-        pids, camids = integers(self.pids, "pids"), integers(self.camids, "camids")
+        given_names = () if self.names is None else self.names
+        names = [str(name) for name in given_names] or [f"{row:07d}" for row in range(rows)]
+        pids, camids = (
+            np.full(rows, -1) if values is None else integers(values, what)
+            for what, values in (("pids", self.pids), ("camids", self.camids))
+        )
         for what, values in (("pids", pids), ("camids", camids), ("names", names)):
             if len(values) != rows:
                 raise BadInput(
@@ -52,6 +63,14 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def __repr__(self) -> str:
+        names = f"{self.names[0]} to {self.names[-1]}" if len(self) else "none"
+        return (
+            f"Embeddings of {len(self)} images, {self.dim} wide\n"
+            f"identities: {_counted(self.pids)}; cameras: {_counted(self.camids)}\n"
+            f"names: {names}"
+        )
 
     @property
     def dim(self) -> int:
@@ -79,21 +98,62 @@ class Embeddings:
         return self if (self.pids >= 0).all() else self.select(self.pids >= 0)
 
 
-def as_numpy(values: Any) -> np.ndarray:
-    """Return a torch tensor (of any device) or anything array-like as a numpy array."""
+def _counted(labels: np.ndarray) -> str:
+    """Return how many labels there are, and how many rows have none."""
+    without = int((labels < 0).sum())
+    known = len(np.unique(labels[labels >= 0]))
+    return f"{known}" + (f" ({without} rows without)" if without else "") if known else "not known"
+
+
+def require_embeddings(**items: Any) -> None:
+    """Raise BadInput for the first of the arguments, given by their names, that is another kind."""
+    for name, given in items.items():
+        if not isinstance(given, Embeddings):
+            raise BadInput(
+                f"{name} is {kind_of(given)}; Embeddings are wanted, features with their labels: "
+                "Embeddings(features, pids, camids)"
+            )
+
+
+def kind_of(given: Any) -> str:
+    """Return what a value is, in a few words: an ndarray of the shape [3, 2], a str ('x')."""
+    kind = type(given).__name__
+    article = "an" if kind[:1].lower() in "aeio" or kind == "ndarray" else "a"
+    if isinstance(given, str | int | float):
+        return f"{article} {kind} ({given!r})"
+    shape = getattr(given, "shape", None)
+    return f"{article} {kind}" + (f" of the shape {list(shape)}" if shape is not None else "")
+
+
+def as_numpy(values: Any, *, what: str = "the values") -> np.ndarray:
+    """Return a tensor (of any device), a list of them, or anything array-like as a numpy array.
+
+    Raises:
+        BadInput: rows of different lengths; what: their name in that sentence.
+    """
     if hasattr(values, "detach"):
         values = values.detach()
         if values.is_floating_point() and values.element_size() < 4:  # NumPy has no bfloat16
             values = values.float()
         values = values.cpu().numpy()
-    return np.asarray(values)
+    if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+        values = [as_numpy(value) for value in values]
+    try:
+        array = np.asarray(values)
+        # pandas keeps text, and rows that are lists, as objects
+        return np.array(array.tolist()) if array.dtype == object else array
+    except ValueError as error:
+        raise BadInput(f"{what} are of different lengths: all rows must have one") from error
 
 
 def integers(values: Any, what: str) -> np.ndarray:
-    """Return labels as [N] int64; BadInput when they are not whole numbers in one row."""
-    array = as_numpy(values)
+    """Return labels as [N] int64; BadInput when they are no whole numbers or text in one row."""
+    array = as_numpy(values, what=what)
     if array.ndim != 1:
         raise BadInput(f"{what} must be [N]; these have the shape {array.shape}")
+    texts = texts_of(array)
+    if texts is not None:
+        return same_everywhere(texts, what)
     if len(array) and array.dtype.kind not in NUMBERS:
         raise BadInput(f"{what} must be whole numbers; these are {array.dtype}")
     if array.dtype.kind == "f" and len(array):

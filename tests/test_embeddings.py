@@ -41,7 +41,9 @@ def test_converts_and_names_rows():
         ((ROWS, [1 + 2j, 2, 3], [1, 1, 1]), "pids must be whole numbers; these are complex128"),
         ((ROWS + 1j, [1, 2, 3], [1, 1, 1]), "must be real numbers; these are complex128"),
         ((ROWS.astype("U"), [1, 2, 3], [1, 1, 1]), "must be real numbers; these are <U"),
-        ((ROWS, ["a", "b", "c"], [1, 1, 1]), "pids must be whole numbers"),
+        ((ROWS, ["a", "1.5", "c"], [1, 1, 1]), "pids is '1.5'; a whole number or a name"),
+        ((ROWS, ["a", None, "c"], [1, 1, 1]), "pids must be whole numbers; these are object"),
+        (([[1, 2], [3]], [1, 2]), "embeddings are of different lengths"),
         ((ROWS, [[1], [2], [3]], [1, 1, 1]), r"pids must be \[N\]"),
         ((np.array([[1, np.nan], [1, 1], [np.inf, 1]]), [1, 2, 3], [1, 1, 1]), r"rows 0, 2"),
     ],
@@ -59,3 +61,45 @@ def test_a_tensor_of_doubles_keeps_its_whole_numbers():
 def test_large_finite_values_are_no_infinity():
     big = np.full((1, 8), 3e38)  # finite, though their sum is not
     assert len(Embeddings(big, [1], [1])) == 1
+
+
+def test_labels_that_are_not_needed_may_be_left_out():
+    made = Embeddings(ROWS)
+    assert made.pids.tolist() == made.camids.tolist() == [-1, -1, -1]
+    assert not made.has_cameras
+    assert Embeddings(ROWS, [1, 2, 3], camids=None, names=None).names[0] == "0000000"
+
+
+def test_a_name_has_the_same_number_in_every_set():
+    query = Embeddings(ROWS, ["bob", "0007", "-1"], ["A", "B", ""])
+    gallery = Embeddings(ROWS, np.array(["zoe", "bob", "7"]), np.array([b"B", b"A", b"A"]))
+    assert query.pids[0] == gallery.pids[1] >= 2**62
+    assert query.pids[1] == gallery.pids[2] == 7
+    assert query.pids[2] == query.camids[2] == -1
+    assert query.camids[:2].tolist() == gallery.camids[[1, 0]].tolist()
+
+
+def test_columns_of_pandas_and_lists_of_tensors_are_taken():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({
+        "pid": ["bob", "zoe", "bob"],
+        "cam": pd.array([1, 2, 1], dtype="Int64"),
+        "path": ["a.jpg", "b.jpg", "c.jpg"],
+        "features": ROWS.tolist(),
+    })  # fmt: skip
+    made = Embeddings(table["features"], table["pid"], table["cam"], table["path"])
+    rows = Embeddings(list(torch.tensor(ROWS)), ["bob", "zoe", "bob"], [1, 2, 1])
+    assert made.features.tolist() == rows.features.tolist() == ROWS.tolist()
+    assert made.pids.tolist() == rows.pids.tolist()
+    assert made.camids.tolist() == [1, 2, 1]
+    assert made.names == ["a.jpg", "b.jpg", "c.jpg"]
+    frame = Embeddings(pd.DataFrame(ROWS), table["pid"].astype("category"))
+    assert frame.pids.tolist() == made.pids.tolist()
+
+
+def test_it_prints_in_three_lines():
+    assert repr(Embeddings(ROWS, [1, 2, -1], names=["a.jpg", "b.jpg", "c.jpg"])) == (
+        "Embeddings of 3 images, 2 wide\n"
+        "identities: 2 (1 rows without); cameras: not known\n"
+        "names: a.jpg to c.jpg"
+    )

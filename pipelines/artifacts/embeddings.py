@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embeddings import SPLITS, Embeddings, row_blocks
+from ..embeddings import SPLITS, Embeddings, require_embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
 from ..hdf5 import reading, require_arrays, writing
@@ -51,10 +51,11 @@ def save_embeddings(
     """Write the splits given to one HDF5 file, whole or not at all. Returns its path.
 
     Raises:
-        BadInput: no split given, or their widths differ.
+        BadInput: no split given, one that is no Embeddings, or their widths differ.
     """
     given = dict(zip(SPLITS, (train, query, gallery), strict=True))
     splits = {name: split for name, split in given.items() if split is not None}
+    require_embeddings(**splits)
     widths = {name: split.dim for name, split in splits.items()}
     if not splits:
         raise BadInput("save_embeddings needs at least one of train, query, gallery")

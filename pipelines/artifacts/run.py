@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ..blocks import BlockedFile, block_digests
+from ..embeddings import kind_of
 from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..files import file_digest, named_disk_errors, no_file, remove_left_over, replacing, write_text
 from ..flow import remake_command
@@ -36,6 +37,9 @@ class Run:
         if found not in ("is a folder", "is not there", "is a link that leads nowhere"):
             raise BadInput(f"--run {self.folder} {found}; a run is a folder")
         self._verified: dict[str, tuple[int, int, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
 
     def path(self, name: str) -> Path:
         """Return where the artifact `name` lies, or would lie."""
@@ -267,6 +271,15 @@ class Run:
         return f"{remake_command(name, stage=stage)} --run {shlex.quote(str(self.folder))}"
 
 
+def require_run(run: Any, stage: str) -> None:
+    """Raise BadInput where a stage is given something else than a Run, such as its folder."""
+    if not isinstance(run, Run):
+        folder = str(run) if isinstance(run, str | os.PathLike) else "runs/default"
+        raise BadInput(
+            f"{stage} is given {kind_of(run)}; a Run is wanted: {stage}(Run({folder!r}))"
+        )
+
+
 def writing_stage(
     stage: Callable[Concatenate[Run, Options], Result],
 ) -> Callable[Concatenate[Run, Options], Result]:
@@ -274,6 +287,7 @@ def writing_stage(
 
     @functools.wraps(stage)
     def alone(run: Run, /, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        require_run(run, stage.__name__)
         progress = cast(Progress, kwargs.get("progress", Silent()))
 
         def work() -> Result:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..embeddings import Embeddings
+from ..embeddings import Embeddings, kind_of
 from ..errors import BadInput
 from ..neighbours.edges import Edges
 from ..neighbours.graph import Neighbourhoods
@@ -21,6 +21,7 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
 from ..refiners.closed_form import ClosedFormGallery, camera_ids
 from ..refiners.domain_shift import Domain
+from ..refiners.training_free import as_embeddings, as_given
 from .graph import GalleryGraph, Known, gallery_graph, query_lists
 
 Protocol = Literal["isolated", "joint"]
@@ -75,17 +76,22 @@ class GalleryState:
 
 def refine(
     model: NFormer,
-    query: Embeddings,
-    gallery: Embeddings,
+    query: Any,
+    gallery: Any,
     *,
+    query_camids: Any = None,
+    gallery_camids: Any = None,
     protocol: Protocol = "isolated",
     landmarks: Any = "random",
     seed: int = 0,
     method: str = "auto",
     progress: Progress = Silent(),
-) -> tuple[Embeddings, Embeddings]:
-    """Refine a query and a gallery.
+) -> tuple[Any, Any]:
+    """Refine a query [Q, d] and a gallery [G, d].
 
+    query, gallery: Embeddings, numpy or torch; what comes back is of the same kind, tensors on the
+               device that they came from.
+    camids:    [Q] and [G], for models that make use of them; Embeddings have their own.
     protocol:  "isolated": the gallery reads the gallery; each query reads itself and the gallery,
                as if it were the only one. "joint": all in one set, as the released code does.
     landmarks: "random", "kmeans" or "farthest", chosen with `seed`, or rows [layers, l]: of the
@@ -93,13 +99,15 @@ def refine(
     method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
 
     Raises:
-        BadInput: an unknown protocol, widths that differ from the model's, NaN or zero rows.
+        BadInput: no model, an unknown protocol, widths that differ from the model's, NaN or zero
+            rows.
     """
-    return next(
+    require_model(model)
+    refined = next(
         refine_draws(
             model,
-            query,
-            gallery=gallery,
+            as_embeddings(query, query_camids),
+            gallery=as_embeddings(gallery, gallery_camids),
             seeds=[seed],
             protocol=protocol,
             landmarks=landmarks,
@@ -107,6 +115,7 @@ def refine(
             progress=progress,
         )
     )
+    return as_given(query, refined[0]), as_given(gallery, refined[1])
 
 
 def refine_draws(
@@ -222,18 +231,22 @@ def refine_set(
 ) -> Any:
     """Refine one set in which everything sees everything, as the released code does.
 
-    features:  [N, d], numpy or torch, of any length of rows: they are L2-normalised here.
+    features:  [N, d], numpy, torch or Embeddings, of any length of rows: they are L2-normalised
+               here.
     landmarks: [layers, l] row numbers; or "random" (the default), "kmeans", "farthest".
-    camids:    [N] camera ids, for models that make use of them; None: unknown.
+    camids:    [N] camera ids, for models that make use of them; None: unknown, or those of the
+               Embeddings.
     method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
-    returns:   [N, d] float32, after the BNNeck; numpy or torch as given, on the same device.
+    returns:   [N, d] float32, after the BNNeck; of the kind given, on the same device.
 
     Raises:
         BadInput: another width than the model's; NaN, infinite or zero rows (named).
     """
-    rows = prepare(model, features, what="embeddings")
+    require_model(model)
+    given = as_embeddings(features, camids)
+    rows = prepare(model, given.features, what="embeddings")
     require_rows(rows)
-    start = started(model, rows, camids=camera_ids(camids, len(rows), device=model.device))
+    start = started(model, rows, camids=camera_ids(given.camids, len(rows), device=model.device))
     rows = rows if start is None else start.refined
     chosen = pick_landmarks(
         model, rows, landmarks="random" if landmarks is None else landmarks, seed=seed
@@ -241,12 +254,7 @@ def refine_set(
     graph = gallery_graph(model, rows, method=method, progress=progress)
     refined = refine_rows(model, rows, landmarks=chosen, graph=graph)
     refined = model.after(rows, refined, start=start)
-    return as_given(features, refined)
-
-
-def as_given(features: Any, refined: Tensor) -> Any:
-    """Return `refined` as what `features` is: numpy, or a tensor on the same device."""
-    return refined.to(features.device) if isinstance(features, Tensor) else refined.cpu().numpy()
+    return as_given(features, given.with_features(refined))
 
 
 def prepare(model: NFormer, features: Any, *, what: str) -> Tensor:
@@ -296,6 +304,15 @@ def pick_landmarks(model: NFormer, rows: Tensor, *, landmarks: Any, seed: int) -
 def started(model: NFormer, rows: Tensor, *, camids: Tensor) -> ClosedFormGallery | None:
     """Return a gallery as a model's closed form refines it; None for a model without one."""
     return model.start(rows, camids) if isinstance(model, NFormerOnClosedForm) else None
+
+
+def require_model(model: Any) -> None:
+    """Raise BadInput where something else than an NFormer is given to refine with."""
+    if not isinstance(model, NFormer):
+        raise BadInput(
+            f"the model is {kind_of(model)}; an NFormer is wanted, before the embeddings: "
+            "refine(load_nformer('nformer.pt'), query, gallery)"
+        )
 
 
 def require_rows(rows: Tensor) -> None:

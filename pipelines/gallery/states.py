@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..neighbours.checked import like
 from ..neighbours.nearest import search
 from ..neighbours.reciprocity import reciprocal
 from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, layer_by_layer
@@ -25,7 +26,6 @@ from .graph import (
 )
 from .refinement import (
     GalleryState,
-    as_given,
     pick_landmarks,
     prepare,
     require_rows,
@@ -73,7 +73,7 @@ def refine_queries(
     refined = refine_prepared(state, rows, camids=_camids(queries, rows), explain=explain)
     if isinstance(queries, Embeddings):
         return queries.with_features(refined)
-    return as_given(queries, refined)
+    return like(queries, refined.cpu().numpy())
 
 
 @torch.no_grad()

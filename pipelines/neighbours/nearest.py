@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..device import choose_device, has_gpu_driver
+from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..progress import Progress, Silent
 from ..seeding import numpy_generator
@@ -60,7 +61,7 @@ def search(
 ) -> tuple[Any, Any]:
     """Return the k gallery rows most similar to each query row, most similar first.
 
-    query: [Q, d], gallery: [G, d], numpy or torch; rows need not be normalised.
+    query: [Q, d], gallery: [G, d], numpy, torch or Embeddings; rows need not be normalised.
     k: clipped to G.
     method: "auto" (exact up to sizes where that takes minutes), "exact", one exact way by name
         ("numpy", "torch", "faiss"), or an approximate one ("ivf", "hnsw", "ivfpq", "cagra").
@@ -87,7 +88,7 @@ def nearest_neighbours(
 ) -> tuple[Any, Any]:
     """Return the k most similar rows of each row of one set, the row itself first.
 
-    features: [N, d], numpy or torch; rows need not be normalised. k: clipped to N.
+    features: [N, d], numpy, torch or Embeddings; rows need not be normalised. k: clipped to N.
     method, device: as in `search`.
     returns: cosine similarity [N, k] float32 and index [N, k] int64, of the kind that came in.
 
@@ -111,6 +112,9 @@ def searched(
 ) -> tuple[Any, Any, Searched]:
     """Do what `search` does, or with no gallery `nearest_neighbours`, and tell how it was done."""
     progress = progress or Silent()
+    query, gallery = (
+        items.features if isinstance(items, Embeddings) else items for items in (query, gallery)
+    )
     columns = query if gallery is None else gallery
     check_widths(query, columns)
     k = checked_k(k, len(columns))

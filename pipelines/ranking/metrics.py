@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..embeddings import Embeddings, as_numpy
+from ..embeddings import Embeddings, as_numpy, require_embeddings
 from ..errors import BadInput
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.exact import blocks, in_threads, largest_keys, product_blocks, unpack
@@ -34,7 +34,7 @@ class Ranking:
     match: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Metrics:
     """How well a ranking finds the right people; fractions of 1.
 
@@ -60,6 +60,15 @@ class Metrics:
     first_match: np.ndarray
     tpr_at_fpr: dict[float, float] = field(default_factory=dict)
     ranking: "Ranking | None" = None
+
+    def __repr__(self) -> str:
+        ranks = ", ".join(f"rank-{r} {self.rank(r):.3f}" for r in (1, 5, 10))
+        return (
+            f"Metrics: mAP {self.mean_ap:.3f}, mINP {self.mean_inp:.3f}\n"
+            f"{ranks}\n"
+            f"{self.valid_queries} of {self.queries} queries have a match among "
+            f"{self.gallery} gallery items"
+        )
 
     def rank(self, r: int) -> float:
         """Return CMC at rank r; beyond the last rank kept, the last one's."""
@@ -216,13 +225,15 @@ def rankable(
     """Return the rows of the gallery that are ranked, and which of those match each query.
 
     Raises:
-        BadInput: nothing to rank, shapes that do not agree, no valid query.
+        BadInput: no Embeddings, nothing to rank, shapes that do not agree, no valid query.
     """
+    require_embeddings(query=query, gallery=gallery)
     if not len(query):
         raise BadInput("there are no queries to score")
     if not (gallery.pids >= 0).any():
         raise BadInput(
-            f"the gallery is empty: of its {len(gallery)} items none has an identity of 0 or above"
+            f"the gallery is empty: of its {len(gallery)} items none has an identity of 0 or "
+            "above; scores need the pids of the query and the gallery"
         )
     if distances is None:
         check_widths(query.features, gallery.features)

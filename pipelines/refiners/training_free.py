@@ -1,9 +1,8 @@
 """Refiners that train no network, on arrays: one call."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ..embeddings import Embeddings
 from ..neighbours.checked import like
@@ -37,22 +36,16 @@ def refine_training_free(
     near = Neighbourhoods(
         as_embeddings(query, query_camids), as_embeddings(gallery, gallery_camids)
     )
-    fitted = train if train is None or isinstance(train, Embeddings) else labelled(*train)
+    fitted = train if train is None or isinstance(train, Embeddings) else Embeddings(*train)
     refined = refine_chain([name.strip() for name in names], near, protocol=protocol, train=fitted)
     return as_given(query, refined[0]), as_given(gallery, refined[1])
 
 
-def labelled(features: Any, pids: Any = None, *, camids: Any = None) -> Embeddings:
-    """Return arrays as Embeddings, unknown persons and cameras being -1."""
-    unknown = np.full(len(features), -1)
-    return Embeddings(
-        features, unknown if pids is None else pids, unknown if camids is None else camids
-    )
-
-
 def as_embeddings(items: Any, camids: Any) -> Embeddings:
-    """Return Embeddings as they are, and arrays with the cameras given."""
-    return items if isinstance(items, Embeddings) else labelled(items, None, camids=camids)
+    """Return Embeddings as they are, unless cameras are given, and arrays with those given."""
+    if isinstance(items, Embeddings):
+        return items if camids is None else replace(items, camids=camids)
+    return Embeddings(items, camids=camids)
 
 
 def as_given(given: Any, refined: Embeddings) -> Any:

@@ -10,7 +10,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import save_rankings
 from ..artifacts.results import Evaluation
-from ..artifacts.run import Run, writing_stage
+from ..artifacts.run import Run, require_run, writing_stage
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
 from ..errors import BadInput
@@ -63,6 +63,7 @@ def evaluate(
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
         BadInput: an unknown refiner or re-ranking, or one whose needs are not met; no valid query.
     """
+    require_run(run, "evaluate")
     return evaluate_run(
         run, config=config, device=device, overwrite=overwrite, progress=progress, model=model
     ).evaluation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..artifacts.formats.hdf5_files import read_h5
 from ..artifacts.formats.writing import files_of, format_of, write_embedding_files
-from ..artifacts.run import Run
+from ..artifacts.run import Run, require_run
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..progress import Progress, Silent
@@ -42,6 +42,7 @@ def export_embeddings(
         BadInput: an ending, stage, split or type that is unknown, or a file that is there already.
         MissingArtifact: the run has no such embeddings.
     """
+    require_run(run, "export_embeddings")
     path = Path(file)
     format = format_of(path, format)
     _require_known("--stage", stage, known=tuple(ARTIFACTS))

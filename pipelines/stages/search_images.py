@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..artifacts.run import Run
+from ..artifacts.run import Run, require_run
 from ..errors import BadInput
 from ..extraction.pictures import Crop, gather
 from ..gallery.answers import Answer, Hit, SearchResult
@@ -52,6 +52,7 @@ class Searcher:
     """
 
     def __init__(self, run: Run, *, device: str = "auto") -> None:
+        require_run(run, "Searcher")
         self.run, self.device, self.clock = run, device, Clock()
         with importing("torch"):
             from .index import opened

@@ -13,7 +13,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..files import replacing
 from ..progress import Progress, Silent
-from ..refiners.training_free import as_embeddings, as_given, labelled
+from ..refiners.training_free import as_embeddings, as_given
 from .fit import fit_nformer
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class NeighbourRefiner:
     ) -> "NeighbourRefiner":
         """Train on embeddings whose persons are known.
 
-        features: Embeddings, or [N, d].   pids: [N]; rows with a negative one are left out.
+        features: Embeddings, or [N, d].   pids: [N], numbers or text; rows with a negative one are
+                  left out.
         camids:   [N], where cameras are known.
         Afterwards `facts` tells, among others, the held-out identities' mAP before and after.
 
@@ -76,7 +77,7 @@ class NeighbourRefiner:
         train = (
             features
             if isinstance(features, Embeddings)
-            else labelled(features, pids, camids=camids)
+            else Embeddings(features, pids=pids, camids=camids)
         )
         with tempfile.TemporaryDirectory(prefix="nformer-") as folder:  # of checkpoints
             model, self.facts = fit_nformer(

@@ -162,7 +162,7 @@ def test_wrong_rows_are_refused_by_number():
     model, rows = model_of(), rows_of(20, 8)
     with pytest.raises(BadInput, match=r"shape \[20, 5\]; this NFormer refines \[N, 8\]"):
         refine_set(model, rows[:, :5])
-    with pytest.raises(BadInput, match=r"shape \[8\]"):
+    with pytest.raises(BadInput, match=r"the shape \(8,\)"):
         refine_set(model, rows[0])
     broken = rows.clone()
     broken[3, 0], broken[17, 7] = torch.nan, torch.inf

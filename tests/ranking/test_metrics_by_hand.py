@@ -130,7 +130,8 @@ def test_figures_of_ranks_alone():
             QUERY,
             items([-1, -2], [0, 0]),
             {},
-            "the gallery is empty: of its 2 items none has an identity of 0 or above",
+            "the gallery is empty: of its 2 items none has an identity of 0 or "
+            "above; scores need the pids of the query and the gallery",
         ),
         (
             items([7], [1], [[1, 2]]),

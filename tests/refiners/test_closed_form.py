@@ -190,7 +190,7 @@ def test_bad_settings(wrong):
 
 
 def test_camera_ids_of_another_length():
-    with pytest.raises(BadInput, match=r"5 embeddings, but camera ids of the shape \[3\]"):
+    with pytest.raises(BadInput, match=r"5 embeddings but 3 camids"):
         refine_set(model_of(), rows_of(5, 0), camids=[0, 1, 2])
 
 

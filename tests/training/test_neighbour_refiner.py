@@ -75,6 +75,27 @@ def test_embeddings_bring_their_labels():
         assert items.pids.tolist() == given.pids.tolist()
 
 
+def test_identities_and_cameras_may_be_text():
+    """Names in three lists, each numbered alone, do what numbers in the same order do."""
+    train, query, gallery = clusters(16, 4, seed=0), clusters(3, 4, seed=1), clusters(3, 4, seed=2)
+
+    def refined(pids, camids):
+        refiner = NeighbourRefiner(steps=3, neighbours=4)
+        refiner.fit(train[0], pids[train[1]].tolist(), camids[train[2]].tolist())
+        asked, looked = (camids[part[2]].tolist() for part in (query, gallery))
+        lists = query[0].tolist(), gallery[0].tolist()
+        return refiner.refine(*lists, query_camids=asked, gallery_camids=looked)
+
+    def order(names):
+        return Embeddings(np.ones((len(names), 1)), names).pids.argsort().argsort()
+
+    people = np.array([f"person {one}" for one in range(16)])
+    gates = np.array([f"gate {one}" for one in range(4)])
+    named, numbered = refined(people, gates), refined(order(people), order(gates))
+    for one, other in zip(named, numbered, strict=True):
+        assert one.tolist() == other.tolist()
+
+
 def test_an_isolated_query_sees_no_other(fitted):
     query, gallery = clusters(3, 1, seed=1)[0], clusters(3, 5, seed=2)[0]
     together = fitted.refine(query, gallery)[0]
