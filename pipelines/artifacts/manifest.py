@@ -12,6 +12,14 @@ SCHEMA = 1  # raised when a stage's output changes meaning: every older artifact
 SEAL = "digest"  # of the manifest's other lines
 
 
+# Whether an input was not there before, and whether it is not there now: what happened to it.
+CHANGES = {
+    (False, False): "has changed",
+    (True, False): "is new",
+    (False, True): "is not given now",
+}
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The identity of an artifact (stage, schema, config, inputs) and facts about its making.
@@ -40,7 +48,8 @@ class Manifest:
             found.append(f"its schema is {other.schema}, this version writes {self.schema}")
         for name in sorted({*self.inputs, *other.inputs}):
             if self.inputs.get(name) != other.inputs.get(name):
-                found.append(f"{name} has changed")
+                appeared, left = name not in other.inputs, name not in self.inputs
+                found.append(f"{name} {CHANGES[appeared, left]}")
         for key in sorted({*self.config, *other.config}):
             was, now = other.config.get(key), self.config.get(key)
             if was != now:

@@ -18,6 +18,7 @@ from .market1501 import read_dukemtmcreid, read_market1501
 from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
+from .tables import plain
 
 SAME_SET = 0.9  # share of the published identities: with fewer it is another data set
 
@@ -118,15 +119,23 @@ ENTRIES = (
     ),
 )
 
+ALIASES = {  # other names of data sets, letters and digits alone
+    "market": "market1501",
+    "dukemtmc": "dukemtmcreid",
+    "duke": "dukemtmcreid",
+    "cuhk03labeled": "cuhk03-labelled",
+}
+
 
 def entry(name: str) -> Entry:
-    """Return the catalogue's entry for a data set, whatever the case of its name.
+    """Return the catalogue's entry for a data set, whatever the case and hyphens of its name.
 
     Raises:
         BadInput: the catalogue has no such data set; lists those it has.
     """
     known = {one.name: one for one in ENTRIES}
-    wanted = name.lower().replace("_", "-")
+    spelled = {plain(one): one for one in known} | ALIASES
+    wanted = spelled.get(plain(name), name.lower())
     if wanted not in known:
         near = get_close_matches(wanted, known, n=1)
         meant = f"did you mean {near[0]}? Known" if near else "known"

@@ -45,6 +45,8 @@ def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> D
     spellings = SPELLINGS[boxes]
     of_folders = [tuple(f"{one}/{name}" for name in FOLDERS.values()) for one in spellings]
     layouts = [*of_folders, *((PROTOCOL.format(one),) for one in spellings)]
+    if root.resolve().name.lower() in spellings:  # labeled/ or detected/ itself
+        layouts.append(tuple(FOLDERS.values()))
     try:
         home, needs = find_home(root, names=NAMES, layouts=layouts, dataset="cuhk03")
     except BadInput:
@@ -53,7 +55,7 @@ def read_cuhk03(root: Path, boxes: Boxes, *, progress: Progress = Silent()) -> D
             f"bounding_box_train, query and bounding_box_test, or cuhk-03.mat with "
             f"cuhk03_new_protocol_config_{spellings[0]}.mat; found {shortened(found)}"
         ) from None
-    if needs in of_folders:
+    if needs in of_folders or needs == tuple(FOLDERS.values()):
         folders = dict(zip(FOLDERS, needs, strict=True))
         return read_layout(f"cuhk03-{boxes}", home, folders=folders, example=EXAMPLE)
     spelling = next(one for one in spellings if needs == (PROTOCOL.format(one),))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import BadInput, naming
 from .folders import image_names, inside, require_folder, scan, shortened
-from .name_patterns import NamePattern
+from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
 from .samples import NO_CAMERA, Dataset
 from .tables import KNOWN, SPLIT_NAMES, Table, open_table, plain, split_roles
@@ -138,13 +138,11 @@ def _unlike(root: Path, strange: Sequence[str], *, names: NamePattern | None) ->
     layout = LAYOUTS.get(plain(strange[0].partition("/")[0]))
     if layout:
         return f"{root} looks like {layout}: {strange[0]} lies in no identity's folder; read it so"
-    text = (
+    usual = usual_pattern(strange)
+    return (
         f"{root / strange[0]} lies in no identity's folder: move it into one, or say where names "
-        "hold the identity: --pattern '{pid}_*'"
+        f"hold the identity: --pattern '{usual or '{pid}_*'}'"
     )
-    if re.match(r"-?\d+_c\d+", strange[0].rpartition("/")[2]):
-        text += " (here '{pid}_c{camid}*', as in Market-1501)"
-    return text
 
 
 def _require_identities(root: Path, entries: Sequence[str]) -> None:

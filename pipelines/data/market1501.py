@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import BadInput
 from .folders import child, find_home, first_child, image_names, shortened
+from .name_patterns import usual_pattern
 from .samples import NO_CAMERA, Dataset, Sample
 
 NAMES = ("Market-1501-v15.09.15", "market1501", "market-1501", "market")
@@ -104,10 +105,21 @@ def parse_names(
     matches = [pattern.match(name) for name in names]
     strange = [name for name, match in zip(names, matches, strict=True) if match is None]
     if strange:
+        begins = re.match(r"-?\d", strange[0])
+        reason = (
+            "no camera (_c1) follows the person's number"
+            if begins
+            else "it does not begin with a person's number"
+        )
+        usual = usual_pattern(names)
         raise BadInput(
             f"{folder}: {len(strange)} of {len(names)} names do not parse: "
-            f"{shortened(strange, 3)}; wanted names like {example} (person, camera). Move other "
-            "images elsewhere"
+            f"{shortened(strange, 3)} ({reason}); wanted names like {example} (person, camera). "
+            + (
+                f"The reader folder reads them, with --pattern '{usual}'"
+                if usual
+                else "Move other images elsewhere"
+            )
         )
     return [
         Sample(name, int(match[1]), int(match[2]))

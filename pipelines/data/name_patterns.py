@@ -1,11 +1,18 @@
 """`--pattern '{pid}_c{camid}_*.jpg'`: where the names of pictures hold identity and camera."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import BadInput
 
 FIELDS = ("pid", "camid", "split")
+# Patterns that names are tried with, to name one: the first that all of them are of.
+USUAL = (
+    *("{pid}_c{camid}s*", "{pid}_c{camid}_*", "{pid}_cam{camid}_*", "{pid}-c{camid}-*"),
+    *("cam{camid}_{pid}_*", "c{camid}_{pid}_*"),
+    *("{pid}_{camid}_*", "{pid}-{camid}-*", "{pid}_*", "{pid}-*"),
+)
 PART = re.compile(r"\{(\w*)\}|(\*\*|\*)")
 
 
@@ -47,3 +54,14 @@ class NamePattern:
         whole = name if "/" in self.text else name.rpartition("/")[2]
         match = self.compiled.fullmatch(whole)
         return None if match is None else match.groupdict()
+
+
+def usual_pattern(names: Sequence[str]) -> str | None:
+    """Return a usual pattern that all names are of, with several persons, one in two; or None."""
+    for text in USUAL:
+        pattern = NamePattern.of(text)
+        found = [pattern.fields(name) for name in names]
+        people = {fields["pid"] for fields in found if fields is not None}
+        if None not in found and 1 < len(people) < len(names):
+            return text
+    return None

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
+from ..errors import BadInput
 from ..gallery.refinement import refine
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -96,12 +97,21 @@ def train_default_model(
 def with_cameras_that_differ(
     train: Embeddings, config: NFormerConfig, *, progress: Progress
 ) -> Embeddings:
-    """Return training rows of one camera as rows of none: else no held-out query has a match."""
-    if len(np.unique(train.camids)) > 1 or not train.has_cameras or config.camera_aware == "on":
+    """Return rows without cameras where no identity has two: else no held-out query has a match."""
+    seen = np.unique(np.stack([train.pids, train.camids], axis=1), axis=0)
+    if len(seen) > len(np.unique(train.pids)) or not train.has_cameras:
         return train
+    if config.camera_aware == "on":
+        raise BadInput(
+            "--camera-aware on needs training identities that two cameras see; here each identity "
+            "is seen by one. Leave --camera-aware at auto"
+        )
     progress.warn(
         "all training images are of one camera: held-out identities are matched within it, and "
         "nothing about cameras is learned"
+        if len(np.unique(train.camids)) == 1
+        else "each training identity is seen by one camera: held-out identities are matched within "
+        "it, and nothing about cameras is learned"
     )
     return Embeddings(train.features, train.pids, np.full(len(train), -1), train.names)
 
@@ -112,9 +122,8 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
     folds = make_folds(rows, seed=config.seed)
     if not folds:
         progress.warn(
-            "no held-out identity has a match in another camera: nothing can be chosen, and "
-            "embeddings stay as they are. Training identities need images of two cameras, or no "
-            "camera ids at all"
+            "no held-out identity has a match: nothing can be chosen, and nformer.pt leaves "
+            "embeddings as they are. To mend it, give each training identity two images or more"
         )
         return None
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"

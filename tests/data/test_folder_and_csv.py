@@ -324,7 +324,7 @@ def test_an_identity_seen_by_one_camera_asks_nothing(tmp_path):
 def test_flat_names_are_read_by_a_pattern(tmp_path):
     write_images(tmp_path, [f"{p:03d}_c{c}_{i}.JPG" for p, c, i in product(range(4), (1, 2), "01")])
     write_images(tmp_path / "__MACOSX", ["._000_c1_0.jpg"])
-    with pytest.raises(BadInput, match=r"lies in no identity's folder.*'\{pid\}_c\{camid\}\*'"):
+    with pytest.raises(BadInput, match=r"lies in no identity's folder.*'\{pid\}_c\{camid\}_\*'"):
         open_dataset("folder", tmp_path)
     data = open_dataset("folder", tmp_path, options={"pattern": "{pid}_c{camid}_*.JPG"})
     assert sum(len(data.split(split)) for split in data.filled_splits()) == 16

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from helpers.layouts import write_image, write_images, write_market1501
 
-from pipelines.data.catalogue import count_differences, open_dataset
+from pipelines.data.catalogue import count_differences, entry, open_dataset
 from pipelines.data.samples import Sample, SplitCounts, contiguous_labels
 from pipelines.errors import BadInput
 
@@ -89,9 +89,35 @@ def test_a_split_without_images_says_so(home):
 
 def test_names_that_do_not_parse_are_listed(home):
     write_image(home / "query" / "IMG_2041.jpg")
-    message = r"1 of 3 names do not parse: IMG_2041\.jpg; wanted names like 0002_c1s1_000451_03"
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInput) as error:
         open_dataset("market1501", home)
+    assert str(error.value) == (
+        f"{home / 'query'}: 1 of 3 names do not parse: IMG_2041.jpg (it does not begin with a "
+        "person's number); wanted names like 0002_c1s1_000451_03.jpg (person, camera). Move other "
+        "images elsewhere"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "reason", "pattern"),
+    [
+        ("{}_{}_0.jpg", "no camera (_c1) follows the person's number", "{pid}_{camid}_*"),
+        ("0{}-{}-0.png", "no camera (_c1) follows the person's number", "{pid}-{camid}-*"),
+        ("cam{1}_{0}_0.jpg", "it does not begin with a person's number", "cam{camid}_{pid}_*"),
+        ("bob{}_c{}s1_0.jpg", "it does not begin with a person's number", "{pid}_c{camid}s*"),
+    ],
+)
+def test_names_that_another_reader_reads_are_told_it(tmp_path, names, reason, pattern):
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        people = (1, 2) if folder == "bounding_box_train" else (3, 4)
+        write_images(tmp_path / folder, [names.format(p, c) for p in people for c in (5, 6)])
+    with pytest.raises(BadInput) as error:
+        open_dataset("market1501", tmp_path)
+    assert reason in str(error.value)
+    assert str(error.value).endswith(f"The reader folder reads them, with --pattern '{pattern}'")
+    data = open_dataset("folder", tmp_path, options={"pattern": pattern})
+    for split in ("train", "query", "gallery"):
+        assert data.counts(split) == (4, 2, 2), split
 
 
 def test_hidden_files_and_other_kinds_are_passed_over(home):
@@ -112,9 +138,22 @@ def test_counts_that_are_not_the_published_ones_are_told_with_both_numbers(home)
 
 def test_an_unknown_data_set_lists_the_known(tmp_path):
     with pytest.raises(
-        BadInput, match="'market' is no data set known here; did you mean market1501"
+        BadInput, match="'markt' is no data set known here; did you mean market1501"
     ):
-        open_dataset("market", tmp_path)
+        open_dataset("markt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("Market-1501", "market1501"),
+        ("market", "market1501"),
+        ("DukeMTMC_reID", "dukemtmcreid"),
+        ("cuhk03-labeled", "cuhk03-labelled"),
+    ],
+)
+def test_a_data_set_has_the_names_that_people_give_it(written, name):
+    assert entry(written).name == name
 
 
 def test_the_digest_changes_with_the_files_and_not_with_the_place(home, tmp_path):

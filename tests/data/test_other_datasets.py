@@ -146,3 +146,24 @@ def test_an_archive_on_a_disk_that_cannot_be_written_is_one_sentence(tmp_path, m
         "cuhk-03.mat",
         "cuhk03_new_protocol_config_labeled.mat",
     }
+
+
+@pytest.mark.parametrize("folder", ["labeled", "detected"])
+def test_cuhk03_is_read_from_the_folder_of_its_boxes(tmp_path, folder):
+    for boxes in ("labeled", "detected"):
+        home = tmp_path / "cuhk03-np" / boxes
+        for name, people in (
+            ("bounding_box_train", "12"),
+            ("query", "3"),
+            ("bounding_box_test", "3"),
+        ):
+            write_images(home / name, [f"000{p}_c{c}_21.png" for p in people for c in (1, 2)])
+    name = {"labeled": "cuhk03-labelled", "detected": "cuhk03-detected"}[folder]
+    root = tmp_path / "cuhk03-np" / folder
+    data = open_dataset(name, root)
+    assert data.name == name
+    assert labels(data, "train") == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert labels(open_dataset(name, root.parent), "train") == labels(data, "train")
+    other = "cuhk03-detected" if folder == "labeled" else "cuhk03-labelled"
+    with pytest.raises(BadInput, match=f"is not laid out as {other}"):
+        open_dataset(other, root)

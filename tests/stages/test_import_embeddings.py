@@ -76,7 +76,7 @@ def test_again_is_up_to_date_and_another_file_is_refused(tmp_path, recorder):
     import_embeddings(run, [first], progress=recorder)
     assert recorder.messages == [f"{run.path('embeddings.h5')} is up to date"]
     second = saved(tmp_path, "other.npz")
-    with pytest.raises(StaleArtifact, match=r"file 1: e\.npz has changed; .* Add --overwrite"):
+    with pytest.raises(StaleArtifact, match=r"e\.npz is not given now; .* Add --overwrite"):
         import_embeddings(run, [second])
     import_embeddings(run, [second], overwrite=True)
     query = load_embeddings(run.artifact("embeddings.h5"), "query")

@@ -3,12 +3,14 @@
 import re
 
 import numpy as np
+import pytest
 import torch
 
 from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput
 from pipelines.progress import Silent
-from pipelines.training.default_model import train_default_model
+from pipelines.training.default_model import train_default_model, with_cameras_that_differ
 
 
 class Told(Silent):
@@ -17,6 +19,8 @@ class Told(Silent):
 
     def message(self, text):
         self.said.append(text)
+
+    warn = message
 
 
 def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
@@ -40,3 +44,15 @@ def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
         r"nformer\.pt holds the closed form\.",
         progress.said[-1],
     )
+
+
+def test_identities_that_one_camera_each_sees_are_matched_within_it():
+    train = Embeddings(np.eye(4), [1, 1, 2, 2], [0, 0, 5, 5])
+    told = Told()
+    found = with_cameras_that_differ(train, NFormerConfig(), progress=told)
+    assert found.camids.tolist() == [-1, -1, -1, -1]
+    assert "each training identity is seen by one camera" in told.said[-1]
+    both = Embeddings(np.eye(4), [1, 1, 2, 2], [0, 5, 5, 5])
+    assert with_cameras_that_differ(both, NFormerConfig(), progress=told) is both
+    with pytest.raises(BadInput, match="--camera-aware on needs training identities that two cam"):
+        with_cameras_that_differ(train, NFormerConfig(camera_aware="on"), progress=told)
