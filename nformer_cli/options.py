@@ -17,6 +17,16 @@ Run = Annotated[
 ]
 
 
+def checked_rules(name: str) -> str:
+    """Return the name of rules; BadInput, with the list, where there are none of it."""
+    if name:
+        from pipelines.ranking.rules import AUTO, rules_named
+
+        if name != AUTO:
+            rules_named(name)
+    return name
+
+
 def checked_device(name: str) -> str:
     """Return a device's name; BadInput where it is none, before PyTorch is loaded."""
     from pipelines.device import require_device_name
@@ -32,6 +42,16 @@ Device = Annotated[
         metavar="NAME",
         callback=checked_device,
         help="auto, cpu, cuda, cuda:1 or mps.",
+    ),
+]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        metavar="NAME",
+        callback=checked_rules,
+        help="Whom a query is compared with: market1501, retrieval, vehicleid… (nformer manual "
+        "rules).",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]

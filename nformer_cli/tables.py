@@ -34,9 +34,12 @@ def titled_table(
 
 def evaluation_table(result: "Evaluation") -> Table:
     """Show an evaluation's rows in per cent, the best of each column in bold."""
-    columns = {"mAP": "mAP", "mINP": "mINP", "rank1": "R-1", "rank5": "R-5", "rank10": "R-10"}
+    from pipelines.artifacts.results import short_title
+
+    columns = {name: short_title(name) for name in result.figures}
     table = titled_table(
-        f"{result.dataset or 'embeddings'}: {result.protocol} protocol, seed {result.seed}",
+        f"{result.dataset or 'embeddings'}: {result.protocol} protocol, rules {result.rules}, "
+        f"seed {result.seed}",
         ("", *columns.values(), *_open_set(result.results[0]), "sec", "MiB"),
         no_wrap=True,
         caption=f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
@@ -45,7 +48,7 @@ def evaluation_table(result: "Evaluation") -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    best = {key: max(getattr(row, key) for row in result.results) for key in columns}
+    best = {key: max(row.figure(key) for row in result.results) for key in columns}
     for row in result.results:
         cells = [_cell(row, key, best=best[key]) for key in columns]
         cells += [f"{100 * rate:.1f}" for rate in _open_set(row).values()]
@@ -57,8 +60,8 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 def _cell(row: "ResultRow", key: str, *, best: float) -> str:
     """Show one figure in per cent, the best in bold, with its deviation where there is one."""
-    value = getattr(row, key)
-    text = f"{100 * value:.1f}" + (f" ± {100 * row.std[key]:.1f}" if row.std else "")
+    value = row.figure(key)
+    text = f"{100 * value:.1f}" + (f" ± {100 * row.std[key]:.1f}" if key in row.std else "")
     return f"[bold]{text}[/]" if value == best else text
 
 
@@ -183,7 +186,7 @@ def fitting_table(
 
 def comparison_table(found: "Comparison") -> Table:
     """Show a comparison's rows in per cent, and differences in points."""
-    title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries"
+    title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries, {found.rules}"
     columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
     table = titled_table(title, columns, words=2, no_wrap=True)
     table.columns[0].no_wrap = False

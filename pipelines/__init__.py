@@ -34,6 +34,7 @@ _NAMES = {
     "neighbours.nearest": "search nearest_neighbours",
     "ranking.rerankers.k_reciprocal": "rerank_k_reciprocal",
     "ranking.metrics": "score Metrics",
+    "ranking.rules": "RULES Rules",
     "errors": "PipelineError BadInput MissingArtifact StaleArtifact",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from .nformer.released import nformer_from_released
     from .ranking.metrics import Metrics, score
     from .ranking.rerankers.k_reciprocal import rerank_k_reciprocal
+    from .ranking.rules import RULES, Rules
     from .refiners.training_free import refine_training_free
     from .reproduction.reproduce import reproduce
     from .stages.evaluate import evaluate

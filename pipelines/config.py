@@ -144,6 +144,7 @@ class EvaluateConfig:
     """`nformer evaluate`."""
 
     protocol: Literal["isolated", "joint"] = "isolated"
+    rules: str = "auto"  # whom a query is compared with, by name; "auto": the data set's usual
     rerank: tuple[str, ...] = ()  # "kr", …
     refine: tuple[str, ...] = ("nformer",)  # "auto": what held-out training identities recommend
     camera_aware: Literal["auto", "on", "off"] = "auto"  # whether NFormer may use camera ids here

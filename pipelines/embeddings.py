@@ -1,6 +1,7 @@
 """`Embeddings`: feature vectors with identities, cameras and names, checked when built."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from .errors import BadInput
 from .labels import same_everywhere, texts_of
 
 SPLITS = ("train", "query", "gallery")
+# Further labels that a row may have, by name: whole numbers, -1 where one is not known.
+COLUMNS = ("clothes", "track", "time", "illumination", "viewpoint")
 NUMBERS = "iuf"  # NumPy's letters for the kinds of real numbers
 
 
@@ -23,19 +26,22 @@ class Embeddings:
     pids:     [N] int64, the person of each row; negative is junk. None: not known, -1 everywhere.
     camids:   [N] int64, the camera of each row. None: no cameras known, -1 everywhere.
     names:    N strings, unique within a data set: the image's path below its root.
+    columns:  [N] int64 each, further labels by a name of COLUMNS; -1 where one is not known.
 
     Identities and cameras may be text too. Whole numbers written as text are those numbers, and no
     text at all is -1. Every other text becomes a number of 2^62 or more that is made from the text
     alone: "anna" has the same one in the query and in the gallery.
 
     Raises:
-        BadInput: shapes that do not agree, a width below 1, NaN or infinite rows (named).
+        BadInput: shapes that do not agree, a width below 1, NaN or infinite rows (named), another
+            column.
     """
 
     features: np.ndarray
     pids: np.ndarray = None  # type: ignore[assignment]  # an array once it is built
     camids: np.ndarray = None  # type: ignore[assignment]
     names: Sequence[str] = field(default=())
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = as_numpy(self.features, what="embeddings")
@@ -51,7 +57,11 @@ class Embeddings:
             np.full(rows, -1) if values is None else integers(values, what)
             for what, values in (("pids", self.pids), ("camids", self.camids))
         )
-        for what, values in (("pids", pids), ("camids", camids), ("names", names)):
+        columns = {name: integers(values, name) for name, values in self.columns.items()}
+        if strange := sorted(set(columns) - set(COLUMNS)):
+            raise BadInput(f"{strange[0]} is no column; known are {', '.join(COLUMNS)}")
+        labels: dict[str, Sized] = {"pids": pids, "camids": camids, "names": names, **columns}
+        for what, values in labels.items():
             if len(values) != rows:
                 raise BadInput(
                     f"{rows} embeddings but {len(values)} {what}: one for each is needed"
@@ -60,6 +70,7 @@ class Embeddings:
         for key, value in (("features", features), ("pids", pids), ("camids", camids)):
             object.__setattr__(self, key, value)
         object.__setattr__(self, "names", names)
+        object.__setattr__(self, "columns", columns)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -87,11 +98,14 @@ class Embeddings:
         rows = np.asarray(rows)
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
         names = [self.names[int(row)] for row in index]
-        return Embeddings(self.features[index], self.pids[index], self.camids[index], names)
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return Embeddings(
+            self.features[index], self.pids[index], self.camids[index], names, columns
+        )
 
     def with_features(self, features: Any) -> "Embeddings":
         """Return the same items with other features, of any width."""
-        return Embeddings(features, self.pids, self.camids, self.names)
+        return dataclasses.replace(self, features=features)
 
     def without_junk(self) -> "Embeddings":
         """Return the rows whose pid is not negative."""

@@ -114,6 +114,36 @@ def texts_of(labels: np.ndarray) -> np.ndarray | None:
     return np.char.strip(labels) if labels.dtype.kind in "UT" else None
 
 
+def column_values(values: np.ndarray) -> np.ndarray:
+    """Return a column of further labels, [N] of numbers or text, as [N] int64 or as text.
+
+    What stands for nothing (NaN, an empty text, None) is -1. Fractions are text.
+    """
+    texts = texts_of(values)
+    if texts is None and values.dtype.kind == "f":
+        gaps = np.isnan(values)
+        if not (np.where(gaps, 0, values) % 1).any():
+            return np.where(gaps, JUNK, np.where(gaps, 0, values).astype(np.int64))
+        texts = np.where(gaps, "", values.astype(str))
+    if texts is None:
+        return values.astype(np.int64 if values.dtype.kind in "iub" else str)
+    nothing = np.isin(np.char.lower(texts.astype(str)), ["", "nan", *NO_NAMES])
+    return np.where(nothing, str(JUNK), texts)
+
+
+def column_numbers(texts: Iterable[str]) -> dict[str, int]:
+    """Return a number for each distinct text of a column of further labels.
+
+    Whole numbers are their own where all are; otherwise texts are numbered from 0 in sorted order,
+    so that dates keep theirs. A negative number is -1: not known.
+    """
+    distinct = set(texts)
+    known = sorted(text for text in distinct if not NEGATIVE.fullmatch(text))
+    whole = {text: int(match[1]) for text in known if (match := WHOLE.fullmatch(text))}
+    found = whole if len(whole) == len(known) else {text: n for n, text in enumerate(known)}
+    return found | dict.fromkeys(distinct - set(found), JUNK)
+
+
 def numbered(texts: np.ndarray, numbers: dict[str, int]) -> np.ndarray:
     """Return texts [N] by their numbers, [N] int64."""
     distinct, rows = np.unique(texts, return_inverse=True)

@@ -43,6 +43,7 @@ def evaluate(
         ),
     ] = None,
     protocol: options.Protocol = DEFAULT.protocol,
+    rules: options.Rules = DEFAULT.rules,
     k1: Annotated[int, typer.Option(help="kr: how many neighbours are compared.")] = DEFAULT.k1,
     k2: Annotated[int, typer.Option(help="kr: over how many neighbours it averages.")] = DEFAULT.k2,
     weight: Annotated[

@@ -74,6 +74,7 @@ def import_embeddings(
     root: Annotated[
         str, typer.Option(metavar="DIR", help="Where the images named in the files lie.")
     ] = "",
+    rules: options.Rules = "",
     drop_bad: Annotated[
         bool, typer.Option("--drop-bad", help="Leave out NaN, infinite and all-zero rows.")
     ] = False,
@@ -84,7 +85,8 @@ def import_embeddings(
     Reads: .npz, .pt and .h5 with {train,query,gallery}_{features,pids,camids} and perhaps _names
     (.h5 also in groups); .npy with a CSV of path,pid,camid,split; a folder with an .npy for each
     picture and such a CSV; Parquet with those columns and a list column; .mat with query_f,
-    query_label, query_cam, gallery_f, gallery_label, gallery_cam. Camera ids may be absent. Files
+    query_label, query_cam, gallery_f, gallery_label, gallery_cam. Camera ids may be absent.
+    Further labels have keys as query_clothes: clothes, track, time, illumination, viewpoint. Files
     may be larger than memory.
 
     Writes: embeddings.h5 in the run's folder, which train-nformer and evaluate read as always.
@@ -100,6 +102,7 @@ def import_embeddings(
         files,
         dataset=dataset,
         root=root,
+        rules=rules,
         drop_bad=drop_bad,
         overwrite=overwrite,
         progress=progress,

@@ -1,14 +1,15 @@
 """embeddings.h5 and refined.h5: a group for each split, read and written in blocks of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..embeddings import SPLITS, Embeddings, require_embeddings, row_blocks
+from ..embeddings import COLUMNS, SPLITS, Embeddings, require_embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
 from ..hdf5 import reading, require_arrays, writing
@@ -35,7 +36,10 @@ def load_embeddings(path: str | Path, split: str) -> Embeddings:
             raise BadInput(f"{path} has no split {split!r}; it has {', '.join(splits_in(file))}")
         group = file[split]
         names = group["names"].asstr()[:].tolist()
-        return Embeddings(group["features"][:], group["pids"][:], group["camids"][:], names)
+        columns = {name: group[name][:] for name in COLUMNS if name in group}
+        return Embeddings(
+            group["features"][:], group["pids"][:], group["camids"][:], names, columns
+        )
 
 
 def save_embeddings(
@@ -49,6 +53,8 @@ def save_embeddings(
     labels: LabelNames = NUMBERS,
 ) -> Path:
     """Write the splits given to one HDF5 file, whole or not at all. Returns its path.
+
+    Splits that are one object are written once, and the others are links to it.
 
     Raises:
         BadInput: no split given, one that is no Embeddings, or their widths differ.
@@ -69,8 +75,17 @@ def save_embeddings(
     ):
         file.attrs.update(attributes or {})
         for name, split in splits.items():
+            same = next(other for other, given in splits.items() if given is split)
+            if same != name:
+                file[name] = file[same]
+                continue
             group = create_split(
-                file, name, names=split.names, pids=split.pids, camids=split.camids
+                file,
+                name,
+                names=split.names,
+                pids=split.pids,
+                camids=split.camids,
+                columns=split.columns,
             )
             group["features"][:] = split.features
     return Path(path)
@@ -93,6 +108,7 @@ def open_embeddings(path: str | Path) -> Iterator["h5py.File"]:
             )
         for split in splits_in(file):
             labels = {"pids": "i[N]", "camids": "i[N]", "names": "O[N]"}
+            labels |= {name: "i[N]" for name in COLUMNS if name in file[split]}
             require_arrays(Path(path), file[split], features="f[N,d]", **labels)
         yield file
 
@@ -139,11 +155,13 @@ def create_split(
     names: Any,
     pids: np.ndarray,
     camids: np.ndarray,
+    columns: Mapping[str, np.ndarray] = MappingProxyType({}),
     exact: bool = False,
 ) -> "h5py.Group":
     """Add a split with its labels; the caller fills its `features` [N, dim] float32.
 
     names: N strings, which may come from a generator: they are never held all at once.
+    columns: further labels, [N] each, by a name of COLUMNS.
     exact: add `features_float64` too, for the caller to fill: nothing but an export reads it.
     """
     import h5py
@@ -157,6 +175,8 @@ def create_split(
         group.create_dataset(EXACT, (rows, dim), np.float64, chunks=matrix)
     group.create_dataset("pids", data=np.asarray(pids, np.int64), chunks=vector)
     group.create_dataset("camids", data=np.asarray(camids, np.int64), chunks=vector)
+    for name, values in columns.items():
+        group.create_dataset(name, data=np.asarray(values, np.int64), chunks=vector)
     stored = group.create_dataset("names", (rows,), h5py.string_dtype(), chunks=vector)
     left = iter(names)
     for block in row_blocks(rows, NAMES_AT_A_TIME):

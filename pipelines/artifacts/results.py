@@ -1,11 +1,21 @@
 """metrics.json: the one object that terminal, JSON, CSV and report show."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
+
+FIGURES = ("mAP", "mINP", "rank1", "rank5", "rank10")  # of every result
+# Titles of figures in narrow tables; rankN is R-N, recall@N R@N, and others are what they are.
+SHORT = {"accuracy": "1-NN", "balanced accuracy": "bal. 1-NN"}
+
+
+def short_title(figure: str) -> str:
+    """Return a figure's title in a narrow table."""
+    return SHORT.get(figure, figure.replace("rank", "R-").replace("recall@", "R@"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +31,13 @@ class ResultRow:
     seconds: float
     protocol: str = ""  # "joint" where the method mixes queries by definition
     std: dict[str, float] = field(default_factory=dict)  # over landmark draws, where there are many
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)  # "figures": those of its rules besides
+
+    def figure(self, name: str) -> float:
+        """Return a figure by the name that rules have for it; NaN where it was not computed."""
+        if name in FIGURES:
+            return float(getattr(self, name))
+        return float(self.extra.get("figures", {}).get(name, math.nan))
 
     @property
     def label(self) -> str:
@@ -42,6 +58,8 @@ class Evaluation:
     peak_rss_mib: float
     results: tuple[ResultRow, ...]
     notes: tuple[str, ...] = ()
+    rules: str = "market1501"  # whom a query was compared with
+    figures: tuple[str, ...] = FIGURES  # the usual ones of these rules
     domain: dict[str, Any] | None = None  # whether the gallery looks like NFormer's training set
 
     @property
@@ -62,7 +80,8 @@ class Evaluation:
         """Read what `to_json` wrote."""
         table = json.loads(text)
         rows = tuple(ResultRow(**row) for row in table.pop("results"))
-        return Evaluation(**{**table, "notes": tuple(table.get("notes", ())), "results": rows})
+        lists = {name: tuple(table[name]) for name in ("notes", "figures") if name in table}
+        return Evaluation(**{**table, **lists, "results": rows})
 
     @staticmethod
     def read(path: Path) -> "Evaluation":

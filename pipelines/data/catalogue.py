@@ -36,6 +36,7 @@ class Entry:
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)
     source: str = ""  # where the counts are published
     options: tuple[str, ...] = ()
+    rules: str = "market1501"  # whom its users compare with whom: a name of ranking's rules
     unpacks: bool = False  # reading may take images out of an archive, which takes a while
 
 
@@ -146,6 +147,12 @@ def entry(name: str) -> Entry:
     return known[wanted]
 
 
+def rules_of(name: str) -> str:
+    """Return the name of the rules that a data set's users evaluate by; of others, the first."""
+    known = next((one for one in ENTRIES if one.name == name), None)
+    return Entry.rules if known is None else known.rules
+
+
 def title_of(facts: Mapping[str, Any]) -> str:
     """Return a data set's name as people write it, from the facts kept with an artifact.
 
@@ -241,7 +248,10 @@ def unread_files(dataset: Dataset) -> list[str]:
 def listing() -> list[dict[str, Any]]:
     """Return the catalogue as JSON-able rows: what `nformer datasets` shows."""
     return [
-        {name: getattr(known, name) for name in ("name", "title", "url", "licence", "state")}
+        {
+            name: getattr(known, name)
+            for name in ("name", "title", "url", "licence", "state", "rules")
+        }
         | {
             "counts": {split: list(counts) for split, counts in known.counts.items()},
             "source": known.source,

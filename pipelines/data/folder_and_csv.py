@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..embeddings import COLUMNS
 from ..errors import BadInput, naming
 from .folders import image_names, inside, require_folder, scan, shortened
 from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
 from .samples import NO_CAMERA, Dataset
-from .tables import KNOWN, SPLIT_NAMES, Table, open_table, plain, split_roles
+from .tables import ALIASES, KNOWN, SPLIT_NAMES, Table, open_table, plain, split_roles
 from .tables import TEST as TEST_NAMES
 
 # A folder inside of a root that shows whose layout it is: the reader to take.
@@ -113,11 +114,17 @@ def _row(
             return None
         role = _split_of(fields.get("split"), name) if fields.get("split") else role
         found = fields.get("camid") or _camera(camera, name)
-        return Row(role, name, fields["pid"], found)
+        return Row(role, name, fields["pid"], found, _more(fields))
     person, slash, _ = name.partition("/")
     if not slash:
         return None
     return Row(role, name, person, _camera(camera, name))
+
+
+def _more(fields: Mapping[str, str], given: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the further labels of a row: of its table, or else of its name."""
+    texts = given or [""] * len(COLUMNS)
+    return tuple(text or fields.get(name, "") for name, text in zip(COLUMNS, texts, strict=True))
 
 
 def _split_of(text: str | None, name: str) -> str:
@@ -266,10 +273,10 @@ def _columns(text: str | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in (text or "").split(",") if text else ():
         field, equals, column = (piece.strip() for piece in part.partition("="))
-        if not equals or not column or field not in ("path", "pid", "camid", "split"):
+        if not equals or not column or field not in ALIASES:
             raise BadInput(
-                f"--columns {text}: wanted path=…, pid=…, camid=…, split=…, as in "
-                "path=file,pid=identity"
+                f"--columns {text}: wanted path=…, pid=…, camid=…, split=… and perhaps "
+                f"{', '.join(COLUMNS)}, as in path=file,pid=identity"
             )
         found[field] = column
     return found
@@ -320,7 +327,7 @@ def _table(root: Path) -> Path:
 def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
     """Return the table's images; BadInput where one is listed twice, or lies we know not where."""
     rows, seen = [], set[str]()
-    for line, name, person, camera, split in table.rows():
+    for line, name, person, camera, split, more in table.rows():
         where = f"{table.path}, line {line}"
         if not inside(name) and not (name.startswith("/") and inside(name.lstrip("/"))):
             raise BadInput(
@@ -335,5 +342,6 @@ def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
         if fields is None or (names is not None and not person and "pid" not in fields):
             raise BadInput(f"{where}: {name} is not of --pattern {names and names.text}")
         person = person or fields.get("pid", "")
-        rows.append(Row(split, name, person, camera or fields.get("camid") or str(NO_CAMERA)))
+        camera = camera or fields.get("camid") or str(NO_CAMERA)
+        rows.append(Row(split, name, person, camera, _more(fields, more)))
     return rows

@@ -53,7 +53,24 @@ class ImageFiles:
 
     def read(self, row: int) -> np.ndarray:
         """Return image `row`, [height, width, 3] uint8."""
-        return fitted(read_image(self.root / self.names[row]), self.preprocessing)
+        return fitted(read_part(self.root, self.names[row]), self.preprocessing)
+
+
+def read_part(root: Path, name: str) -> Image.Image:
+    """Return an image below a root by its name, which may be that of a box of a picture.
+
+    Raises:
+        UnreadableImage: as `read_image`, and where the box lies outside of its picture.
+    """
+    file, rectangle = parts_of(name)
+    image = read_image(root / file)
+    if rectangle is None:
+        return image
+    x, y, width, height = rectangle
+    if min(width, height) < 1 or x + width > image.width or y + height > image.height:
+        size = f"{image.width}×{image.height}"
+        raise UnreadableImage(str(root / name), f"its box lies outside of the picture, {size}")
+    return image.crop((x, y, x + width, y + height))
 
 
 def read_image(path: Path) -> Image.Image:

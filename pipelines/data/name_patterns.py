@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..embeddings import COLUMNS
 from ..errors import BadInput
 
-FIELDS = ("pid", "camid", "split")
+FIELDS = ("pid", "camid", "split", *COLUMNS)
 # Patterns that names are tried with, to name one: the first that all of them are of.
 USUAL = (
     *("{pid}_c{camid}s*", "{pid}_c{camid}_*", "{pid}_cam{camid}_*", "{pid}-c{camid}-*"),
@@ -20,8 +21,9 @@ PART = re.compile(r"\{(\w*)\}|(\*\*|\*)")
 class NamePattern:
     """A pattern of names.
 
-    {pid}, {camid}, {split}: as short as the rest allows, and no "/".   *: anything but "/".
-    **: anything.   A pattern without "/" is one of file names; else of paths below the folder.
+    {pid}, {camid}, {split}, or a name of COLUMNS: as short as the rest allows, and no "/".
+    *: anything but "/".   **: anything.   A pattern without "/" is one of file names; else of paths
+    below the folder.
     """
 
     text: str
@@ -41,7 +43,7 @@ class NamePattern:
             if field not in FIELDS or field in named:
                 raise BadInput(
                     f"--pattern {text}: {{{field}}} {'stands twice' if field in named else ''}; "
-                    "wanted {pid}, {camid} and {split}, once each"
+                    f"wanted {{pid}}, {{camid}}, {{split}}, or {', '.join(COLUMNS)}, once each"
                 )
             named.append(field)
             expression += f"(?P<{field}>[^/]+?)"

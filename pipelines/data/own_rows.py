@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..embeddings import SPLITS
+import numpy as np
+
+from ..embeddings import COLUMNS, SPLITS
 from ..errors import BadInput, naming
-from ..labels import LabelNames, names_of, numbers_of
+from ..labels import LabelNames, column_numbers, column_values, names_of, numbers_of
 from ..seeding import numpy_generator
 from .samples import NO_CAMERA, Dataset, Sample
 
@@ -18,12 +20,16 @@ SEED = 0
 
 
 class Row(NamedTuple):
-    """One image before its person has a number."""
+    """One image before its person has a number.
+
+    more: further labels as text, in the order of `embeddings.COLUMNS`; "" where not known.
+    """
 
     split: str
     name: str
     person: str
     camera: str
+    more: tuple[str, ...] = ()
 
 
 class Drawn(NamedTuple):
@@ -90,7 +96,19 @@ def numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     }
     junk = sum(pids[row.person] < 0 for row in rows)
     labels = LabelNames(names_of(pids), names_of(camids))
-    return Dataset(dataset, root, splits, junk=junk, labels=labels)
+    return Dataset(dataset, root, splits, junk=junk, labels=labels, columns=_columns(rows))
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """Return the further labels that some row has, by the image's name."""
+    found = {}
+    for place, column in enumerate(COLUMNS):
+        given = {row.name: row.more[place] for row in rows if row.more and row.more[place]}
+        if given:
+            texts = column_values(np.array(list(given.values()))).astype(str).tolist()
+            numbers = column_numbers(texts)
+            found[column] = {name: numbers[text] for name, text in zip(given, texts, strict=True)}
+    return found
 
 
 def _rule(queries: str | None) -> str | int:

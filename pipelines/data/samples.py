@@ -10,7 +10,8 @@ import numpy as np
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..files import text_digest
-from ..labels import NUMBERS, LabelNames
+from ..labels import JUNK, NUMBERS, LabelNames
+from .boxes import parts_of
 
 NO_CAMERA = -1
 
@@ -44,6 +45,9 @@ class Dataset:
         different people.
     notices: what a user of these files should know.
     labels: the names of persons and cameras that are no numbers.
+    columns: further labels of samples by their names, by a name of `embeddings.COLUMNS`.
+    rules: whom its users compare with whom, by name; "": as the catalogue has it.
+    same_people: whether training and test show the same persons, as is meant.
     """
 
     name: str
@@ -55,6 +59,9 @@ class Dataset:
     train_apart: bool = False
     notices: tuple[str, ...] = ()
     labels: LabelNames = NUMBERS
+    columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rules: str = ""
+    same_people: bool = False
 
     @property
     def has_cameras(self) -> bool:
@@ -77,6 +84,11 @@ class Dataset:
         """Return the names of the splits that hold images, train first."""
         return [name for name in SPLITS if self.splits.get(name)]
 
+    def same_as(self, split: str) -> str:
+        """Return the first split with the very samples of one: itself, where no earlier has."""
+        samples = self.splits[split]
+        return next(one for one in self.filled_splits() if self.splits[one] == samples)
+
     def counts(self, split: str) -> SplitCounts:
         """Return a split's images, identities and cameras."""
         samples = self.splits.get(split, ())
@@ -95,11 +107,34 @@ class Dataset:
     def digest(self, *splits: str) -> str:
         """Return the SHA-256 of the sorted list of files (name, labels, bytes) of some splits."""
         listing = (
-            f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / name)}"
+            f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / parts_of(name)[0])}"
+            + "".join(f"\t{values.get(name, JUNK)}" for values in self.columns.values())
             for split in splits or SPLITS
             for name, pid, camid in self.splits.get(split, ())
         )
         return text_digest(*listing)
+
+
+class Labelled(NamedTuple):
+    """The labels of samples as arrays, [N] each, further ones by name."""
+
+    names: list[str]
+    pids: np.ndarray
+    camids: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def labelled(samples: Sequence[Sample], columns: Mapping[str, Mapping[str, int]]) -> Labelled:
+    """Return the labels of samples of a data set with such columns."""
+    return Labelled(
+        [sample.name for sample in samples],
+        np.array([sample.pid for sample in samples], np.int64),
+        np.array([sample.camid for sample in samples], np.int64),
+        {
+            name: np.array([values.get(sample.name, JUNK) for sample in samples], np.int64)
+            for name, values in columns.items()
+        },
+    )
 
 
 def file_size(path: Path) -> int:

@@ -22,6 +22,11 @@ ALIASES = {
     "pid": ("pid", "personid", "identity", "identityid", "label", "id", "person", "vehicleid"),
     "camid": ("camid", "cameraid", "camera", "cam"),
     "split": ("split", "subset", "set", "partition"),
+    "clothes": ("clothes", "clothesid", "clothid", "clothing"),
+    "track": ("track", "trackid", "tracklet", "trackletid"),
+    "time": ("time", "timestamp", "date", "datetime"),
+    "illumination": ("illumination", "light", "lighting"),
+    "viewpoint": ("viewpoint", "viewangle", "orientation"),
 }
 NEEDED = ("path", "pid", "split")
 SEPARATORS = (",", ";", "\t", "|")
@@ -41,13 +46,14 @@ MARKS = (
 
 
 class Row(NamedTuple):
-    """One line, as text; `camid` is "" where it is not known."""
+    """One line, as text; `camid` is "" where it is not known.   more: by a name of COLUMNS."""
 
     line: int
     path: str
     pid: str
     camid: str
     split: str
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,14 +87,16 @@ class Table:
             where = f"{self.path}, line {line}"
             if len(fields) < len(self.header) or any(fields[len(self.header) :]):
                 raise BadInput(f"{where}: {len(fields)} fields; the header has {len(self.header)}")
-            path, pid, camid, split = (fields[place] if place >= 0 else "" for place in places)
+            path, pid, camid, split, *more = (
+                fields[place] if place >= 0 else "" for place in places
+            )
             if not pid and "pid" in self.columns:
                 raise BadInput(f"{where}: no pid")
             if "\0" in path + pid + camid:
                 raise BadInput(f"{where}: path {path!r} holds a NUL character")
             ours = self.splits[split] if self.splits else split
             if ours or every or "split" not in self.columns:
-                yield Row(line, path, pid, camid, ours)
+                yield Row(line, path, pid, camid, ours, tuple(more))
 
 
 def open_table(

@@ -5,15 +5,21 @@ import re
 import numpy as np
 
 from ..embeddings import Embeddings
+from ..ranking.matches import Matches
+from ..ranking.rules import MARKET1501, Rules
 
 ROUNDING = 1e-4  # of an embedding's length: a network's in another batch, and no other picture
 MOST_ALIKE = 10_000  # gallery items compared with a query; more are near only where all are
 NUMBER = re.compile(r"[0-9]{7}")  # the name that `Embeddings` gives a row without one
 
 
-def assumptions(query: Embeddings, gallery: Embeddings) -> list[str]:
+def assumptions(query: Embeddings, gallery: Embeddings, *, rules: Rules = MARKET1501) -> list[str]:
     """Return a sentence for each thing that makes the figures other than they seem."""
-    return [*_cameras(query, gallery), *_queries_in_the_gallery(query, gallery)]
+    cameras = any("camid" in skip.same for skip in rules.skips)
+    return [
+        *(_cameras(query, gallery) if cameras else []),
+        *([] if rules.skips_itself else _queries_in_the_gallery(query, gallery, rules=rules)),
+    ]
 
 
 def _cameras(query: Embeddings, gallery: Embeddings) -> list[str]:
@@ -28,10 +34,11 @@ def _cameras(query: Embeddings, gallery: Embeddings) -> list[str]:
     ]
 
 
-def _queries_in_the_gallery(query: Embeddings, gallery: Embeddings) -> list[str]:
+def _queries_in_the_gallery(query: Embeddings, gallery: Embeddings, *, rules: Rules) -> list[str]:
     """Tell of queries that find themselves: the same name or the same numbers, and not skipped."""
     same = same_items(query, gallery)
-    found = {row for row, item in same if not _skipped(query, gallery, row=row, item=item)}
+    pairs = Matches(query, gallery, rules=rules)
+    found = {row for row, item in same if item not in pairs.of(row)[1]}
     if not found:
         return []
     first = query.names[min(found)]
@@ -72,12 +79,3 @@ def _alike(queries: np.ndarray, items: np.ndarray) -> list[tuple[int, int]]:
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("nd,nd->n", rows, rows)).clip(1e-30)[:, None]
-
-
-def _skipped(query: Embeddings, gallery: Embeddings, *, row: int, item: int) -> bool:
-    """Return whether the protocol leaves this gallery item out: the query's person and camera."""
-    return bool(
-        query.pids[row] == gallery.pids[item]
-        and query.camids[row] == gallery.camids[item]
-        and query.camids[row] >= 0
-    )

@@ -1,8 +1,9 @@
 """Whether NFormer uses camera ids at test time: what it was trained for, what is known, allowed."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -33,10 +34,7 @@ def shown_to(pair: Pair, *, aware: bool) -> Pair:
     """Return a query and a gallery, their cameras unknown where they must not be used."""
     if aware:
         return pair
-    query, gallery = (
-        Embeddings(items.features, items.pids, np.full(len(items), -1), items.names)
-        for items in pair
-    )
+    query, gallery = (replace(items, camids=np.full(len(items), -1)) for items in pair)
     return query, gallery
 
 

@@ -153,7 +153,7 @@ def _trials(
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
         gallery = gallery.select(drawing_order(gallery.pids, seed) < images)
-        if Matches(query, gallery.pids, camids=gallery.camids).any_valid():
+        if Matches(query, gallery).any_valid():
             yield query, gallery
 
 

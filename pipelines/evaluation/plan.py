@@ -9,6 +9,8 @@ from ..config import EvaluateConfig
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..ranking.rerankers.registry import RERANKERS
+from ..ranking.rules import AUTO as USUAL_RULES
+from ..ranking.rules import MARKET1501, Rules, rules_named
 from ..refiners.chain import REFINERS
 from .assumptions import assumptions
 
@@ -43,12 +45,14 @@ class Method:
 class Plan:
     """What an evaluation computes: the rows in the table's order, and what to say beside them.
 
+    rules: whom a query is compared with.
     recommended: the refiners that held-out identities recommend, where that was asked.
     """
 
     config: EvaluateConfig
     methods: tuple[Method, ...]
     notes: tuple[str, ...]
+    rules: Rules = MARKET1501
     recommended: tuple[str, ...] | None = None
 
     def chains(self) -> dict[tuple[str, ...], list[Method]]:
@@ -66,6 +70,7 @@ def planned(
     gallery: Embeddings,
     train: Embeddings | None,
     has_nformer: bool,
+    rules: Rules = MARKET1501,
 ) -> Plan:
     """Return the rows that the settings ask for and these embeddings allow."""
     methods = asked_for(config, has_nformer=has_nformer)
@@ -73,8 +78,8 @@ def planned(
     if config.every:
         methods, left_out = possible(methods, query, gallery=gallery, train=train)
         notes += left_out
-    notes += assumptions(query, gallery)
-    return Plan(config, tuple(methods), tuple(notes))
+    notes += assumptions(query, gallery, rules=rules)
+    return Plan(config, tuple(methods), tuple(notes), rules)
 
 
 def advised(plan: Plan, advice: "Recommendation") -> Plan:
@@ -105,6 +110,8 @@ def require_known(config: EvaluateConfig) -> None:
     for name in config.rerank:
         if name not in RERANKERS:
             raise BadInput(f"--rerank {name}: unknown; known are {', '.join(RERANKERS)}")
+    if config.rules != USUAL_RULES:
+        rules_named(config.rules)
     if config.neighbours < 0 or config.landmark_draws < 1:
         raise BadInput("neighbours must be 0 or more, and landmark draws at least 1")
 

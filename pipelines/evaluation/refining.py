@@ -61,6 +61,8 @@ def refine_with_nformer(
     from .camera_use import relabelled, shown_to, uses_cameras
 
     watch = Stopwatch(sets.near)
+    near = sets.near.alone() if sets.near.one_set else sets.near
+    protocol = "isolated" if sets.near.one_set else config.protocol
     aware = uses_cameras(model, (sets.query, sets.gallery), wanted=config.camera_aware)
     pairs, rows = [], []
     states: list[GalleryState] = []
@@ -75,9 +77,9 @@ def refine_with_nformer(
             query,
             gallery=gallery,
             seeds=seeds,
-            protocol=config.protocol,
+            protocol=protocol,
             landmarks=config.landmarks,
-            near=sets.near if pair[1] is sets.gallery else None,
+            near=near if pair[1] is near.gallery_items else None,
             record=lambda chosen: rows.append(chosen.tolist()),
             keep=states.append if keep_states else None,
             tell=domains.append,
@@ -89,19 +91,21 @@ def refine_with_nformer(
 
     seeds = landmark_draws(config.seed, draws)
     if tuple(names) == (NFORMER,):
-        pairs = refined((sets.query, sets.gallery), seeds)
+        pairs = refined((near.query_items, near.gallery_items), seeds)
     else:
         for seed in seeds:
             pairs.append(
                 refine_chain(
                     names,
-                    sets.near,
-                    protocol=config.protocol,
+                    near,
+                    protocol=protocol,
                     train=sets.train,
                     special={NFORMER: partial(first, seed=seed)},
                 )
             )
     if config.average_draws:
         pairs = [average_draws(pairs)]
+    if sets.near.one_set:
+        pairs = [(gallery, gallery) for _, gallery in pairs]
     domain = domains[0].as_table() if domains else None
     return Refined(pairs, watch.seconds(), aware, model.kind, domain, rows, states)

@@ -1,7 +1,7 @@
 """embeddings.h5 (+ graph.h5) -> the sets that an evaluation ranks, and their neighbour graphs."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,14 +9,20 @@ from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.graph import load_graphs, save_graphs
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
+from ..config import EvaluateConfig
+from ..data.catalogue import rules_of
 from ..embeddings import Embeddings
 from ..neighbours.graph import Neighbourhoods
 from ..progress import Progress
+from ..ranking.rules import AUTO, MARKET1501, Rules, Selection, rules_named
 
 
 @dataclass(frozen=True, eq=False)
 class Sets:
     """Query, gallery and training embeddings without junk, and the graphs between the first two.
+
+    Where the rules leave a query out of its own list, and queries and gallery are the same items,
+    they are one set.
 
     query_rows, gallery_rows: the rows of embeddings.h5 that are left without junk.
     stored: the graphs that graph.h5 holds, with their widths.
@@ -38,19 +44,40 @@ class Sets:
         """The gallery."""
         return self.near.gallery_items
 
+    def part(self, rows: Selection) -> "Sets":
+        """Return the sets of a gallery that was drawn; its graphs are its own, and not kept."""
+        return replace(
+            self,
+            near=self.near.like(self.query.select(rows.query), self.gallery.select(rows.gallery)),
+            query_rows=self.query_rows[rows.query],
+            gallery_rows=self.gallery_rows[rows.gallery],
+        )
 
-def read_sets(run: Run, *, method: str, device: str, progress: Progress) -> Sets:
+
+def rules_for(run: Run, config: EvaluateConfig) -> Rules:
+    """Return the rules asked for; "auto": those kept with the embeddings, or their data set's."""
+    if config.rules != AUTO:
+        return rules_named(config.rules)
+    facts = run.facts("embeddings.h5")
+    return rules_named(str(facts.get("rules") or rules_of(str(facts.get("dataset") or ""))))
+
+
+def read_sets(
+    run: Run, *, method: str, device: str, progress: Progress, rules: Rules = MARKET1501
+) -> Sets:
     """Read a run's embeddings, and its graphs where they are of these embeddings.
 
+    rules:  whom a query will be compared with.
     method: how neighbours are searched, as for `search`.
     """
     path = run.artifact("embeddings.h5")
     with open_embeddings(path) as file:
         splits = splits_in(file)
     query, gallery = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+    known = gallery.without_junk()
     near = Neighbourhoods(
-        query.without_junk(),
-        gallery.without_junk(),
+        known if rules.skips_itself and _alike(query, gallery) else query.without_junk(),
+        known,
         device=device,
         method=method,
         progress=progress,
@@ -65,6 +92,10 @@ def read_sets(run: Run, *, method: str, device: str, progress: Progress) -> Sets
         gallery_rows=np.flatnonzero(gallery.pids >= 0),
         stored=frozenset(_widths(near)),
     )
+
+
+def _alike(query: Embeddings, gallery: Embeddings) -> bool:
+    return query.names == gallery.names and np.array_equal(query.features, gallery.features)
 
 
 def keep_graphs(run: Run, sets: Sets) -> None:
@@ -95,7 +126,8 @@ class Stopwatch:
 
 def _graph_manifest(run: Run, near: Neighbourhoods) -> Manifest:
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
-    return Manifest("graph.h5", "evaluate", {"search": near.method}, inputs)
+    config = {"search": near.method} | ({"one_set": True} if near.one_set else {})
+    return Manifest("graph.h5", "evaluate", config, inputs)
 
 
 def _widths(near: Neighbourhoods) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
-from ..data.catalogue import count_differences, open_dataset, unread_files
+from ..data.catalogue import count_differences, open_dataset, rules_of, unread_files
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -111,6 +111,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         "options": dict(dataset.options),
         "images": {split: len(dataset.split(split)) for split in dataset.filled_splits()},
         "cameras_known": dataset.has_cameras,
+        "rules": dataset.rules or rules_of(dataset.name),
     }
 
 

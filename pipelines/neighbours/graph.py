@@ -67,6 +67,8 @@ def least_similarity(features: np.ndarray, *, device: str = "cpu") -> np.ndarray
 class Neighbourhoods:
     """A query and a gallery set, and the graphs between them, built when first asked for.
 
+    Where both are one object, every gallery item is a query too, and what is joint is the gallery.
+
     The graphs: `gallery` over the gallery alone, `query` from each query into the gallery, and
     `joint` over both sets together, the queries first. `asked` has the names of those used.
     """
@@ -96,6 +98,27 @@ class Neighbourhoods:
             query, gallery, device=self.device, method=self.method, progress=self.progress
         )
 
+    @property
+    def one_set(self) -> bool:
+        """Whether the queries are the gallery."""
+        return self.query_items is self.gallery_items
+
+    @property
+    def sides(self) -> tuple[slice, slice]:
+        """The rows of the queries and of the gallery in what is joint."""
+        queries = slice(0, len(self.query_items))
+        return queries, queries if self.one_set else slice(queries.stop, None)
+
+    def alone(self) -> "Neighbourhoods":
+        """Return those of the gallery, and of one item of it as a query that is of no matter.
+
+        A gallery that is refined by itself has its queries refined too, where it is one set.
+        """
+        found = self.like(self.gallery_items.select(np.arange(1)), self.gallery_items)
+        if "gallery" in self.graphs:
+            found.graphs["gallery"] = self.graphs["gallery"]
+        return found
+
     def gallery(self, k: int) -> NeighbourGraph:
         """Return the gallery's graph with at least min(k, G) neighbours of each item."""
         return self._graph("gallery", k)
@@ -109,7 +132,9 @@ class Neighbourhoods:
         return self._graph("query", k)
 
     def joint_rows(self) -> np.ndarray:
-        """Return the unit rows of queries and gallery as one array [Q + G, d]."""
+        """Return the unit rows of queries and gallery as one array: [Q + G, d]; one set: [G, d]."""
+        if self.one_set:
+            return unit_rows(self.gallery_items.features, "embeddings")
         return unit_rows(
             np.concatenate([self.query_items.features, self.gallery_items.features]), "embeddings"
         )
@@ -117,7 +142,8 @@ class Neighbourhoods:
     def _graph(self, name: str, k: int) -> NeighbourGraph:
         self.asked.add(name)
         held = self.graphs.get(name)
-        size = len(self.gallery_items) + (len(self.query_items) if name == "joint" else 0)
+        joined = name == "joint" and not self.one_set
+        size = len(self.gallery_items) + (len(self.query_items) if joined else 0)
         if held is None or held.index.shape[1] < min(k, size):
             begun, k = time.perf_counter(), max(k, LISTED)
             how: dict[str, Any] = {"device": self.device, "method": self.method}

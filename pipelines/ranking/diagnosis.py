@@ -9,6 +9,7 @@ from ..neighbours.checked import unit_rows
 from ..neighbours.exact import blocks
 from .matches import Matches
 from .metrics import score
+from .rules import MARKET1501, Rules
 
 BINS = 60
 
@@ -52,10 +53,12 @@ class Purity(NamedTuple):
     mutuals: np.ndarray
 
 
-def similarities(query: Embeddings, gallery: Embeddings, *, bins: int = BINS) -> Similarities:
+def similarities(
+    query: Embeddings, gallery: Embeddings, *, rules: Rules = MARKET1501, bins: int = BINS
+) -> Similarities:
     """Return the distribution of the similarities of all pairs that the metrics count."""
     q, g = unit_rows(query.features, "query"), unit_rows(gallery.features, "gallery")
-    pairs = Matches(query, gallery.pids, camids=gallery.camids)
+    pairs = Matches(query, gallery, rules=rules)
     edges = np.linspace(-1, 1, bins + 1)
     everything, same, skipped = (np.zeros(bins) for _ in range(3))
     for block in blocks(len(query), len(gallery)):
@@ -69,7 +72,9 @@ def similarities(query: Embeddings, gallery: Embeddings, *, bins: int = BINS) ->
     return Similarities(edges, same / max(same.sum(), 1), different / max(different.sum(), 1))
 
 
-def camera_pairs(query: Embeddings, gallery: Embeddings) -> CameraPairs:
+def camera_pairs(
+    query: Embeddings, gallery: Embeddings, *, rules: Rules = MARKET1501
+) -> CameraPairs:
     """Return the mAP of each camera's queries within each camera's gallery."""
     asking, asked = np.unique(query.camids), np.unique(gallery.camids)
     table = np.full((len(asking), len(asked)), np.nan)
@@ -77,14 +82,16 @@ def camera_pairs(query: Embeddings, gallery: Embeddings) -> CameraPairs:
         part = gallery.select(gallery.camids == camera)
         for row, other in enumerate(asking):
             queries = query.select(query.camids == other)
-            if Matches(queries, part.pids, camids=part.camids).any_valid():
-                table[row, column] = score(queries, part).mean_ap
+            if Matches(queries, part, rules=rules).any_valid():
+                table[row, column] = score(queries, part, rules=rules).mean_ap
     return CameraPairs(asking, asked, table)
 
 
-def match_counts(query: Embeddings, gallery: Embeddings) -> np.ndarray:
-    """Return how many true matches each query has that are not of its own camera: [Q] int64."""
-    pairs = Matches(query, gallery.pids, camids=gallery.camids)
+def match_counts(
+    query: Embeddings, gallery: Embeddings, *, rules: Rules = MARKET1501
+) -> np.ndarray:
+    """Return how many true matches each query has that are not skipped: [Q] int64."""
+    pairs = Matches(query, gallery, rules=rules)
     return np.array([len(pairs.of(number)[0]) for number in range(len(query))], np.int64)
 
 

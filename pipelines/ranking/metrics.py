@@ -1,11 +1,12 @@
-"""CMC, mAP and mINP by the Market-1501 protocol, from the ranks of the true matches alone.
+"""CMC, mAP and whatever else rules count, from the ranks of the true matches alone.
 
-A rank is found by counting what stands before a match, so nothing is sorted and no Q×G matrix is
+Whom a query is compared with is the rules' affair (`rules`; by default those of Market-1501). A
+rank is found by counting what stands before a match, so nothing is sorted and no Q×G matrix is
 kept. Equal similarities count in the gallery's order, as a stable sort would put them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -17,8 +18,11 @@ from ..errors import BadInput
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.exact import blocks, in_threads, largest_keys, product_blocks, unpack
 from ..progress import Progress, Silent
-from .matches import Matches, no_valid_query
+from .figures import Ranks, average_precision, figure_of, inverse_negative_penalty
+from .first_matches import FirstMatches
+from .matches import Labels, Matches, no_valid_query
 from .open_set import Verification
+from .rules import USUAL, Rules, Selection, require_labels, rules_named, selections
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,15 @@ class Metrics:
     mean_ap, mean_inp: means over the valid queries.
     cmc: [max_rank] share of valid queries with a true match among the first r; rank 1 first.
     queries, valid_queries, gallery: counts; valid queries have at least one true match that
-        is not of their own camera; the others are left out of every mean. Junk is not counted.
+        is not skipped; the others are left out of every mean. Junk is not counted.
     average_precision, inverse_negative_penalty: [Q] of each query, NaN where it is not valid.
     first_match: [Q] rank of the first true match, from 1; 0 where the query is not valid.
     tpr_at_fpr: over all pairs that count, the share of true ones accepted when at most that share
         of the false ones is (open set); empty unless asked for.
     ranking: the first items of every query's list; None unless asked for.
+    rules: the name of the rules.   figures: those that the rules count, by name.
+    deviation: of the figures over drawn galleries, where the rules draw several. All else is a mean
+        over these; `first_match` and `ranking` are of the first in which the query takes part.
     """
 
     mean_ap: float
@@ -60,6 +67,9 @@ class Metrics:
     first_match: np.ndarray
     tpr_at_fpr: dict[float, float] = field(default_factory=dict)
     ranking: "Ranking | None" = None
+    rules: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    deviation: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ranks = ", ".join(f"rank-{r} {self.rank(r):.3f}" for r in (1, 5, 10))
@@ -89,48 +99,113 @@ def score(
     gallery: Embeddings,
     *,
     distances: "np.ndarray | Distances | None" = None,
+    rules: "str | Rules" = "market1501",
     max_rank: int = 50,
     top: int = 0,
     open_set: bool = False,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Metrics:
     """Score the ranking of the gallery for every query.
 
-    Gallery items with the query's identity and camera are skipped; negative pids are junk. With
-    no cameras known (-1) nothing is skipped for its camera. AP is the mean of the precision at
-    every true match; INP the number of matches over the rank of the last (Ye et al., 2021).
+    By the rules of Market-1501, gallery items with the query's identity and camera are skipped;
+    with no cameras known (-1) nothing is. Negative pids are junk under all rules. AP is the mean of
+    the precision at every true match; INP the number of matches over the rank of the last (Ye et
+    al., 2021).
 
     distances: [Q, G], smaller is nearer, or something that yields its rows; None: by cosine.
+    rules: by name or of your own: whom a query is compared with, and what is counted.
     max_rank: length of the CMC curve, clipped to the gallery's size.
     top: length of the lists to keep in `ranking`; 0: none.
     open_set: whether to measure `tpr_at_fpr` too.
+    seed: of the galleries and lists that some rules draw.
 
     Raises:
-        BadInput: widths or shapes that do not agree, NaN, an empty side, no valid query.
+        BadInput: widths or shapes that do not agree, NaN, an empty side, no valid query, unknown
+            rules, or labels lacking that they go by.
     """
     if max_rank < 1 or top < 0:
         raise BadInput(f"max_rank is {max_rank} and top {top}; at least 1 and 0 are wanted")
     if hasattr(distances, "detach"):
         distances = as_numpy(distances)
-    kept, pairs = rankable(query, gallery, distances=distances)
+    rules = rules_named(rules)
+    wanted: dict[str, Any] = {"max_rank": max_rank, "top": top, "open_set": open_set, "seed": seed}
+    if not rules.selects:
+        return _score(query, gallery, distances=distances, rules=rules, progress=progress, **wanted)
+    require_labels(rules, query, gallery=gallery)
+    _require_shape(distances, query, gallery=gallery)
+    chosen = selections(rules, query, gallery=gallery, seed=seed)
+    found = [
+        _score(
+            query.select(one.query),
+            gallery.select(one.gallery),
+            distances=None if distances is None else _Part(distances, one),
+            rules=rules.whole(),
+            progress=progress,
+            **wanted,
+        )
+        for one in chosen
+    ]
+    return merged(found, chosen, queries=len(query))
+
+
+def _score(
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    distances: "np.ndarray | Distances | None",
+    rules: Rules,
+    max_rank: int,
+    top: int,
+    open_set: bool,
+    seed: int,
+    progress: Progress | None,
+) -> Metrics:
+    kept, pairs = rankable(query, gallery, distances=distances, rules=rules)
     ranks: list[np.ndarray] = []
-    lists = RankedLists(pairs, kept, top=top)
+    first: list[np.ndarray] = []
+    counted = FirstMatches(pairs, seed=seed)
+    lists = RankedLists(pairs, kept, top=max(top, 1) if rules.open_set else top)
     verification = Verification(pairs, len(kept)) if open_set else None
     with (progress or Silent()).task("score", len(query), unit="queries") as task:
         for block, nearness in nearness_blocks(query, gallery, distances=distances, kept=kept):
             count = partial(pairs.ranks_of_rows, first=block.start, nearness=nearness)
-            ranks += chain.from_iterable(in_threads(count, len(nearness)))
+            found = list(chain.from_iterable(in_threads(count, len(nearness))))
+            ranks += found
+            for number, own, row in zip(
+                range(block.start, block.stop), found, nearness, strict=True
+            ):
+                first.append(counted.of(number, own, nearness=row))
             lists.add(block, nearness)
             if verification is not None:
                 verification.add(block, nearness)
             task.advance(block.stop - block.start)
+    ranking = lists.whole() if lists.top else None
+    nearest = (ranking.nearness[:, 0], ranking.match[:, 0]) if ranking and rules.open_set else None
     return summarise(
-        ranks,
+        Ranks(ranks, first, query.pids, counted.longest, nearest, seed),
+        rules=rules,
         gallery=len(kept),
         max_rank=max_rank,
-        ranking=lists.whole() if top else None,
+        ranking=ranking if top else None,
         tpr_at_fpr=verification.rates() if verification is not None else {},
     )
+
+
+class _Part:
+    """Distances between some queries and some of the gallery."""
+
+    def __init__(self, distances: "np.ndarray | Distances", part: Selection) -> None:
+        self.distances, self.part = distances, part
+        self.shape = (len(part.query), len(part.gallery))
+
+    def rows(self, block: slice) -> np.ndarray:
+        """Return the distances [B, G] of the queries in one slice."""
+        wanted = self.part.query[block]
+        if isinstance(self.distances, np.ndarray):
+            return self.distances[wanted][:, self.part.gallery]
+        first, last = int(wanted[0]), int(wanted[-1]) + 1
+        return self.distances.rows(slice(first, last))[wanted - first][:, self.part.gallery]
 
 
 class RankedLists:
@@ -185,49 +260,116 @@ def nearness_blocks(
 
 
 def summarise(
-    ranks: list[np.ndarray],
+    ranks: Ranks,
     *,
+    rules: Rules,
     gallery: int,
     max_rank: int,
     ranking: Ranking | None = None,
     tpr_at_fpr: dict[float, float] | None = None,
 ) -> Metrics:
     """Turn every query's ranks of true matches into the figures."""
-    queries = len(ranks)
-    valid = np.array([len(found) > 0 for found in ranks], bool)
-    ap, inp = np.full(queries, np.nan), np.full(queries, np.nan)
-    first = np.zeros(queries, np.int64)
-    for query in np.flatnonzero(valid):
-        found = ranks[query]
-        ap[query] = (np.arange(1, len(found) + 1) / found).mean()
-        inp[query] = len(found) / found[-1]
-        first[query] = found[0]
-    length = max(1, min(max_rank, gallery))
-    hits = np.bincount(first[valid], minlength=length + 1)[1 : length + 1]
+    valid = ranks.valid
+    ap, inp = ranks.of_each(average_precision), ranks.of_each(inverse_negative_penalty)
     return Metrics(
         mean_ap=float(ap[valid].mean()),
         mean_inp=float(inp[valid].mean()),
-        cmc=np.cumsum(hits) / valid.sum(),
-        queries=queries,
+        cmc=ranks.cmc(max(1, min(max_rank, ranks.longest))),
+        queries=len(valid),
         valid_queries=int(valid.sum()),
         gallery=gallery,
         average_precision=ap,
         inverse_negative_penalty=inp,
-        first_match=first,
+        first_match=np.array([found[0] if len(found) else 0 for found in ranks.matches], np.int64),
         tpr_at_fpr=tpr_at_fpr or {},
         ranking=ranking,
+        rules=rules.name,
+        figures={name: figure_of(name, ranks) for name in dict.fromkeys((*USUAL, *rules.figures))},
     )
 
 
+def merged(found: Sequence[Metrics], chosen: Sequence[Selection], *, queries: int) -> Metrics:
+    """Return the means of the metrics of several galleries drawn of one.
+
+    chosen: the rows of each, of the whole sets; so are the rows of what is returned.
+    """
+    length = min(len(one.cmc) for one in found)
+    means = {
+        name: np.array([one.figures[name] for one in found], float) for name in found[0].figures
+    }
+
+    def of_queries(values: "Sequence[np.ndarray]") -> np.ndarray:
+        """Return the mean over the galleries of what each query has, [Q]; NaN where none has."""
+        total, count = np.zeros(queries), np.zeros(queries)
+        for one, part in zip(values, chosen, strict=True):
+            known = np.isfinite(one)
+            total[part.query[known]] += one[known]
+            count[part.query[known]] += 1
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    ap = of_queries([one.average_precision for one in found])
+    first = np.zeros(queries, np.int64)
+    for one, part in zip(reversed(found), reversed(chosen), strict=True):
+        known = one.first_match > 0
+        first[part.query[known]] = one.first_match[known]
+    return replace(
+        found[0],
+        mean_ap=float(np.mean([one.mean_ap for one in found])),
+        mean_inp=float(np.mean([one.mean_inp for one in found])),
+        cmc=np.mean([one.cmc[:length] for one in found], axis=0),
+        queries=queries,
+        valid_queries=int(np.isfinite(ap).sum()),
+        average_precision=ap,
+        inverse_negative_penalty=of_queries([one.inverse_negative_penalty for one in found]),
+        first_match=first,
+        tpr_at_fpr={
+            rate: float(np.mean([one.tpr_at_fpr[rate] for one in found]))
+            for rate in found[0].tpr_at_fpr
+        },
+        ranking=_first_lists(found, chosen, queries=queries),
+        figures={name: float(values.mean()) for name, values in means.items()},
+        deviation={name: float(values.std()) for name, values in means.items()}
+        if len(found) > 1
+        else {},
+    )
+
+
+def _first_lists(
+    found: Sequence[Metrics], chosen: Sequence[Selection], *, queries: int
+) -> Ranking | None:
+    """Return each query's list in the first gallery that it is asked of, rows of the whole one."""
+    if any(one.ranking is None for one in found):
+        return None
+    width = min(one.ranking.index.shape[1] for one in found if one.ranking)
+    whole = Ranking(
+        np.full((queries, width), -1, np.int64),
+        np.full((queries, width), -np.inf, np.float32),
+        np.zeros((queries, width), bool),
+    )
+    for one, part in zip(reversed(found), reversed(chosen), strict=True):
+        assert one.ranking is not None
+        index = one.ranking.index[:, :width]
+        whole.index[part.query] = np.where(index < 0, -1, part.gallery[index])
+        whole.nearness[part.query] = one.ranking.nearness[:, :width]
+        whole.match[part.query] = one.ranking.match[:, :width]
+    return whole
+
+
 def rankable(
-    query: Embeddings, gallery: Embeddings, *, distances: Any = None
+    query: Embeddings,
+    gallery: Embeddings,
+    *,
+    distances: Any = None,
+    rules: "str | Rules" = "market1501",
 ) -> tuple[np.ndarray, Matches]:
     """Return the rows of the gallery that are ranked, and which of those match each query.
 
     Raises:
-        BadInput: no Embeddings, nothing to rank, shapes that do not agree, no valid query.
+        BadInput: no Embeddings, nothing to rank, shapes that do not agree, no valid query, labels
+            lacking.
     """
     require_embeddings(query=query, gallery=gallery)
+    rules = rules_named(rules)
     if not len(query):
         raise BadInput("there are no queries to score")
     if not (gallery.pids >= 0).any():
@@ -235,6 +377,17 @@ def rankable(
             f"the gallery is empty: of its {len(gallery)} items none has an identity of 0 or "
             "above; scores need the pids of the query and the gallery"
         )
+    _require_shape(distances, query, gallery=gallery)
+    require_labels(rules, query, gallery=gallery)
+    kept = np.flatnonzero(gallery.pids >= 0)
+    pairs = Matches(query, Labels.of(gallery, kept), rules=rules)
+    if not pairs.any_valid():
+        raise BadInput(no_valid_query(pairs))
+    return kept, pairs
+
+
+def _require_shape(distances: Any, query: Embeddings, *, gallery: Embeddings) -> None:
+    """Raise BadInput where distances, or the embeddings where there are none, do not agree."""
     if distances is None:
         check_widths(query.features, gallery.features)
     elif tuple(distances.shape) != (len(query), len(gallery)):
@@ -242,8 +395,3 @@ def rankable(
             f"distances of shape {tuple(distances.shape)} for {len(query)} queries and "
             f"{len(gallery)} gallery items; [{len(query)}, {len(gallery)}] is wanted"
         )
-    kept = np.flatnonzero(gallery.pids >= 0)
-    pairs = Matches(query, gallery.pids[kept], camids=gallery.camids[kept])
-    if not pairs.any_valid():
-        raise BadInput(no_valid_query(pairs))
-    return kept, pairs

@@ -15,7 +15,7 @@ class Verification:
 
     def __init__(self, pairs: Matches, gallery: int) -> None:
         self.pairs = pairs
-        counts = [[len(side) for side in pairs.of(query)] for query in range(len(pairs.first))]
+        counts = [[len(side) for side in pairs.of(query)] for query in range(len(pairs))]
         self.false_pairs = gallery * len(counts) - int(np.sum(counts))
         self.keep = int(max(FALSE_POSITIVE_RATES) * self.false_pairs) + 1
         self.true: list[np.ndarray] = []

@@ -64,6 +64,9 @@ def refine_chain(
     for name in names:
         if name not in special:
             refiner_named(name)
+    if names and near.one_set:  # the queries are the gallery, which refines itself
+        refined = refine_chain(names, near.alone(), train=train, special=special)[1]
+        return refined, refined
     for place, name in enumerate(names):
         later = [REFINERS[other] for other in names[place + 1 :] if other in REFINERS]
         pair = _refined(name, near, protocol=protocol, train=train, special=special)

@@ -120,7 +120,7 @@ def _precision_recall(run: Run, queries: Queries) -> Chart:
     """Draw precision at each recall, a mean over queries, from the lists that are kept."""
     curves = {}
     levels = np.linspace(0, 1, RECALLS)
-    totals = match_counts(queries.query, queries.gallery)
+    totals = match_counts(queries.query, queries.gallery, rules=queries.rules)
     first, *others = queries.precision
     others = sorted(others, key=lambda name: -np.nanmean(queries.precision[name]))
     for name in (first, *others[: CMC_CURVES - 1]):
@@ -144,7 +144,10 @@ def _precision_recall(run: Run, queries: Queries) -> Chart:
 
 
 def _similarities(queries: Queries) -> Chart:
-    panels = {queries.label(name): similarities(*pair) for name, pair in _sides(queries).items()}
+    panels = {
+        queries.label(name): similarities(*pair, rules=queries.rules)
+        for name, pair in _sides(queries).items()
+    }
     told = "; ".join(f"{name} {100 * panel.overlap:.1f} %" for name, panel in panels.items())
     text = f"Share in which same and different pairs overlap (less is better): {told}."
 
@@ -165,7 +168,8 @@ def _neighbours(run: Run, queries: Queries) -> Iterator[Chart]:
     name = next((name for name in ("gallery", "joint") if name in graphs), "")
     if not name:
         return
-    first = queries.query.pids if name == "joint" else gallery.pids[:0]
+    joint = len(graphs[name].index) > len(gallery)  # of one set, the gallery alone
+    first = queries.query.pids if joint else gallery.pids[:0]
     pids = np.concatenate([first, gallery.pids])
     pids = np.where(distractors(pids, queries.query.pids), JUNK, pids)
     found = neighbour_purity(graphs[name].index[:, : 1 + NEAREST], pids)
@@ -209,7 +213,7 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
         if example.kind != "sample"
     ]
     yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text, links)
-    matches = match_counts(queries.query, queries.gallery)[valid]
+    matches = match_counts(queries.query, queries.gallery, rules=queries.rules)[valid]
 
     def by_matches(axes: "Axes") -> None:
         counts = np.unique(matches)
@@ -233,7 +237,7 @@ def _cameras(queries: Queries) -> Iterator[Chart]:
     if not (queries.query.has_cameras and queries.gallery.has_cameras):
         return
     for name, (query, gallery) in _sides(queries).items():
-        pairs = camera_pairs(query, gallery)
+        pairs = camera_pairs(query, gallery, rules=queries.rules)
         if max(pairs.mean_ap.shape) > 20 or np.isnan(pairs.mean_ap).all():
             continue
         low = np.unravel_index(np.nanargmin(pairs.mean_ap), pairs.mean_ap.shape)

@@ -21,7 +21,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
 QUALITY = 80
 LONGEST = 40  # rows of a table or figure that the page shows as a table
-COLUMNS = {"mAP": "mAP", "mINP": "mINP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10"}
 FILTERS = (
     ("all", "all"),
     ("failed", "first item wrong"),
@@ -160,8 +159,8 @@ def render(report: Report) -> str:
     results = report.evaluation.results
     return template("report.html.j2").render(
         report=report,
-        columns=COLUMNS,
-        best={key: max(getattr(row, key) for row in results) for key in COLUMNS},
+        columns={name: name.replace("rank", "rank-") for name in report.evaluation.figures},
+        best={key: max(row.figure(key) for row in results) for key in report.evaluation.figures},
         percent=percent,
         kinds=KINDS,
         person=report.labels.person,

@@ -18,6 +18,7 @@ from ..errors import PipelineError
 from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
 from ..ranking.metrics import Ranking
+from ..ranking.rules import MARKET1501, Rules
 from ..seeding import numpy_generator
 from .page import PICTURED, Example, Item, Row, data_uri
 
@@ -41,6 +42,7 @@ class Queries:
                    no refined.h5 of these embeddings.
     precision: [Q] by result.   compared: the result that stands beside the baseline, or "".
     labels:    of results, as tables show them: a closed form is not called nformer.
+    rules:     whom a query is compared with; where galleries are drawn, within one.
     """
 
     query: Embeddings
@@ -49,9 +51,10 @@ class Queries:
     precision: dict[str, np.ndarray]
     compared: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    rules: Rules = MARKET1501
 
     @staticmethod
-    def of(run: Run, *, labels: Mapping[str, str]) -> "Queries":
+    def of(run: Run, *, labels: Mapping[str, str], rules: Rules = MARKET1501) -> "Queries":
         """Read a run that has been evaluated."""
         lists, embeddings = run.artifact("ranking.h5"), run.artifact("embeddings.h5")
         precision = load_average_precision(lists)
@@ -60,10 +63,11 @@ class Queries:
         return Queries(
             query=load_embeddings(embeddings, "query").select(load_query_rows(lists)),
             gallery=load_embeddings(embeddings, "gallery"),
-            refined=_refined(run) if compared == NFORMER else None,
+            refined=_refined(run) if compared == NFORMER and not rules.selects else None,
             precision=precision,
             compared=compared,
             labels=labels,
+            rules=rules.whole(),
         )
 
     def label(self, name: str) -> str:
@@ -245,14 +249,18 @@ def _listed(queries: Queries, name: str, *, ranking: Ranking, row: int, album: A
         for rank, (index, nearness, right) in enumerate(zip(*heads, strict=True), start=1)
     ]
     pair, gallery = queries.ranked_by(name), queries.gallery
-    own = Matches(queries.query, gallery.pids, camids=gallery.camids).of(row)[1]
+    own = Matches(queries.query, gallery, rules=queries.rules).of(row)[1]
     if pair is None or not items or not len(own):
         return items
     asked = unit_rows(pair[0].features[row : row + 1], "query")
     nearness = (unit_rows(pair[1].features[own], "gallery") @ asked.T)[:, 0]  # [M, d] x [d, 1]
     near = nearness >= ranking.nearness[row, :count].min()
     skipped = zip(own[near].tolist(), nearness[near].tolist(), strict=True)
-    items += [album.item(index, right=True, nearness=value) for index, value in skipped]
+    person = queries.query.pids[row]
+    items += [
+        album.item(index, right=bool(gallery.pids[index] == person), nearness=value)
+        for index, value in skipped
+    ]
     return sorted(items, key=lambda item: -(item.nearness or 0.0))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.batches import default_workers
 from ..data.catalogue import count_differences, entry, open_dataset, unread_files
-from ..data.images import GUESS, UnreadableImage, read_image
+from ..data.images import GUESS, UnreadableImage, read_part
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
@@ -106,7 +106,7 @@ def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
 
     def look(sample: Sample) -> tuple[str, str]:
         try:
-            guess = read_image(data.root / sample.name).info.get(GUESS, "")
+            guess = read_part(data.root, sample.name).info.get(GUESS, "")
         except UnreadableImage as error:
             return "error", f"cannot be read: {error.reason}"
         return "warning", f"the values are {guess}" if guess else ""

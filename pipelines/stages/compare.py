@@ -34,6 +34,7 @@ class Comparison:
     queries: int
     rows: tuple[Compared, ...]
     notes: tuple[str, ...] = ()
+    rules: str = "market1501"
 
     def to_json(self) -> str:
         """Return one JSON object, fractions of 1."""
@@ -46,7 +47,7 @@ class Comparison:
             for row in self.rows
         ]
         table = {"dataset": self.dataset, "queries": self.queries, "rows": rows}
-        table["notes"] = self.notes
+        table |= {"notes": self.notes, "rules": self.rules}
         return json.dumps(table, ensure_ascii=False)
 
 
@@ -124,7 +125,10 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))
     notes = tuple(_notes(scored, [row.result for row in rows]))
-    return Comparison(scored[0].evaluation.dataset, int(valid.sum()), tuple(rows), notes)
+    first_one = scored[0].evaluation
+    return Comparison(
+        first_one.dataset, int(valid.sum()), tuple(rows), notes, rules=first_one.rules
+    )
 
 
 def _notes(scored: Sequence[_Scored], results: Sequence[ResultRow]) -> Iterator[str]:
@@ -154,6 +158,12 @@ def _precision(reference: _Scored, one: _Scored, *, name: str) -> np.ndarray:
 def _require_alike(first: _Scored, other: _Scored) -> None:
     """Raise BadInput unless two runs rank the same items, with the same labels."""
     both = f"{first.run.folder} and {other.run.folder}"
+    rules = [one.evaluation.rules for one in (first, other)]
+    if rules[0] != rules[1]:
+        raise BadInput(
+            f"{both} were evaluated by other rules, {rules[0]} and {rules[1]}: their figures are "
+            "not comparable. Evaluate both with the same --rules"
+        )
     for what in ("query", "gallery"):
         a, b = getattr(first, what), getattr(other, what)
         missing = sorted(set(a.names) ^ set(b.names))

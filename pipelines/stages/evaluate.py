@@ -26,9 +26,10 @@ from ..evaluation.plan import (
     without,
 )
 from ..evaluation.refining import Refined, refine_plainly, refine_with_nformer
-from ..evaluation.scoring import Scored, score_methods, summed_up
-from ..evaluation.sets import Sets, keep_graphs, read_sets
+from ..evaluation.scoring import Galleries, Scored, score_methods, summed_up
+from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
 from ..progress import Progress, Silent
+from ..ranking.rules import rules_named
 from .refine import refined_sets, told
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def evaluate_run(
 
         adopt_nformer(run, model, overwrite=overwrite, progress=progress)
     config = _possible_here(run, config, progress=progress)
+    config = dataclasses.replace(config, rules=rules_for(run, config).name)
     inputs = _inputs(run, config)
     wanted, lists = (
         Manifest(name, "evaluate", as_table(config), inputs)
@@ -99,6 +101,7 @@ def evaluate_run(
     plan, sets = _planned(
         run, config, device=device, has_nformer="nformer.pt" in inputs, progress=progress
     )
+    galleries = Galleries.of(sets, rules=plan.rules, seed=config.seed)
     scored: dict[str, Scored] = {}
     state = domain = None
     if any(NFORMER in names for names in plan.chains()):
@@ -108,18 +111,23 @@ def evaluate_run(
             memory = PeakMemory()
             memory.restart()
             try:
-                refined = _refined(
-                    run,
-                    sets,
-                    plan=plan,
-                    names=names,
-                    device=device,
-                    overwrite=overwrite,
-                    keep_state=keep_state,
-                )
-                state = refined.states[0] if refined.states else state
-                domain = refined.domain or domain
-                for one in score_methods(methods, sets, refined=refined, plan=plan, memory=memory):
+                refined = [
+                    _refined(
+                        run,
+                        part,
+                        plan=plan,
+                        names=names,
+                        device=device,
+                        overwrite=overwrite,
+                        keep_state=keep_state,
+                    )
+                    for part in galleries.parts
+                ]
+                state = refined[0].states[0] if refined[0].states else state
+                domain = refined[0].domain or domain
+                for one in score_methods(
+                    methods, galleries, refined=refined, plan=plan, memory=memory
+                ):
                     scored[one.row.name] = one
                     task.advance()
             except BadInput as error:
@@ -179,9 +187,15 @@ def _planned(
         advice = recommend(run, seed=config.seed, assume=config.assume)
         progress.message(advice.describe())
         config = dataclasses.replace(config, refine=advice.refine or ("none",))
-    sets = read_sets(run, method=config.search, device=device, progress=progress)
+    rules = rules_named(config.rules)
+    sets = read_sets(run, method=config.search, device=device, progress=progress, rules=rules)
     plan = planned(
-        config, sets.query, gallery=sets.gallery, train=sets.train, has_nformer=has_nformer
+        config,
+        sets.query,
+        gallery=sets.gallery,
+        train=sets.train,
+        has_nformer=has_nformer,
+        rules=rules,
     )
     return (plan if advice is None else advised(plan, advice)), sets
 
@@ -200,7 +214,7 @@ def _refined(
     config = plan.config
     if NFORMER not in names:
         return refine_plainly(names, sets, config=config)
-    if names == (NFORMER,):
+    if names == (NFORMER,) and not plan.rules.selects:
         return refined_sets(
             run, sets, config=config, device=device, overwrite=overwrite, keep_states=keep_state
         )

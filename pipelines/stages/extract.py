@@ -9,7 +9,7 @@ from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
 from ..config import ExtractConfig, as_table
-from ..data.samples import Dataset
+from ..data.samples import Dataset, labelled
 from ..device import choose_device
 from ..errors import BadInput
 from ..extraction.chunks import ChunkedEmbedding
@@ -102,6 +102,7 @@ class Extraction:
         self.sources = {
             split: sources([sample.name for sample in dataset.split(split)])
             for split in dataset.filled_splits()
+            if dataset.same_as(split) == split  # else it is embedded and kept once
         }
         self.skipped: dict[str, str] = {}
 
@@ -111,14 +112,18 @@ class Extraction:
         with create_embeddings(
             path, dim=dim, dataset=self.dataset.name, labels=self.dataset.labels
         ) as file:
-            for split, source in self.sources.items():
+            for split in self.dataset.filled_splits():
+                same = self.dataset.same_as(split)
+                if same != split:  # the queries are the gallery, say: embedded and kept once
+                    file[split] = file[same]
+                    continue
+                source = self.sources[split]
                 samples = self.dataset.split(split)
                 kept = self._kept_rows(split)
                 if not len(kept):
                     raise BadInput(f"none of the {len(samples)} {split} images could be read")
-                labels = [samples[row] for row in kept]
-                names, pids, camids = (np.array(column) for column in zip(*labels, strict=True))
-                group = create_split(file, split, names=names, pids=pids, camids=camids)
+                found = labelled([samples[row] for row in kept], self.dataset.columns)
+                group = create_split(file, split, **found._asdict())
                 start = 0
                 for chunk in self.work.read(split, source):
                     if len(chunk.features):

@@ -15,9 +15,12 @@ from ..artifacts.formats.reading import kinds_of, read_embedding_files
 from ..artifacts.formats.split import FileSplit
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
+from ..data.catalogue import rules_of
+from ..embeddings import COLUMNS
 from ..errors import BadInput
 from ..files import file_digest, text_digest
 from ..progress import Progress, Silent
+from ..ranking.rules import AUTO, rules_named
 
 if TYPE_CHECKING:
     import h5py
@@ -32,6 +35,7 @@ def import_embeddings(
     *,
     dataset: str = "",
     root: str | os.PathLike[str] = "",
+    rules: str = "",
     drop_bad: bool = False,
     overwrite: bool = False,
     progress: Progress = Silent(),
@@ -42,6 +46,8 @@ def import_embeddings(
 
     files:    one or more; parts of one split in several files follow each other in this order.
     root:     the folder below which the names are images, for reports and pictures.
+    rules:    whom a query is compared with, by name; "": as usual for the data set. Where a query
+              does not find itself and the files have no query, every gallery item is one.
     drop_bad: leave out rows that are NaN, infinite, too large for float32 or all zero; without it
               they are refused.
 
@@ -52,7 +58,10 @@ def import_embeddings(
     """
     sources = [Path(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
     _require_other_files(run, sources)
+    known = rules_named(rules if rules not in ("", AUTO) else rules_of(dataset))
     config = {"dataset": dataset, "root": str(root), "drop_bad": drop_bad}
+    if rules:
+        config["rules"] = known.name
     wanted = Manifest(ARTIFACT, STAGE, config, _digests(sources))
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
@@ -63,18 +72,21 @@ def import_embeddings(
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{where} {width}" for where, width in widths.items())
         raise BadInput(f"the embeddings differ in width: {listed}; those of one network do not")
-    _require_separate_names(splits, progress)
+    _require_separate_names(splits, progress, shared=known.skips_itself)
     for split in splits:
         progress.message(split.describe())
     _compare_identities(splits, progress)
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
     with run.writing(wanted) as (temporary, facts):
-        facts.update(_facts(splits, kept, dataset=dataset, root=root))
+        facts.update(_facts(splits, kept, dataset=dataset, root=root), rules=known.name)
         with create_embeddings(
             temporary, dim=splits[0].dim, dataset=dataset, labels=splits[0].parts[0].label_names
         ) as file:
             for split, rows in zip(splits, kept, strict=True):
                 _write(file, split, keep=rows, progress=progress)
+            if known.skips_itself and "query" not in found and "gallery" in found:
+                file["query"] = file["gallery"]
+                progress.message(f"rules {known.name}: every gallery item is a query too")
     return run.path(ARTIFACT)
 
 
@@ -104,6 +116,17 @@ class ImportedSplit:
         known = [part.camids for part in self.parts]
         parts = zip(self.parts, known, strict=True)
         return np.concatenate([np.full(len(p), -1) if ids is None else ids for p, ids in parts])
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The further labels [N] that some part has, by name; -1 where they are not known."""
+        known = [name for name in COLUMNS if any(name in part.columns for part in self.parts)]
+        return {
+            name: np.concatenate(
+                [part.columns.get(name, np.full(len(part), -1)) for part in self.parts]
+            )
+            for name in known
+        }
 
     def names(self) -> Iterator[str]:
         """Yield each row's name; without names in the file, its split and row."""
@@ -135,6 +158,7 @@ class ImportedSplit:
             + (f"{cameras} cameras" if cameras else "no camera ids: the same-camera rule is off")
             + (f", the camera of {unknown:,} rows unknown" if cameras and unknown else "")
             + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
+            + (f", with {', '.join(self.columns)}" if self.columns else "")
             + ("" if all(part.names for part in self.parts) else ", no names: numbered")
         )
 
@@ -214,14 +238,18 @@ def _good_rows(split: ImportedSplit, *, drop_bad: bool, progress: Progress) -> n
     return ~(infinite | zero)
 
 
-def _require_separate_names(splits: list[ImportedSplit], progress: Progress) -> None:
+def _require_separate_names(
+    splits: list[ImportedSplit], progress: Progress, *, shared: bool
+) -> None:
     """Refuse names that stand in query and in gallery; say which stand twice in a split.
+
+    shared: whether the rules leave a query out of its own list, so that it may stand in both.
 
     Names are compared by 64-bit hashes, 8 bytes each, and looked up where hashes agree.
     """
     hashes = [np.fromiter(map(hash, split.names()), np.int64, len(split)) for split in splits]
     tested = [number for number, split in enumerate(splits) if split.name != "train"]
-    if len(tested) == 2:
+    if len(tested) == 2 and not shared:
         common = np.intersect1d(hashes[tested[0]], hashes[tested[1]])
         query, gallery = (_names_with(splits[number], common) for number in tested)
         if names := query & gallery:
@@ -251,6 +279,7 @@ def _write(
     file: "h5py.File", split: ImportedSplit, *, keep: np.ndarray, progress: Progress
 ) -> None:
     labels: dict[str, Any] = {"pids": split.pids[keep], "camids": split.camids[keep]}
+    labels["columns"] = {name: values[keep] for name, values in split.columns.items()}
     names = compress(split.names(), keep)
     group = create_split(file, split.name, names=names, exact=split.exact, **labels)
     read = written = 0

@@ -46,7 +46,8 @@ def pack(
         progress.message(f"{run.path(PACKED)} is up to date")
         return run.path(PACKED)
     tell(data, progress)
-    listed = [sample.name for split in data.filled_splits() for sample in data.split(split)]
+    samples = [sample for split in data.filled_splits() for sample in data.split(split)]
+    listed = list(dict.fromkeys(sample.name for sample in samples))  # queries may be the gallery
     names = list(dict.fromkeys(listed))  # an image may be in two splits
     size = Preprocessing(height=config.height, width=config.width)
     source = ImageFiles(data.root, names, preprocessing=size)

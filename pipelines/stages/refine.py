@@ -11,7 +11,7 @@ from ..config import EvaluateConfig, as_table
 from ..device import choose_device
 from ..evaluation.plan import NFORMER
 from ..evaluation.refining import Refined, refine_with_nformer
-from ..evaluation.sets import Sets, keep_graphs, read_sets
+from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
 from ..progress import Progress, Silent
 
 ARTIFACT, STAGE = "refined.h5", "refine"
@@ -42,7 +42,13 @@ def refine_run(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     run.claim()
-    sets = read_sets(run, method=config.search, device=device, progress=progress)
+    sets = read_sets(
+        run,
+        method=config.search,
+        device=device,
+        progress=progress,
+        rules=rules_for(run, config),
+    )
     progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
     draws = draws_written(config)
     refined = refine_and_write(run, sets, config=config, device=device, draws=draws)
@@ -62,7 +68,10 @@ def told(domain: dict[str, Any]) -> str:
 def refined_manifest(run: Run, config: EvaluateConfig) -> Manifest:
     """Return the manifest of the refined.h5 that the settings ask for."""
     inputs = {name: run.digest(name) for name in ("embeddings.h5", "nformer.pt")}
-    return Manifest(ARTIFACT, STAGE, {key: as_table(config)[key] for key in SETTINGS}, inputs)
+    settings = {key: as_table(config)[key] for key in SETTINGS}
+    if rules_for(run, config).skips_itself:  # then queries may be the gallery
+        settings["one_set"] = True
+    return Manifest(ARTIFACT, STAGE, settings, inputs)
 
 
 def draws_written(config: EvaluateConfig) -> int:
@@ -95,7 +104,8 @@ def refined_sets(
             keep_states=keep_states,
         )
     path, facts = run.path(ARTIFACT), run.facts(ARTIFACT)
-    pair = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+    query, gallery = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+    pair = (gallery, gallery) if sets.near.one_set else (query, gallery)
     kept = {key: facts[key] for key in FACTS}
     return Refined([pair], **kept)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.embeddings import load_labels
-from ..artifacts.results import Evaluation
+from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..config import SECTIONS, as_table
 from ..data.catalogue import title_of
 from ..files import write_text
 from ..progress import Progress, Silent
+from ..ranking.rules import rules_named
 from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.plots import svg_of
@@ -79,7 +80,8 @@ def build_report(
 ) -> Report:
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
-    queries = Queries.of(run, labels=evaluation.labels)
+    rules = rules_named(evaluation.rules)
+    queries = Queries.of(run, labels=evaluation.labels, rules=rules)
     with progress.task("report", 3, unit="parts") as task:
         shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
         task.advance()
@@ -158,11 +160,14 @@ def chain_of(run: Run) -> list[Link]:
 def to_csv(evaluation: Evaluation) -> str:
     """Return the table's rows as CSV, fractions of 1, each as exact as metrics.json has it."""
     text = StringIO()
-    columns = ("name", "mAP", "mINP", "rank1", "rank5", "rank10", "seconds", "protocol")
+    columns = ["name", *FIGURES]
+    others = [name for name in evaluation.figures if name not in FIGURES]
+    columns += [*others, "seconds", "protocol", "rules"]
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in evaluation.results:
-        writer.writerow(asdict(row) | {"protocol": row.protocol or evaluation.protocol})
+        told = {"protocol": row.protocol or evaluation.protocol, "rules": evaluation.rules}
+        writer.writerow(asdict(row) | told | {name: row.figure(name) for name in others})
     return text.getvalue()
 
 

@@ -16,9 +16,9 @@ from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
 from ..data.batches import BatchLoader
-from ..data.catalogue import open_dataset
+from ..data.catalogue import open_dataset, rules_of
 from ..data.sampler import fitting_batch
-from ..data.samples import Dataset, contiguous_labels
+from ..data.samples import Dataset, contiguous_labels, labelled
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..extraction.chunks import embed_rows
@@ -200,7 +200,8 @@ class Training:
         from ..ranking.metrics import score
 
         query, gallery = (self._embed(split) for split in ("query", "gallery"))
-        metrics = score(query, gallery)
+        rules = self.data.rules or rules_of(self.data.name)
+        metrics = score(query, gallery, rules=rules)
         log.write(self.steps, epoch=epoch, mAP=metrics.mean_ap, rank1=float(metrics.cmc[0]))
         self.progress.message(
             f"epoch {epoch}: mAP {metrics.mean_ap:.2%}, rank-1 {float(metrics.cmc[0]):.2%}"
@@ -214,9 +215,9 @@ class Training:
         loader = self._loader(split, "skip")
         found = list(embed_rows(network, loader, rows=range(len(samples)), size=self.config.batch))
         kept = [samples[row] for rows, _ in found for row in rows]
-        names, pids, camids = zip(*kept, strict=True)
         features = np.concatenate([features for _, features in found])
-        return Embeddings(features, np.array(pids), np.array(camids), names)
+        labels = labelled(kept, self.data.columns)
+        return Embeddings(features, labels.pids, labels.camids, labels.names, labels.columns)
 
     def _loader(self, split: str, policy: Any) -> BatchLoader:
         source = self.sources([sample.name for sample in self.data.split(split)])

@@ -216,8 +216,8 @@ def identity_splits(
                 chosen = choose_queries(labels[apart], camids[apart], random=random)
                 query, gallery = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
                 query[apart[chosen]], gallery[apart[~chosen]] = True, True
-                asking = Labels(labels[query], camids[query])
-                matched = Matches(asking, labels[gallery], camids=camids[gallery]).any_valid()
+                sides = [Labels(labels[side], camids[side]) for side in (query, gallery)]
+                matched = Matches(*sides).any_valid()
                 if matched and len(np.unique(labels[fit])) > 1:
                     found.append(Split(fit, query, gallery))
     return found

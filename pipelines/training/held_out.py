@@ -49,7 +49,7 @@ class HeldOut:
         random = numpy_generator(seed, "held-out queries")
         chosen = choose_queries(embeddings.pids, embeddings.camids, random=random, least=1)
         query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
-        matched = Matches(query, gallery.pids, camids=gallery.camids).any_valid()
+        matched = Matches(query, gallery).any_valid()
         return HeldOut(query, gallery) if matched else None
 
     @property

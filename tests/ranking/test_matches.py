@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.embeddings import Embeddings
-from pipelines.ranking.matches import SORT_FROM, Matches, count_before, no_valid_query
+from pipelines.ranking.matches import SORT_FROM, Labels, Matches, count_before, no_valid_query
 
 
 def pairs(query, gallery):
@@ -12,7 +12,7 @@ def pairs(query, gallery):
     pids, camids = np.array(query).T
     theirs, cameras = np.array(gallery).T
     mine = Embeddings(np.ones((len(query), 1)), pids, camids)
-    return Matches(mine, theirs, camids=cameras)
+    return Matches(mine, Labels(theirs, cameras))
 
 
 def test_matches_and_skipped_items_by_hand():

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pipelines import BadInput, Embeddings, score
+from pipelines.ranking.figures import Ranks
 from pipelines.ranking.metrics import summarise
+from pipelines.ranking.rules import MARKET1501
 
 
 def items(pids, camids, features=None):
@@ -114,7 +116,9 @@ def test_progress_counts_the_queries(recorder, monkeypatch, block):
 
 
 def test_figures_of_ranks_alone():
-    found = summarise([np.array([1, 4]), np.array([], int)], gallery=0, max_rank=5)
+    ranks = [np.array([1, 4]), np.array([], int)]
+    whole = Ranks(ranks, [one[:1] for one in ranks], np.array([7, 8]), longest=0)
+    found = summarise(whole, rules=MARKET1501, gallery=0, max_rank=5)
     assert found.cmc.tolist() == [1.0]
     assert found.tpr_at_fpr == {} and found.ranking is None
     assert found.average_precision[0] == (1 + 2 / 4) / 2

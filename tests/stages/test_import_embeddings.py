@@ -55,6 +55,7 @@ def test_import_writes_the_schema_that_later_stages_read(tmp_path, recorder):
         "dataset": "mine",
         "root": str(tmp_path),
         "dim": 4,
+        "rules": "market1501",
         "source_dtype": "float32",
         "counts": {"train": 6, "query": 3, "gallery": 5},
         "dropped": {"train": 0, "query": 0, "gallery": 0},

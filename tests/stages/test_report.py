@@ -277,7 +277,7 @@ def test_it_knows_when_it_is_older_than_the_figures(run, tmp_path):
 def test_the_table_as_csv_has_a_line_for_each_row(run):
     evaluation = evaluate(run, config=EvaluateConfig(rerank=("kr",), k1=6, k2=2))
     lines = to_csv(evaluation).splitlines()
-    assert lines[0] == "name,mAP,mINP,rank1,rank5,rank10,seconds,protocol"
+    assert lines[0] == "name,mAP,mINP,rank1,rank5,rank10,seconds,protocol,rules"
     assert len(lines) == 1 + len(evaluation.results)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.tables import Table, open_table
-from ...embeddings import SPLITS
+from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
 from ...labels import JUNK
 from .numpy_files import StoredArray, npy
@@ -26,7 +26,7 @@ def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSp
     table = open_table(labels)
     for text in table.understood:
         warn(text)
-    splits, pids, camids = _labels(table)
+    splits, pids, camids, columns = _labels(table)
     if array.shape[1:] == (len(pids),) and array.shape[0] != len(pids):
         warn(f"{features}: the features are stored [d, N], {array.shape}; they are turned")
         array = array.turned()
@@ -50,6 +50,7 @@ def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSp
                 pids=pids[chosen],
                 camids=None if camids is None else camids[chosen],
                 names=partial(_names, table, split),
+                columns={name: values[chosen] for name, values in columns.items()},
             )
         )
     return found
@@ -75,15 +76,21 @@ def chosen_rows(array: StoredArray, chosen: np.ndarray) -> Iterator[np.ndarray]:
             yield block[mask]
 
 
-def _labels(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return each line's place in SPLITS, -1 for none, its pid and its camera as text, [N]."""
+def _labels(
+    table: Table,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
+    """Return each line's place in SPLITS, -1 for none, its pid, camera and others as text, [N]."""
     splits, pids, camids = array("b"), Texts(), Texts()
+    columns = {name: Texts() for name in COLUMNS}
     for row in table.rows(every=True):
         splits.append(SPLITS.index(row.split) if row.split else -1)
         pids.append(row.pid)
         camids.append(row.camid or str(JUNK))
+        for texts, text in zip(columns.values(), row.more, strict=True):
+            texts.append(text)
     cameras = camids.labels() if "camid" in table.columns else None
-    return np.array(splits, np.int8), pids.labels(), cameras
+    others = {name: texts.labels() for name, texts in columns.items() if name in table.columns}
+    return np.array(splits, np.int8), pids.labels(), cameras, others
 
 
 class Texts:

@@ -9,7 +9,7 @@ import numpy as np
 from ...data.folders import shortened
 from ...data.market1501 import EXAMPLE, PATTERN
 from ...data.tables import KNOWN, Row, open_table, plain, split_roles
-from ...embeddings import SPLITS
+from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
 from ...labels import JUNK
 from .numpy_files import npy
@@ -53,6 +53,13 @@ def read_npy_folder(folder: Path, files: Sequence[Path], *, warn: Warn) -> list[
                     pids=np.array([row.pid for row in chosen]),
                     camids=np.array([row.camid or str(JUNK) for row in chosen]),
                     names=partial(iter, names),
+                    columns={
+                        name: np.array(texts)
+                        for name, texts in zip(
+                            COLUMNS, zip(*(row.more for row in chosen), strict=True), strict=False
+                        )
+                        if any(texts)
+                    },
                 )
             )
     return found

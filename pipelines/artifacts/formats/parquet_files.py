@@ -10,7 +10,7 @@ import numpy as np
 
 from ...data.folders import shortened
 from ...data.tables import KNOWN, columns_of, plain, split_roles
-from ...embeddings import SPLITS
+from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
 from .split import FileSplit, Warn, checked_split, rows_per_block
 
@@ -56,7 +56,7 @@ def _splits(
 ) -> list[FileSplit]:
     labels = {
         field: _labels(path, columns[field], field=field)
-        for field in ("pid", "camid")
+        for field in ("pid", "camid", *COLUMNS)
         if field in columns
     }
     named = _split_names(path, columns.get("split"), pids=labels.get("pid"), warn=warn)
@@ -78,6 +78,7 @@ def _splits(
                 names=partial(_names, path, columns["path"], chosen=chosen)
                 if "path" in columns
                 else None,
+                columns={name: labels[name][chosen] for name in COLUMNS if name in labels},
             )
         )
     if not found:
@@ -163,8 +164,10 @@ def _labels(path: Path, column: str, *, field: str) -> np.ndarray:
     """Return a column of numbers or text, [N]; a camera that is missing is -1."""
     found, row = [], 0
     for values in _batches(path, column):
-        if field == "camid":
+        if field != "pid":
             values = [-1 if value is None or value != value else value for value in values]
+        if field in COLUMNS:
+            values = [value if isinstance(value, int | float) else str(value) for value in values]
         for number, value in enumerate(values):
             if not isinstance(value, int | float | str):
                 raise BadInput(

@@ -3,17 +3,28 @@
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
-from ...embeddings import SPLITS, as_numpy, integers
+from ...embeddings import COLUMNS, SPLITS, as_numpy, integers
 from ...errors import BadInput, blaming
-from ...labels import JUNK, NUMBERS, LabelNames, names_of, numbered, numbers_of, texts_of
+from ...labels import (
+    JUNK,
+    NUMBERS,
+    LabelNames,
+    column_numbers,
+    column_values,
+    names_of,
+    numbered,
+    numbers_of,
+    texts_of,
+)
 
 LEAST_WIDTH = 2  # one number is a sign only: every cosine of it is 1 or -1
 BLOCK_BYTES = 32 << 20  # features in memory at a time
@@ -24,6 +35,11 @@ FIELDS = {
     "pids": ("pids", "pid", "ids", "id", "labels", "label", "identities"),
     "camids": ("camids", "camid", "cams", "cam", "cameras", "camera"),
     "names": ("names", "name", "paths", "path", "filenames"),
+    "clothes": ("clothes", "clothids", "clothes_ids"),
+    "track": ("track", "tracks", "trackids", "track_ids"),
+    "time": ("time", "times", "timestamps", "dates"),
+    "illumination": ("illumination", "illuminations"),
+    "viewpoint": ("viewpoint", "viewpoints"),
 }
 LONE = re.compile("[\ud800-\udfff]")  # halves of characters, which no encoding writes
 
@@ -39,6 +55,7 @@ class FileSplit:
     names:  yields N strings; None when the file has none.
     split:  "" where the file names none.   labelled: whether the file has pids; else all are -1.
     label_names: of labels that were text, once they are numbers.
+    columns: further labels by a name of COLUMNS, [N] int64, or text until `numbered_together`.
     """
 
     path: Path
@@ -51,6 +68,7 @@ class FileSplit:
     names: Callable[[], Iterator[str]] | None
     labelled: bool = True
     label_names: LabelNames = NUMBERS
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pids)
@@ -108,10 +126,10 @@ def _split(file: Arrays, split: str, *, keys: dict[str, str], turned: bool) -> F
     turned |= "pids" not in keys and len(shape) == 2 and shape[1] == 1  # one stored as a column
     shape = shape[::-1] if turned else shape
     require_features(where, shape=shape, dtype=file.dtype(features))
-    for field in ("pids", "camids", "names"):
-        if field in keys:
-            count = _count(file.shape(keys[field]))
-            require_count(where, rows=shape[0], count=count, what=field)
+    for what in ("pids", "camids", "names", *COLUMNS):
+        if what in keys:
+            count = _count(file.shape(keys[what]))
+            require_count(where, rows=shape[0], count=count, what=what)
     return checked_split(
         file.path,
         split,
@@ -121,6 +139,7 @@ def _split(file: Arrays, split: str, *, keys: dict[str, str], turned: bool) -> F
         pids=file.whole(keys["pids"]) if "pids" in keys else None,
         camids=file.whole(keys["camids"]) if "camids" in keys else None,
         names=None if names is None else partial(file.texts, names),
+        columns={name: file.whole(keys[name]) for name in COLUMNS if name in keys},
     )
 
 
@@ -138,6 +157,7 @@ def checked_split(
     pids: Any,
     camids: Any = None,
     names: Callable[[], Iterator[str]] | None = None,
+    columns: Mapping[str, Any] = MappingProxyType({}),
 ) -> FileSplit:
     """Return the split after checking type, shape and the labels' lengths against each other.
 
@@ -159,7 +179,16 @@ def checked_split(
         blocks=lambda: _guarded(path, blocks),
         names=named,
         labelled=labelled,
+        columns={
+            name: _column(values, where, what=name, rows=rows) for name, values in columns.items()
+        },
     )
+
+
+def _column(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
+    array = as_numpy(values).reshape(-1)  # [1, N] and [N, 1], as MATLAB has them
+    require_count(where, rows=rows, count=len(array), what=what)
+    return column_values(array)
 
 
 def _guarded(path: Path, items: Callable[[], Iterator[Any]]) -> Iterator[Any]:
@@ -259,9 +288,9 @@ def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
 
 def numbered_together(parts: Sequence[FileSplit], warn: Warn) -> list[FileSplit]:
     """Return the splits with labels that are text as numbers, the same text everywhere alike."""
-    found = list(parts)
-    for field, what in (("pids", "an identity"), ("camids", "a camera")):
-        given = [getattr(part, field) for part in found]
+    found = _columns_numbered(parts)
+    for kind, what in (("pids", "an identity"), ("camids", "a camera")):
+        given = [getattr(part, kind) for part in found]
         if not any(labels is not None and labels.dtype.kind == "U" for labels in given):
             continue
         texts = [None if labels is None else labels.astype(str) for labels in given]
@@ -274,18 +303,41 @@ def numbered_together(parts: Sequence[FileSplit], warn: Warn) -> list[FileSplit]
                 "from 0 in sorted order"
             )
         found = [
-            _with(part, field, labels=labels, numbers=numbers)
+            _with(part, kind, labels=labels, numbers=numbers)
             for part, labels in zip(found, texts, strict=True)
         ]
     return found
 
 
+def _columns_numbered(parts: Sequence[FileSplit]) -> list[FileSplit]:
+    """Return the splits with columns of text as numbers, the same text everywhere alike."""
+    found = list(parts)
+    for name in COLUMNS:
+        given = [part.columns[name].astype(str) for part in found if name in part.columns]
+        if not any(part.columns[name].dtype.kind == "U" for part in found if name in part.columns):
+            continue
+        numbers = column_numbers(str(text) for texts in given for text in np.unique(texts))
+        found = [
+            replace(
+                part,
+                columns={
+                    **part.columns,
+                    name: numbered(part.columns[name].astype(str), numbers),
+                },
+            )
+            if name in part.columns
+            else part
+            for part in found
+        ]
+    return found
+
+
 def _with(
-    part: FileSplit, field: str, *, labels: np.ndarray | None, numbers: dict[str, int]
+    part: FileSplit, kind: str, *, labels: np.ndarray | None, numbers: dict[str, int]
 ) -> FileSplit:
     """Return a split with one field's text as numbers, and the names that they stand for."""
-    changed: dict[str, Any] = {} if labels is None else {field: numbered(labels, numbers)}
-    names = replace(part.label_names, **{field: names_of(numbers)})
+    changed: dict[str, Any] = {} if labels is None else {kind: numbered(labels, numbers)}
+    names = replace(part.label_names, **{kind: names_of(numbers)})
     return replace(part, label_names=names, **changed)
 
 

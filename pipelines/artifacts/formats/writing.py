@@ -10,8 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...embeddings import COLUMNS
 from ...errors import BadInput
 from ...files import replacing
+from ...labels import JUNK
 from ...neighbours.faiss_indexes import numbered
 from ...neighbours.nearest import require_faiss
 from .parquet_files import require_pyarrow
@@ -87,6 +89,9 @@ def _npz(
                 if what == "pids" or cameras:
                     with _entry(archive, f"{split.split}_{what}") as stream:
                         np.lib.format.write_array(stream, np.asarray(labels))
+            for name, values in split.columns.items():
+                with _entry(archive, f"{split.split}_{name}") as stream:
+                    np.lib.format.write_array(stream, values)
             with _entry(archive, f"{split.split}_names") as stream:
                 _write_names(stream, split)
 
@@ -136,13 +141,25 @@ def _faiss(
 
 def _write_table(path: Path, splits: Sequence[FileSplit]) -> None:
     """Write a line of path,pid,camid,split for each row, in order."""
-    cameras = _has_cameras(splits)
+    cameras, columns = _has_cameras(splits), _columns(splits)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["path", "pid", *(["camid"] if cameras else []), "split"])
+        table.writerow(["path", "pid", *(["camid"] if cameras else []), "split", *columns])
         for split in splits:
-            for name, pid, camid in zip(_texts(split), split.pids, _cameras(split), strict=True):
-                table.writerow([name, pid, *([camid] if cameras else []), split.split])
+            labels = (split.pids, _cameras(split), *_values(split, columns))
+            for name, pid, camid, *more in zip(_texts(split), *labels, strict=True):
+                table.writerow([name, pid, *([camid] if cameras else []), split.split, *more])
+
+
+def _columns(splits: Sequence[FileSplit]) -> list[str]:
+    """Return the names of the further labels that some split has."""
+    return [name for name in COLUMNS if any(name in split.columns for split in splits)]
+
+
+def _values(split: FileSplit, columns: Sequence[str]) -> list[np.ndarray]:
+    """Return the further labels of a split, -1 where it has none."""
+    unknown = np.full(len(split), JUNK)
+    return [split.columns.get(name, unknown) for name in columns]
 
 
 def _cameras(split: FileSplit) -> np.ndarray:
@@ -158,7 +175,9 @@ def _parquet(
     number, cameras = pa.from_numpy_dtype(dtype), _has_cameras(splits)
     fields = [("path", pa.string()), ("pid", _kind(pa, splits[0].pids))]
     fields += [("camid", _kind(pa, _cameras(splits[0])))] if cameras else []
-    fields += [("split", pa.string()), ("features", pa.list_(number, splits[0].dim))]
+    more = _columns(splits)
+    fields += [("split", pa.string()), *((name, pa.int64()) for name in more)]
+    fields += [("features", pa.list_(number, splits[0].dim))]
     schema = pa.schema(fields)
     with parquet.ParquetWriter(paths[0], schema) as table:
         for split in splits:
@@ -169,6 +188,7 @@ def _parquet(
                 columns = [list(islice(names, len(block))), split.pids[rows]]
                 columns += [_cameras(split)[rows]] if cameras else []
                 columns += [[split.split] * len(block)]
+                columns += [values[rows] for values in _values(split, more)]
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), split.dim)
                 table.write_batch(pa.record_batch([*map(pa.array, columns), lists], schema=schema))
 
@@ -194,6 +214,7 @@ def _mat(
         content[f"{split.split}_label"] = _as_matlab(split.pids)
         if cameras:
             content[f"{split.split}_cam"] = _as_matlab(_cameras(split))
+        content |= {f"{split.split}_{name}": values for name, values in split.columns.items()}
         content[f"{split.split}_name"] = np.array(list(_texts(split)), object)
     savemat(str(paths[0]), content, oned_as="row", appendmat=False)
 

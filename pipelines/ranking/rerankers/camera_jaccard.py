@@ -36,7 +36,8 @@ def rank_camera_jaccard(near: Neighbourhoods) -> JaccardDistances:
     """
     query, gallery = near.query_items, near.gallery_items
     require_cameras("cajaccard", query, gallery)
-    rows, camids = near.joint_rows(), np.concatenate([query.camids, gallery.camids])
+    camids = query.camids if near.one_set else np.concatenate([query.camids, gallery.camids])
+    rows = near.joint_rows()
     inside = own_camera_lists(rows, camids, k=OWN + 1)
     across = other_camera_lists(rows, camids, k=OTHER + 1)[1]
     edges = (
@@ -48,5 +49,5 @@ def rank_camera_jaccard(near: Neighbourhoods) -> JaccardDistances:
     weights = neighbour_weights(rows, edges, largest=largest)
     nearest = np.concatenate([inside[:, :OWN_AVERAGED], across[:, :OTHER_AVERAGED]], axis=1)
     return JaccardDistances.of_set(
-        rows, averaged(weights, nearest), queries=len(query), largest=largest, weight=WEIGHT
+        rows, averaged(weights, nearest), sides=near.sides, largest=largest, weight=WEIGHT
     )

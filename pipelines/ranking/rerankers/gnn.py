@@ -26,10 +26,10 @@ STRIP_ROWS = 32  # queries compared at once
 class GraphDistances:
     """One minus the cosine of sparse rows, a block of query rows at a time."""
 
-    def __init__(self, rows: csr_array, queries: int) -> None:
-        self.shape = (queries, rows.shape[0] - queries)
-        self.query = rows[:queries]
-        self.gallery = rows[queries:].T.tocsr()  # [N, G]
+    def __init__(self, rows: csr_array, sides: tuple[slice, slice]) -> None:
+        self.query = rows[sides[0]]
+        self.gallery = rows[sides[1]].T.tocsr()  # [N, G]
+        self.shape = (self.query.shape[0], self.gallery.shape[1])
 
     def rows(self, block: slice) -> np.ndarray:
         """Return the distances [B, G] float32 of the queries in one slice."""
@@ -56,7 +56,7 @@ def rank_by_graph(near: Neighbourhoods) -> GraphDistances:
     rows = list_matrix(graph.index[:, :K1], np.float32(1))
     for _ in range(LAYERS):
         rows = unit_length((spread @ (rows + rows.T)).tocsr())
-    return GraphDistances(rows, len(near.query_items))
+    return GraphDistances(rows, near.sides)
 
 
 def unit_length(rows: csr_array) -> csr_array:

@@ -44,17 +44,18 @@ class JaccardDistances:
         rows: np.ndarray,
         weights: csr_array,
         *,
-        queries: int,
+        sides: tuple[slice, slice],
         largest: np.ndarray,
         weight: float,
     ) -> "JaccardDistances":
-        """Return the distances within one set [N, d], of which the first rows are the queries."""
+        """Return the distances within one set [N, d]; sides: the queries' rows, the gallery's."""
+        queries, gallery = sides
         return JaccardDistances(
-            rows[:queries],
-            rows[queries:],
-            query_weights=weights[:queries],
-            gallery_weights=weights[queries:],
-            largest=largest[:queries],
+            rows[queries],
+            rows[gallery],
+            query_weights=weights[queries],
+            gallery_weights=weights[gallery],
+            largest=largest[queries],
             weight=weight,
         )
 

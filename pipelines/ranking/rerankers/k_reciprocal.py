@@ -60,7 +60,8 @@ def rerank_k_reciprocal(
     check_settings(k1=k1, k2=k2, weight=weight)
     rows, queries = joined(query, gallery)
     graph = neighbour_graph(rows, max(k1 + 1, k2), least=True, device=device, progress=progress)
-    return whole(k_reciprocal(rows, queries, graph=graph, k1=k1, k2=k2, weight=weight))
+    sides = slice(0, queries), slice(queries, None)
+    return whole(k_reciprocal(rows, sides, graph=graph, k1=k1, k2=k2, weight=weight))
 
 
 def rank_k_reciprocal(
@@ -69,20 +70,24 @@ def rank_k_reciprocal(
     """Return the re-ranked distances of two sets, a block at a time, from their joint graph."""
     check_settings(k1=k1, k2=k2, weight=weight)
     graph = near.joint(max(k1 + 1, k2))
-    return k_reciprocal(
-        near.joint_rows(), len(near.query_items), graph=graph, k1=k1, k2=k2, weight=weight
-    )
+    return k_reciprocal(near.joint_rows(), near.sides, graph=graph, k1=k1, k2=k2, weight=weight)
 
 
 def k_reciprocal(
-    rows: np.ndarray, queries: int, *, graph: NeighbourGraph, k1: int, k2: int, weight: float
+    rows: np.ndarray,
+    sides: tuple[slice, slice],
+    *,
+    graph: NeighbourGraph,
+    k1: int,
+    k2: int,
+    weight: float,
 ) -> JaccardDistances:
-    """Return the distances of unit rows [N, d], the queries first, from the graph over them."""
+    """Return the distances of unit rows [N, d] from the graph over them; sides: as in `of_set`."""
     assert graph.least is not None
     largest = largest_distance(graph.least)
     edges = expanded_neighbours(graph.index, k1)
     weights = averaged(neighbour_weights(rows, edges, largest=largest), graph.index[:, :k2])
-    return JaccardDistances.of_set(rows, weights, queries=queries, largest=largest, weight=weight)
+    return JaccardDistances.of_set(rows, weights, sides=sides, largest=largest, weight=weight)
 
 
 def rank_k_reciprocal_isolated(
@@ -98,6 +103,8 @@ def rank_k_reciprocal_isolated(
 
     k1, k2, weight: as in `rerank_k_reciprocal`; a query itself counts among its k2.
     """
+    if near.one_set:  # each is described by the gallery already
+        return rank_k_reciprocal(near, k1=k1, k2=k2, weight=weight)
     check_settings(k1=k1, k2=k2, weight=weight)
     query = unit_rows(near.query_items.features, "query")
     gallery = unit_rows(near.gallery_items.features, "gallery")
