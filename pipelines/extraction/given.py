@@ -77,9 +77,9 @@ def given_network(
     if arch is None and weights is None:
         return None
     if arch is None:
-        path = _file(str(weights), option="--weights", wanted="a file of weights")
-        if is_exported(Path(path)):
-            return GivenNetwork(EXPORTED, path)
+        path = Path(str(weights)).expanduser()
+        if not no_file(path) and is_exported(path):
+            return GivenNetwork(EXPORTED, str(path.resolve()))
         raise BadInput(
             f"--weights {weights} needs --arch NAME: which network are they of? Only a "
             ".safetensors by nformer export says it itself"

@@ -37,6 +37,7 @@ def search_images(
 
     Settings and errors are those of `Searcher`, which answers many calls without a start each.
     """
+    require_run(run, "search_images")
     asked: dict[str, Any] = {"top": top, "crop": crop, "camid": camid, "threshold": threshold}
     searcher = Searcher(run, device=device)
     return searcher.search(sources, **asked, false_accepts=false_accepts, progress=progress)
