@@ -1,10 +1,10 @@
 """The command to type next, whole: with the run, and what else of this one it needs."""
 
-import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
+
+from pipelines.flow import command_line
 
 from . import options
 
@@ -18,11 +18,6 @@ SECTION_OF = {
     "train-nformer": "nformer",
     "evaluate": "evaluate",
 }
-
-
-def command_line(command: str, *arguments: Any, run: Path) -> str:
-    """Return `nformer COMMAND ARGUMENTS --run DIR`, quoted as a shell wants it."""
-    return shlex.join(["nformer", *command.split(), *map(str, arguments), "--run", str(run)])
 
 
 def with_recipe(ctx: typer.Context, command: str) -> tuple[str, ...]:

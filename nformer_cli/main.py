@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from contextvars import copy_context
 from typing import Any
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
@@ -29,7 +30,8 @@ def main() -> None:
 
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # Click's base, which Typer keeps elsewhere
     try:
-        code = app(prog_name="nformer", standalone_mode=False)
+        # A copy: what a command tells the messages, such as its run, ends with it.
+        code = copy_context().run(app, prog_name="nformer", standalone_mode=False)
         if code == INTERRUPTED:
             _complain("interrupted; what was finished is kept, the same command goes on from there")
         sys.exit(code or 0)

@@ -7,13 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.config import SECTIONS, configure, recipe_names
+from pipelines.flow import AT_WORK
 
 DEFAULT_RUN = Path("runs/default")
 DEFAULT_ROOT = Path("data")
 
+
+def at_work(run: Path) -> Path:
+    """Return the run's folder, which from now on stands in the commands that messages name."""
+    AT_WORK.set(str(run))
+    return run
+
+
 Run = Annotated[
     Path,
-    typer.Option("--run", metavar="DIR", envvar="NFORMER_RUN", help="The run's folder."),
+    typer.Option(
+        "--run", metavar="DIR", envvar="NFORMER_RUN", help="The run's folder.", callback=at_work
+    ),
 ]
 
 

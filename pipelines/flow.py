@@ -1,4 +1,11 @@
-"""The stages as data: which command writes which artifacts."""
+"""The stages as data: which command writes which artifacts, and how it is typed."""
+
+import os
+import shlex
+from contextvars import ContextVar
+
+# The run at work, for the commands that messages name: what takes arrays alone knows none.
+AT_WORK: ContextVar[str] = ContextVar("run", default="")
 
 STAGES = {
     "train-backbone": ("backbone.pt",),
@@ -28,3 +35,13 @@ def remake_command(artifact: str, *, stage: str = "") -> str:
         return "the command that wrote it"
     command = stage if stage in writers else writers[0]
     return f"nformer {command}{ARGUMENTS.get(command, '')}"
+
+
+def command_line(command: str, *arguments: object, run: str | os.PathLike[str] = "") -> str:
+    """Return `nformer COMMAND ARGUMENTS --run DIR`, quoted as a shell wants it.
+
+    run: the folder; by default that of the run at work, and none where arrays are at work.
+    """
+    folder = os.fspath(run) or AT_WORK.get()
+    words = ["nformer", *command.split(), *map(str, arguments)]
+    return shlex.join([*words, "--run", folder] if folder else words)

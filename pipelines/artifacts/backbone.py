@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput, blaming
+from ..flow import command_line
 from .checkpoints import load_checkpoint, require_sizes, save_checkpoint
 from .safetensors_files import load_safetensors, safetensors_bytes, safetensors_metadata
 
@@ -38,7 +39,8 @@ def load_backbone(path: str | Path) -> tuple["Backbone", dict[str, Any]]:
     tensors, facts = load_checkpoint(Path(path))
     if facts.get("kind") != KIND:
         raise BadInput(f"{path} is a checkpoint of another kind; a backbone.pt is wanted")
-    saying = "is damaged or was written by another version; make it again with train-backbone"
+    again = command_line("train-backbone", "DATASET", "--overwrite", run=Path(path).parent)
+    saying = f"is damaged or was written by another version; make it again with: {again}"
     with blaming(path, saying=saying), SkipInitialisation():
         require_sizes(Path(path), facts, tensors=tensors)
         size = int(facts["height"]), int(facts["width"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def load_graphs(path: str | Path) -> "dict[str, NeighbourGraph]":
     Raises:
         BadInput: no such file, not HDF5, another schema, or broken content.
     """
-    with reading(Path(path), remedy="nformer evaluate writes it") as file:
+    again = command_line("evaluate", "--overwrite", run=Path(path).parent)
+    with reading(Path(path), remedy=f"make it again with: {again}") as file:
         if file.attrs.get("schema") != SCHEMA:
             raise BadInput(f"{path} holds no neighbour graphs of ours; remove it")
         found = [name for name in GRAPHS if name in file]

@@ -1,10 +1,10 @@
 """nformer.pt: an NFormer's weights and settings."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput, blaming
+from ..flow import command_line
 from .checkpoints import load_checkpoint, require_sizes, save_checkpoint
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ def load_nformer(path: str | Path, *, device: "str | torch.device" = "cpu") -> "
     tensors, meta = load_checkpoint(Path(path))
     if meta.get("kind") != KIND:
         raise BadInput(
-            f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; an NFormer is "
-            "made by nformer train-nformer, or from the authors' file by nformer import-nformer"
+            f"{path} holds {meta.get('kind', 'something else')}, not an NFormer; one is made by "
+            f"{command_line('train-nformer')}, or from the authors' file by "
+            f"{command_line('import-nformer', 'FILE')}"
         )
-    run = shlex.quote(str(Path(path).parent))
+    again = command_line("train-nformer", "--overwrite", run=Path(path).parent)
     saying = (
         "was written by another version of nformer, whose tensors or settings differ; make it "
-        f"again with: nformer train-nformer --overwrite --run {run}"
+        f"again with: {again}"
     )
     with blaming(path, saying=saying):
         require_sizes(Path(path), meta["model"], tensors=tensors)

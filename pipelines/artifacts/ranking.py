@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadInput
+from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def load_query_rows(path: str | Path) -> np.ndarray:
 
 @contextmanager
 def _opened(path: str | Path) -> "Iterator[h5py.File]":
-    with reading(Path(path), remedy="nformer evaluate writes it") as file:
+    again = command_line("evaluate", "--overwrite", run=Path(path).parent)
+    with reading(Path(path), remedy=f"make it again with: {again}") as file:
         if file.attrs.get("schema") != SCHEMA:
-            raise BadInput(f"{path} holds no ranked lists of ours; evaluate again")
+            raise BadInput(f"{path} holds no ranked lists of ours; make them again with: {again}")
         scored = {f"{name}/average_precision": "f[Q]" for name in file.attrs["results"]}
         require_arrays(Path(path), file, query="i[Q]", **scored)
         yield file

@@ -14,7 +14,7 @@ from ..blocks import BlockedFile, block_digests
 from ..embeddings import kind_of
 from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..files import file_digest, named_disk_errors, no_file, remove_left_over, replacing, write_text
-from ..flow import remake_command
+from ..flow import AT_WORK, remake_command
 from ..progress import Progress, Silent
 from . import lock
 from .manifest import Manifest
@@ -295,12 +295,16 @@ def writing_stage(
             run.tidy()
             return result
 
-        with named_disk_errors(run.folder):
-            return lock.alone_in(
-                [run.folder],
-                work,
-                purpose=f"nformer {stage.__name__.replace('_', '-')}",
-                warn=progress.warn,
-            )
+        before = AT_WORK.set(str(run.folder))
+        try:
+            with named_disk_errors(run.folder):
+                return lock.alone_in(
+                    [run.folder],
+                    work,
+                    purpose=f"nformer {stage.__name__.replace('_', '-')}",
+                    warn=progress.warn,
+                )
+        finally:
+            AT_WORK.reset(before)
 
     return alone

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import BadInput
+from ..flow import command_line
 
 TIMM = "timm:"
 OSNETS = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25")
@@ -48,10 +49,10 @@ def require_trainable(arch: str) -> None:
     The text names what is spelled like it.
     """
     if arch in AS_PUBLISHED and arch not in TRAINED_HERE:
+        use = command_line("extract", "--arch", arch, "--weights", "FILE")
         raise BadInput(
-            f"--arch {arch} is used as published, not trained here: nformer extract --arch {arch} "
-            f"--weights FILE. To train: {', '.join(TRAINED_HERE)}, a torchvision network or "
-            "timm:NAME"
+            f"--arch {arch} is used as published, not trained here: {use}. To train: "
+            f"{', '.join(TRAINED_HERE)}, a torchvision network or timm:NAME"
         )
     _require(arch, TRAINED_HERE)
 

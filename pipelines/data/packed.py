@@ -7,6 +7,7 @@ import numpy as np
 
 from ..blocks import BlockedFile
 from ..errors import BadInput
+from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 from ..progress import Task
 from .batches import BatchLoader, ordered_batches
@@ -35,7 +36,8 @@ class PackedFile:
         """Return the images of these names; BadInput when one is not there."""
         missing = [name for name in names if name not in self.row_of]
         if missing:
-            raise BadInput(f"{self.path} does not hold {missing[0]}; pack again: nformer pack")
+            again = command_line("pack", "DATASET", "--overwrite", run=self.path.parent)
+            raise BadInput(f"{self.path} does not hold {missing[0]}; pack again with: {again}")
         return PackedImages(self, names)
 
     def image(self, row: int) -> np.ndarray:

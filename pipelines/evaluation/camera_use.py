@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import BadInput
+from ..flow import command_line
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.chain import Pair
@@ -24,8 +25,8 @@ def uses_cameras(model: NFormer, pair: Pair, *, wanted: str) -> bool:
         raise BadInput("--camera-aware on: no camera ids are known for query and gallery")
     if wanted == "on" and not able:
         raise BadInput(
-            "--camera-aware on: this NFormer makes no use of camera ids; train one that does with "
-            "nformer train-nformer --camera-aware on"
+            "--camera-aware on: this NFormer makes no use of camera ids; train one that does "
+            f"with: {command_line('train-nformer', '--camera-aware', 'on', '--overwrite')}"
         )
     return known and able and wanted != "off"
 

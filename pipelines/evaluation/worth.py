@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 HARM = 0.002  # mAP, the smallest loss worth a word
 REMEDY = (
-    "nformer evaluate --will-it-help estimates beforehand what refinement gains, and --all shows "
-    "what needs no training"
+    "Of nformer evaluate, --will-it-help estimates beforehand what refinement gains, and --all "
+    "shows what needs no training"
 )
 
 

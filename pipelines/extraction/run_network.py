@@ -8,6 +8,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..config import ExtractConfig, build
 from ..errors import BadInput, MissingArtifact, StaleArtifact
+from ..flow import command_line
 from ..imports import importing
 from .given import PUBLISHED, GivenNetwork
 
@@ -51,8 +52,8 @@ def named_network(run: Run) -> tuple[GivenNetwork | None, ExtractConfig]:
     if given is None and run.changed_inputs(ITEMS):
         raise StaleArtifact(
             f"{run.path(ITEMS)} was made with another backbone.pt than the one there now; remake "
-            f"it with: nformer extract --run {run.folder} --overwrite, and then the index with: "
-            f"nformer index --run {run.folder} --overwrite"
+            f"it with: {command_line('extract', '--overwrite', run=run.folder)}, and then the "
+            f"index with: {command_line('index', '--overwrite', run=run.folder)}"
         )
     if given is None:
         run.require_manifest("backbone.pt")
@@ -67,7 +68,8 @@ def items_manifest(run: Run) -> Manifest:
     items = run.manifest(ITEMS)
     if items is None:
         raise MissingArtifact(
-            f"{run.path(ITEMS)} is not there; make it with: nformer extract --run {run.folder}"
+            f"{run.path(ITEMS)} is not there; make it with: "
+            f"{command_line('extract', run=run.folder)}"
         )
     return items
 

@@ -10,6 +10,7 @@ from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
 from ..errors import BadInput
+from ..flow import command_line
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from .given import GivenNetwork
@@ -40,9 +41,10 @@ def image_sources(
             progress.message(f"images from {run.path(PACKED)}")
             blocks, _ = run.mapped(PACKED)
             return PackedFile(blocks.path, blocks).images
+        words = (dataset.name, "--root", dataset.root, "--overwrite")
         progress.warn(
-            f"{run.path(PACKED)} is not used: {problem}; pack again with: nformer pack "
-            f"{dataset.name} --root {dataset.root} --run {run.folder} --overwrite"
+            f"{run.path(PACKED)} is not used: {problem}; pack again with: "
+            f"{command_line('pack', *words, run=run.folder)}"
         )
     return lambda names: ImageFiles(dataset.root, names, preprocessing=preprocessing)
 

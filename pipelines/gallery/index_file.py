@@ -1,7 +1,6 @@
 """index.h5: a gallery to search, in one file that is mapped into memory rather than read."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..blocks import BlockedFile
 from ..errors import BadInput, blaming
+from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 from ..labels import LabelNames
 
@@ -48,7 +48,7 @@ def open_index(path: Path, *, blocks: BlockedFile | None = None) -> "GalleryInde
     Raises:
         BadInput: no such file, damaged, not an index of ours, or of another version.
     """
-    remake = f"remake it with: nformer index --overwrite --run {shlex.quote(str(path.parent))}"
+    remake = f"remake it with: {command_line('index', '--overwrite', run=path.parent)}"
     blocks = blocks or BlockedFile(path, remedy=remake)
     with reading(path, blocks=blocks, remedy=remake) as file:
         if file.attrs.get("schema") == 1 and "meta" in file.attrs:

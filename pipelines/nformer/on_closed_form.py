@@ -89,11 +89,8 @@ def build_model(settings: dict[str, Any]) -> NFormer:
     """Return an untrained model from what another's `settings` recorded.
 
     Raises:
-        BadInput: they are those of an earlier version.
+        ValueError: they are those of an earlier version.
     """
     if "prior" in settings:
-        raise BadInput(
-            "nformer.pt was written by an earlier version of nformer, whose closed form had other "
-            "settings; make it again with nformer train-nformer --overwrite"
-        )
+        raise ValueError("its closed form has the settings of an earlier version")
     return NFormerOnClosedForm(**settings) if "closed_form" in settings else NFormer(**settings)

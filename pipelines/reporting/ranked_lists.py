@@ -15,6 +15,7 @@ from ..artifacts.run import Run
 from ..data.images import UnreadableImage, read_item
 from ..embeddings import Embeddings
 from ..errors import PipelineError
+from ..flow import command_line
 from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
 from ..ranking.metrics import Ranking
@@ -181,8 +182,8 @@ def _untold(run: Run, queries: Queries) -> str:
     if evaluated and there and evaluated.inputs.get("nformer.pt") == there.sha256:
         return ""
     return (
-        "NFormer's attention is left out: nformer.pt is not the one that was evaluated; run "
-        f"nformer evaluate --run {run.folder} again."
+        "NFormer's attention is left out: nformer.pt is not the one that was evaluated; run again: "
+        f"{command_line('evaluate', run=run.folder)}"
     )
 
 

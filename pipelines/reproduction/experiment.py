@@ -18,6 +18,7 @@ from ..errors import BadInput
 from ..evaluation.camera_use import relabelled, shown_to, uses_cameras
 from ..evaluation.plan import FREE_CHAIN, Method, possible
 from ..files import text_digest
+from ..flow import command_line
 from ..gallery.refinement import refine_draws
 from ..labels import distractors
 from ..neighbours.graph import Neighbourhoods
@@ -86,11 +87,13 @@ class Experiment:
             BadInput: there are no training identities.
         """
         if self.train is None:
+            folder = self.run.folder
             raise BadInput(
                 f"{self.run.path('embeddings.h5')} has no train split with two identities, and "
-                "every table and figure of the paper needs an NFormer trained here; give the "
-                "training embeddings to nformer import-embeddings. Without them: nformer evaluate "
-                "--all shows what trains nothing"
+                "every table and figure of the paper needs an NFormer trained here. Import the "
+                "training embeddings too with: "
+                f"{command_line('import-embeddings', 'FILE', '--overwrite', run=folder)}. Without "
+                f"them, {command_line('evaluate', '--all', run=folder)} shows what trains nothing"
             )
         config = variant.config(self.settings, seed)
         return Trainer(self.train, None, config=config, device=self.device)

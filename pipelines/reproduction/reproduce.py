@@ -9,6 +9,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..errors import BadInput, PipelineError
 from ..files import write_text
+from ..flow import command_line
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
 from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
@@ -123,8 +124,8 @@ def _report(run: Run, progress: Progress) -> None:
         page = report(run, progress=progress)
     except PipelineError:  # not evaluated yet, or of other embeddings
         progress.message(
-            f"{run.path(FOLDER)} has the files; nformer evaluate --run {run.folder} makes the "
-            "report, which shows them"
+            f"{run.path(FOLDER)} has the files; {command_line('evaluate', run=run.folder)} makes "
+            "the report, which shows them"
         )
         return
     progress.message(f"{page}; open it in a browser")

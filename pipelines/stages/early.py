@@ -24,6 +24,7 @@ from ..extraction.run_network import named_network
 from ..extraction.sources import dataset_for_network, find_dataset
 from ..extraction.tracklets import require_pooling
 from ..files import no_file
+from ..flow import command_line
 from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -98,12 +99,12 @@ def require_index(run: Run) -> Manifest:
     path, manifest = run.path(INDEX), run.manifest(INDEX)
     if not path.exists():
         raise MissingArtifact(
-            f"{path} is not there; make it with: nformer index --run {run.folder}"
+            f"{path} is not there; make it with: {command_line('index', run=run.folder)}"
         )
     if manifest is None:
         raise BadInput(
             f"{path} has no manifest: it was written by another version of nformer; remake it "
-            f"with: nformer index --run {run.folder} --overwrite"
+            f"with: {command_line('index', '--overwrite', run=run.folder)}"
         )
     return manifest
 

@@ -18,6 +18,7 @@ from ..errors import BadInput, StaleArtifact
 from ..extraction.pictures import gather
 from ..extraction.run_network import run_network
 from ..files import file_digest
+from ..flow import command_line
 from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index, extended, reduced
 from ..gallery.index_file import open_index, save_index
@@ -192,7 +193,7 @@ def opened(run: Run, *, whole: bool = False) -> StoredIndex:
     if changed:
         raise StaleArtifact(
             f"{blocks.path} was made from another {' and another '.join(changed)} than the one "
-            f"there now; remake it with: nformer index --run {run.folder} --overwrite"
+            f"there now; remake it with: {command_line('index', '--overwrite', run=run.folder)}"
         )
     return StoredIndex(open_index(blocks.path, blocks=None if whole else blocks), manifest)
 
@@ -205,7 +206,7 @@ def _refiner(
     if run.manifest("nformer.pt") is None:
         progress.warn(
             "no nformer.pt in this run: the index searches the embeddings as they are. Train one "
-            f"with: nformer train-nformer --run {run.folder}, or give --model FILE"
+            f"with: {command_line('train-nformer', run=run.folder)}, or give --model FILE"
         )
         return None, {}
     return load_nformer(run.artifact("nformer.pt")), {"nformer.pt": run.digest("nformer.pt")}
@@ -285,7 +286,7 @@ def _require_new(names: Sequence[str], there: Sequence[str]) -> None:
         listed = ", ".join(twice[:3]) + ("…" if len(twice) > 3 else "")
         raise BadInput(
             f"in the index already, or given twice: {len(twice)} of the names ({listed}); take "
-            "them out first with nformer index remove"
+            f"them out first with: {command_line('index remove', 'NAME')}"
         )
 
 

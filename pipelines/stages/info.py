@@ -10,7 +10,7 @@ from ..artifacts.results import Evaluation
 from ..artifacts.run import SCRATCH, Run
 from ..artifacts.unfinished import progress_in
 from ..errors import BadInput
-from ..flow import OTHER_WAYS, STAGES
+from ..flow import OTHER_WAYS, STAGES, command_line
 
 Table = dict[str, Any]
 
@@ -32,8 +32,8 @@ def info(run: Run) -> list[ArtifactInfo]:
     """Return every artifact of the run: the stages' in their order, then what else is there."""
     if not run.folder.is_dir():
         raise BadInput(
-            f"{run.folder} is not there; begin a run with: nformer train-backbone DATASET "
-            f"--run {run.folder}"
+            f"{run.folder} is not there; begin a run with: "
+            f"{command_line('train-backbone', 'DATASET', run=run.folder)}"
         )
     rows = on_the_way(run)
     names = {path.name.removesuffix(".json") for path in run.folder.glob("*.json")}  # manifests'

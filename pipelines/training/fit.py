@@ -9,6 +9,7 @@ import torch
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..flow import command_line
 from ..nformer.model import NFormer
 from ..progress import Progress
 from .default_model import train_default_model
@@ -41,8 +42,8 @@ def fit_nformer(
         return _trained_alone(train, config.settled(), device=device, **options)
     if config.camera_aware == "on" and not train.has_cameras:
         raise BadInput(
-            "--camera-aware on needs camera ids, and embeddings.h5 has none for its train split; "
-            "give camids to the import, or leave it at auto"
+            "--camera-aware on needs camera ids, and the training embeddings have none; give "
+            "camids to the import, or leave it at auto"
         )
     guided = train_default_model(train, config, device=device, **options)
     return guided.model, {**_counts(train), **guided.facts}
@@ -88,9 +89,9 @@ def _labelled(train: Embeddings) -> Embeddings:
     identities = len(np.unique(labelled.pids))
     if identities < 2:
         raise BadInput(
-            f"embeddings.h5 has labels of {identities} identities in its train split; training "
-            "needs two or more: give pids to the import, or import a trained model with "
-            "nformer import-nformer"
+            f"the training embeddings have labels of {identities} identities; training needs two "
+            "or more: give pids to the import, or import a trained model with: "
+            f"{command_line('import-nformer', 'FILE')}"
         )
     return labelled
 
@@ -129,6 +130,7 @@ def _tell(trained: Trained, baseline: float | None, *, progress: Progress) -> No
         progress.message(f"{figures}, which is kept")
     else:
         progress.warn(
-            f"{figures}: training does not help on these embeddings. Compare with the baseline in "
-            "nformer evaluate before using it; more steps or another --set lr= may do better"
+            f"{figures}: training does not help on these embeddings. Compare it with "
+            f"the baseline ({command_line('evaluate')}) before using it; more steps or another "
+            "--set lr= may do better"
         )

@@ -102,7 +102,7 @@ def test_auto_without_nformer_and_without_cameras(tmp_path):
     run = run_with(tmp_path, cameras=False)
     advice = recommend(run)
     assert "nformer" not in advice.held_out and "camera" not in advice.held_out
-    with pytest.raises(BadInput, match="needs camera ids, and embeddings.h5 has none"):
+    with pytest.raises(BadInput, match="needs camera ids, and the training embeddings have"):
         train_nformer(run, config=NFormerConfig(camera_aware="on"), device="cpu")
     train_nformer(run, config=NFormerConfig(**QUICK), device="cpu")
     with pytest.raises(BadInput, match="no camera ids are known for query and gallery"):

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.commands import nformer
+import torch
+from helpers.commands import nformer, refused
+
+from pipelines.artifacts.checkpoints import save_checkpoint
 
 WITHOUT = {"all": (), "test": ("train",), "gallery": ("train", "query")}
 
@@ -58,3 +61,28 @@ def test_a_recipe_with_settings_for_the_next_command_is_named(folder):
     nformer("import-embeddings all.npz --run r")
     said = last("train-nformer --run r --recipe mine.toml")
     assert said.endswith("next: nformer evaluate --recipe mine.toml --run r")
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        (
+            "evaluate --run 'my run' --model other.pt",
+            "train-nformer --run 'my run', or from the authors' file by nformer import-nformer "
+            "FILE --run 'my run'",
+        ),
+        (
+            "train-backbone folder --root . --run 'my run' --arch transreid:vit_base",
+            "extract --arch transreid:vit_base --weights FILE --run 'my run'",
+        ),
+        ("search x.npz --run 'my run'", "index --run 'my run'"),
+        ("index add x.npz --run 'my run'", "index --run 'my run'"),
+        ("report --run 'my run'", "evaluate --run 'my run'"),
+    ],
+)
+def test_a_remedy_is_a_command_whole(folder, line, remedy):
+    arrays = dict(np.load("test.npz"))
+    np.savez("x.npz", **arrays)
+    save_checkpoint(folder / "other.pt", {"a": torch.ones(2)}, meta={"kind": "backbone"})
+    assert nformer("import-embeddings test.npz --run 'my run'").code == 0
+    assert f"nformer {remedy}" in refused(line)
