@@ -340,7 +340,7 @@ def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
     run = made(tmp_path / "run")
     command = [sys.executable, "-m", "nformer_cli.main", "reproduce", "figure7"]
     process = subprocess.Popen(
-        [*command, "--run", str(run.folder), "--seeds", "3", "--steps", "30"],
+        [*command, "--run", str(run.folder), "--seeds", "9", "--steps", "30"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     variants = run.folder / "reproduce" / "variants"
