@@ -10,6 +10,7 @@ import numpy as np
 from .errors import BadInput
 
 JUNK = -1
+NAME = 1 << 62  # numbers from here on stand for names, everywhere for the same
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class LabelNames:
     def camera(self, camid: int) -> str:
         """Return a camera as its owner calls it."""
         return self.camids[camid] if 0 <= camid < len(self.camids) else str(camid)
+
+    def camera_number(self, given: int | str) -> int:
+        """Return the number of a camera, given by number or by name.
+
+        Raises:
+            BadInput: there is none of this name; names those that there are.
+        """
+        text = str(given).strip()
+        if text in self.camids:
+            return list(self.camids).index(text)
+        if NEGATIVE.fullmatch(text) or (WHOLE.fullmatch(text) and not self.camids):
+            return numbers_of([text], "camera")[text]
+        listed = ", ".join(self.camids[:10]) or "numbers"
+        raise BadInput(f"camera {text!r} is not in the gallery; its cameras are {listed}")
 
 
 NUMBERS = LabelNames()  # labels are numbers themselves
@@ -76,8 +91,44 @@ def same_everywhere(texts: np.ndarray, what: str) -> np.ndarray:
     for text in distinct - {""}:
         if not (WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text)):
             digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-            numbers[text] = int.from_bytes(digest, "big") >> 2 | 1 << 62
+            numbers[text] = int.from_bytes(digest, "big") >> 2 | NAME
     return numbered(texts, numbers)
+
+
+def joined_labels(
+    there: np.ndarray,
+    names: Sequence[str],
+    *,
+    new: np.ndarray,
+    called: Mapping[int, str],
+    what: str,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return new labels [N] numbered as those of a set, and the set's names with the new ones.
+
+    there: the set's labels.   names: theirs by number; none where they are numbers themselves.
+    new:   [N]; negative ones stay.   called: the names of those that are no numbers themselves.
+
+    Raises:
+        BadInput: new labels are names, and those of the set are numbers; what: theirs.
+    """
+    listed = list(names)
+    known = sorted({int(label) for label in new.tolist() if label >= 0})
+    if not listed and (there >= 0).any():
+        named = [called[label] for label in known if label in called]
+        if named:
+            raise BadInput(
+                f"the {what} there are numbers, such as {int(there.max())}; {named[0]!r} is a "
+                "name. Give a number"
+            )
+        return new, ()
+    if not listed and not any(label in called for label in known):
+        return new, ()
+    numbers = {text: number for number, text in enumerate(listed)}
+    found = new.copy()
+    for label in known:
+        text = called.get(label, str(label))
+        found[new == label] = numbers.setdefault(text, len(numbers))
+    return found, tuple(numbers)
 
 
 def is_number(text: str) -> bool:

@@ -28,8 +28,11 @@ def search(
         str, typer.Option(metavar="X,Y,W,H", help="The part of each picture, in pixels.")
     ] = "",
     camid: Annotated[
-        int, typer.Option(help="The pictures' camera, as the gallery numbers it; -1: not known.")
-    ] = -1,
+        str,
+        typer.Option(
+            metavar="NUMBER|NAME", help="The pictures' camera, as in the gallery; -1: not known."
+        ),
+    ] = "-1",
     threshold: Annotated[
         str,
         typer.Option(
@@ -252,8 +255,15 @@ def add(
         typer.Argument(metavar="FOLDER|FILE…", help="Pictures, folders, or embeddings (.npz, …)."),
     ],
     run: options.Run = options.DEFAULT_RUN,
-    pid: Annotated[int, typer.Option(help="Whose pictures these are; -1: not known.")] = -1,
-    camid: Annotated[int, typer.Option(help="The camera's number; -1: not known.")] = -1,
+    pid: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|NAME", help="The identity that these pictures show; -1: not known."
+        ),
+    ] = "-1",
+    camid: Annotated[
+        str, typer.Option(metavar="NUMBER|NAME", help="The camera; -1: not known.")
+    ] = "-1",
     device: options.Device = "auto",
 ) -> None:
     """Add pictures or embeddings to the index.

@@ -16,6 +16,7 @@ from ..data.folders import IMAGE_ENDINGS, image_names
 from ..data.images import UnreadableImage, fitted, image_size, read_image
 from ..embeddings import Embeddings
 from ..errors import BadInput
+from ..labels import NUMBERS, LabelNames
 from ..preprocessing import Preprocessing
 from ..progress import Progress
 
@@ -45,11 +46,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the sources hold, and the seconds that reading it took, by step."""
+    """What the sources hold, and the seconds that reading it took, by step.
+
+    labels: the names of what files of embeddings call their identities and cameras.
+    """
 
     embeddings: Embeddings
     pictures: list[Path | None]  # None for what came as embeddings
     seconds: dict[str, float] = field(default_factory=dict)
+    labels: LabelNames = NUMBERS
 
 
 def gather(
@@ -75,6 +80,7 @@ def gather(
     files = [path for path in sources if path.suffix.lower() in FORMATS and not path.is_dir()]
     paths = [one for path in sources if path not in files for one in pictures_in(path)]
     parts, shown, seconds = [], list[Path | None](paths), dict[str, float]()
+    labels = NUMBERS
     if paths:
         begun = time.perf_counter()
         opened = network(len(paths) >= MANY)
@@ -90,12 +96,12 @@ def gather(
         pids, camids = (np.full(len(paths), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, paths))))
     if files:
-        found = _read(files, prefer, unknown=(pid, camid), progress=progress)
+        found, labels = _read(files, prefer, unknown=(pid, camid), progress=progress)
         parts.append(found)
         shown += [None] * len(found)
     if not parts:
         raise BadInput("nothing given; name pictures, folders of them, or files of embeddings")
-    return Gathered(_joined(parts), shown, seconds)
+    return Gathered(_joined(parts), shown, seconds, labels)
 
 
 class PictureFiles:
@@ -188,8 +194,8 @@ def cropped(image: "Image.Image", crop: Crop | None, *, path: Path) -> "Image.Im
 
 def _read(
     files: list[Path], prefer: str, *, unknown: tuple[int, int], progress: Progress
-) -> Embeddings:
-    """Read files of embeddings, which need no labels and no split here.
+) -> tuple[Embeddings, LabelNames]:
+    """Read files of embeddings, which need no labels and no split here; and what labels are called.
 
     unknown: the pid and the camera of what says nothing of it.
     """
@@ -200,7 +206,7 @@ def _read(
         raise BadInput(
             f"{files[0]} holds {', '.join(found)}; a {prefer} split, or just one, is wanted"
         )
-    return _joined([_whole(part, unknown) for part in chosen])
+    return _joined([_whole(part, unknown) for part in chosen]), chosen[0].label_names
 
 
 def _whole(part: FileSplit, unknown: tuple[int, int]) -> Embeddings:

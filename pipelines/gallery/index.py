@@ -84,14 +84,19 @@ def build_index(
     return GalleryIndex(_ranked(state), state, *labels)
 
 
-def extended(index: GalleryIndex, items: Embeddings) -> GalleryIndex:
-    """Return the index with items after those there, equal to building it with them."""
+def extended(
+    index: GalleryIndex, items: Embeddings, *, names: LabelNames | None = None
+) -> GalleryIndex:
+    """Return the index with items after those there, equal to building it with them.
+
+    names: of identities and cameras, the index's and new ones; None: the index's.
+    """
     labels = (
         np.concatenate([index.pids, items.pids]),
         np.concatenate([index.camids, items.camids]),
         [*index.names, *items.names],
         [*index.members, *[""] * len(items)] if len(index.members) else (),
-        index.labels,
+        index.labels if names is None else names,
     )
     check_widths(items.features, index.rows)
     if index.state is None:

@@ -15,7 +15,7 @@ from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..embeddings import Embeddings
 from ..errors import BadInput, StaleArtifact
-from ..extraction.pictures import gather
+from ..extraction.pictures import Gathered, gather
 from ..extraction.run_network import run_network
 from ..files import file_digest
 from ..flow import command_line
@@ -24,6 +24,7 @@ from ..gallery.index import GalleryIndex, build_index, extended, reduced
 from ..gallery.index_file import open_index, save_index
 from ..gallery.refinement import GalleryState
 from ..gallery.states import refine_gallery
+from ..labels import NAME, LabelNames, joined_labels, same_everywhere
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress, Silent
 from ..refiners.domain_shift import Assume
@@ -97,8 +98,8 @@ def add_to_index(
     run: Run,
     sources: Sequence[str | Path],
     *,
-    pid: int = -1,
-    camid: int = -1,
+    pid: int | str = -1,
+    camid: int | str = -1,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> int:
@@ -107,19 +108,25 @@ def add_to_index(
     The index becomes what building it with them would give. It is replaced in one step at the end:
     whatever ends this before leaves the old one whole.
 
-    pid, camid: whose pictures these are, and of which camera; -1: not known.
+    pid, camid: whose pictures these are, and of which camera; -1: not known. Text is the name of an
+                identity or a camera, where the index has names.
 
     Raises:
-        BadInput: names that the index has already, unreadable pictures, another width.
+        BadInput: names that the index has already, unreadable pictures, another width, names of
+            identities or cameras where the index has numbers.
     """
     require_index(run)
     run.claim()
+    person, camera = (
+        int(same_everywhere(np.array([str(label)]), what)[0])
+        for what, label in (("--pid", pid), ("--camid", camid))
+    )
     new = gather(
         [Path(source) for source in sources],
         prefer="gallery",
         network=lambda many: run_network(run, device, fast=many),
-        pid=pid,
-        camid=camid,
+        pid=person,
+        camid=camera,
         progress=progress,
     )
     items = _absolute(new.embeddings, new.pictures)
@@ -130,7 +137,9 @@ def add_to_index(
             f"{stored.index.dim}; one network makes one width"
         )
     _require_new(items.names, stored.index.names)
-    index = extended(stored.index, items)
+    named = {"pids": {person: str(pid)}, "camids": {camera: str(camid)}}
+    labels, names = _labels_there(stored.index, new, named=named)
+    index = extended(stored.index, dataclasses.replace(items, **labels), names=names)
     places = [one for one in map(Path, sources) if one.is_dir() or one in new.pictures]
     folders = [str((one if one.is_dir() else one.parent).resolve()) for one in places]
     _replace(run, index, manifest=stored.manifest, folders=folders, added=len(items))
@@ -276,6 +285,27 @@ def _absolute(items: Embeddings, pictures: Sequence[Path | None]) -> Embeddings:
         for name, picture in zip(items.names, pictures, strict=True)
     ]
     return Embeddings(items.features, items.pids, items.camids, names)
+
+
+def _labels_there(
+    index: GalleryIndex, new: Gathered, *, named: dict[str, dict[int, str]]
+) -> tuple[dict[str, Any], LabelNames]:
+    """Return the new items' identities and cameras as the index numbers them, and their names.
+
+    named: the text of an option by the number that stands for it.
+    """
+    pictures = np.array([one is not None for one in new.pictures])
+    found, listed = dict[str, np.ndarray](), dict[str, Sequence[str]]()
+    for kind, what in (("pids", "identities"), ("camids", "cameras")):
+        own, names = getattr(new.embeddings, kind).copy(), getattr(index.labels, kind)
+        option = {number: text for number, text in named[kind].items() if number >= NAME}
+        of_files = dict(enumerate(getattr(new.labels, kind)))
+        for rows, called in ((~pictures, of_files | option), (pictures, option)):
+            own[rows], names = joined_labels(
+                getattr(index, kind), names, new=own[rows], called=called, what=what
+            )
+        found[kind], listed[kind] = own, names
+    return found, LabelNames(**listed)
 
 
 def _require_new(names: Sequence[str], there: Sequence[str]) -> None:

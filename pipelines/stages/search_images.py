@@ -27,7 +27,7 @@ def search_images(
     *,
     top: int = 10,
     crop: Crop | None = None,
-    camid: int = -1,
+    camid: int | str = -1,
     threshold: Threshold = None,
     false_accepts: float = FALSE_ACCEPTS,
     device: str = "auto",
@@ -69,7 +69,7 @@ class Searcher:
         *,
         top: int = 10,
         crop: Crop | None = None,
-        camid: int = -1,
+        camid: int | str = -1,
         threshold: Threshold = None,
         false_accepts: float = FALSE_ACCEPTS,
         progress: Progress = Silent(),
@@ -79,8 +79,8 @@ class Searcher:
         Each query is refined on its own, as if it were the only one.
 
         crop:          x, y, width, height in pixels of every picture.
-        camid:         the pictures' camera, as the gallery numbers it, for an NFormer that knows
-                       cameras; -1: not known.
+        camid:         the pictures' camera, as the gallery numbers or calls it, for an NFormer that
+                       knows cameras; -1: not known.
         threshold:     a similarity before refinement below which nobody is there; "auto": the one
                        that `false_accepts` of the strangers in the index's calibration reach.
 
@@ -95,7 +95,11 @@ class Searcher:
         clock, self.clock = self.clock.going_on(), Clock()
         stored, index = self.stored, self.stored.index
         files = [Path(one) for one in sources]
-        view: dict[str, Any] = {"camid": camid, "crop": crop, "network": self.network}
+        view: dict[str, Any] = {
+            "camid": index.labels.camera_number(camid),
+            "crop": crop,
+            "network": self.network,
+        }
         asked = gather(files, prefer="query", progress=progress, **view)
         clock.lap("read queries", apart=asked.seconds)
         limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=self.run)

@@ -13,7 +13,7 @@ from helpers.gallery_runs import GALLERY, part_of_gallery, people, run_with
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from pipelines import Run, train_nformer
+from pipelines import Run, import_embeddings, train_nformer
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.config import NFormerConfig
@@ -115,6 +115,54 @@ def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
         assert [hit.similarity for hit in answer.hits] == pytest.approx(row[nearest], abs=1e-6)
     assert [answer.hits[0].pid for answer in found.answers[1:]] == list(range(501, 510))
     assert found.answers[0].hits[0].pid != 500  # that person's items were removed
+
+
+def named_rows(names, cameras, seed):
+    random = np.random.default_rng(seed)
+    count = len(names)
+    return {
+        "gallery_features": random.normal(size=(count, 8)).astype(np.float32),
+        "gallery_pids": np.array(names),
+        "gallery_camids": np.array(cameras),
+        "gallery_names": np.array([f"{seed}/{row}.jpg" for row in range(count)]),
+    }
+
+
+def test_added_names_are_the_identities_that_the_index_calls_so(tmp_path):
+    run, more = Run(tmp_path / "run"), tmp_path / "more.npz"
+    np.savez(tmp_path / "all.npz", **named_rows(["bob", "eve"], ["door", "hall"], 0))
+    import_embeddings(run, tmp_path / "all.npz")
+    index_gallery(run)
+    np.savez(more, **named_rows(["anna", "eve", "7"], ["yard", "door", "hall"], 1))
+    add_to_index(run, [more])
+    np.save(tmp_path / "one.npy", np.ones((1, 8), np.float32))
+    add_to_index(run, [tmp_path / "one.npy"], pid="anna", camid="gate")
+    index = open_index(run.path("index.h5"))
+    called = [index.labels.person(int(pid)) for pid in index.pids]
+    assert called == ["bob", "eve", "anna", "eve", "7", "anna"]
+    places = [index.labels.camera(int(camid)) for camid in index.camids]
+    assert places == ["door", "hall", "yard", "door", "hall", "gate"]
+    found = search_images(run, [tmp_path / "one.npy"]).answers[0]
+    hits = found.hits
+    assert (hits[0].identity, hits[0].camera) == ("anna", "gate")
+    assert search_images(run, [tmp_path / "one.npy"], camid="hall").answers[0].hits == found.hits
+    with pytest.raises(BadInput, match="camera '1' is not in the gallery; its cameras are door, h"):
+        search_images(run, [tmp_path / "one.npy"], camid=1)
+
+
+def test_names_do_not_join_identities_that_are_numbers(tmp_path):
+    run = run_with(tmp_path, part_of_gallery(np.arange(60)), train=False)
+    index_gallery(run)
+    np.savez(tmp_path / "more.npz", **named_rows(["anna"], ["1"], 1))
+    for given in ({"pid": "anna"}, {"camid": "door"}):
+        np.save(tmp_path / "one.npy", np.ones((1, 16), np.float32))
+        with pytest.raises(BadInput, match="there are numbers, such as .* is a name"):
+            add_to_index(run, [tmp_path / "one.npy"], **given)
+    assert add_to_index(run, [tmp_path / "one.npy"], pid="0700", camid=2) == 1
+    index = open_index(run.path("index.h5"))
+    assert (index.pids[-1], index.camids[-1]) == (700, 2)
+    with pytest.raises(BadInput, match=r"--pid is '1\.5'; a whole number or a name is wanted"):
+        add_to_index(run, [tmp_path / "one.npy"], pid="1.5")
 
 
 def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
