@@ -12,6 +12,7 @@ import numpy as np
 from ..embeddings import COLUMNS, SPLITS, Embeddings, require_embeddings, row_blocks
 from ..errors import BadInput
 from ..files import replacing
+from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 from ..labels import NUMBERS, LabelNames
 
@@ -33,7 +34,11 @@ def load_embeddings(path: str | Path, split: str) -> Embeddings:
     """
     with open_embeddings(path) as file:
         if split not in file:
-            raise BadInput(f"{path} has no split {split!r}; it has {', '.join(splits_in(file))}")
+            remedy = f"Import or extract the {split} images too"
+            if split == "train":
+                remedy += f", or bring a trained model: {command_line('import-nformer', 'FILE')}"
+            there = ", ".join(splits_in(file))
+            raise BadInput(f"{path} has no split {split!r}; it has {there}. {remedy}")
         group = file[split]
         names = group["names"].asstr()[:].tolist()
         columns = {name: group[name][:] for name in COLUMNS if name in group}

@@ -67,13 +67,17 @@ def test_a_recipe_with_settings_for_the_next_command_is_named(folder):
     ("line", "remedy"),
     [
         (
-            "evaluate --run 'my run' --model other.pt",
-            "train-nformer --run 'my run', or from the authors' file by nformer import-nformer "
-            "FILE --run 'my run'",
+            "train-nformer --run 'my run'",
+            "import-nformer FILE --run 'my run'",
         ),
         (
-            "train-backbone folder --root . --run 'my run' --arch transreid:vit_base",
-            "extract --arch transreid:vit_base --weights FILE --run 'my run'",
+            "evaluate --run 'my run' --model other.pt",
+            "train-nformer --run 'my run', or from the authors' file by "
+            "nformer import-nformer FILE --run 'my run'",
+        ),
+        (
+            "train-backbone folder --root . --run 'my run' --arch pass:vit_small",
+            "extract --arch pass:vit_small --weights FILE --run 'my run'",
         ),
         ("search x.npz --run 'my run'", "index --run 'my run'"),
         ("index add x.npz --run 'my run'", "index --run 'my run'"),

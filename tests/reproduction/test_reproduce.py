@@ -308,7 +308,9 @@ def test_bad_runs_are_refused_in_one_line(tmp_path):
     with pytest.raises(MissingArtifact, match="make it with: nformer extract"):
         reproduce(tmp_path / "nothing", "table1")
     blind = made(tmp_path / "blind", train=False)
-    with pytest.raises(BadInput, match="no train split.*nformer evaluate --all shows what trains"):
+    with pytest.raises(
+        BadInput, match="no train split.*nformer evaluate --all --run .* shows what trains"
+    ):
         reproduce(blind, "all")
     run = made(tmp_path / "run")
     with pytest.raises(BadInput, match="names the same folder twice"):
