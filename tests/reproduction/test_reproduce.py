@@ -344,6 +344,8 @@ def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
     process = subprocess.Popen(
         [*command, "--run", str(run.folder), "--seeds", "9", "--steps", "30"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        # a shell's background jobs, and all that they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     variants = run.folder / "reproduce" / "variants"
     deadline = time.monotonic() + 120
