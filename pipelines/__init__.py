@@ -22,7 +22,8 @@ _NAMES = {
     "stages.export_embeddings": "export_embeddings",
     "training.neighbour_refiner": "NeighbourRefiner",
     "refiners.training_free": "refine_training_free",
-    "stages.index": "index_gallery add_to_index remove_from_index",
+    "stages.index": "index_gallery",
+    "stages.change_index": "add_to_index remove_from_index",
     "stages.search_images": "search_images Searcher",
     "reproduction.reproduce": "reproduce",
     "embeddings": "Embeddings",
@@ -56,11 +57,12 @@ if TYPE_CHECKING:
     from .ranking.rules import RULES, Rules
     from .refiners.training_free import refine_training_free
     from .reproduction.reproduce import reproduce
+    from .stages.change_index import add_to_index, remove_from_index
     from .stages.evaluate import evaluate
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract
     from .stages.import_embeddings import import_embeddings
-    from .stages.index import add_to_index, index_gallery, remove_from_index
+    from .stages.index import index_gallery
     from .stages.search_images import Searcher, search_images
     from .stages.train_backbone import train_backbone
     from .stages.train_nformer import train_nformer

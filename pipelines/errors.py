@@ -27,7 +27,8 @@ def blaming(file: object, *, saying: str = "is truncated or damaged") -> Iterato
     """Turn whatever a library raises while it parses a file into BadInput: the file and why.
 
     Of damaged bytes a library may raise anything (TypeError, struct.error, TokenError…), and what
-    it raises is documented nowhere; so only parsing belongs inside.
+    it raises is documented nowhere; so only parsing belongs inside, or calls of a service, whose
+    transport changes with its library's version.
     """
     try:
         with naming(file):

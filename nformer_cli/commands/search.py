@@ -281,7 +281,7 @@ def add(
     run, progress = named_run(ctx, run), TerminalProgress()
     opened = Run(run)
     require_sources(opened, sources)
-    from pipelines.stages.index import add_to_index
+    from pipelines.stages.change_index import add_to_index
 
     count = add_to_index(opened, sources, pid=pid, camid=camid, device=device, progress=progress)
     progress.message(f"{run / 'index.h5'}: {count:,} added")
@@ -307,7 +307,7 @@ def remove(
     run, progress = named_run(ctx, run), TerminalProgress()
     opened = Run(run)
     require_index(opened)
-    from pipelines.stages.index import remove_from_index
+    from pipelines.stages.change_index import remove_from_index
 
     count = remove_from_index(opened, pattern, progress=progress)
     progress.message(f"{run / 'index.h5'}: {count:,} removed")

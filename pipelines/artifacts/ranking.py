@@ -14,7 +14,7 @@ from ..hdf5 import reading, require_arrays, writing
 if TYPE_CHECKING:
     import h5py
 
-    from ..ranking.metrics import Ranking
+    from ..ranking.ranked_lists import Ranking
 
 SCHEMA = 1
 
@@ -54,7 +54,7 @@ def load_ranking(path: str | Path, name: str) -> "Ranking":
     Raises:
         BadInput: no such file, not ours, or no such result in it (with those there are).
     """
-    from ..ranking.metrics import Ranking
+    from ..ranking.ranked_lists import Ranking
 
     with _opened(path) as file:
         results = [str(result) for result in file.attrs["results"]]

@@ -39,7 +39,8 @@ from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..progress import Progress
 from ..refiners.closed_form import ClosedForm
 from ..seeding import numpy_generator, torch_generator
-from ..stages.index import add_to_index, index_gallery
+from ..stages.change_index import add_to_index
+from ..stages.index import index_gallery
 from .child import Timer, measured, private_memory
 from .nformer import crowd, trained_like
 from .record import Record

@@ -9,7 +9,9 @@ import numpy as np
 from ..artifacts.results import FIGURES, Evaluation, ResultRow
 from ..config import EvaluateConfig
 from ..neighbours.graph import Neighbourhoods
-from ..ranking.metrics import Metrics, Ranking, merged, score
+from ..ranking.drawn_galleries import merged
+from ..ranking.metrics import Metrics, score
+from ..ranking.ranked_lists import Ranking
 from ..ranking.rerankers.registry import RERANKERS, ranked_by
 from ..ranking.rules import Rules, Selection, require_labels, selections
 from ..refiners.chain import REFINERS
@@ -106,7 +108,7 @@ def score_methods(
             rules = replace(plan.rules.whole(), cmc="drawn", draws=config.single_shot)
             shots = [_scored(near, method, config=config, rules=rules) for near in sides[0]]
             means = galleries.joined(shots)
-            extra["single_shot"] = {f"rank{r}": means.rank(r) for r in (1, 5, 10)}
+            extra["single_shot"] = {f"rank{r}": means.rank(r) for r in RANKS}
         row = _row(method, found, config=config, seconds=seconds, extra=extra)
         first = found[0]
         yield Scored(row, first.ranking, first.average_precision, first.gallery)

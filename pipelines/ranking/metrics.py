@@ -5,8 +5,8 @@ rank is found by counting what stands before a match, so nothing is sorted and n
 kept. Equal similarities count in the gallery's order, as a stable sort would put them.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -16,26 +16,15 @@ import numpy as np
 from ..embeddings import Embeddings, as_numpy, require_embeddings
 from ..errors import BadInput
 from ..neighbours.checked import check_widths, unit_rows
-from ..neighbours.exact import blocks, in_threads, largest_keys, product_blocks, unpack
+from ..neighbours.exact import blocks, in_threads, product_blocks
 from ..progress import Progress, Silent
+from .drawn_galleries import PartOfDistances, merged
 from .figures import Ranks, average_precision, figure_of, inverse_negative_penalty
 from .first_matches import FirstMatches
 from .matches import Labels, Matches, no_valid_query
 from .open_set import Verification
-from .rules import USUAL, Rules, Selection, require_labels, rules_named, selections
-
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """The first items of every query's list, in the order that the metrics count.
-
-    index: [Q, k] int64 gallery row, -1 beyond the end of a list. nearness: [Q, k] float32, cosine
-    similarity or minus the distance. match: [Q, k] bool, whether it is the right person.
-    """
-
-    index: np.ndarray
-    nearness: np.ndarray
-    match: np.ndarray
+from .ranked_lists import RankedLists, Ranking
+from .rules import USUAL, Rules, require_labels, rules_named, selections
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,7 +128,7 @@ def score(
         _score(
             query.select(one.query),
             gallery.select(one.gallery),
-            distances=None if distances is None else _Part(distances, one),
+            distances=None if distances is None else PartOfDistances(distances, one),
             rules=rules.whole(),
             progress=progress,
             **wanted,
@@ -192,52 +181,6 @@ def _score(
     )
 
 
-class _Part:
-    """Distances between some queries and some of the gallery."""
-
-    def __init__(self, distances: "np.ndarray | Distances", part: Selection) -> None:
-        self.distances, self.part = distances, part
-        self.shape = (len(part.query), len(part.gallery))
-
-    def rows(self, block: slice) -> np.ndarray:
-        """Return the distances [B, G] of the queries in one slice."""
-        wanted = self.part.query[block]
-        if isinstance(self.distances, np.ndarray):
-            return self.distances[wanted][:, self.part.gallery]
-        first, last = int(wanted[0]), int(wanted[-1]) + 1
-        return self.distances.rows(slice(first, last))[wanted - first][:, self.part.gallery]
-
-
-class RankedLists:
-    """Gathers the first items of every list, block by block."""
-
-    def __init__(self, pairs: Matches, kept: np.ndarray, *, top: int) -> None:
-        self.pairs, self.kept, self.top = pairs, kept, min(top, len(kept))
-        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-
-    def add(self, block: slice, nearness: np.ndarray) -> None:
-        """Take in the nearness [B, G] of some queries; skipped pairs become -inf."""
-        if not self.top:
-            return
-        queries = range(block.start, block.stop)
-        for query, row in zip(queries, nearness, strict=True):
-            row[self.pairs.of(query)[1]] = -np.inf
-
-        if nearness.dtype == np.float32:
-            value, position = unpack(largest_keys(nearness, self.top))
-        else:  # somebody's float64 distances keep their order
-            position = np.argsort(-nearness, axis=1, kind="stable")[:, : self.top]
-            value = np.take_along_axis(nearness, position, 1).astype(np.float32)
-        match = self.pairs.pids[position] == self.pairs.query_pids[block, None]
-        ended = np.isneginf(value)
-        self.parts.append((np.where(ended, -1, self.kept[position]), value, match & ~ended))
-
-    def whole(self) -> Ranking:
-        """Return every query's list."""
-        index, nearness, match = (np.concatenate(part) for part in zip(*self.parts, strict=True))
-        return Ranking(index, nearness, match)
-
-
 def nearness_blocks(
     query: Embeddings,
     gallery: Embeddings,
@@ -286,73 +229,6 @@ def summarise(
         rules=rules.name,
         figures={name: figure_of(name, ranks) for name in dict.fromkeys((*USUAL, *rules.figures))},
     )
-
-
-def merged(found: Sequence[Metrics], chosen: Sequence[Selection], *, queries: int) -> Metrics:
-    """Return the means of the metrics of several galleries drawn of one.
-
-    chosen: the rows of each, of the whole sets; so are the rows of what is returned.
-    """
-    length = min(len(one.cmc) for one in found)
-    means = {
-        name: np.array([one.figures[name] for one in found], float) for name in found[0].figures
-    }
-
-    def of_queries(values: "Sequence[np.ndarray]") -> np.ndarray:
-        """Return the mean over the galleries of what each query has, [Q]; NaN where none has."""
-        total, count = np.zeros(queries), np.zeros(queries)
-        for one, part in zip(values, chosen, strict=True):
-            known = np.isfinite(one)
-            total[part.query[known]] += one[known]
-            count[part.query[known]] += 1
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-    ap = of_queries([one.average_precision for one in found])
-    first = np.zeros(queries, np.int64)
-    for one, part in zip(reversed(found), reversed(chosen), strict=True):
-        known = one.first_match > 0
-        first[part.query[known]] = one.first_match[known]
-    return replace(
-        found[0],
-        mean_ap=float(np.mean([one.mean_ap for one in found])),
-        mean_inp=float(np.mean([one.mean_inp for one in found])),
-        cmc=np.mean([one.cmc[:length] for one in found], axis=0),
-        queries=queries,
-        valid_queries=int(np.isfinite(ap).sum()),
-        average_precision=ap,
-        inverse_negative_penalty=of_queries([one.inverse_negative_penalty for one in found]),
-        first_match=first,
-        tpr_at_fpr={
-            rate: float(np.mean([one.tpr_at_fpr[rate] for one in found]))
-            for rate in found[0].tpr_at_fpr
-        },
-        ranking=_first_lists(found, chosen, queries=queries),
-        figures={name: float(values.mean()) for name, values in means.items()},
-        deviation={name: float(values.std()) for name, values in means.items()}
-        if len(found) > 1
-        else {},
-    )
-
-
-def _first_lists(
-    found: Sequence[Metrics], chosen: Sequence[Selection], *, queries: int
-) -> Ranking | None:
-    """Return each query's list in the first gallery that it is asked of, rows of the whole one."""
-    if any(one.ranking is None for one in found):
-        return None
-    width = min(one.ranking.index.shape[1] for one in found if one.ranking)
-    whole = Ranking(
-        np.full((queries, width), -1, np.int64),
-        np.full((queries, width), -np.inf, np.float32),
-        np.zeros((queries, width), bool),
-    )
-    for one, part in zip(reversed(found), reversed(chosen), strict=True):
-        assert one.ranking is not None
-        index = one.ranking.index[:, :width]
-        whole.index[part.query] = np.where(index < 0, -1, part.gallery[index])
-        whole.nearness[part.query] = one.ranking.nearness[:, :width]
-        whole.match[part.query] = one.ranking.match[:, :width]
-    return whole
 
 
 def rankable(

@@ -101,7 +101,7 @@ CLOTHES = Rules(
 SYSU = Rules(
     name="sysu-mm01",
     title="all cameras, one image a person and camera, 10 draws; CMC of persons",
-    source="Wu et al., ICCV 2017; cameras 2 and 3 stand in one place",
+    source="Wu et al., ICCV 2017 (cameras 2 and 3 stand in one place); as in the code of Ye et al.",
     skips=(Skip(cameras=(3, 2)),),
     cameras=(1, 2, 4, 5),
     shots=1,
@@ -140,7 +140,6 @@ RULES: dict[str, Rules] = {
         replace(
             RETRIEVAL,
             name="cub200",
-            source="Oh Song et al., CVPR 2016; MAP@R: Musgrave et al., ECCV 2020",
             figures=("recall@1", "recall@2", "recall@4", "recall@8", "MAP@R"),
         ),
         replace(
@@ -170,7 +169,7 @@ RULES: dict[str, Rules] = {
         Rules(
             name="prcc",
             title="a gallery of one image a person, drawn 10 times",
-            source="Yang, Wu and Zheng, TPAMI 2021",
+            source="Yang, Wu and Zheng, TPAMI 2021; as in the code of Gu et al., CVPR 2022",
             skips=(Skip(("pid", "camid")),),
             shots=1,
             draws=10,

@@ -7,6 +7,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run
 from ..data.catalogue import title_of
+from ..preprocessing import Preprocessing
 
 # The front matter that the Hugging Face Hub reads.
 FRONT = """---
@@ -41,11 +42,12 @@ def model_card(run: Run, exported: Manifest, *, format: str, file: str) -> str:
     trained = run.require_manifest("backbone.pt")
     facts, settings = trained.facts, trained.config
     title = title_of(facts)
-    height, width = (exported.facts[key] for key in ("height", "width"))
+    wants = Preprocessing(height=exported.facts["height"], width=exported.facts["width"])
+    mean, std = (", ".join(map(str, values)) for values in (wants.mean, wants.std))
     network = {
         "architecture": settings["arch"],
         "embedding": f"{exported.facts['dim']} numbers, compared by cosine",
-        "images": f"{height}×{width}, RGB from 0 to 1, less ImageNet's mean, by its deviation",
+        "images": f"{wants.shape}, RGB from 0 to {wants.scale}, less {mean}, divided by {std}",
         "largest difference from PyTorch": f"{exported.facts['maximum_difference']:.2g}",
         "SHA-256": exported.sha256,
     }

@@ -18,7 +18,7 @@ from ..errors import PipelineError
 from ..flow import command_line
 from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
-from ..ranking.metrics import Ranking
+from ..ranking.ranked_lists import Ranking
 from ..ranking.rules import MARKET1501, Rules
 from ..seeding import numpy_generator
 from .page import PICTURED, Example, Item, Row, data_uri

@@ -72,30 +72,19 @@ def index_pictures(
     pictures = pictures_below(folder, boxes=boxes, progress=progress)
     refiner, inputs = _refiner(run, model, trained_here=own is not None)
     inputs |= run_inputs(run) if given is None else given.inputs()
-    listed = [f"{one.path.relative_to(folder)} {one.path.stat().st_size}" for one in pictures]
-    wanted = Manifest(
-        ARTIFACT,
-        "index",
-        {
-            "seed": seed,
-            "assume": "auto",
-            "pictures": str(folder.resolve()),
-            "tracks": tracks,
-            "network": {key: getattr(config, key) for key in KEPT}
-            | ({} if given is None else given.as_table(config)),
-        },
-        inputs
-        | {"pictures": text_digest("\n".join(listed))}
-        | ({} if boxes is None else {"boxes": file_digest(boxes)}),
-        {"dataset": "", "root": str(folder.resolve()), "folders": [str(folder.resolve())]},
-    )
+    inputs |= {} if boxes is None else {"boxes": file_digest(boxes)}
+    of_network = {key: getattr(config, key) for key in KEPT}
+    of_network |= {} if given is None else given.as_table(config)
+    settings = {"seed": seed, "assume": "auto", "tracks": tracks, "network": of_network}
+    wanted = _wanted(pictures, folder, settings=settings, inputs=inputs)
     if not overwrite and is_current(run, wanted, progress=progress):
         return run.path(ARTIFACT)
     run.claim()
     network = open_network(
         run, given, config=config, device=choose_device(device), progress=progress
     )
-    key, scratch = text_digest(wanted.to_json()), run.scratch(ARTIFACT)
+    key = text_digest(f"{wanted.to_json()} {config.on_bad_image}")
+    scratch = run.scratch(ARTIFACT)
     work = ChunkedEmbedding(network, scratch, key=key, config=config, progress=progress)
     features, kept, skipped = _embedded(work, pictures)
     if skipped:
@@ -109,6 +98,21 @@ def index_pictures(
         save_index(path, index)
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
+
+
+def _wanted(
+    pictures: list[Picture], folder: Path, *, settings: dict[str, Any], inputs: dict[str, str]
+) -> Manifest:
+    """Return the manifest of an index of these pictures, which are known by name and size."""
+    listed = [f"{one.path.relative_to(folder)} {one.path.stat().st_size}" for one in pictures]
+    root = str(folder.resolve())
+    return Manifest(
+        ARTIFACT,
+        "index",
+        settings | {"pictures": root},
+        inputs | {"pictures": text_digest("\n".join(listed))},
+        {"dataset": "", "root": root, "folders": [root]},
+    )
 
 
 def _embedded(

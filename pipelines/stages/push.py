@@ -1,7 +1,7 @@
 """an exported backbone + its model card -> a repository of the Hugging Face Hub"""
 
 from ..artifacts.run import Run
-from ..errors import BadInput, reason_of
+from ..errors import blaming
 from ..progress import Progress, Silent
 from ..reporting.model_card import model_card
 from .early import require_repository
@@ -31,13 +31,12 @@ def push(
         CommitOperationAdd(file, str(exported)),
     ]
     progress.message(f"uploading README.md and {file} to {repository}")
-    try:
+    saying = (
+        "is not uploaded; log in with `hf auth login`, and look whether the name is yours and the "
+        "Hub can be reached"
+    )
+    with blaming(f"--push {repository}", saying=saying):
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         api.create_commit(repository, operations, commit_message="Backbone exported by nformer")
-    except Exception as error:  # the Hub's, its transport's, or the file system's
-        raise BadInput(
-            f"--push {repository}: the Hub says: {reason_of(error)}. Log in with `hf auth login`, "
-            "and look whether the name is yours and the Hub can be reached"
-        ) from error
     return f"{api.endpoint}/{repository}"

@@ -112,10 +112,10 @@ class Searcher:
         nearest = None if limit is None else gallery_index.nearest_plain(index, plain)
         before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
         clock.lap("rank")
+        parts = zip(similarity.tolist(), before.tolist(), rows.tolist(), strict=True)
         answers = []
-        for query, picture in enumerate(asked.pictures):
+        for query, found in enumerate(parts):
             own, lent = shares_of(weights, query)
-            found = (part[query].tolist() for part in (similarity, before, rows))
             closest = None if nearest is None else float(nearest[query])
             answers.append(
                 Answer(
@@ -125,7 +125,7 @@ class Searcher:
                     nobody=None if closest is None or limit is None else closest < limit,
                     listened=_read_most(index, lent),
                     own=round(own, 6),
-                    picture="" if picture is None else str(picture),
+                    picture=str(asked.pictures[query] or ""),
                 )
             )
         clock.lap("explain")

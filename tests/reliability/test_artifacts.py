@@ -14,7 +14,7 @@ from pipelines.errors import BadInput
 from pipelines.gallery.index import GalleryIndex
 from pipelines.gallery.index_file import open_index, save_index
 from pipelines.neighbours.graph import neighbour_graph
-from pipelines.ranking.metrics import Ranking
+from pipelines.ranking.ranked_lists import Ranking
 
 ROWS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 LABELS = np.arange(4)

@@ -107,7 +107,10 @@ def test_the_card_says_what_the_network_is_and_what_it_reached(run, format):
     assert card.startswith("---\nlibrary_name: nformer\n")
     assert "# resnet18 for re-identification, trained on Drawn people" in card
     assert "| embedding | 8 numbers, compared by cosine |" in card
-    assert "| images | 32×16, RGB" in card and "| identities | 4 |" in card
+    assert (
+        "| images | 32×16, RGB from 0 to 1, less 0.485, 0.456, 0.406, divided by" in card
+        and "| identities | 4 |" in card
+    )
     best = found.row("baseline")
     assert f"| baseline | isolated | {100 * best.mAP:.1f} | {100 * best.rank1:.1f} |" in card
     assert str(run.folder.parent) not in card  # nothing of this machine
@@ -146,7 +149,8 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_line(run, monkeypatch):
     monkeypatch.setattr(hub.HfApi, "create_repo", refuse)
     done = nformer(f"export --format safetensors --run {run.folder} --push someone/people")
     assert done.code == 2
-    assert "the Hub says: no route to host" in " ".join(done.err.split())
+    said = " ".join(done.err.split())
+    assert "--push someone/people is not uploaded" in said and "(no route to host)" in said
 
 
 def test_onnx_embeds_as_torch_does_at_any_batch(run, recorder):

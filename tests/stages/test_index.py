@@ -23,7 +23,8 @@ from pipelines.gallery.index import build_index, extended, reduced
 from pipelines.gallery.index_file import open_index
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.refiners.closed_form import ClosedForm
-from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
+from pipelines.stages.change_index import add_to_index, remove_from_index
+from pipelines.stages.index import index_gallery
 from pipelines.stages.info import info
 from pipelines.stages.search_images import search_images
 
@@ -331,7 +332,7 @@ def test_a_cut_or_foreign_index_is_refused(tmp_path, run):
 ADD = """
 import sys
 from pipelines import Run
-from pipelines.stages.index import add_to_index
+from pipelines.stages.change_index import add_to_index
 print("begin", flush=True)
 add_to_index(Run(sys.argv[1]), [sys.argv[2]])
 """

@@ -28,7 +28,8 @@ from pipelines.gallery.calibration import Calibration, calibrate, some_identitie
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
 from pipelines.reporting.montage import summary, verdict, write_montage, write_page
-from pipelines.stages.index import add_to_index, index_gallery, remove_from_index
+from pipelines.stages.change_index import add_to_index, remove_from_index
+from pipelines.stages.index import index_gallery
 from pipelines.stages.search_images import search_images
 
 
