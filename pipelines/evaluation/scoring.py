@@ -13,7 +13,7 @@ from ..ranking.drawn_galleries import merged
 from ..ranking.metrics import Metrics, score
 from ..ranking.ranked_lists import Ranking
 from ..ranking.rerankers.registry import RERANKERS, ranked_by
-from ..ranking.rules import Rules, Selection, require_labels, selections
+from ..ranking.rules import Rules, Selection, selections
 from ..refiners.chain import REFINERS
 from .peak_memory import PeakMemory, peak_rss_mib
 from .plan import NFORMER, Method, Plan, verdict
@@ -52,7 +52,6 @@ class Galleries:
     @staticmethod
     def of(sets: Sets, *, rules: Rules, seed: int) -> "Galleries":
         """Draw them."""
-        require_labels(rules, sets.query, gallery=sets.gallery)
         rows = selections(rules, sets.query, gallery=sets.gallery, seed=seed)
         parts = [sets.part(one) for one in rows] if rules.selects else [sets]
         return Galleries(sets, parts, rows)
@@ -158,8 +157,9 @@ def _row(
     for figures, m in zip(every, found, strict=True):  # of a curve that was cut, its last
         figures |= {"mAP": m.mean_ap, "mINP": m.mean_inp} | {f"rank{r}": m.rank(r) for r in RANKS}
     means = {name: float(np.mean([one[name] for one in every])) for name in every[0]}
-    std = dict(found[0].deviation)  # over drawn galleries
-    if len(every) > 1:
+    drawn = [one.deviation for one in found]  # over drawn galleries; else over landmark draws
+    std = {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+    if not std and len(every) > 1:
         std = {name: float(np.std([one[name] for one in every])) for name in every[0]}
     others = {name: means.pop(name) for name in list(means) if name not in FIGURES}
     if others:

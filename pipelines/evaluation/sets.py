@@ -14,7 +14,7 @@ from ..data.catalogue import rules_of
 from ..embeddings import Embeddings
 from ..neighbours.graph import Neighbourhoods
 from ..progress import Progress
-from ..ranking.rules import AUTO, MARKET1501, Rules, Selection, rules_named
+from ..ranking.rules import AUTO, MARKET1501, Rules, Selection, require_labels, rules_named
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +69,15 @@ def read_sets(
 
     rules:  whom a query will be compared with.
     method: how neighbours are searched, as for `search`.
+
+    Raises:
+        BadInput: the rules go by labels that the embeddings do not have.
     """
     path = run.artifact("embeddings.h5")
     with open_embeddings(path) as file:
         splits = splits_in(file)
     query, gallery = load_embeddings(path, "query"), load_embeddings(path, "gallery")
+    require_labels(rules, query, gallery=gallery)
     known = gallery.without_junk()
     near = Neighbourhoods(
         known if rules.skips_itself and _alike(query, gallery) else query.without_junk(),

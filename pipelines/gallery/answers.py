@@ -54,6 +54,7 @@ class SearchResult:
 
     gallery: int
     refined: bool
+    refined_by: str  # what the model is; "" where embeddings are compared as they are
     threshold: float | None
     false_accepts: float | None
     answers: list[Answer]

@@ -49,6 +49,13 @@ class GalleryIndex:
         return int(self.rows.shape[1])
 
     @property
+    def refined_by(self) -> str:
+        """What the model is that refined the rows; "" where they are as the network made them."""
+        if self.state is None or (self.state.start and self.state.start.domain.foreign):
+            return ""
+        return self.state.model.kind
+
+    @property
     def plain(self) -> Tensor:
         """The rows before refinement, [G, d] of length 1."""
         if self.state is None:

@@ -83,7 +83,7 @@ def require_endings(*, montage: Path | None = None, html: Path | None = None) ->
 
 def summary(result: SearchResult) -> str:
     """Return what was searched, and what the threshold means, in a line."""
-    how = "refined by NFormer" if result.refined else "embeddings as they are"
+    how = f"refined by {result.refined_by}" if result.refined else "embeddings as they are"
     asked = "1 query" if len(result.answers) == 1 else f"{len(result.answers):,} queries"
     text = f"{asked} among {result.gallery:,} gallery items, {how}"
     if result.threshold is None:

@@ -161,8 +161,8 @@ def _require_alike(first: _Scored, other: _Scored) -> None:
     rules = [one.evaluation.rules for one in (first, other)]
     if rules[0] != rules[1]:
         raise BadInput(
-            f"{both} were evaluated by other rules, {rules[0]} and {rules[1]}: their figures are "
-            "not comparable. Evaluate both with the same --rules"
+            f"{both} were evaluated by different rules, {rules[0]} and {rules[1]}: their figures "
+            "are not comparable. Evaluate both with the same --rules"
         )
     for what in ("query", "gallery"):
         a, b = getattr(first, what), getattr(other, what)

@@ -131,7 +131,8 @@ class Searcher:
         clock.lap("explain")
         return SearchResult(
             gallery=len(index),
-            refined=index.state is not None,
+            refined=bool(index.refined_by),
+            refined_by=index.refined_by,
             threshold=limit,
             false_accepts=rate,
             answers=answers,

@@ -170,6 +170,21 @@ def test_all_methods_under_clothes_rules(tmp_path):
     assert found.row("baseline").mAP != score(query, gallery).mean_ap
 
 
+@pytest.mark.parametrize("rules", RULES)
+def test_rules_without_their_labels_are_refused_in_a_sentence(tmp_path, rules):
+    items = {"query": people(20, side="q"), "gallery": people(40, seed=1)}
+    arrays = {f"{split}_features": one.features for split, one in items.items()}
+    arrays |= {f"{split}_pids": one.pids for split, one in items.items()}
+    np.savez(tmp_path / "bare.npz", **arrays)
+    assert nformer(f"import-embeddings {tmp_path}/bare.npz --run {tmp_path}/run").code == 0
+    done = nformer(f"evaluate --run {tmp_path}/run --refine none --rules {rules}")
+    by_cameras = any(skip.cameras for skip in RULES[rules].skips)
+    lacking = sorted(RULES[rules].labels()) or (["cameras"] if by_cameras else [])
+    assert done.code == (2 if lacking else 0), done
+    if lacking:
+        assert f"rules {rules} go by {lacking[0]}" in " ".join(done.err.split())
+
+
 def test_other_rules_are_not_comparable(tmp_path):
     query, gallery = people(30, seed=1, side="q"), people(90, seed=2, side="g")
     file = written(tmp_path / "ltcc.npz", query=query, gallery=gallery)
@@ -177,7 +192,7 @@ def test_other_rules_are_not_comparable(tmp_path):
         import_embeddings(Run(tmp_path / name), file)
         evaluate(Run(tmp_path / name), config=plain(rules=rules))
     said = refused(f"compare {tmp_path / 'a'} {tmp_path / 'b'}")
-    assert "other rules, market1501 and everything: their figures are not comparable" in said
+    assert "different rules, market1501 and everything: their figures are not comparable" in said
     for option in ("--rules sysu", "--set rules=sysu"):
         said = refused(f"evaluate --run {tmp_path / 'a'} {option}")
         assert "--rules sysu: unknown; known are auto, market1501" in said

@@ -162,7 +162,7 @@ def shown(tmp_path):
     Image.new("RGB", (30, 60), "blue").save(tmp_path / "g.png")
     hits = [Hit(1, "g.png", 7, 2, 0.9, 0.7, 0.25), Hit(2, "gone.png", -1, -1, 0.5, 0.4, 0.0)]
     answer = Answer("<q>.png", hits, 0.7, False, [("g.png", 0.25)], 0.75, str(tmp_path / "<q>.png"))
-    return SearchResult(2, True, 0.6, 0.01, [answer], str(tmp_path))
+    return SearchResult(2, True, "closed form, gate", 0.6, 0.01, [answer], str(tmp_path))
 
 
 def test_montage(tmp_path, shown):
@@ -188,7 +188,7 @@ def test_page(tmp_path, shown):
     assert "1. id 7, camera 2, 0.900, lent 25.0%" in text
     assert "somebody is here: before refinement 0.700 ≥ 0.600" in text
     assert summary(shown) == (
-        "1 query among 2 gallery items, refined by NFormer; nobody below a similarity of 0.600 "
+        "1 query among 2 gallery items, refined by closed form, gate; nobody below a similarity of 0.600 "
         "before refinement, which 1.0% of the strangers in training reach"
     )
     with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .html"):
