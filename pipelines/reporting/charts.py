@@ -43,8 +43,7 @@ def charts_of(run: Run, queries: Queries, *, examples: Sequence[Example] = ()) -
     return [
         *_training(run),
         *_held_out(run),
-        _cmc(run, queries),
-        _precision_recall(run, queries),
+        *((_cmc(run, queries), _precision_recall(run, queries)) if queries.counted else ()),
         _similarities(queries),
         *_neighbours(run, queries),
         *_gains(queries, examples),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.results import Evaluation
 from ..labels import NUMBERS, LabelNames
+from ..ranking.rules import rules_named
 from .plots import COLOURS, DARK_COLOURS
 from .tables_and_figures import TableOrFigure
 
@@ -159,6 +160,7 @@ def render(report: Report) -> str:
     results = report.evaluation.results
     return template("report.html.j2").render(
         report=report,
+        rules=rules_named(report.evaluation.rules),
         columns={name: name.replace("rank", "rank-") for name in report.evaluation.figures},
         best={key: max(row.figure(key) for row in results) for key in report.evaluation.figures},
         percent=percent,

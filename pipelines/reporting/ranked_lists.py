@@ -44,6 +44,8 @@ class Queries:
     precision: [Q] by result.   compared: the result that stands beside the baseline, or "".
     labels:    of results, as tables show them: a closed form is not called nformer.
     rules:     whom a query is compared with; where galleries are drawn, within one.
+    counted:   whether the figures are counted from the lists that are kept: of images, and of the
+               whole gallery.
     """
 
     query: Embeddings
@@ -53,6 +55,7 @@ class Queries:
     compared: str
     labels: Mapping[str, str] = field(default_factory=dict)
     rules: Rules = MARKET1501
+    counted: bool = True
 
     @staticmethod
     def of(run: Run, *, labels: Mapping[str, str], rules: Rules = MARKET1501) -> "Queries":
@@ -69,6 +72,7 @@ class Queries:
             compared=compared,
             labels=labels,
             rules=rules.whole(),
+            counted=not rules.selects and rules.cmc == "images",
         )
 
     def label(self, name: str) -> str:

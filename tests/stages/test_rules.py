@@ -1,6 +1,7 @@
 """Evaluation by other rules: one set, drawn galleries, every refiner and re-ranking."""
 
 import json
+from html import unescape
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pipelines.neighbours.graph import Neighbourhoods
 from pipelines.ranking.rerankers.registry import RERANKERS, ranked_by
 from pipelines.ranking.rules import RULES, selections
 from pipelines.refiners.chain import REFINERS, refine_chain
+from pipelines.stages.report import report
 
 TRAINING_FREE = [name for name, refiner in REFINERS.items() if not refiner.needs_train]
 
@@ -183,6 +185,18 @@ def test_rules_without_their_labels_are_refused_in_a_sentence(tmp_path, rules):
     assert done.code == (2 if lacking else 0), done
     if lacking:
         assert f"rules {rules} go by {lacking[0]}" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("rules", ["market1501", "prcc", "sysu-mm01", "cuhk03-single-shot"])
+def test_charts_show_only_what_the_table_counts(tmp_path, rules):
+    query, gallery = people(30, seed=1, side="q"), people(90, seed=2, side="g")
+    run = Run(tmp_path / "run")
+    import_embeddings(run, written(tmp_path / "set.npz", query=query, gallery=gallery))
+    evaluate(run, config=plain(rules=rules))
+    page = report(run).read_text(encoding="utf-8")
+    assert f"Rules {rules}: {RULES[rules].title}" in unescape(page)
+    curves = ("Cumulative matching characteristic", "Precision and recall")
+    assert [title in page for title in curves] == [rules == "market1501"] * 2
 
 
 def test_other_rules_are_not_comparable(tmp_path):

@@ -188,8 +188,8 @@ def test_page(tmp_path, shown):
     assert "1. id 7, camera 2, 0.900, lent 25.0%" in text
     assert "somebody is here: before refinement 0.700 ≥ 0.600" in text
     assert summary(shown) == (
-        "1 query among 2 gallery items, refined by closed form, gate; nobody below a similarity of 0.600 "
-        "before refinement, which 1.0% of the strangers in training reach"
+        "1 query among 2 gallery items, refined by closed form, gate; nobody below a similarity of "
+        "0.600 before refinement, which 1.0% of the strangers in training reach"
     )
     with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .html"):
         write_page(shown, tmp_path / "found.txt")
