@@ -396,7 +396,7 @@ def _meant(keys: Iterable[str], wanted: Mapping[str, tuple[str, str]]) -> str:
     near = {}
     for key in sorted(set(keys) - set(wanted)):
         plain = re.sub("[^a-z]+", "_", key.lower())
-        found = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.7)
+        found = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.6)
         if found:
             near[key] = names[found[0]]
     renamed = ", ".join(f"{key} to {name}" for key, name in near.items())

@@ -1,0 +1,308 @@
+"""The first hour of a user: from raw pictures and tables to a result, by commands as typed.
+
+What other tests drive as typed stands there: wrong paths and settings, and `--json`
+(test_wrong_input), help (test_help), `python -m nformer` (test_as_nformer), tables and files of
+other programs (reliability/test_cases), misuse of the library (test_misuse).
+"""
+
+import csv
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.commands import nformer, refused
+from helpers.layouts import write_image, write_images
+from PIL import Image
+
+from pipelines import Run, load_embeddings
+from pipelines.artifacts.embeddings import load_labels
+
+PEOPLE = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
+TINY = (
+    "--arch shufflenet_v2_x0_5 --weights none --height 32 --width 16 --batch 8 --epochs 1 "
+    "--device cpu --set dim=16 --set amp=off --set workers=0"
+)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NFORMER_RUN", raising=False)
+
+
+def photograph(person: int, seed: int) -> Image.Image:
+    """Draw a person as a shirt and trousers of their own, with noise."""
+    colours = np.random.default_rng(person).integers(40, 215, (2, 1, 1, 3))
+    pixels = np.concatenate([np.tile(colour, (8, 8, 1)) for colour in colours])
+    noise = np.random.default_rng(1000 + seed).normal(0, 15, pixels.shape)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def album(name: Callable[[str, str, int], str], times: int = 6, first: int = 0) -> None:
+    """Save `times` pictures of each person as `name(person, camera, number)` says, two cameras."""
+    for row, person in enumerate(PEOPLE, first):
+        for number in range(times):
+            path = Path(name(person, "AB"[number % 2], number))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            photograph(row, seed=10 * row + number).save(path, format="JPEG")
+
+
+def well(*lines: str) -> str:
+    """Run commands that succeed, and return what they said together."""
+    said = []
+    for line in lines:
+        done = nformer(line)
+        assert done.code == 0, (line, done)
+        said.append(done.out + done.err)
+    return " ".join("\n".join(said).split())
+
+
+def scores(run: str) -> dict[str, float]:
+    found = json.loads(Path(run, "metrics.json").read_text())["results"]
+    return {row["name"]: row["mAP"] for row in found}
+
+
+def following(said: str) -> str:
+    return said.rpartition("next: nformer ")[2]
+
+
+# Own pictures: at most three commands to a table
+
+
+def test_my_folder_of_identities():
+    """`A_0.JPG` in a folder a person, with what archives and systems leave beside."""
+    album(lambda person, camera, number: f"people/{person}/{camera}_{number}.JPG")
+    write_images(Path("people/__MACOSX/ann"), ["._A_0.jpg"])
+    Path("people/ann/Thumbs.db").write_bytes(b"of a system")
+    Path("people/ann/._A_0.JPG").write_bytes(b"of a system")
+    own = "folder --root people --split 0.5 --pattern '{pid}/{camid}_*'"
+    recipe = (
+        f"train-backbone {own} --run r --set instances=2 {TINY}",
+        "extract --run r --device cpu",
+        "evaluate --run r --all",
+    )
+    said = well(*recipe)
+    first, table = said.index("48 names are of --pattern"), said.index("mAP")
+    assert first < table, "what was understood is said before anything is computed"
+    assert "baseline+kr (joint)" in said
+    train, query, gallery = (
+        load_embeddings("r/embeddings.h5", name) for name in ("train", "query", "gallery")
+    )
+    # Half of the people to train; of the others one picture a camera asks, the rest are found.
+    assert (len(train), len(query), len(gallery)) == (24, 8, 16)
+    assert not set(train.pids) & set(gallery.pids)
+    assert set(load_labels("r/embeddings.h5").pids) == set(PEOPLE)
+    options = Run("r").manifest("backbone.pt").facts["options"]
+    assert options["split"] == 0.5 and options["pattern"] == "{pid}/{camid}_*"
+    assert set(scores("r")) >= {"baseline", "nfc", "baseline+kr"}
+
+
+def test_my_csv_with_odd_columns():
+    """Excel's: `;`, a byte order mark, CRLF, quotes, own names of columns; pictures elsewhere."""
+    album(lambda person, camera, number: f"pictures/{number}, of {person}.jpeg", times=4)
+    with open("list.csv", "w", newline="", encoding="utf-8-sig") as file:
+        table = csv.writer(file, delimiter=";", lineterminator="\r\n")
+        table.writerow(["Comment", "Image", "Person ID", "Cam"])
+        for person in PEOPLE:
+            for number in range(4):
+                table.writerow(["x;y", f"{number}, of {person}.jpeg", person, "AB"[number % 2]])
+    own = "csv --root list.csv --images pictures --split 0.5"
+    recipe = (
+        f"train-backbone {own} --run r --set instances=2 {TINY}",
+        "extract --run r --device cpu",
+        "evaluate --run r --all",
+    )
+    said = well(*recipe)
+    assert "separated by ';'" in said
+    assert "read 'Image' as path, 'Person ID' as pid, 'Cam' as camid" in said
+    assert said.index("as camid") < said.index("mAP")
+    assert set(scores("r")) >= {"baseline", "nfc", "baseline+kr"}
+    assert set(load_labels("r/embeddings.h5").camids) == {"A", "B"}
+
+
+@pytest.mark.parametrize("columns", ["photo;who;gate", 'a b;"c;d";e'])
+def test_columns_that_nobody_can_guess_are_named(columns):
+    album(lambda person, camera, number: f"p/{person}{number}.png", times=2)
+    rows = [f"p/{person}{number}.png;{person};{number}" for person in PEOPLE for number in (0, 1)]
+    Path("list.csv").write_text("\n".join([columns, *rows]))
+    path, pid, camid = next(csv.reader([columns], delimiter=";"))
+    own = "check-data csv --root list.csv --split 0.5"
+    said = nformer(own)
+    assert said.code == 1 and "--columns" in said.out + said.err
+    named = shlex.quote(f"path={path},pid={pid},camid={camid}")
+    assert "gallery │ 4 │ 4 │" in well(f"{own} --columns {named}")
+
+
+def test_the_same_options_on_every_command_that_reads_pictures():
+    """A flat folder with ids in the names, half of the people, a picture of each asks."""
+    album(lambda person, camera, number: f"flat/{person}_{camera}_{number}.jpg")
+    own = "--root flat --pattern '{pid}_{camid}_*' --split 0.5 --queries identity"
+    counts = "train │ 24 │ 4 │ 2 │ │ query │ 4 │ 4 │"
+    assert counts in well(f"check-data folder {own}")
+    well(f"pack folder {own} --run r --height 32 --width 16")
+    said = well(
+        f"train-backbone folder {own} --run r --set instances=2 {TINY}",
+        f"extract --dataset folder {own} --run r --device cpu",
+    )
+    assert "images from r/images.h5" in said
+    assert len(load_embeddings("r/embeddings.h5", "query")) == 4
+
+
+def test_what_lies_in_a_root_and_is_not_read_is_named():
+    album(lambda person, camera, number: f"own/train/{person}/{number}.jpg", times=2)
+    album(lambda person, camera, number: f"own/test/{person}2/{number}.jpg", 2, first=8)
+    write_image(Path("own/extra/ann/1.jpg"))
+    said = well("check-data folder --root own")
+    assert "not read: extra/" in said
+    assert "gallery │ 8 │ 8 │" in said  # test/, of which queries were drawn
+
+
+# The command line
+
+
+def test_every_next_command_works_as_it_stands():
+    """From a folder to a search, typing what each command names next."""
+    album(lambda person, camera, number: f"my own/{person}/{camera}{number}.jpg")
+    own = "folder --root 'my own' --split 0.5 --pattern '{pid}/{camid}*'"
+    line = f"check-data {own}"
+    well(line)
+    line = f"train-backbone {own} --run 'my run' --set instances=2 {TINY}"
+    typed = []
+    while not line.startswith("search"):
+        typed.append(line.split()[0])
+        done = nformer(line)
+        assert done.code == 0, (line, done)
+        line = following(done.err.strip())
+        if typed[-1] == "evaluate":
+            line = following(nformer("index --run 'my run'").err.strip())
+    assert typed == ["train-backbone", "extract", "train-nformer", "evaluate"]
+    assert "--run 'my run'" in line
+    said = well(line.replace("IMAGE", "'my own/ann/A0.jpg'") + " --top 2 --device cpu")
+    assert any(person in said for person in PEOPLE), "people keep their names"
+
+
+def test_a_batch_larger_than_the_set_is_cut_and_said():
+    album(lambda person, camera, number: f"own/{person}/{number}.jpg")
+    said = well(
+        "train-backbone folder --root own --split 0.5 --run r --set instances=2 "
+        + TINY.replace("--batch 8", "--batch 512")
+    )
+    assert "batches of 8 images instead of 512" in said
+
+
+def embeddings(name: str, *, people: int = 12, times: int = 4, spread: float = 1.0) -> None:
+    """Save an .npz: training people, and others of whom each has `times` in the gallery."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for first, split, count in ((0, "train", 4), (100, "query", 1), (100, "gallery", times)):
+        pids = np.repeat(np.arange(first, first + people), count)
+        centres = np.random.default_rng(first).normal(size=(people, 16))
+        rows = centres[pids - first] + spread * random.normal(size=(len(pids), 16))
+        arrays |= {f"{split}_features": rows, f"{split}_pids": pids}
+    np.savez(name, **arrays)
+
+
+def test_what_lowers_map_is_named():
+    """With one picture of a person in the gallery, averaging neighbours mixes people."""
+    embeddings("one.npz", people=40, times=1, spread=1.5)
+    said = well("import-embeddings one.npz --run r", "evaluate --run r --refine aqe --no-report")
+    assert "Lower mAP, by more than the error (95 %): aqe" in said
+    assert "Keep the baseline" in said
+
+
+def test_settings_are_listed_and_recipes_named():
+    said = well("settings nformer")
+    assert "neighbours" in said and "landmarks" in said and "released" in said
+    assert "paper" in well("train-nformer --help") and "laptop" in well("train-backbone --help")
+
+
+def test_training_is_logged_for_tensorboard():
+    pytest.importorskip("tensorboard")
+    embeddings("e.npz")
+    well("import-embeddings e.npz --run r")
+    well(
+        "train-nformer --run r --steps 2 --no-closed-form --set held_out=0 --log tensorboard "
+        "--device cpu"
+    )
+    assert list(Path("r").rglob("events.out.tfevents*"))
+
+
+def test_a_figure_that_is_nearly_named_is_found():
+    embeddings("e.npz")
+    arrays = dict(np.load("e.npz"))
+    renamed = {key.replace("_pids", "_persons"): value for key, value in arrays.items()}
+    np.savez("nearly.npz", **renamed)
+    said = refused("import-embeddings nearly.npz --run r")
+    assert "rename gallery_persons to gallery_pids, query_persons to query_pids" in said
+
+
+# The rest of the hour
+
+
+@pytest.fixture
+def evaluated():
+    embeddings("e.npz")
+    well("import-embeddings e.npz --run runs/a", "evaluate --run runs/a --refine nfc")
+    return Path("runs/a")
+
+
+def test_two_runs_are_compared(evaluated):
+    arrays = dict(np.load("e.npz"))
+    np.savez("b.npz", **arrays | {"query_features": arrays["query_features"] ** 2})
+    well("import-embeddings b.npz --run runs/b", "evaluate --run runs/b --refine aqe")
+    said = well("compare runs/a runs/b")
+    assert "runs/a" in said and "runs/b" in said and "baseline" in said
+
+
+def test_a_run_moves_with_its_folder(evaluated):
+    shutil.move("runs/a", "elsewhere")
+    said = well("evaluate --run elsewhere --refine nfc", "info --run elsewhere")
+    assert "elsewhere/metrics.json is up to date" in said
+    said += well("index --run elsewhere")
+    assert "stale" not in said and "damaged" not in said
+
+
+def test_a_failure_can_be_looked_at(evaluated):
+    page = Path("runs/a/report.html").read_text()
+    assert page.count("0000000") and "query" in page
+    assert len(page) < 15e6
+
+
+@pytest.mark.slow
+def test_ctrl_c_loses_nothing():
+    """A training interrupted after an epoch says so, and goes on from there."""
+    album(lambda person, camera, number: f"own/{person}/{number}.jpg")
+    line = "train-backbone folder --root own --split 0.5 --run r --set instances=2 " + TINY.replace(
+        "--epochs 1", "--epochs 400"
+    )
+    command = [sys.executable, "-m", "nformer_cli.main", *shlex.split(line)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    state = Path("r/.unfinished/backbone.pt")
+    patience = time.monotonic() + 120
+    while not (state.is_dir() and list(state.glob("*.pt"))):
+        assert process.poll() is None and time.monotonic() < patience, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted; what was finished is kept, the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert "of 400, the next run goes on" in well("info --run r")
+    shorter = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    patience = time.monotonic() + 120
+    lines = []
+    for text in shorter.stderr:
+        lines.append(text)
+        if "going on" in text or "epoch" in text or time.monotonic() > patience:
+            break
+    shorter.send_signal(signal.SIGINT)
+    shorter.communicate(timeout=60)
+    assert any("epoch" in text for text in lines), lines
