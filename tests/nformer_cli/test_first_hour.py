@@ -281,7 +281,7 @@ def test_ctrl_c_loses_nothing():
     """A training interrupted after an epoch says so, and goes on from there."""
     album(lambda person, camera, number: f"own/{person}/{number}.jpg")
     line = "train-backbone folder --root own --split 0.5 --run r --set instances=2 " + TINY.replace(
-        "--epochs 1", "--epochs 400"
+        "--epochs 1", "--epochs 40"
     )
     command = [sys.executable, "-m", "nformer_cli.main", *shlex.split(line)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -295,14 +295,5 @@ def test_ctrl_c_loses_nothing():
     assert process.returncode == 130
     assert "interrupted; what was finished is kept, the same command goes on from there" in said
     assert "Traceback" not in said
-    assert "of 400, the next run goes on" in well("info --run r")
-    shorter = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    patience = time.monotonic() + 120
-    lines = []
-    for text in shorter.stderr:
-        lines.append(text)
-        if "going on" in text or "epoch" in text or time.monotonic() > patience:
-            break
-    shorter.send_signal(signal.SIGINT)
-    shorter.communicate(timeout=60)
-    assert any("epoch" in text for text in lines), lines
+    assert "of 40, the next run goes on" in well("info --run r")
+    assert "going on after epoch" in well(line)
