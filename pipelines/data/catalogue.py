@@ -170,7 +170,8 @@ def title_of(facts: Mapping[str, Any]) -> str:
     )
     if unlike and folder:
         return f"{folder} ({title}'s layout)"
-    return title if known.counts or not folder else f"{title}, {folder}"
+    own = "yours" in known.state  # of which there are many, told apart by their folders
+    return f"{title}, {folder}" if own and folder else title
 
 
 def open_dataset(
