@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from .commands import datasets, evaluating, exchange, manual, results, search, settings, training
-from .help import Command
+from .help import Command, CommandGroup
 
 app = typer.Typer(
     name="nformer",
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -11,6 +11,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 NAMES_WIDTH = 27  # columns for an option's names; a wider one has a line of its own
+COMMANDS_WIDTH = 17  # for a command's: import-embeddings
 WIDEST = 100  # columns: longer lines are hard to read
 VALUES = {int: "N", float: "NUMBER"}  # what stands for a value, by the default's type
 
@@ -33,15 +34,14 @@ class HelpPage:
         parts = {
             "Arguments": [_row(_argument(one), one, ctx=ctx) for one in arguments],
             "Options": [_row(_option(one), one, ctx=ctx) for one in given],
-            "Commands": [
-                (name, Text((one.help or "").partition("\n\n")[0]))
-                for name, one in getattr(command, "commands", {}).items()
-            ],
-        }
+        } | _commands(command)
         for title, rows in parts.items():
             if rows:
                 console.print()
-                listed = Panel(_list(rows), title=title, title_align="left", border_style="dim")
+                names = NAMES_WIDTH if title in ("Arguments", "Options") else COMMANDS_WIDTH
+                listed = Panel(
+                    _list(rows, width=names), title=title, title_align="left", border_style="dim"
+                )
                 console.print(listed, width=width)
 
 
@@ -53,19 +53,30 @@ class CommandGroup(HelpPage, TyperGroup):
     """A command with commands below it, with our help page."""
 
 
-def _list(rows: list[tuple[str, Text]]) -> RenderableType:
+def _commands(group: Any) -> dict[str, list[tuple[str, Text]]]:
+    """Return the commands of a group, with what each does, under the titles of their panels."""
+    found: dict[str, list[tuple[str, Text]]] = {}
+    for name, one in getattr(group, "commands", {}).items():
+        panel = getattr(one, "rich_help_panel", None)
+        title = panel if isinstance(panel, str) else "Commands"
+        about = Text((one.help or "").partition("\n\n")[0])
+        found.setdefault(title, []).append((name, about))
+    return found
+
+
+def _list(rows: list[tuple[str, Text]], *, width: int) -> RenderableType:
     """Return names at the left and what they mean beside them, or below those that are wide."""
-    return Group(*(line for row in rows for line in _lines(*row)))
+    return Group(*(line for row in rows for line in _lines(*row, width=width)))
 
 
-def _lines(names: str, about: Text) -> Iterator[RenderableType]:
+def _lines(names: str, about: Text, *, width: int) -> Iterator[RenderableType]:
     left = Text(names, style="cyan", no_wrap=True)
-    if len(names) > NAMES_WIDTH:
+    if len(names) > width:
         yield left
-        yield Padding(about, (0, 0, 0, NAMES_WIDTH + 2))
+        yield Padding(about, (0, 0, 0, width + 2))
         return
     row = Table.grid(padding=(0, 2, 0, 0))
-    row.add_column(width=NAMES_WIDTH)
+    row.add_column(width=width)
     row.add_column()
     row.add_row(left, about)
     yield row

@@ -90,7 +90,10 @@ Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to std
 
 # Of the commands that read a data set's images.
 Dataset = Annotated[
-    str, typer.Argument(help="The data set's name, such as market1501: see nformer datasets.")
+    str,
+    typer.Argument(
+        help="market1501, …: see nformer datasets. Your own pictures: folder, or csv for a table."
+    ),
 ]
 Root = Annotated[
     Path,

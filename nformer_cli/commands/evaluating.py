@@ -59,7 +59,7 @@ def evaluate(
     assume: options.Assume = DEFAULT.assume,
     landmarks: options.Landmarks = DEFAULT.landmarks,
     landmark_draws: Annotated[
-        int, typer.Option(help="Draw the landmarks so often; shows mean ± standard deviation.")
+        int, typer.Option(help="Draw the landmarks N times; show mean ± standard deviation.")
     ] = DEFAULT.landmark_draws,
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of the draws.")
@@ -84,9 +84,7 @@ def evaluate(
     ] = DEFAULT.open_set,
     single_shot: Annotated[
         int,
-        typer.Option(
-            help="Score so many drawn galleries with one image a person (CUHK03); 0: none."
-        ),
+        typer.Option(help="Score N drawn galleries with one image a person (CUHK03); 0: none."),
     ] = DEFAULT.single_shot,
     will_it_help: Annotated[
         bool,

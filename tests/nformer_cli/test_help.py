@@ -124,3 +124,17 @@ def test_choices_stand_whole_in_80_columns(command):
             assert f"{parameter.opts[0]} {parameter.metavar}" in text
         if parameter.param_type_name == "option":
             assert parameter.help, parameter.name
+
+
+def test_the_commands_are_listed_in_groups_a_line_each(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(app, ["--help"])
+    assert "<bool>" not in done.output and "non/e" not in done.output
+    for title in ("Stages", "Data sets", "Search", "Import and export", "Results, reports"):
+        assert f"─ {title}" in done.output
+    command = get_command(app)
+    for name in command.commands:
+        assert sum(line.startswith(f"│ {name} ") for line in done.output.splitlines()) == 1
+    assert max(map(len, done.output.splitlines())) <= 80
+    lines = [line for line in done.output.splitlines() if line.startswith("│ ")]
+    assert len(lines) == len(command.commands) + 5  # options, one of them on two lines
