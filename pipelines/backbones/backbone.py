@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .abdnet import BRANCH, ABDNet
+from .light_torchvision import torchvision_models
 from .names import require_timm, require_trainable
 from .osnet import CHANNELS, FEATURES, OSNet
 
@@ -177,8 +178,7 @@ def _not_built(arch: str, error: Exception, *, stored: bool) -> str:
 def torchvision_network(arch: str) -> nn.Module:
     """Return torchvision's classification network `arch`, with new weights."""
     require_trainable(arch)
-    from torchvision import models
-
+    models = torchvision_models()
     settings: dict[str, Any] = {"weights": None}
     if arch in ("googlenet", "inception_v3"):
         settings.update(aux_logits=False, init_weights=True)

@@ -5,8 +5,26 @@ import sys
 from importlib.metadata import version
 from types import ModuleType
 
+from ..errors import PipelineError, reason_of
+
 FROM = (0, 29)  # torchvision; of earlier ones an import that fails cannot be tried again
 COMPILER = ("torch._dynamo", "torch._dynamo.utils")
+
+
+def torchvision_models() -> ModuleType:
+    """Return torchvision.models.
+
+    Raises:
+        PipelineError: torchvision is built for another torch: one of a CPU, the other of CUDA.
+    """
+    try:
+        return importlib.import_module("torchvision.models")
+    except RuntimeError as error:
+        found = " and ".join(f"{name} {version(name)}" for name in ("torch", "torchvision"))
+        raise PipelineError(
+            f"{found} do not fit each other ({reason_of(error)}): install both with one command "
+            "and from one place, as nformer manual start says"
+        ) from error
 
 
 def import_torchvision() -> None:
@@ -27,7 +45,7 @@ def import_torchvision() -> None:
     sys.modules.update(zip(COMPILER, (package, utils), strict=True))
     try:
         importlib.import_module("torchvision.models")
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, RuntimeError):
         for name in set(sys.modules) - before:
             if name.split(".")[0] == "torchvision":
                 del sys.modules[name]

@@ -5,6 +5,7 @@ from urllib.error import URLError
 
 from ..artifacts.checkpoints import load_untrusted
 from ..backbones.backbone import Backbone
+from ..backbones.light_torchvision import torchvision_models
 from ..backbones.names import initial_weights_file
 from ..backbones.published import published
 from ..backbones.state_dicts import LoadedWeights, load_weights
@@ -46,10 +47,8 @@ def imagenet_weights(arch: str) -> object:
             f"--weights imagenet: torchvision has none for {arch}; give --weights PATH, a "
             "checkpoint of its authors', or train from random weights with --weights none"
         )
-    from torchvision.models import get_model_weights
-
     arch = "resnet50" if arch == "abdnet" else arch
-    known = list(get_model_weights(arch))
+    known = list(torchvision_models().get_model_weights(arch))
     if not known:
         raise BadInput(f"--weights imagenet: torchvision has none for {arch}; use --weights none")
     first = known[0]
