@@ -23,6 +23,8 @@ LAYOUTS = {
     "imageslabeled": "cuhk03-labelled",
     "imagesdetected": "cuhk03-detected",
 }
+LOOKED_FOR = 20  # pictures of a table: with none of them there, it starts from another folder
+CAMERA = re.compile(r"(?:^|(?<=[^A-Za-z]))(c|cam|camera)\d", re.I)  # in a name
 SIDE = {"macosx"}  # folders that archives leave
 
 
@@ -204,6 +206,14 @@ def _levels(
             f"below them lie folders that may be cameras ({shortened(sorted(inner))}); no camera "
             "is known without --pattern '{pid}/{camid}/*'"
         )
+    elif camera is None:
+        found = [CAMERA.search(row.name.rpartition("/")[2]) for row in rows]
+        marks = {match[1] for match in found if match is not None}
+        if None not in found and len(marks) == 1:
+            said.append(
+                f"names may hold cameras, such as {rows[0].name}; none is known without "
+                f"--camera-pattern '{marks.pop()}(\\d+)'"
+            )
     return said
 
 
@@ -249,6 +259,11 @@ def read_csv(
         notices.append(f"{path}: its paths are absolute; they are read below {home}")
     if not rows:
         raise BadInput(f"{path} lists no images")
+    if not any((home / row.name).exists() for row in rows[:LOOKED_FOR]):
+        raise BadInput(
+            f"{path}: its pictures are not in {home}: {rows[0].name} is not there; name the folder "
+            "that its paths start from with --images DIR"
+        )
     drawn = with_splits(rows, share=split, queries=queries)
     notices += [f"{path}: {text}" for text in drawn.said]
     name = path.name if home == path.parent else str(path.absolute())

@@ -132,8 +132,8 @@ def _with_training(rows: list[Row], share: float) -> tuple[list[Row], str]:
         for row in rows
     ]
     text = (
-        f"no split is given: {count} of {len(people)} identities, drawn with seed {SEED}, are for "
-        f"training, the others for the test (--split {share:g})"
+        f"the images name no split: {count} of {len(people)} identities, drawn with seed {SEED}, "
+        f"are for training, the others for the test (--split {share:g})"
     )
     return found, text
 

@@ -7,6 +7,7 @@ other programs (reliability/test_cases), misuse of the library (test_misuse).
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -139,6 +140,25 @@ def test_columns_that_nobody_can_guess_are_named(columns):
     assert said.code == 1 and "--columns" in said.out + said.err
     named = shlex.quote(f"path={path},pid={pid},camid={camid}")
     assert "gallery │ 4 │ 4 │" in well(f"{own} --columns {named}")
+
+
+def test_a_table_whose_pictures_lie_elsewhere_asks_for_their_folder():
+    album(lambda person, camera, number: f"pictures/{person}{number}.jpg", times=2)
+    rows = [f"{person}{number}.jpg,{person}" for person in PEOPLE for number in (0, 1)]
+    Path("list.csv").write_text("\n".join(["path,pid", *rows]))
+    said = refused("train-backbone csv --root list.csv --run r")
+    assert "ann0.jpg is not there; name the folder" in said and "--images DIR" in said
+    well("check-data csv --root list.csv --images pictures")
+
+
+def test_cameras_that_names_may_hold_are_pointed_out():
+    album(lambda person, camera, number: f"own/{person}/cam{number % 2}_{number}.jpg")
+    said = well("check-data folder --root own")
+    assert "such as ann/cam0_0.jpg; none is known" in said
+    (pattern,) = re.findall(r"--camera-pattern '(.*?)'", said)
+    assert "train │ 24 │ 4 │ 2 │" in well(
+        f"check-data folder --root own --camera-pattern '{pattern}'"
+    )
 
 
 def test_the_same_options_on_every_command_that_reads_pictures():
@@ -284,7 +304,13 @@ def test_ctrl_c_loses_nothing():
         "--epochs 1", "--epochs 40"
     )
     command = [sys.executable, "-m", "nformer_cli.main", *shlex.split(line)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs, and all that they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     state = Path("r/.unfinished/backbone.pt")
     patience = time.monotonic() + 120
     while not (state.is_dir() and list(state.glob("*.pt"))):
