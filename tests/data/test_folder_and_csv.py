@@ -153,7 +153,9 @@ TABLE = "path,pid,camid,split\nx/a.jpg,p1,0,train\nx/b.jpg,p2,1,train\nx/q.jpg,p
 
 
 def table(tmp_path, text=TABLE):
+    """Write a table, with two of the pictures that tables here list."""
     path = tmp_path / "images.csv"
+    write_images(tmp_path, ["a.jpg", "x/a.jpg"])
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -235,6 +237,7 @@ def test_absolute_paths_below_the_table_and_outside_of_it(tmp_path):
     text = TABLE.replace("x/", f"{tmp_path}/labels/x/")
     data = open_dataset("csv", table(tmp_path / "labels", text))
     assert data.root == tmp_path / "labels" and rows(data, "train")[0] == ("x/a.jpg", 0, 0)
+    write_images(tmp_path / "y", ["a.jpg"])
     data = open_dataset("csv", table(tmp_path / "labels", TABLE.replace("x/", f"{tmp_path}/y/")))
     assert data.root == tmp_path / "y" and rows(data, "train")[0] == ("a.jpg", 0, 0)
     assert "absolute" in " ".join(data.notices)
@@ -393,6 +396,7 @@ def test_a_table_elsewhere_with_columns_of_its_own(tmp_path):
 
 def test_a_table_of_paths_alone_and_a_pattern(tmp_path):
     names = [f"{p:02d}_c{c}_x.jpg" for p, c in product(range(4), (1, 2))]
+    write_images(tmp_path, names)
     path = table(tmp_path, "\n".join(["path", *names]))
     data = open_dataset("csv", path, options={"pattern": "{pid}_c{camid}_*", "split": 0.5})
     assert people_of(data, "train") | people_of(data, "gallery") == {0, 1, 2, 3}
