@@ -126,7 +126,8 @@ class _Bar(_Counted):
 
     def skip(self, amount: int) -> None:
         super().skip(amount)
-        self.bars.reset(self.task, completed=self.done, count=self.counted())
+        self.bars.reset(self.task, completed=self.done)  # with fields, these would be all there are
+        self.bars.update(self.task, count=self.counted())
 
     def advance(self, amount: int = 1, **figures: float | str) -> None:
         parts, shown = self.count(amount, figures), ""

@@ -1,0 +1,59 @@
+"""What a person sees: commands at a terminal of 80 columns, with bars instead of lines."""
+
+import os
+import pty
+import shlex
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from helpers.layouts import write_images
+
+TINY = (
+    "--arch shufflenet_v2_x0_5 --weights none --height 32 --width 16 --batch 8 "
+    "--device cpu --set dim=16 --set amp=off --set workers=0 --set instances=2"
+)
+
+
+def at_a_terminal(line: str) -> tuple[int, str]:
+    """Run a command whose every stream is a terminal; return its exit code and the screen."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "nformer_cli.main", *shlex.split(line)]
+    told = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=told)
+    os.close(theirs)
+    screen = b""
+    while True:
+        try:
+            part = os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        screen += part
+    os.close(ours)
+    return process.wait(60), screen.decode(errors="replace")
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NFORMER_RUN", raising=False)
+    for person in ("ann", "bob", "cleo", "dan"):
+        write_images(Path("people", person), [f"{number}.jpg" for number in range(4)])
+
+
+def test_training_and_embedding_show_bars(pictures):
+    own = "folder --root people --split 0.5 --run r"
+    for line, title in (
+        (f"train-backbone {own} {TINY} --epochs 2", "train backbone"),
+        ("extract --run r --device cpu", "embed"),
+        ("evaluate --run r --all", "evaluate"),
+        ("train-nformer --run r --no-closed-form --steps 3 --device cpu", "train NFormer"),
+    ):
+        code, screen = at_a_terminal(line)
+        assert code == 0 and "Traceback" not in screen, screen[-3000:]
+        assert title in screen and "\x1b[" in screen, screen
