@@ -200,6 +200,8 @@ def comparison_table(found: "Comparison") -> Table:
         figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
         joint = " [dim](joint)[/]" if row.result.protocol == "joint" else ""
         table.add_row(escape(row.run), row.result.name + joint, *figures, change, interval)
+    for one in found.paper:
+        table.add_row(one.method, "", f"{100 * one.mAP:.1f}", f"{100 * one.rank1:.1f}", "", "")
     return table
 
 

@@ -127,7 +127,7 @@ def pack(
 
 def subsample(
     images_per_identity: Annotated[
-        str, typer.Option(metavar="N,N,…", help="Gallery images kept of each identity.")
+        str, typer.Option(metavar="N,N,…", help="Gallery images of an identity, on average.")
     ] = "5,10,15,20",
     run: options.Run = options.DEFAULT_RUN,
     seed: options.Seed = 0,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.results import Evaluation
 from ..labels import NUMBERS, LabelNames
 from ..ranking.rules import rules_named
+from .paper import PaperRow
 from .plots import COLOURS, DARK_COLOURS
 from .tables_and_figures import TableOrFigure
 
@@ -135,6 +136,7 @@ class Report:
     compared: str = "baseline"
     commands: Sequence[str] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    paper: Sequence[PaperRow] = ()  # its figures, where the data set is one of its own
 
     def count_of(self, kind: str) -> int:
         """Return how many queries a filter shows."""

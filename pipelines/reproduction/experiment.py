@@ -11,7 +11,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import as_table
-from ..data.subsampling import drawing_order
+from ..data.subsampling import drawn_on_average
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -35,7 +35,7 @@ from .variants import ReproduceConfig, Variant
 
 MEASURED = ("mAP", "rank1")
 WHOLE = (0, 0)
-Subset = tuple[int, int]  # images of an identity at most, and the seed that draws them; 0: all
+Subset = tuple[int, int]  # images of an identity on average, and the seed that draws; 0: all
 
 
 class Experiment:
@@ -114,12 +114,13 @@ class Experiment:
         return load_nformer(self.run.path(wanted.artifact), device=self.device)
 
     def subset(self, subset: Subset) -> Embeddings:
-        """Return the gallery with at most so many images of each identity."""
+        """Return the gallery with so many images of an identity on average."""
         number, seed = subset
         if not number:
             return self.gallery
-        pids = self.gallery.pids
-        kept = (drawing_order(pids, seed) < number) | ~self.of_people(pids)
+        people = self.of_people(self.gallery.pids)
+        kept = ~people
+        kept[people] = drawn_on_average(self.gallery.pids[people], number, seed=seed)
         return self.gallery.select(kept)
 
     def of_people(self, pids: np.ndarray) -> np.ndarray:
@@ -129,7 +130,7 @@ class Experiment:
     def measured(self, variant: Variant, *, number: int = 0, rerank: str = "") -> dict[str, Any]:
         """Return a variant's figures over its trainings and draws of the landmarks.
 
-        number: gallery images of an identity at most, drawn for each training anew; 0: all.
+        number: gallery images of an identity on average, drawn for each training anew; 0: all.
         returns: means, and mAP's standard deviations `mAP_over_seeds` and `mAP_over_draws`.
         """
         subsets = self._subsets(number)
@@ -153,15 +154,15 @@ class Experiment:
 
     def _subsets(self, number: int) -> list[Subset]:
         """Return one subset for each seed; where nothing is left out, the whole."""
-        if not number or number >= self.most_images:
+        if not number or number >= self.mean_images:
             return [WHOLE]
         return [(number, seed) for seed in self.seeds]
 
     @cached_property
-    def most_images(self) -> int:
-        """The largest number of gallery images of an identity, distractors apart."""
+    def mean_images(self) -> float:
+        """The mean number of gallery images of an identity, distractors apart."""
         people = self.gallery.pids[self.of_people(self.gallery.pids)]
-        return int(np.unique(people, return_counts=True)[1].max(initial=0))
+        return len(people) / max(1, len(np.unique(people)))
 
     def baseline(self, *, number: int = 0, rerank: str = "") -> Figures:
         """Return the figures of the embeddings as they are, a mean over the subsets."""

@@ -13,6 +13,7 @@ from ..neighbours.edges import Edges, edge_dot, edge_softmax
 from ..nformer.fused import Projected
 from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
+from ..reporting.paper import printed
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
@@ -70,6 +71,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             "The set grows by whole identities of the gallery, drawn at random, so the rows worth "
             "reading stay as many. Means over rows, heads, layers and trainings; a row's own edge "
             "counts as relevant. “all alike” is what equal weights on every row would spend.",
+            printed("figure4")["note"],
         ),
     )
 

@@ -8,6 +8,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.refinement import refine
 from ..neighbours.checked import unit_rows
+from ..reporting.paper import printed
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import numpy_generator
@@ -84,7 +85,8 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             f"{people} identities of {LEAST_IMAGES} gallery images or more, drawn at random, at "
             f"most {MOST_IMAGES} images of each; scikit-learn's t-SNE on cosine distances, alike "
             "on both sides. The gallery was refined whole, with the first training of the paper's "
-            "NFormer. t-SNE shows who is near whom; distances between groups mean nothing.",
+            "NFormer. t-SNE shows who is near whom; distances between groups mean nothing. "
+            f"{printed('figure5')['note']}",
         ),
     )
 

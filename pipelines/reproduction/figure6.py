@@ -12,12 +12,13 @@ from ..gallery.refinement import pick_landmarks, prepare
 from ..nformer.landmarks import draw_landmarks
 from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
+from ..reporting.paper import printed
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import torch_generator
 from .experiment import Experiment
 from .flops import affinity_flops
-from .rows import FIGURES, Row, curve
+from .rows import FIGURES, Row, beside, curve
 from .variants import EXACT_RNS, LS, NFORMER, ORDINARY, Variant
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -30,22 +31,31 @@ COLUMNS = (
     Column("cosine", "cos(A, Ã)", "number"),
     Column("centred", "centred", "number"),
     *FIGURES,
+    Column("gain", "over l = 5", "points"),
+    Column("share", "share of A's operations", "percent"),
     *(Column(f"gflops_{rows}", f"GFLOPs, N = {rows:,}", "number") for rows in ROWS),
 )
+PAPERS_SHARE = Column("paper_share", "paper: share of A's operations", "percent")
 
 
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     """Return the figure of the first run."""
-    experiment = experiments[0]
+    experiment, paper = experiments[0], beside("figure6", experiments[0])
     similar = _similarities(experiment)
     dim = experiment.query.dim
     rows = [_row_of(experiment, count, similar=similar) for count in sorted({*LS, *similar})]
     for title, variant in (("exact A, RNS", EXACT_RNS), ("exact A, softmax", ORDINARY)):
         rows.append({"method": title, **experiment.measured(variant), **_cost(dim, 0)})
+    five = experiment.measured(NFORMER)["mAP"]
+    for row in rows:
+        row["gain"] = row["mAP"] - five if "mAP" in row else None
+        if row.get("landmarks") == NFORMER.landmarks:
+            row |= {"paper_share": printed("figure6")["share"] / 100, **paper.cells(5)}
+    rows[-2] |= paper.cells("exact")
     return TableOrFigure(
         name="figure6",
         title="Figure 6: landmark agent attention",
-        columns=COLUMNS,
+        columns=(*COLUMNS, *paper.columns("mAP", "gain"), PAPERS_SHARE),
         rows=rows,
         plots=(_similarity_plot(similar), _map_plot(experiment, rows), _cost_plot(dim)),
         text=_told(next(row for row in rows if row.get("landmarks") == 5), rows[-2]),
@@ -54,6 +64,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             f"query and gallery images: means over layers, heads, {DRAWS} draws of l rows of the "
             "set, and trainings of NFormer with l = 5. Uncentred, a common offset of the entries "
             "makes matrices look alike; centred, each one's mean entry is taken off first.",
+            paper.note,
             "mAP: trained and tested with l landmarks each; the horizontal lines are an exact "
             "affinity under RNS and under softmax, and the backbone.",
             "GFLOPs of one layer's affinity of a whole set in one head of full width, by formula, "
@@ -102,6 +113,7 @@ def _row_of(experiment: Experiment, count: int, *, similar: dict[int, tuple[floa
         "method": f"Ã, l = {count}",
         **(experiment.measured(Variant(landmarks=count)) if count in LS else {}),
         **{"landmarks": count, "cosine": cosine, "centred": centred},
+        "share": count / experiment.query.dim,  # of O(N² l) in O(N² d), section 3.3
         **_cost(experiment.query.dim, count),
     }
 

@@ -34,6 +34,18 @@ def flops_a_person(
     return 2.0 * layers * (projections + attention + feed)
 
 
+def flops_as_read(
+    rows: int, *, dim: int, layers: int = LAYERS, landmarks: int = 5, neighbours: int = 20
+) -> float:
+    """Return NFormer's operations of one row as the paper seems to have counted them.
+
+    Queries, keys and values (3 d²), the row's affinities to all (N l) and the sum over its
+    neighbours (k d), a multiplication and an addition two; no output projection, no feed-forward
+    network. Our reading: the paper gives the sum alone (Table 1).
+    """
+    return 2.0 * layers * (3 * dim**2 + rows * landmarks + neighbours * dim)
+
+
 def search_flops_a_person(rows: int, *, dim: int) -> float:
     """Return the operations of comparing one row with all, to find its nearest: once, exactly."""
     return 2.0 * rows * dim

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..artifacts.lock import claim
 from ..files import write_text
 
-SCHEMA = 1  # raised when a figure's meaning changes: older ones are then measured again
+SCHEMA = 2  # raised when a figure's meaning changes: older ones are then measured again
 Figures = dict[str, float]
 
 

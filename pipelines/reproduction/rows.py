@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..reporting.paper import Beside
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column
 from .experiment import Experiment, Figures
@@ -16,6 +17,11 @@ FIGURES = (
     Column("mAP_over_draws", "± draws", "percent"),
 )
 OWN = "this run's nformer.pt"
+
+
+def beside(name: str, experiment: Experiment) -> Beside:
+    """Return what the paper prints in a table or figure, as it stands beside a run."""
+    return Beside.of(name, experiment.dataset, queries=len(experiment.query))
 
 
 def control_rows(experiment: Experiment, **more: Any) -> list[Row]:

@@ -14,6 +14,7 @@ from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..errors import BadInput
 from ..ranking.bootstrap import Difference, paired_difference
+from ..reporting.paper import PaperRow, paper_rows
 from ..seeding import numpy_generator
 
 
@@ -35,6 +36,7 @@ class Comparison:
     rows: tuple[Compared, ...]
     notes: tuple[str, ...] = ()
     rules: str = "market1501"
+    paper: tuple[PaperRow, ...] = ()  # of the paper's figures, where the data set is its own
 
     def to_json(self) -> str:
         """Return one JSON object, fractions of 1."""
@@ -48,6 +50,7 @@ class Comparison:
         ]
         table = {"dataset": self.dataset, "queries": self.queries, "rows": rows}
         table |= {"notes": self.notes, "rules": self.rules}
+        table["paper"] = [row._asdict() for row in self.paper]
         return json.dumps(table, ensure_ascii=False)
 
 
@@ -127,7 +130,12 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
     notes = tuple(_notes(scored, [row.result for row in rows]))
     first_one = scored[0].evaluation
     return Comparison(
-        first_one.dataset, int(valid.sum()), tuple(rows), notes, rules=first_one.rules
+        first_one.dataset,
+        int(valid.sum()),
+        tuple(rows),
+        notes,
+        rules=first_one.rules,
+        paper=paper_rows(scored[0].run, queries=first_one.queries),
     )
 
 

@@ -22,6 +22,7 @@ from ..progress import Progress, Silent
 from ..ranking.rules import rules_named
 from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
+from ..reporting.paper import paper_rows
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Queries, examples_of, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
@@ -109,6 +110,7 @@ def build_report(
         compared=queries.compared or "baseline",
         commands=[line for line in map(partial(command_of, run), MADE_BY_COMMANDS) if line],
         versions=versions(),
+        paper=paper_rows(run, queries=evaluation.queries),
     )
 
 
@@ -181,6 +183,7 @@ def to_json(found: Report) -> str:
             "examples": [_example(example) for example in found.examples],
             "exhibits": [asdict(evidence.item) for evidence in found.evidence],
             "notes": [*found.evaluation.notes, *found.notes],
+            "paper": [row._asdict() for row in found.paper],
             "artifacts": {link.name: link.sha256 for link in found.chain},
             "manifests": [asdict(link) for link in found.chain],
         },

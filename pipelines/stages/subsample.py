@@ -1,4 +1,4 @@
-"""embeddings.h5 -> runs with fewer gallery images of each identity (the paper's Table 3)"""
+"""embeddings.h5 -> runs with fewer gallery images of an identity (the paper's Table 3)"""
 
 import dataclasses
 import shutil
@@ -15,7 +15,7 @@ from ..artifacts.embeddings import (
 )
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run, writing_stage
-from ..data.subsampling import drawing_order
+from ..data.subsampling import drawn_on_average
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..labels import distractors
@@ -35,9 +35,10 @@ def subsample(
 ) -> list[Path]:
     """Write a run below `run` for each number: RUN/images-per-identity-05 and so on.
 
-    Each holds embeddings.h5 with at most so many gallery images of each identity, all queries,
-    training images and distractors, and a copy of nformer.pt where there is one: `nformer evaluate`
-    works on it as on any run. Smaller subsets lie within larger ones.
+    Each holds embeddings.h5 with so many gallery images of an identity on average (every identity
+    keeps the same share of its own, and one at least), all queries, training images and
+    distractors, and a copy of nformer.pt where there is one: `nformer evaluate` works on it as on
+    any run. Smaller subsets lie within larger ones.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
@@ -48,12 +49,13 @@ def subsample(
     run.artifact(EMBEDDINGS)
     gallery = load_embeddings(run.path(EMBEDDINGS), "gallery")
     whole = distractors(gallery.pids, load_embeddings(run.path(EMBEDDINGS), "query").pids)
-    order = drawing_order(gallery.pids, seed)
     folders = []
     for number in images_per_identity:
         target = Run(run.folder / f"images-per-identity-{number:02d}")
-        kept = gallery.select((order < number) | whole)
-        config = {"images_per_identity": number, "seed": seed}
+        chosen = whole.copy()
+        chosen[~whole] = drawn_on_average(gallery.pids[~whole], number, seed=seed)
+        kept = gallery.select(chosen)
+        config = {"mean_images_per_identity": number, "seed": seed}
         _write_embeddings(run, target, gallery=kept, config=config, overwrite=overwrite)
         _copy_model(run, target, overwrite=overwrite)
         progress.message(f"{target.folder}: {len(kept):,} of {len(gallery):,} gallery images")

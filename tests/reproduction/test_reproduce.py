@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, repr
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import EvaluateConfig
+from pipelines.reporting.paper import printed
 from pipelines.reporting.tables_and_figures import (
     NAMES,
     file_of,
@@ -176,7 +179,11 @@ def test_means_and_deviations_are_those_of_the_cells(whole):
 def test_two_runs_have_rows_of_their_own(whole):
     run, other = whole.run, whole.other
     table = load_table_or_figure(run.path(file_of("table4")))
-    assert [row["run"] for row in table.rows] == [str(run.folder), str(other.folder)]
+    assert [row["run"] for row in table.rows[:2]] == [str(run.folder), str(other.folder)]
+    assert [row["backbone"] for row in table.rows[-4:]] == [
+        *("Res50", "Res50+NFormer", "ABDNet", "ABDNet+NFormer")
+    ]
+    assert len(table.rows) == 2 + 20
     assert {row["run"] for row in load_table_or_figure(run.path(file_of("table2"))).rows} == {
         str(run.folder),
         str(other.folder),
@@ -253,7 +260,7 @@ def test_figure5_is_left_out_where_it_has_nobody_to_show(tmp_path, recorder):
         module._without_figure5(["figure5"], check, progress=recorder)
 
 
-def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(tmp_path):
+def test_the_papers_figures_of_other_data_sets_are_named_as_such(tmp_path):
     random = np.random.default_rng(0)
     pids = np.repeat(np.arange(1, 701), 2)
     rows = [random.normal(size=(1400, DIM)) for _ in range(2)]
@@ -266,20 +273,107 @@ def test_the_papers_figures_stand_beside_ours_where_the_test_set_is_the_papers(t
             gallery=Embeddings(rows[1], pids, np.full(1400, 2)),
         )
         facts["dataset"] = "cuhk03-detected"
-    wanted = ["table1", "table2", "table4"]
-    table1, table2, table4 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
-    (row,) = table4.rows
-    assert (row["paper_baseline_mAP"], row["paper_mAP"], row["paper_rank1"]) == (
-        0.712,
-        0.747,
-        0.773,
-    )
-    assert [line.get("paper_mAP") for line in table1.rows][:3] == [0.712, None, 0.747]
-    assert "They are of ResNet-50; this run's backbone is imported." in table1.notes[0]
-    assert "74.7" in [cell for cells in table1.shown() for cell in cells]
-    beside = {line["method"]: line.get("paper_rank1") for line in table2.rows}
-    assert (beside["none"], beside["NFormer"], beside["KR"]) == (0.734, 0.773, None)
-    assert [column.title for column in table2.columns][-2:] == ["paper rank-1", "paper mAP"]
+    table2, table4 = reproduce(run, ["table2", "table4"], seeds=1, draws=1, steps=1)
+    row = next(row for row in table4.rows if row["backbone"] == "Res50+NFormer")
+    assert row["paper_cuhk03-detected_mAP"] == 0.747 and row["paper_msmt17_rank1"] == 0.773
+    assert "CUHK03 detected: MHN (71.7, 76.5)" in table4.notes[0]
+    assert "ResNet-50; backbone here: imported" in table4.notes[1]
+    # Table 2 has no CUHK03: what it has stands there under its data sets' names.
+    beside = {line["method"]: line for line in table2.rows}
+    assert beside["NFormer + KR"]["paper_market1501_mAP"] == 0.93
+    assert "paper_market1501_mAP" not in beside["KR"]  # which the paper does not have
+
+
+def of_market(folder):
+    """Return an evaluated run with as many queries as Market-1501, of that name."""
+    random, run = np.random.default_rng(0), Run(folder)
+    pids = np.arange(3368) % 750
+    rows = random.normal(size=(2, 3368, DIM))
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
+        save_embeddings(
+            path,
+            train=people(1, 6, 4, 3, "train"),
+            query=Embeddings(rows[0], pids, np.ones(3368)),
+            gallery=Embeddings(rows[1], pids, np.full(3368, 2)),
+        )
+        facts["dataset"] = "market1501"
+    return run
+
+
+def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
+    run = of_market(tmp_path)
+    wanted = ["table1", "table3", "figure6", "figure7"]
+    table1, table3, figure6, figure7 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
+    assert [line.get("paper_mAP") for line in table1.rows[:3]] == [0.835, 0.851, 0.911]
+    assert [line.get("paper_gflops") for line in table1.rows[:3]] == [None, 0.088, 0.0025]
+    assert [column.title for column in table1.columns][-3:] == [
+        *("paper rank-1", "paper mAP", "paper: GFLOPs")
+    ]
+    assert [line["paper_gain"] for line in table3.rows] == [0.073, 0.067, 0.06, 0.023]
+    assert [line["paper_baseline_mAP"] for line in table3.rows] == [0.837, 0.839, 0.841, 0.855]
+    five = next(line for line in figure6.rows if line.get("landmarks") == 5)
+    assert (five["paper_mAP"], five["paper_share"]) == (0.911, 0.0195)
+    assert five["share"] == 5 / DIM
+    exact = next(line for line in figure6.rows if line["method"] == "exact A, RNS")
+    assert exact["paper_gain"] == 0.003 and exact["gain"] == exact["mAP"] - five["mAP"]
+    twenty = next(line for line in figure7.rows if line["k"] == 20)
+    assert (twenty["paper_mAP"], twenty["paper_gain"]) == (0.911, 0.073)
+    assert "RNS is above RNS-Mk" in figure7.notes[0]
+    evaluate(run, config=EvaluateConfig(refine=("none",)))
+    page = report(run).read_text(encoding="utf-8")
+    assert "paper, resnet50: NFormer + KR" in page and "93.0" in page
+    told = CliRunner().invoke(app, ["compare", str(tmp_path)], env={"COLUMNS": "80"})
+    assert told.exit_code == 0 and "paper, resnet50: backbone" in told.stdout
+    assert "83.5" in told.stdout
+
+
+def test_every_value_that_the_paper_prints_is_in_our_file():
+    """`../shared/paper/values.toml` was checked twice against the paper's text."""
+    path = Path(os.environ.get("NFORMER_SHARED", "../shared")) / "paper" / "values.toml"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    two, checked = ("market1501", "dukemtmcreid"), 0
+
+    def equal(ours, theirs):
+        nonlocal checked
+        assert ours == theirs
+        checked += len(theirs) if isinstance(theirs, list) else 1
+
+    def pair(table, dataset, row):
+        found = printed(table)[dataset].get(row, {})
+        return [found[name] for name in ("rank1", "mAP") if name in found]
+
+    for dataset in two:
+        for theirs, ours in zip(("res50", "transformer", "nformer"),
+                                ("backbone", "transformer", "NFormer"), strict=True):  # fmt: skip
+            equal(pair("table1", dataset, ours), values["table1"][theirs][dataset])
+        for theirs, ours in (("res50", "resnet50"), ("abdnet", "abdnet")):
+            for end, method in (("", "none"), ("_nformer", "NFormer"),
+                                ("_nformer_kr", "NFormer + KR")):  # fmt: skip
+                found = pair("table2", dataset, f"{ours}: {method}")
+                equal(found, values["table2"][theirs + end][dataset])
+        theirs = values["table3"][dataset]
+        levels = [printed("table3")[dataset][str(n)] for n in values["table3"]["n_per_p"]]
+        for figure, name in (("baseline_mAP", "res50"), ("mAP", "nformer"), ("gain", "delta")):
+            equal([level[figure] for level in levels], theirs[name])
+        six, seven = printed("figure6")[dataset], printed("figure7")[dataset]["20"]
+        equal(six["5"]["mAP"], values["figure6"]["b"]["nformer_map"][dataset])
+        equal(six["exact"]["gain"], values["figure6"]["b"]["exact_affinity_above_by"][dataset])
+        equal(seven["mAP"], values["figure7"]["best_map"][dataset])
+        equal(seven["gain"], values["figure7"]["rns_over_softmax_map"][dataset])
+    for theirs, ours in (("transformer", "transformer"), ("nformer", "NFormer")):
+        equal(printed("table1")["flops"][ours], values["table1"][theirs]["gflops"])
+    share = values["figure6"]["laa_share_of_affinity_computation_percent"]
+    equal(printed("figure6")["share"], share)
+    equal(printed("figure7")["best_k"], values["figure7"]["best_k"])
+    datasets = values["table4"].pop("columns")
+    table4 = {name: row for name, row in values["table4"].items() if "v" in row}
+    for name, row in table4.items():
+        for dataset, theirs in zip(datasets, row["v"], strict=True):
+            equal(pair("table4", dataset, name), theirs)
+        equal(printed("table4")["venues"].get(name), row.get("venue"))
+    assert len(table4) == 20 and checked == 242
 
 
 def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):

@@ -1,4 +1,4 @@
-"""Subsets have so many gallery images of each identity, nested, and can be evaluated."""
+"""Subsets have so many gallery images of an identity on average, nested, to be evaluated."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from pipelines import Run, evaluate, load_embeddings, save_embeddings, train_nformer
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import NFormerConfig
-from pipelines.data.subsampling import drawing_order
+from pipelines.data.subsampling import drawing_order, drawn_on_average
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.labels import distractors
@@ -35,6 +35,29 @@ def test_each_row_has_its_place_in_its_identity():
     order = drawing_order(PIDS, 0)
     for pid in np.unique(PIDS):
         assert sorted(order[pid == PIDS]) == list(range((pid == PIDS).sum()))
+
+
+@pytest.mark.parametrize("average", [2, 5, 10, 15, 20, 25])
+def test_identities_have_so_many_images_on_average(average):
+    counts = np.random.default_rng(0).integers(1, 60, 200)
+    pids = np.repeat(np.arange(200), counts)
+    kept = drawn_on_average(pids, average, seed=3)
+    left = np.bincount(pids[kept], minlength=200)
+    assert kept.sum() == average * 200 and left.min() >= 1
+    # Identities keep the same share: nobody is cut to a bound, the large stay larger.
+    share = (average * 200 - (left == 1).sum()) / counts[left > 1].sum()
+    assert np.abs(left - counts * share)[left > 1].max() < 2
+    assert not (kept & ~drawn_on_average(pids, average + 1, seed=3)).any()
+
+
+def test_one_image_on_average_is_one_of_each():
+    assert np.unique(PIDS[drawn_on_average(PIDS, 1, seed=0)], return_counts=True)[1].tolist() == [
+        *(1, 1, 1, 1)
+    ]
+
+
+def test_a_mean_that_is_lower_already_keeps_everything():
+    assert drawn_on_average(PIDS, 5, seed=0).all()
 
 
 def test_subsets_are_runs_nested_in_each_other(run):
