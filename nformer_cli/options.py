@@ -177,8 +177,9 @@ OnBadImage = Annotated[
 Protocol = Annotated[
     str,
     typer.Option(
-        metavar="isolated|joint",
-        help="isolated: a query sees the gallery; joint: other queries too.",
+        metavar="isolated|joint|paper",
+        help="Who reads whom. isolated: queries the gallery, the gallery itself; joint: all read "
+        "all; paper: all but one query another (NFormer without a closed form).",
     ),
 ]
 Assume = Annotated[

@@ -143,7 +143,7 @@ class NFormerConfig:
 class EvaluateConfig:
     """`nformer evaluate`."""
 
-    protocol: Literal["isolated", "joint"] = "isolated"
+    protocol: Literal["isolated", "joint", "paper"] = "isolated"
     rules: str = "auto"  # whom a query is compared with, by name; "auto": the data set's usual
     rerank: tuple[str, ...] = ()  # "kr", …
     refine: tuple[str, ...] = ("nformer",)  # "auto": what held-out training identities recommend
@@ -165,6 +165,19 @@ class EvaluateConfig:
     open_set: bool = False  # true positive rates at false positive rates of 0.1 % and 1 %
     single_shot: int = 0  # draws of a gallery with one image an identity (CUHK03); 0: none
     seed: int = 0
+
+
+def require_papers_model(protocol: str, *, kind: str) -> None:
+    """Raise BadInput where the paper's protocol is asked of a model that is no plain NFormer.
+
+    kind: what the model is, as its manifest has it.
+    """
+    if protocol == "paper" and "closed form" in kind:
+        raise BadInput(
+            f"protocol paper is that of the paper's NFormer; this model is of another kind "
+            f"({kind}). Train one with train-nformer --recipe paper or --no-closed-form, or take "
+            "the protocol isolated or joint"
+        )
 
 
 SECTIONS: dict[str, type] = {

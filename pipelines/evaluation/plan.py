@@ -34,7 +34,12 @@ class Method:
         return (",".join(self.refine) or "baseline") + (f"+{self.rerank}" if self.rerank else "")
 
     def protocol(self, asked: str) -> str:
-        """Return the protocol of the row: a re-ranking that mixes queries makes it joint."""
+        """Return the protocol of the row: a re-ranking that mixes queries makes it joint.
+
+        The paper's is NFormer's; other refiners are isolated beside it.
+        """
+        if asked == "paper" and self.refine and NFORMER not in self.refine:
+            asked = "isolated"
         if not self.rerank:
             return asked
         own = RERANKERS[self.rerank].protocol
@@ -167,7 +172,10 @@ def verdict(rows: Sequence[ResultRow]) -> list[str]:
     if base is None or len(isolated) < 2:
         return []
     best = max(isolated, key=lambda row: row.mAP)
-    said = f"Best isolated row by these labels: {best.label}, mAP {100 * best.mAP:.1f}"
+    kind = (
+        "row without re-ranking" if any(row.protocol == "paper" for row in rows) else "isolated row"
+    )
+    said = f"Best {kind} by these labels: {best.label}, mAP {100 * best.mAP:.1f}"
     if best is not base:
         said += f", {100 * (best.mAP - base.mAP):+.1f} over the baseline"
     own = next((row for row in isolated if row.name == NFORMER), None)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..config import EvaluateConfig
-from ..refiners.chain import Pair, refine_chain
+from ..refiners.chain import Pair, RefineProtocol, refine_chain
 from .plan import NFORMER
 from .sets import Sets, Stopwatch
 
@@ -37,10 +37,16 @@ class Refined:
     states: "Sequence[GalleryState]" = ()
 
 
+def training_free_protocol(asked: str) -> RefineProtocol:
+    """Return the protocol of refiners that train nothing: the paper's is NFormer's alone."""
+    return "joint" if asked == "joint" else "isolated"
+
+
 def refine_plainly(names: Sequence[str], sets: Sets, *, config: EvaluateConfig) -> Refined:
     """Refine by a chain without NFormer; no refiners: the embeddings as they are."""
     watch = Stopwatch(sets.near)
-    pair = refine_chain(names, sets.near, protocol=config.protocol, train=sets.train)
+    protocol = training_free_protocol(config.protocol)
+    pair = refine_chain(names, sets.near, protocol=protocol, train=sets.train)
     return Refined([pair], watch.seconds())
 
 
@@ -98,7 +104,7 @@ def refine_with_nformer(
                 refine_chain(
                     names,
                     near,
-                    protocol=protocol,
+                    protocol=training_free_protocol(protocol),
                     train=sets.train,
                     special={NFORMER: partial(first, seed=seed)},
                 )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config import require_papers_model
 from ..embeddings import Embeddings, kind_of
 from ..errors import BadInput
 from ..neighbours.edges import Edges
@@ -24,7 +25,7 @@ from ..refiners.domain_shift import Domain
 from ..refiners.training_free import as_embeddings, as_given
 from .graph import GalleryGraph, Known, gallery_graph, query_lists
 
-Protocol = Literal["isolated", "joint"]
+Protocol = Literal["isolated", "joint", "paper"]
 SHORTEST, LONGEST = 1e-6, 1e15  # lengths that float32 can square with all their digits
 LOG = getLogger("nformer")
 
@@ -94,13 +95,15 @@ def refine(
     camids:    [Q] and [G], for models that make use of them; Embeddings have their own.
     protocol:  "isolated": the gallery reads the gallery; each query reads itself and the gallery,
                as if it were the only one. "joint": all in one set, as the released code does.
+               "paper": one set in which queries do not read each other, but the gallery reads
+               them (section 4.2); for an NFormer without a closed form.
     landmarks: "random", "kmeans" or "farthest", chosen with `seed`, or rows [layers, l]: of the
-               gallery where isolated, of the query and then the gallery where joint.
+               gallery where isolated, else of the query and then the gallery.
     method:    how neighbours are searched, as for `search`: exact, or approximate for large sets.
 
     Raises:
-        BadInput: no model, an unknown protocol, widths that differ from the model's, NaN or zero
-            rows.
+        BadInput: no model, an unknown protocol, or one that is not this model's; widths that differ
+            from the model's, NaN or zero rows.
     """
     require_model(model)
     refined = next(
@@ -143,16 +146,20 @@ def refine_draws(
     """
     if protocol not in get_args(Protocol):
         raise BadInput(f"protocol {protocol!r}: unknown; known are {', '.join(get_args(Protocol))}")
+    apart, one_set = len(query) if protocol == "paper" else 0, protocol != "isolated"
+    require_papers_model(protocol, kind=model.kind)
     query_rows = prepare(model, query.features, what="query embeddings")
     gallery_rows = prepare(model, gallery.features, what="gallery embeddings")
     query_camids = camera_ids(query.camids, len(query), device=model.device)
     camids = camera_ids(gallery.camids, len(gallery), device=model.device)
-    if protocol == "joint":
+    if one_set:
         gallery_rows, camids = (
             torch.cat([query_rows, gallery_rows]),
             torch.cat([query_camids, camids]),
         )
     require_rows(gallery_rows)
+    if apart and near is None:
+        near = Neighbourhoods(query, gallery, device=str(model.device), method=method)
     lists, start = KnownLists.of(near, protocol), started(model, gallery_rows, camids=camids)
     if start is not None and isinstance(model, NFormerOnClosedForm):
         tell(start.domain)
@@ -165,8 +172,8 @@ def refine_draws(
     for seed in seeds:
         chosen = pick_landmarks(model, gallery_rows, landmarks=landmarks, seed=seed)
         record(chosen)
-        if protocol == "joint":
-            rows = refine_rows(model, gallery_rows, landmarks=chosen, graph=graph)
+        if one_set:
+            rows = refine_rows(model, gallery_rows, landmarks=chosen, graph=graph, apart=apart)
             together = model.after(gallery_rows, rows, start=start)
             refined = together[: len(query)], together[len(query) :]
         else:
@@ -204,6 +211,8 @@ class KnownLists:
             return KnownLists()
         if protocol == "joint":
             return KnownLists(lambda k: near.joint(k).index)
+        if protocol == "paper":
+            return KnownLists(near.queries_apart)
         return KnownLists(lambda k: near.gallery(k).index, lambda k: near.query(k).index)
 
 
@@ -322,11 +331,16 @@ def require_rows(rows: Tensor) -> None:
 
 
 @torch.no_grad()
-def refine_rows(model: NFormer, rows: Tensor, *, landmarks: Tensor, graph: GalleryGraph) -> Tensor:
-    """Refine one prepared set whose graph is known: [N, d] -> [N, d]."""
+def refine_rows(
+    model: NFormer, rows: Tensor, *, landmarks: Tensor, graph: GalleryGraph, apart: int = 0
+) -> Tensor:
+    """Refine one prepared set whose graph is known: [N, d] -> [N, d].
+
+    apart: the first rows, as many, do not read each other; the graph has no such edge.
+    """
     states = rows.clone()
     with evaluating(model):
-        for _ in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks):
+        for _ in layer_by_layer(model, states, edges=graph.edges, landmarks=landmarks, apart=apart):
             pass
     return embed(model, states)
 

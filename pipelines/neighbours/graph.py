@@ -131,6 +131,20 @@ class Neighbourhoods:
         """Return each query's nearest gallery items."""
         return self._graph("query", k)
 
+    def queries_apart(self, k: int) -> np.ndarray:
+        """Return the joint lists without edges between queries: [Q + G, min(k, Q + G)] int64.
+
+        A query lists itself and its nearest gallery items, a gallery item whatever is nearest,
+        queries among it; places left free hold the row itself.
+        """
+        lists = self.joint(k).index[:, :k].copy()
+        queries = len(self.query_items)
+        lists[:queries] = np.arange(queries)[:, None]
+        if k > 1:
+            near = self.query(k - 1).index[:, : lists.shape[1] - 1]
+            lists[:queries, 1 : 1 + near.shape[1]] = queries + near
+        return lists
+
     def joint_rows(self) -> np.ndarray:
         """Return the unit rows of queries and gallery as one array: [Q + G, d]; one set: [G, d]."""
         if self.one_set:

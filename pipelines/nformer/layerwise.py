@@ -68,13 +68,14 @@ class Layer:
 
 
 def layer_by_layer(
-    model: NFormer, states: Tensor, *, edges: Edges | None, landmarks: Tensor
+    model: NFormer, states: Tensor, *, edges: Edges | None, landmarks: Tensor, apart: int = 0
 ) -> Iterator[Layer]:
     """Take a set through all layers, in place, showing each layer before its rows move on.
 
     states:    [N, d], overwritten block by block: what others read was projected before.
     edges:     of the set, or None where each layer makes its own, or there is no mask.
     landmarks: [layers, l] rows of the set, or [layers, l, d] landmarks' states as once recorded.
+    apart:     the first rows, as many, do not read each other (of `edges` they have none).
     """
     parts = None if edges is None else blocks_of(edges, states, heads=model.heads)
     for block, chosen in zip(model.layers(), landmarks.to(states.device), strict=True):
@@ -83,10 +84,31 @@ def layer_by_layer(
         reach = None
         if edges is None and model.mask != "none":
             values, lists = model.affinity_lists(source)
+            if apart:
+                lists[:apart] = lists_apart(model, source, rows=apart, width=lists.shape[2])
             parts = blocks_of(model.masked_edges(lists), states, heads=model.heads)
             reach = model.affinity_reach(values)
         yield Layer(block, marks, source, reach)
-        _advance(block, states, source=source, parts=parts)
+        _advance(block, states, source=source, parts=parts, apart=apart)
+
+
+def lists_apart(model: NFormer, source: Projected, *, rows: int, width: int) -> Tensor:
+    """Return the largest affinities of the first rows with themselves and with those after them.
+
+    returns: [rows, h, width] int64 (Eq. 6); places left free hold the row itself.
+    """
+    shape = (-1, model.heads, source.keys.shape[1])
+    asking, keys = source.asking.view(shape)[:rows], source.keys.view(shape)
+    own = torch.arange(rows, device=keys.device)[:, None]
+    found = []
+    for head in range(model.heads):
+        values, index = nearest_of(asking[:, head], keys[rows:, head], k=width)
+        itself = torch.linalg.vecdot(asking[:, head], keys[:rows, head])[:, None]
+        numbers = torch.cat([own, rows + index], dim=1)
+        order = torch.cat([itself, values], dim=1).sort(dim=1, descending=True, stable=True)[1]
+        lists = numbers.gather(1, order[:, :width])
+        found.append(torch.cat([lists, own.expand(-1, width - lists.shape[1])], dim=1))
+    return torch.stack(found, dim=1)
 
 
 def rows_at_once(states: Tensor) -> int:
@@ -103,11 +125,22 @@ def blocks_of(edges: Edges, states: Tensor, *, heads: int) -> list[tuple[slice, 
 
 
 def _advance(
-    block: Block, states: Tensor, *, source: Projected, parts: list[tuple[slice, Edges]] | None
+    block: Block,
+    states: Tensor,
+    *,
+    source: Projected,
+    parts: list[tuple[slice, Edges]] | None,
+    apart: int,
 ) -> None:
     attention = block.attention
     if parts is None:
         read = attention.read_all(source)
+        if apart:
+            own, others = (
+                source.block(part.start * attention.heads, part.stop * attention.heads)
+                for part in (slice(0, apart), slice(apart, len(states)))
+            )
+            read[:apart] = attention.read_all_of(own, others)
         for part in row_blocks(len(states), rows_at_once(states)):
             states[part] = block(states[part], read[part])
         return

@@ -30,7 +30,7 @@ from ..evaluation.scoring import Galleries, Scored, score_methods, summed_up
 from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
 from ..progress import Progress, Silent
 from ..ranking.rules import rules_named
-from .refine import refined_sets, told
+from .refine import refined_sets, require_protocol, told
 
 if TYPE_CHECKING:
     from ..gallery.refinement import GalleryState
@@ -90,6 +90,8 @@ def evaluate_run(
     config = _possible_here(run, config, progress=progress)
     config = dataclasses.replace(config, rules=rules_for(run, config).name)
     inputs = _inputs(run, config)
+    if "nformer.pt" in inputs:
+        require_protocol(run, config)
     wanted, lists = (
         Manifest(name, "evaluate", as_table(config), inputs)
         for name in ("metrics.json", "ranking.h5")

@@ -7,7 +7,7 @@ from ..artifacts.embeddings import load_embeddings, load_labels, save_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
-from ..config import EvaluateConfig, as_table
+from ..config import EvaluateConfig, as_table, require_papers_model
 from ..device import choose_device
 from ..evaluation.plan import NFORMER
 from ..evaluation.refining import Refined, refine_with_nformer
@@ -38,6 +38,7 @@ def refine_run(
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
     """
+    require_protocol(run, config)
     if not overwrite and run.holds(refined_manifest(run, config)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
@@ -56,6 +57,13 @@ def refine_run(
         progress.warn(told(refined.domain))
     keep_graphs(run, sets)
     return run.path(ARTIFACT)
+
+
+def require_protocol(run: Run, config: EvaluateConfig) -> None:
+    """Raise BadInput where the run's model cannot be refined with under the protocol."""
+    if run.manifest("nformer.pt") is not None:
+        kind = str(run.facts("nformer.pt").get("kind", ""))
+        require_papers_model(config.protocol, kind=kind)
 
 
 def told(domain: dict[str, Any]) -> str:

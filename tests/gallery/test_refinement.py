@@ -93,6 +93,25 @@ def test_a_query_is_refined_alike_alone_in_any_order_and_in_any_batch():
             assert np.array_equal(same_gallery.features, refined_gallery.features)
 
 
+@pytest.mark.parametrize(("queries", "items"), [(15, 40), (9, 3)])
+@pytest.mark.parametrize(("graph", "mask", "affinity"), CHOICES)
+def test_in_the_papers_protocol_only_queries_do_not_read_each_other(
+    graph, mask, affinity, queries, items
+):
+    """One set, the edges between queries removed from a dense matrix (section 4.2)."""
+    model = model_of(graph=graph, mask=mask, affinity=affinity)
+    rows = rows_of(queries + items, 8, seed=3)
+    landmarks = torch.tensor([[0, 7, 9], [1, 2, 3], [queries + 1, 10, 5]])
+    given = embeddings(rows[:queries]), embeddings(rows[queries:])
+    refined = refine(model, *given, landmarks=landmarks, protocol="paper")
+    expected = model.embed(dense_nformer(model, rows, landmarks, apart=queries)).detach().numpy()
+    assert np.abs(refined[0].features - expected[:queries]).max() < 1e-4
+    assert np.abs(refined[1].features - expected[queries:]).max() < 1e-4
+    if (graph, mask, affinity) == ("cosine", "reciprocal", "landmarks"):
+        joint = refine(model, *given, landmarks=landmarks, protocol="joint")
+        assert np.abs(refined[0].features - joint[0].features).max() > 1e-3
+
+
 def test_isolated_and_joint_differ_and_joint_is_one_set():
     model = model_of()
     gallery, query = rows_of(40, 8, seed=3), rows_of(30, 8, seed=3)

@@ -16,28 +16,35 @@ CHOICES = [
 ]
 
 
-def dense_nformer(model, rows: Tensor, landmarks: Tensor, *, newcomer: bool = False) -> Tensor:
+def dense_nformer(
+    model, rows: Tensor, landmarks: Tensor, *, newcomer: bool = False, apart: int = 0
+) -> Tensor:
     """Run a set through `model`'s weights densely; returns the features before the BNNeck.
 
     rows: [N, d].   landmarks: [layers, l].
     newcomer: the last row is a query: it reads the others, and they do not read it.
+    apart: of the first rows, as many, none reads another.
     """
+    barred = torch.zeros(len(rows), len(rows), dtype=torch.bool)
+    barred[:apart, :apart] = ~torch.eye(apart, dtype=torch.bool)
     similarity = (rows @ rows.T).fill_diagonal_(2.0)  # a row comes first in its own list
-    cosine_mask = dense_mask(model, similarity, newcomer)
+    cosine_mask = dense_mask(model, similarity, newcomer, barred)
     states = rows
     for block, chosen in zip(model.blocks, landmarks, strict=True):
-        states = block(states, _read(model, block.attention, states, chosen, cosine_mask, newcomer))
+        masks = cosine_mask, newcomer, barred
+        states = block(states, _read(model, block.attention, states, chosen, *masks))
     return states
 
 
-def dense_mask(model, scores: Tensor, newcomer: bool) -> Tensor:
+def dense_mask(model, scores: Tensor, newcomer: bool, barred: Tensor) -> Tensor:
     """[N, N] bool: the mask that the model asks for, by `scores`, own edges forced."""
-    everything = torch.ones_like(scores, dtype=torch.bool)
     own = torch.eye(len(scores), dtype=torch.bool)
-    mask = everything if model.mask == "none" else _listed(model, scores) | own
+    listed = _listed(model, scores.masked_fill(barred, -torch.inf)) & ~barred
+    mask = ~barred if model.mask == "none" else listed | own
     if newcomer:  # the others' lists are theirs alone; the newcomer's row is as in the whole set
         last = mask[-1]
-        mask = functional.pad(dense_mask(model, scores[:-1, :-1], False), (0, 1, 0, 1))
+        others = dense_mask(model, scores[:-1, :-1], False, barred[:-1, :-1])
+        mask = functional.pad(others, (0, 1, 0, 1))
         mask[-1] = last
     return mask
 
@@ -49,7 +56,7 @@ def _listed(model, scores: Tensor) -> Tensor:
     return listed & listed.T if model.mask == "reciprocal" else listed
 
 
-def _read(model, attention, states, chosen, cosine_mask, newcomer):
+def _read(model, attention, states, chosen, cosine_mask, newcomer, barred):
     q, k, v = (
         part(states).unflatten(1, (model.heads, attention.width)).transpose(0, 1)
         for part in (attention.query, attention.key, attention.value)
@@ -62,7 +69,7 @@ def _read(model, attention, states, chosen, cosine_mask, newcomer):
     for head in range(model.heads):
         mask = cosine_mask
         if model.graph == "affinity":
-            mask = dense_mask(model, affinity[head].detach(), newcomer)
+            mask = dense_mask(model, affinity[head].detach(), newcomer, barred)
         weights = functional.softmax(affinity[head].masked_fill(~mask, -torch.inf), dim=1)
         mixed.append(weights @ v[head])
     return attention.output(torch.cat(mixed, dim=1))
