@@ -23,6 +23,7 @@ COMMANDS = {
         training.train_backbone,
         training.extract,
         training.train_nformer,
+        training.train,
         evaluating.evaluate,
         evaluating.refine,
     ),

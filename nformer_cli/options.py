@@ -173,6 +173,20 @@ OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="Stop at an unreadable image, or leave it out.")
 ]
 
+# Of the commands that train a backbone.
+TrainedArch = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME."),
+]
+InitialWeights = Annotated[
+    str,
+    typer.Option(
+        metavar="imagenet|none|FILE", help="What training starts from; FILE: a state dict."
+    ),
+]
+Height = Annotated[int, typer.Option(help="Image height.")]
+Width = Annotated[int, typer.Option(help="Image width.")]
+
 # Of the commands that refine.
 Protocol = Annotated[
     str,
@@ -207,17 +221,25 @@ def given(ctx: typer.Context, *names: str) -> dict[str, Any]:
     return {name: ctx.params[name] for name in chosen}
 
 
-def config_of(ctx: typer.Context, section: str, **options: Any) -> Any:
+def config_of(ctx: typer.Context, section: str, *, beside: str = "", **options: Any) -> Any:
     """Return a stage's config: the recipe, then `--set`, then the options that the user gave.
 
+    beside: another section that the command reads: a `--set` of a key that only that one has is
+            not for this one.
     options: those that are no settings as they were typed.
     """
     settings = [field.name for field in dataclasses.fields(SECTIONS[section])]
+    others = [field.name for field in dataclasses.fields(SECTIONS[beside])] if beside else []
+    theirs = set(others) - set(settings)
     typed = given(ctx, *(name for name in settings if name in ctx.params and name not in options))
     return configure(
         section,
         recipe=ctx.params.get("recipe"),
-        settings=ctx.params.get("settings") or (),
+        settings=[
+            setting
+            for setting in ctx.params.get("settings") or ()
+            if setting.partition("=")[0].strip() not in theirs
+        ],
         options={**typed, **options},
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
     from pipelines.gallery.answers import Answer, SearchResult
-    from pipelines.reporting.tables_and_figures import TableOrFigure
+    from pipelines.reporting.tables_and_figures import Column, TableOrFigure
     from pipelines.stages.check_data import DataReport
     from pipelines.stages.compare import Comparison
     from pipelines.stages.info import ArtifactInfo
@@ -207,7 +207,7 @@ def comparison_table(found: "Comparison") -> Table:
 
 def reproduced(item: "TableOrFigure", width: int) -> Iterator[RenderableType]:
     """Show a table of the paper, or a list of its columns where they take more than `width`."""
-    rows, titles = list(item.shown()), [column.title for column in item.columns]
+    rows, titles = list(item.shown()), [column.heading for column in item.columns]
     table = None
     if len(rows) <= LONGEST:
         table = fitting_table(item.title, titles, rows=rows, width=width)
@@ -218,9 +218,17 @@ def reproduced(item: "TableOrFigure", width: int) -> Iterator[RenderableType]:
     else:
         yield f"\n[bold]{escape(item.title)}[/]"
         for first, *others in rows if len(rows) <= LONGEST else ():
-            cells = [f"{t} {c}" for t, c in zip(titles[1:], others, strict=True) if c != "–"]
-            yield f"[bold]{escape(first)}[/]: {escape(', '.join(cells))}"
+            yield f"[bold]{escape(first)}[/]: {escape(in_words(item.columns[1:], others))}"
     yield escape(item.text)
+
+
+def in_words(columns: "Sequence[Column]", cells: Sequence[str]) -> str:
+    """Return cells with their titles, a group's after its name: `mAP 48.5; paper: mAP 83.5`."""
+    groups: dict[str, list[str]] = {}
+    for column, cell in zip(columns, cells, strict=True):
+        if cell != "–":
+            groups.setdefault(column.group, []).append(f"{column.title} {cell}")
+    return "; ".join(f"{group}: " * bool(group) + ", ".join(of) for group, of in groups.items())
 
 
 def answer_table(answer: "Answer", result: "SearchResult") -> Table:

@@ -117,7 +117,7 @@ def evaluate(
     from pipelines import Run
     from pipelines.stages.evaluate import evaluate_run
 
-    lists = {
+    lists: dict[str, Any] = {
         name: tuple(part.strip() for part in names.split(",") if part.strip())
         for name, names in {"rerank": rerank, "refine": refine}.items()
         if options.given(ctx, name)

@@ -1,4 +1,4 @@
-"""nformer train-backbone, nformer extract, nformer train-nformer"""
+"""nformer train-backbone, nformer extract, nformer train-nformer, nformer train"""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,23 +20,13 @@ def train_backbone(
     root: options.Root = options.DEFAULT_ROOT,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
-    arch: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="A torchvision network, abdnet, osnet_x1_0 or timm:NAME."
-        ),
-    ] = BACKBONE.arch,
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="imagenet|none|FILE", help="What training starts from; FILE: a state dict."
-        ),
-    ] = BACKBONE.weights,
+    arch: options.TrainedArch = BACKBONE.arch,
+    weights: options.InitialWeights = BACKBONE.weights,
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = BACKBONE.epochs,
     batch: Annotated[int, typer.Option(help="Images a step.")] = BACKBONE.batch,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = BACKBONE.lr,
-    height: Annotated[int, typer.Option(help="Image height.")] = BACKBONE.height,
-    width: Annotated[int, typer.Option(help="Image width.")] = BACKBONE.width,
+    height: options.Height = BACKBONE.height,
+    width: options.Width = BACKBONE.width,
     eval_every: Annotated[
         int, typer.Option(help="Epochs between test evaluations; 0: never.")
     ] = BACKBONE.eval_every,
@@ -93,6 +83,74 @@ def train_backbone(
     )
     following = command_line("extract", *with_recipe(ctx, "extract"), run=run)
     progress.message(f"{path}; next: {following}")
+
+
+def train(
+    ctx: typer.Context,
+    dataset: options.Dataset,
+    root: options.Root = options.DEFAULT_ROOT,
+    run: options.Run = options.DEFAULT_RUN,
+    recipe: options.Recipe = "paper",
+    arch: options.TrainedArch = BACKBONE.arch,
+    weights: options.InitialWeights = BACKBONE.weights,
+    epochs: Annotated[int, typer.Option(help="Epochs of each, in turn.")] = BACKBONE.epochs,
+    height: options.Height = BACKBONE.height,
+    width: options.Width = BACKBONE.width,
+    workers: options.Workers = BACKBONE.workers,
+    on_bad_image: options.OnBadImage = BACKBONE.on_bad_image,
+    distractors: options.Distractors = None,
+    combine_all: options.CombineAll = False,
+    camera_pattern: options.CameraPattern = None,
+    pattern: options.Pattern = None,
+    columns: options.Columns = None,
+    images: options.Images = None,
+    split: options.Split = None,
+    queries: options.Queries = None,
+    settings: options.Settings = None,
+    device: options.Device = "auto",
+    seed: options.Seed = BACKBONE.seed,
+    overwrite: options.Overwrite = False,
+    log: options.Log = "",
+) -> None:
+    """Train backbone and NFormer in turn, as the paper does.
+
+    An epoch of the backbone, then one of NFormer on what the frozen backbone makes of the training
+    images, and so on. --set backbone.KEY= and --set nformer.KEY= change the settings of one; --set
+    KEY= those of both that have it.
+
+    Reads: the data set's folder.
+
+    Writes: backbone.pt, embeddings.h5, nformer.pt and lines of train.jsonl in the run's folder. An
+    interrupted training goes on from its last epoch.
+
+    Example: nformer train market1501 --root ~/data --run runs/paper
+    """
+    from pipelines import Run
+    from pipelines.stages.early import dataset_to_train_on, in_turn, wants_tensorboard
+
+    wants_tensorboard(log)
+    backbone = options.config_of(ctx, "backbone", beside="nformer")
+    nformer = options.config_of(ctx, "nformer", beside="backbone")
+    opened, progress = Run(run), TerminalProgress()
+    data = dataset_to_train_on(
+        dataset, root=root, config=backbone, options=options.reader_options(ctx), progress=progress
+    )
+    in_turn(nformer, backbone, images=len(data.split("train")))
+    from pipelines.stages.train import train
+
+    path = train(
+        opened,
+        data,
+        root=root,
+        backbone=backbone,
+        nformer=nformer,
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+        log=log,
+    )
+    protocol = ("--protocol", "paper")
+    progress.message(f"{path}; next: {command_line('evaluate', *protocol, run=run)}")
 
 
 def extract(

@@ -52,8 +52,9 @@ class Beside:
         return tuple(
             Column(
                 f"{self._prefix(dataset)}_{figure}",
-                f"paper{self._of(dataset)} {TITLES[figure]}",
+                TITLES[figure],
                 "points" if figure == "gain" else "percent",
+                "paper" if self.own else f"paper, {entry(dataset).title}",
             )
             for dataset in self.datasets
             for figure in figures
@@ -76,9 +77,6 @@ class Beside:
 
     def _prefix(self, dataset: str) -> str:
         return "paper" if self.own else f"paper_{dataset}"
-
-    def _of(self, dataset: str) -> str:
-        return "" if self.own else f", {entry(dataset).title}:"
 
 
 class PaperRow(NamedTuple):

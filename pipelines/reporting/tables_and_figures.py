@@ -27,12 +27,19 @@ NOTHING = "–"
 class Column:
     """A column: the rows' key, its title, and how its values are shown.
 
-    kind: "percent" and "points" are fractions of 1, shown in per cent and as a signed difference.
+    kind:  "percent" and "points" are fractions of 1, shown in per cent and as a signed difference.
+    group: whose figures it holds with others beside it; "": ours.
     """
 
     key: str
     title: str
     kind: Kind = "text"
+    group: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title, with the group that it belongs to."""
+        return f"{self.group}: {self.title}" if self.group else self.title
 
     def show(self, value: Any) -> str:
         """Return a value as terminal and report show it."""

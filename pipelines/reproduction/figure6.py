@@ -35,7 +35,7 @@ COLUMNS = (
     Column("share", "share of A's operations", "percent"),
     *(Column(f"gflops_{rows}", f"GFLOPs, N = {rows:,}", "number") for rows in ROWS),
 )
-PAPERS_SHARE = Column("paper_share", "paper: share of A's operations", "percent")
+PAPERS_SHARE = Column("paper_share", "share of A's operations", "percent", "paper")
 
 
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:

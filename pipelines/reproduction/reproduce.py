@@ -78,6 +78,8 @@ def _made(
 ) -> list[TableOrFigure]:
     """Train what is missing, measure, and write each table and figure."""
     wanted = _without_figure5(wanted, lambda: sampled(experiments[0]), progress=progress)
+    for experiment in experiments:
+        _ = experiment.own_model  # one that cannot be read is found before anything is trained
     plan = make_plan(experiments, wanted, progress=progress)
     for line in plan.lines():
         progress.message(line)

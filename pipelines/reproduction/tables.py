@@ -28,7 +28,7 @@ COSTS = (
     Column("gflops", "GFLOPs a person", "number"),
     Column("gflops_counted", "torch's count", "number"),
 )
-PAPERS_COST = Column("paper_gflops", "paper: GFLOPs", "number")
+PAPERS_COST = Column("paper_gflops", "GFLOPs a person", "number", "paper")
 TABLE2 = (Column("run", "run"), Column("backbone", "backbone"), Column("method", "method"))
 FREE = (Column("free", "best training-free"), Column("free_mAP", "its mAP", "percent"))
 TABLE3 = (

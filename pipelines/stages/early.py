@@ -5,6 +5,7 @@ The stages check the same again: they are called without a command too.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ..artifacts.formats.reading import FORMATS
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..backbones.names import initial_weights_file, require_published, require_trainable
-from ..config import BackboneConfig, ExtractConfig
+from ..config import BackboneConfig, ExtractConfig, NFormerConfig
 from ..data.catalogue import open_dataset
 from ..data.images import UnreadableImage, image_size
 from ..data.samples import Dataset
@@ -46,6 +47,34 @@ def dataset_to_train_on(
     data = open_dataset(dataset, root, options=options, progress=progress)
     data.split("train")
     return data
+
+
+def in_turn(config: NFormerConfig, backbone: BackboneConfig, *, images: int) -> NFormerConfig:
+    """Return NFormer's settings for epochs in turn: updates and schedule by the backbone's epochs.
+
+    An epoch has as many updates as batches fit into the training images, one at least.
+
+    Raises:
+        BadInput: an NFormer on a closed form, which is fitted on finished embeddings.
+    """
+    if config.closed_form:
+        raise BadInput(
+            "an NFormer trained in turn starts from no closed form: that is fitted on finished "
+            "embeddings. Use --recipe paper or released, or --set nformer.closed_form=false; or "
+            "train stage by stage"
+        )
+    each = max(1, round(images / config.batch))
+    return replace(
+        config.settled(),
+        steps=backbone.epochs * each,
+        eval_every=each,
+        held_out=0.0,  # all identities, the last step, as in the paper
+        warmup_steps=backbone.warmup_epochs * each,
+        warmup_factor=backbone.warmup_factor,
+        schedule=backbone.schedule,
+        milestones=tuple(epoch * each for epoch in backbone.milestones),
+        gamma=backbone.gamma,
+    )
 
 
 def dataset_to_embed(

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -64,6 +64,23 @@ def train_backbone(
     An interrupted training goes on by itself from its last whole epoch.
     """
     data = open_dataset(dataset, root, options=options, progress=progress)
+    return trained_on(
+        run, data, config=config, device=device, overwrite=overwrite, progress=progress, log=log
+    )
+
+
+def trained_on(
+    run: Run,
+    data: Dataset,
+    *,
+    config: BackboneConfig,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+    log: str,
+    in_turn: "InTurn | None" = None,
+) -> Path:
+    """Train on an open data set; `in_turn` trains something else after every epoch."""
     train = data.split("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
     cut = fitting_batch(
@@ -75,8 +92,9 @@ def train_backbone(
     asked, config = config.batch, replace(config, batch=cut)
     wanted = Manifest(
         ARTIFACT,
-        STAGE,
-        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY},
+        in_turn.stage if in_turn else STAGE,
+        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY}
+        | (in_turn.settings if in_turn else {}),
         {"training images": data.digest("train"), **weights_digest(config.weights)},
         facts={**dataset_facts(data), "classes": len(pids)},
     )
@@ -107,12 +125,26 @@ def train_backbone(
     trainer = BackboneTrainer(backbone, labels, config=config, device=chosen)
     training = Training(run, data, trainer=trainer, config=config, progress=progress)
     training.log = LogFiles(run.path(LOG), wants_tensorboard(log))
+    training.in_turn = in_turn
     training.run_epochs(key=text_digest(wanted.to_json()))
     with run.writing(wanted) as (temporary, facts):
         save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
         facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
+
+
+class InTurn(Protocol):
+    """What is trained after each of the backbone's epochs, on what it then makes of the images.
+
+    stage: of the manifest.   settings: of it, beside the backbone's.
+    """
+
+    stage: str
+    settings: dict[str, Any]
+
+    def after_epoch(self, epochs: int, train: Embeddings) -> None:
+        """Train on the training images' embeddings after so many epochs, if not done before."""
 
 
 class Training:
@@ -130,6 +162,7 @@ class Training:
         self.run, self.data, self.trainer = run, data, trainer
         self.config, self.progress = config, progress
         self.log = LogFiles(run.path(LOG))
+        self.in_turn: InTurn | None = None
         self.preprocessing = Preprocessing(height=config.height, width=config.width)
         self.sources = image_sources(run, data, preprocessing=self.preprocessing, progress=progress)
         self.loader = self._loader("train", config.on_bad_image)
@@ -149,6 +182,7 @@ class Training:
             self.trainer.scaler.load_state_dict(counters["scaler"])
             self.loader.skipped.update(counters["skipped"])
             self.progress.message(f"going on after epoch {first} of {self.config.epochs}")
+            self._other_turn(first)
         planned = len(self.trainer.batches(0))
         with (
             TrainLog(self.log, STAGE, after=self.steps) as log,
@@ -163,6 +197,11 @@ class Training:
                 self._epoch(epoch, log, task=task, planned=planned)
                 save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
                 note_progress(state.parent, epoch + 1, of=self.config.epochs, unit="epoch")
+                self._other_turn(epoch + 1)
+
+    def _other_turn(self, epochs: int) -> None:
+        if self.in_turn is not None:
+            self.in_turn.after_epoch(epochs, self._embed("train"))
 
     def _counters(self, epochs: int) -> dict[str, Any]:
         return {

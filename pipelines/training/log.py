@@ -41,14 +41,14 @@ class TrainLog:
         self.stage, path = stage, files.path
         kept = [line for line in _whole_lines(path) if _stays(line, stage, after=after)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self.path, self._file = path, path.open("ab", buffering=0)
+        self.path = path
         self._events = _events(path.parent / EVENTS / stage, after) if files.tensorboard else None
 
     def write(self, step: int, **figures: Any) -> None:
         """Add one line. Steps count from 1: the number of updates made."""
         line = {"stage": self.stage, "step": step, **figures}
-        with named_disk_errors(self.path):
-            self._file.write(f"{json.dumps(line)}\n".encode())
+        with named_disk_errors(self.path), self.path.open("ab", buffering=0) as file:
+            file.write(f"{json.dumps(line)}\n".encode())  # opened anew: others may write between
         if self._events is not None:
             for name, value in figures.items():
                 if isinstance(value, int | float):
@@ -63,7 +63,6 @@ class TrainLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
         if self._events is not None:
             self._events.close()
 

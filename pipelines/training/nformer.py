@@ -79,8 +79,20 @@ class Trainer:
         self.step_done, self.best_step, self.best_map = 0, 0, -1.0
         self.checks: list[dict[str, float]] = []
 
-    def run(self, folder: Path, log: Path | LogFiles, *, key: str, progress: Progress) -> Trained:
-        """Train to the last step, going on from the checkpoint in `folder` if it is `key`'s."""
+    def run(
+        self,
+        folder: Path,
+        log: Path | LogFiles,
+        *,
+        key: str,
+        progress: Progress,
+        until: int | None = None,
+    ) -> Trained:
+        """Train to the last step, going on from the checkpoint in `folder` if it is `key`'s.
+
+        until: the step to stop after, for now.
+        """
+        last = self.config.steps if until is None else until
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             checkpoint = folder / "state.pt"
             if self._resume(checkpoint, key):
@@ -92,16 +104,16 @@ class Trainer:
                 progress.task("train NFormer", self.config.steps, unit="steps") as task,
             ):
                 task.skip(self.step_done)
-                while self.step_done < self.config.steps:
-                    self._stretch(lines, task)
+                while self.step_done < last:
+                    self._stretch(lines, task, last=last)
                     self._save(checkpoint, key)
                     note_progress(folder, self.step_done, of=self.config.steps, unit="step")
         return self._finished()
 
-    def _stretch(self, lines: TrainLog, task: Any) -> None:
+    def _stretch(self, lines: TrainLog, task: Any, *, last: int) -> None:
         """Train up to the next check, check, and remember the best weights."""
         every = self.config.eval_every or self.config.steps
-        stop = min(self.config.steps, (self.step_done // every + 1) * every)
+        stop = min(last, (self.step_done // every + 1) * every)
         while self.step_done < stop:
             pending: list[dict[str, Tensor]] = []
             while self.step_done < stop and len(pending) < LOG_EVERY:

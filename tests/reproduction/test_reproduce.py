@@ -306,8 +306,8 @@ def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
     table1, table3, figure6, figure7 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
     assert [line.get("paper_mAP") for line in table1.rows[:3]] == [0.835, 0.851, 0.911]
     assert [line.get("paper_gflops") for line in table1.rows[:3]] == [None, 0.088, 0.0025]
-    assert [column.title for column in table1.columns][-3:] == [
-        *("paper rank-1", "paper mAP", "paper: GFLOPs")
+    assert [column.heading for column in table1.columns][-3:] == [
+        *("paper: rank-1", "paper: mAP", "paper: GFLOPs a person")
     ]
     assert [line["paper_gain"] for line in table3.rows] == [0.073, 0.067, 0.06, 0.023]
     assert [line["paper_baseline_mAP"] for line in table3.rows] == [0.837, 0.839, 0.841, 0.855]
