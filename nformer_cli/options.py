@@ -165,6 +165,12 @@ Queries = Annotated[
         "or N.",
     ),
 ]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant", metavar="NAME", help="Which of a data set's test sets: see nformer datasets."
+    ),
+]
 Workers = Annotated[
     int,
     typer.Option(metavar="N", help="Threads that read images; -1: one for each core, at most 16."),
@@ -210,7 +216,7 @@ Landmarks = Annotated[
 
 READER_OPTIONS = (
     *("distractors", "combine_all", "camera_pattern"),
-    *("pattern", "columns", "images", "split", "queries"),
+    *("pattern", "columns", "images", "split", "queries", "variant"),
 )
 
 

@@ -48,6 +48,7 @@ def check_data(
     images: options.Images = None,
     split: options.Split = None,
     queries: options.Queries = None,
+    variant: options.Variant = None,
     json: options.Json = False,
 ) -> None:
     """Check a data set's files before training on them.
@@ -95,6 +96,7 @@ def pack(
     images: options.Images = None,
     split: options.Split = None,
     queries: options.Queries = None,
+    variant: options.Variant = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and resize a data set's images once.

@@ -18,6 +18,10 @@ DISTRACTOR = 0  # parts of people and background, in the gallery
 EXAMPLE = "0002_c1s1_000451_03.jpg"
 DUKE_NAMES = ("DukeMTMC-reID", "dukemtmcreid", "dukemtmc-reid", "dukemtmc", "duke")
 DUKE_EXAMPLE = "0001_c2_f0046182.jpg"
+VERI_NAMES = ("VeRi", "VeRi-776", "veri776", "veri_776")
+VERI_FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+VERI_EXAMPLE = "0002_c002_00030600_0.jpg"
+OCCLUDED_NAMES = ("Occluded_Duke", "occluded-duke", "Occluded-DukeMTMC")
 DUKE_WITHDRAWN = (
     "DukeMTMC was withdrawn by its authors in June 2019: the people in it had not consented. It is "
     "read here so that published numbers can be checked; many venues do not accept new results on "
@@ -50,6 +54,22 @@ def read_dukemtmcreid(root: Path) -> Dataset:
     root: its folder or the folder that it lies in. Cameras are 1 to 8.
     """
     dataset = _read("dukemtmcreid", root, names=DUKE_NAMES, example=DUKE_EXAMPLE)
+    return replace(dataset, notices=(DUKE_WITHDRAWN,))
+
+
+def read_veri776(root: Path) -> Dataset:
+    """Read VeRi-776 (Liu et al., ICME and ECCV 2016); cameras are 1 to 20.
+
+    Its protocol skips the query's vehicle in its own camera, as Market-1501's does.
+    """
+    layouts = [tuple(VERI_FOLDERS.values())]
+    home, _ = find_home(root, names=VERI_NAMES, layouts=layouts, dataset="veri776")
+    return read_layout("veri776", home, folders=VERI_FOLDERS, example=VERI_EXAMPLE)
+
+
+def read_occluded_duke(root: Path) -> Dataset:
+    """Read Occluded-Duke (Miao et al., ICCV 2019), images of DukeMTMC-reID laid out as it is."""
+    dataset = _read("occluded-duke", root, names=OCCLUDED_NAMES, example=DUKE_EXAMPLE)
     return replace(dataset, notices=(DUKE_WITHDRAWN,))
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..data.batches import default_workers
-from ..data.catalogue import count_differences, entry, open_dataset, unread_files
+from ..data.boxes import parts_of
+from ..data.catalogue import cameras_of, count_differences, entry, open_dataset, unread_files
 from ..data.images import GUESS, UnreadableImage, read_part
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress, Silent
+from ..ranking.rules import MARKET1501, RULES
 
 SHOWN = 20  # names in a finding; the rest is counted
 
@@ -90,6 +92,8 @@ def check_data(
 def _counts(data: Dataset, split: str) -> dict[str, Any]:
     published = entry(data.name).counts.get(split)
     found = data.counts(split)._asdict()
+    if published:
+        published = published._replace(cameras=cameras_of(published, data.counts(split)))
     return {**found, "published": published._asdict() if published else None}
 
 
@@ -97,7 +101,8 @@ def _missing_splits(data: Dataset) -> Iterator[Finding]:
     missing = [split for split in SPLITS if not data.splits.get(split)]
     if missing:
         yield Finding("warning", f"no {' and no '.join(missing)} images")
-    if not data.has_cameras:
+    rules = RULES.get(data.rules or entry(data.name).rules, MARKET1501)
+    if not data.has_cameras and any("camid" in skip.same for skip in rules.skips):
         yield Finding("warning", "no camera is known: matches from the same camera count as well")
 
 
@@ -129,8 +134,8 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     """Find files of the same bytes; only files of the same size are read again."""
     by_size: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for split in data.filled_splits():
-        for sample in data.split(split):
-            by_size[file_size(data.root / sample.name)].append((split, sample.name))
+        for sample in data.split(split) if data.same_as(split) == split else ():
+            by_size[file_size(data.root / parts_of(sample.name)[0])].append((split, sample.name))
     suspects = [
         pair for size, pairs in by_size.items() if size > 0 and len(pairs) > 1 for pair in pairs
     ]
@@ -138,7 +143,8 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     with progress.task("compare", len(suspects), unit="files") as task:
         for split, name in suspects:
             with suppress(OSError):  # reported as unreadable; equal to no other
-                groups[file_digest(data.root / name)].append((split, name))
+                file, rectangle = parts_of(name)
+                groups[f"{file_digest(data.root / file)} {rectangle}"].append((split, name))
             task.advance()
     across = "the same content in train and in test"
     asked = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"
@@ -162,7 +168,7 @@ def _same_people(data: Dataset) -> Iterator[Finding]:
         for split in SPLITS
     }
     both = sorted(people["train"] & (people["query"] | people["gallery"]))
-    if both and not data.train_apart:
+    if both and not data.train_apart and not data.same_people:
         yield _finding("error", "identities in train and in test", names=[str(pid) for pid in both])
 
 
