@@ -2,51 +2,26 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..embeddings import SPLITS
 from ..errors import BadInput
 from ..progress import Progress, Silent
+from . import products, vehicles, wildlife
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
+from .entry import ANY, Entry, counts, names_in
 from .folder_and_csv import read_csv_again, read_folder
-from .folders import child, unread_endings
-from .listed import LAYOUTS, reader
-from .market1501 import read_dukemtmcreid, read_market1501, read_occluded_duke, read_veri776
+from .folders import unread_endings
+from .market1501 import FOLDERS, read_dukemtmcreid, read_market1501, read_occluded_duke
 from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
 from .synthetic.dataset import read_synthetic
 from .tables import plain
-from .wildlife import read_wildlife
 
-ANY = -1  # cameras of which no number is published
 SAME_SET = 0.9  # share of the published identities: with fewer it is another data set
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One data set of the catalogue. `read` takes the root and the entry's own options."""
-
-    name: str
-    title: str
-    read: Callable[..., Dataset]
-    url: str = ""
-    licence: str = ""
-    state: str = ""
-    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
-    source: str = ""  # where the counts are published
-    options: tuple[str, ...] = ()
-    rules: str = "market1501"  # whom its users compare with whom: a name of ranking's rules
-    marks: tuple[str, ...] = ()  # entries of a folder by which the layout is known
-    unpacks: bool = False  # reading may take images out of an archive, which takes a while
-
-
-def _counts(*splits: tuple[int, int, int]) -> dict[str, SplitCounts]:
-    return {name: SplitCounts(*counts) for name, counts in zip(SPLITS, splits, strict=True)}
-
 
 CUHK03 = Entry(
     name="cuhk03-labelled",
@@ -55,7 +30,7 @@ CUHK03 = Entry(
     url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
     licence="research use, by request to its authors",
     state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
-    counts=_counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
+    counts=counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
     source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
     unpacks=True,
 )
@@ -67,10 +42,11 @@ ENTRIES = (
         url="https://zheng-lab-anu.github.io/Project/project_reid.html",
         licence="research only, no redistribution, no commercial use (its readme.txt)",
         state="available",
-        counts=_counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
+        counts=counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
         source="Zheng et al., ICCV 2015; without junk, as in torchreid's market1501.py",
         options=("distractors",),
-        marks=("bounding_box_train", "query", "bounding_box_test"),
+        marks=tuple(FOLDERS.values()),
+        looks=names_in("bounding_box_train", r"-?\d+_c\d+s\d"),
     ),
     Entry(
         name="dukemtmcreid",
@@ -78,8 +54,10 @@ ENTRIES = (
         read=read_dukemtmcreid,
         licence="CC BY-NC-SA 4.0 (DukeMTMC)",
         state="withdrawn by its authors in 2019",
-        counts=_counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
+        counts=counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
         source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
+        marks=tuple(FOLDERS.values()),
+        looks=names_in("bounding_box_train", r"\d+_c\d_f\d"),
     ),
     Entry(
         name="msmt17",
@@ -88,7 +66,7 @@ ENTRIES = (
         url="https://www.pkuvmc.com/dataset.html",
         licence="research use, by request to its authors",
         state="by request",
-        counts=_counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
+        counts=counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
         source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
         options=("combine_all",),
         marks=("list_train.txt", "list_query.txt", "list_gallery.txt"),
@@ -99,7 +77,7 @@ ENTRIES = (
         name="cuhk03-detected",
         title="CUHK03 (detected boxes)",
         read=read_cuhk03_detected,
-        counts=_counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
+        counts=counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
     ),
     Entry(
         name="occluded-duke",
@@ -108,103 +86,12 @@ ENTRIES = (
         url="https://github.com/lightas/Occluded-DukeMTMC-Dataset",
         licence="CC BY-NC-SA 4.0 (DukeMTMC)",
         state="a list of files for DukeMTMC-reID, which was withdrawn",
-        counts=_counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
-        source="Miao et al., ICCV 2019",
+        counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
+        source="Miao et al., ICCV 2019; the lines of the lists in its repository",
     ),
-    Entry(
-        name="veri776",
-        title="VeRi-776",
-        read=read_veri776,
-        url="https://vehiclereid.github.io/VeRi/",
-        licence="research use, by request to its authors",
-        state="by request",
-        counts=_counts((37778, 576, 20), (1678, 200, ANY), (11579, 200, ANY)),
-        source="Liu et al., ECCV 2016; fast-reid's veri.py",
-        marks=("image_train", "image_query", "image_test"),
-    ),
-    Entry(
-        name="vehicleid",
-        title="VehicleID (PKU)",
-        read=reader("vehicleid"),
-        url="https://pkuml.org/resources/pku-vehicleid.html",
-        licence="research use, by request to its authors",
-        state="by request; --variant 800 (small), 1600 or 2400",
-        counts=_counts((113346, 13164, 0), (6493, 800, 0), (6493, 800, 0)),
-        source="Liu et al., CVPR 2016; lists as counted in fast-reid's vehicleid.py",
-        options=("variant",),
-        rules="vehicleid",
-        marks=LAYOUTS["vehicleid"].needs,
-    ),
-    Entry(
-        name="veriwild",
-        title="VERI-Wild",
-        read=reader("veriwild"),
-        url="https://github.com/PKU-IMRE/VERI-Wild",
-        licence="research use, by request to its authors",
-        state="by request; --variant 3000 (small), 5000 or 10000",
-        counts=_counts((277797, 30671, ANY), (3000, 3000, ANY), (38861, 3000, ANY)),
-        source="Lou et al., CVPR 2019; fast-reid's veriwild.py",
-        options=("variant",),
-        marks=LAYOUTS["veriwild"].needs,
-    ),
-    Entry(
-        name="sop",
-        title="Stanford Online Products",
-        read=reader("sop"),
-        url="https://cvgl.stanford.edu/projects/lifted_struct/",
-        licence="research use",
-        state="available",
-        counts=_counts((59551, 11318, 0), (60502, 11316, 0), (60502, 11316, 0)),
-        source="Oh Song et al., CVPR 2016",
-        rules="retrieval",
-        marks=LAYOUTS["sop"].needs,
-    ),
-    Entry(
-        name="cub200",
-        title="CUB-200-2011 (birds)",
-        read=reader("cub200"),
-        url="https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        licence="non-commercial research and education",
-        state="available",
-        counts=_counts((5864, 100, 0), (5924, 100, 0), (5924, 100, 0)),
-        source="Wah et al., 2011; split by classes as in Oh Song et al., CVPR 2016",
-        rules="cub200",
-        marks=LAYOUTS["cub200"].needs,
-    ),
-    Entry(
-        name="inshop",
-        title="In-shop Clothes Retrieval (DeepFashion)",
-        read=reader("inshop"),
-        url="https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
-        licence="non-commercial research, by request",
-        state="by request",
-        counts=_counts((25882, 3997, 0), (14218, 3985, 0), (12612, 3985, 0)),
-        source="Liu et al., CVPR 2016",
-        rules="inshop",
-        marks=LAYOUTS["inshop"].needs,
-    ),
-    Entry(
-        name="cars196",
-        title="Cars-196",
-        read=reader("cars196"),
-        licence="non-commercial research",
-        state="its authors' page is gone; copies are kept by others",
-        counts=_counts((8054, 98, 0), (8131, 98, 0), (8131, 98, 0)),
-        source="Krause et al., 2013; split by classes as in Oh Song et al., CVPR 2016",
-        rules="cub200",
-        marks=LAYOUTS["cars196"].needs,
-    ),
-    Entry(
-        name="wildlife",
-        title="Animals: a folder with a metadata.csv (WildlifeDatasets, AnimalCLEF)",
-        read=read_wildlife,
-        url="https://github.com/WildlifeDatasets/wildlife-datasets",
-        licence="of each set",
-        state="available; --variant given, closed, open, disjoint or time",
-        options=("variant",),
-        rules="wildlife",
-        marks=("metadata.csv",),
-    ),
+    *vehicles.ENTRIES,
+    *products.ENTRIES,
+    *wildlife.ENTRIES,
     Entry(
         name="folder",
         title="Your images: a folder an identity, in train, query, gallery or not",
@@ -330,7 +217,7 @@ def recognised(root: Path) -> Entry | None:
     folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
     for folder in folders[:50]:
         for one in ENTRIES:
-            if one.marks and all(child(folder, mark) is not None for mark in one.marks):
+            if one.is_laid_out_in(folder):
                 return one
     return None
 
@@ -341,13 +228,13 @@ def count_differences(dataset: Dataset) -> list[str]:
     Another data set that only shares the layout, as its numbers of people show, is named as such.
     """
     known, found = entry(dataset.name), []
-    for split in SPLITS:
-        published, counts = known.counts.get(split), dataset.counts(split)
+    enlarged = bool(set(dataset.options) - {"variant"})  # which leaves the queries as they are
+    for split, published in known.published(dataset).items():
+        counts = dataset.counts(split)
         if (
-            published is None
-            or not counts.images
+            not counts.images
             or counts == published._replace(cameras=cameras_of(published, counts))
-            or (dataset.options and split != "query")
+            or (enlarged and split != "query")
         ):
             continue
         if not SAME_SET * published.identities <= counts.identities <= published.identities:

@@ -15,6 +15,7 @@ from ..embeddings import COLUMNS
 from ..errors import BadInput, blaming
 from ..seeding import numpy_generator
 from .boxes import named_box
+from .entry import Entry
 from .folders import inside, require_folder
 from .own_rows import Row, numbered
 from .samples import Dataset
@@ -32,7 +33,9 @@ SEED = 0
 
 
 def read_wildlife(root: Path, *, variant: str | None = None) -> Dataset:
-    """Read a folder with a metadata.csv of path and identity and, where known, split, bbox, date.
+    """Read a folder with a metadata.csv of path and identity and, where known, other columns.
+
+    These are split, bbox, date (a label `time`), and position or orientation (`viewpoint`).
 
     variant: given: by the table's split (the default where it has one); closed: a fifth of each
              identity's images are queries (the default where not); open: a tenth of the identities
@@ -89,7 +92,7 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
     for needed in ("path", "identity"):
         if needed not in names:
             raise BadInput(f"{path} has no column {needed}; it has {', '.join(names.values())}")
-    wanted = ("path", "identity", "split", "bbox", "date")
+    wanted = ("path", "identity", "split", "bbox", "date", "position", "orientation")
     rows, seen = [], set[str]()
     for number, line in lines:
         where = f"{path}, line {number}"
@@ -105,7 +108,9 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
         if split and split not in ROLES:
             raise BadInput(f"{where}: split is {cells['split']!r}; wanted database or query")
         person = "-1" if plain(cells["identity"]) in NOBODY else cells["identity"]
-        more = tuple(cells["date"] if column == "time" else "" for column in COLUMNS)
+        viewpoint = cells["position"] or cells["orientation"]
+        labels = {"time": cells["date"], "viewpoint": viewpoint}
+        more = tuple(labels.get(column, "") for column in COLUMNS)
         rows.append(Row(ROLES.get(split, ""), name, person, "-1", more))
     return rows, [name for name in wanted if name in names]
 
@@ -184,3 +189,29 @@ VARIANTS: dict[str, Callable[[Sequence[Row]], list[Row]]] = {
     "disjoint": _disjoint,
     "time": _by_time,
 }
+
+
+def _has_animals(folder: Path) -> bool:
+    """Return whether a folder's table has the columns that are read, and is not some other."""
+    try:
+        with (folder / TABLE).open(encoding=encoding_of(folder / TABLE), newline="") as file:
+            names = {plain(name) for name in next(csv.reader(file), [])}
+    except (OSError, UnicodeError, csv.Error):
+        return False
+    return {"path", "identity"} <= names
+
+
+ENTRIES = (
+    Entry(
+        name="wildlife",
+        title="Animals: a folder with a metadata.csv (WildlifeDatasets, AnimalCLEF)",
+        read=read_wildlife,
+        url="https://github.com/WildlifeDatasets/wildlife-datasets",
+        licence="of each set",
+        state="available; --variant given, closed, open, disjoint or time",
+        options=("variant",),
+        rules="wildlife",
+        marks=(TABLE,),
+        looks=_has_animals,
+    ),
+)

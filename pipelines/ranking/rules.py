@@ -169,7 +169,7 @@ RULES: dict[str, Rules] = {
         Rules(
             name="prcc",
             title="a gallery of one image a person, drawn 10 times",
-            source="Yang, Wu and Zheng, TPAMI 2021; as in the code of Gu et al., CVPR 2022",
+            source="Yang, Wu and Zheng, TPAMI 2021; the code of Gu et al. takes the whole gallery",
             skips=(Skip(("pid", "camid")),),
             shots=1,
             draws=10,

@@ -90,7 +90,7 @@ def check_data(
 
 
 def _counts(data: Dataset, split: str) -> dict[str, Any]:
-    published = entry(data.name).counts.get(split)
+    published = entry(data.name).published(data).get(split)
     found = data.counts(split)._asdict()
     if published:
         published = published._replace(cameras=cameras_of(published, data.counts(split)))

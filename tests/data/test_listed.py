@@ -56,8 +56,11 @@ def write_cars196(home):
 def write_inshop(home):
     rows = [
         (f"img/MEN/Denim/id_{item:08d}/0{n}_1_front.jpg", f"id_{item:08d}", split)
-        for item, split, count in ((1, "train", 2), (2, "query", 1), (2, "gallery", 2))
-        for n in range(count * (1 if split != "gallery" else 2), 2 * count * 2, 2)
+        for item, split, numbers in (
+            *((1, "train", (1, 2)), (3, "train", (1, 2))),
+            *((2, "query", (1,)), (2, "gallery", (2, 3))),
+        )
+        for n in numbers
     ]
     write_images(home, [name for name, *_ in rows])
     lines = [str(len(rows)), "image_name item_id evaluation_status", *map(" ".join, rows)]
@@ -113,7 +116,7 @@ COPIES = {
     "sop": (write_sop, (6, 6, 6), "Ebay_test.txt"),
     "cub200": (write_cub200, (4, 4, 4), "images.txt"),
     "cars196": (write_cars196, (4, 4, 4), "cars_annos.mat"),
-    "inshop": (write_inshop, (1, 1, 2), "Eval/list_eval_partition.txt"),
+    "inshop": (write_inshop, (4, 1, 2), "Eval/list_eval_partition.txt"),
     "veri776": (write_veri776, (3, 1, 2), ""),
     "vehicleid": (write_vehicleid, (6, 6, 6), "train_test_split/test_list_800.txt"),
     "veriwild": (write_veriwild, (2, 1, 2), "train_test_split/test_3000.txt"),
@@ -125,11 +128,10 @@ COPIES = {
 def test_a_small_copy_is_read_and_has_no_error(tmp_path, name):
     write, counts, _ = COPIES[name]
     home = write(tmp_path / "a folder")
-    if name != "inshop":
-        data = open_dataset(name, home)
-        found = tuple(len(data.split(split)) for split in ("train", "query", "gallery"))
-        assert found == counts
-        assert data.rules == entry(name).rules
+    data = open_dataset(name, home)
+    found = tuple(len(data.split(split)) for split in ("train", "query", "gallery"))
+    assert found == counts
+    assert data.rules == entry(name).rules
     report = check_data(name, root=home)
     assert [finding.what for finding in report.errors] == []
     assert report.splits["train"]["published"]["images"] > 1000
@@ -166,6 +168,29 @@ def test_the_wrong_kind_is_told_what_it_looks_like(tmp_path, name):
     for place in (home, tmp_path):
         (error,) = check_data(other, root=place).errors
         assert f"this looks like {entry(name).title}; use {name}" in error.what
+
+
+def test_each_test_set_has_its_own_published_counts(tmp_path):
+    home = write_vehicleid(tmp_path / "vehicleid")
+    for variant, vehicles in (("", 800), ("1600", 1600)):
+        options = {"variant": variant} if variant else {}
+        report = check_data("vehicleid", root=home, options=options)
+        assert report.splits["query"]["published"]["identities"] == vehicles
+        assert report.splits["train"]["published"]["identities"] == 13164
+
+
+def test_a_vehicle_without_a_camera_is_named(tmp_path):
+    home = write_veriwild(tmp_path / "veriwild")
+    info = home / "train_test_split/vehicle_info.txt"
+    info.write_text("".join(f"{line}\n" for line in info.read_text().splitlines()[:-1]))
+    (error,) = check_data("veriwild", root=home).errors
+    assert "test_3000.txt, line 2: 00008/000005 has no line in vehicle_info.txt" in error.what
+
+
+def test_names_tell_layouts_of_the_same_folders_apart(tmp_path):
+    home = write_occluded_duke(tmp_path / "DukeMTMC-reID")
+    (error,) = check_data("sop", root=home).errors
+    assert "this looks like DukeMTMC-reID; use dukemtmcreid" in error.what
 
 
 def test_labels_of_each(tmp_path):

@@ -9,7 +9,7 @@ from helpers.layouts import write_image
 from torchvision.models import shufflenet_v2_x0_5
 
 from pipelines import BadInput
-from pipelines.data.catalogue import open_dataset
+from pipelines.data.catalogue import open_dataset, recognised
 from pipelines.data.images import ImageFiles
 from pipelines.preprocessing import Preprocessing
 from pipelines.stages.check_data import check_data
@@ -137,3 +137,19 @@ def test_from_a_table_to_a_result(tmp_path):
     ]
     for row in told["results"]:
         assert {"BAKS", "BAUS", "BAKS-BAUS", "accuracy"} <= set(row["extra"]["figures"])
+
+
+def test_other_tables_of_this_name_are_not_animals(tmp_path):
+    home = animals(tmp_path / "lynx")
+    assert recognised(tmp_path).name == "wildlife"
+    (home / "metadata.csv").write_text("song,artist\na,b\n")
+    assert recognised(tmp_path) is None
+    (home / "metadata.csv").write_bytes(b"\xff\xfe\0\xd8path")
+    assert recognised(tmp_path) is None
+
+
+def test_viewpoints_are_labels(tmp_path):
+    header = "identity,path,split,orientation\n"
+    lines = ["a,1.png,database,left", "a,2.png,query,right", "b,3.png,database,"]
+    data = open_dataset("wildlife", write_wildlife(tmp_path / "lynx", lines, header))
+    assert data.columns == {"viewpoint": {"1.png": 0, "2.png": 1}}

@@ -1,0 +1,74 @@
+"""`Entry`: what the catalogue knows of a data set."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..embeddings import SPLITS
+from .folders import child, scan
+from .samples import Dataset, SplitCounts
+
+ANY = -1  # cameras of which no number is published
+MARKET1501 = "market1501"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set of the catalogue.
+
+    read:     takes the root and the entry's own options.
+    counts:   published, by split; of the test set that is read where none is named.
+    variants: what other test sets have otherwise, by `--variant`.   source: where all of them are
+              published.
+    rules:    whom its users compare with whom: a name of ranking's rules.
+    marks:    entries of a folder by which the layout is known; empty: it is not.
+    looks:    what else must be true of such a folder.
+    unpacks:  whether reading may take images out of an archive, which takes a while.
+    """
+
+    name: str
+    title: str
+    read: Callable[..., Dataset]
+    url: str = ""
+    licence: str = ""
+    state: str = ""
+    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, SplitCounts]] = field(default_factory=dict)
+    source: str = ""
+    options: tuple[str, ...] = ()
+    rules: str = MARKET1501
+    marks: tuple[str, ...] = ()
+    looks: Callable[[Path], bool] | None = None
+    unpacks: bool = False
+
+    def is_laid_out_in(self, folder: Path) -> bool:
+        """Return whether a folder has this layout's marks."""
+        if not self.marks or any(child(folder, mark) is None for mark in self.marks):
+            return False
+        return self.looks is None or self.looks(folder)
+
+    def published(self, data: Dataset) -> Mapping[str, SplitCounts]:
+        """Return the published counts by split of what was read."""
+        return {**self.counts, **self.variants.get(str(data.options.get("variant")), {})}
+
+
+def counts(*splits: tuple[int, int, int]) -> dict[str, SplitCounts]:
+    """Return images, identities and cameras of train, query and gallery, as far as they go."""
+    return {name: SplitCounts(*one) for name, one in zip(SPLITS, splits, strict=False)}
+
+
+def tested(query: tuple[int, int, int], gallery: tuple[int, int, int]) -> dict[str, SplitCounts]:
+    """Return images, identities and cameras of query and gallery."""
+    return {"query": SplitCounts(*query), "gallery": SplitCounts(*gallery)}
+
+
+def names_in(place: str, pattern: str) -> Callable[[Path], bool]:
+    """Return what tells whether names in a folder's entry `place` begin as a pattern says."""
+
+    def looks(folder: Path) -> bool:
+        inner = child(folder, place)
+        names = [one.name for one in scan(inner)][:100] if inner and inner.is_dir() else []
+        return any(re.match(pattern, name) for name in names)
+
+    return looks

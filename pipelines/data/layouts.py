@@ -1,0 +1,113 @@
+"""How data sets lie on disk, as data: where their folder is, what it holds, and lists of images."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+from .entry import Entry
+from .folders import find_home, inside
+from .samples import Dataset, Sample
+from .tables import encoding_of
+
+Splits = dict[str, list[Sample]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read: samples by split; without a query, every gallery image is one.
+
+    columns: further labels by the name of COLUMNS and that of the image.
+    more:    other fields of the `Dataset`.
+    """
+
+    splits: Splits
+    columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on disk.
+
+    folders:  what its folder may be called.   needs: entries that it has.
+    read:     of its folder and the variant, what is there.
+    variants: names of its test sets, the first by default.
+    """
+
+    folders: tuple[str, ...]
+    needs: tuple[str, ...]
+    read: Callable[[Path, str], Found]
+    variants: tuple[str, ...] = ()
+
+
+def laid_out(layout: Layout, *, name: str, **facts: Any) -> Entry:
+    """Return the catalogue's entry of a data set with a layout; facts: its other fields."""
+    options = ("variant",) if layout.variants else ()
+    read = partial(read_laid_out, dataset=name, layout=layout)
+    own: dict[str, Any] = {"options": options, "marks": layout.needs}
+    return Entry(name=name, read=read, **own | facts)
+
+
+def read_laid_out(
+    root: Path, *, dataset: str, layout: Layout, variant: str | None = None
+) -> Dataset:
+    """Read a data set from its folder or the folder that it lies in.
+
+    variant: one of its test sets; None: the first.
+
+    Raises:
+        BadInput: another layout, an unknown variant, or files that do not parse.
+    """
+    chosen = variant or (layout.variants or ("",))[0]
+    if variant is not None and variant not in layout.variants:
+        known = ", ".join(layout.variants) or "none"
+        raise BadInput(f"--variant {variant}: {dataset} has {known}")
+    home, _ = find_home(root, names=layout.folders, layouts=[layout.needs], dataset=dataset)
+    found = layout.read(home, chosen)
+    splits = {split: sorted(samples) for split, samples in found.splits.items()}
+    splits.setdefault("query", splits["gallery"])
+    options = {} if variant is None else {"variant": variant}
+    return Dataset(dataset, home, splits, options=options, columns=found.columns, **found.more)
+
+
+def lines_of(path: Path, *, fields: int, header: int = 0) -> Iterator[tuple[str, list[str]]]:
+    """Yield where a line stands and its fields, which spaces separate; the last may have spaces.
+
+    Raises:
+        BadInput: no such file, or a line with fewer fields.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path} is not there; it lists the images")
+    text = path.read_text(encoding=encoding_of(path), errors="replace")
+    listed = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if number <= header or not line.strip():
+            continue
+        parts = line.split(maxsplit=fields - 1)
+        where = f"{path}, line {number}"
+        if len(parts) < fields:
+            found = f"{line.strip()[:60]!r} has {len(parts)} fields"
+            raise BadInput(f"{where}: {found}; {fields} are wanted")
+        listed = True
+        yield where, [part.strip() for part in parts]
+    if not listed:
+        raise BadInput(f"{path} lists no images; it is empty or cut")
+
+
+def whole(text: str, where: str) -> int:
+    """Return the whole number that a text ends in, as id_00000017 does."""
+    match = re.search(r"(\d+)$", text)
+    if match is None:
+        raise BadInput(f"{where}: {text!r} ends in no number")
+    return int(match[1])
+
+
+def below(name: str, where: str) -> str:
+    """Return a path of a list; BadInput where it leads out of the data set's folder."""
+    if not inside(name):
+        raise BadInput(f"{where}: {name!r} leads out of the data set's folder")
+    return name.replace("\\", "/")
