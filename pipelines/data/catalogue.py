@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import products, vehicles, wildlife
+from . import clothes, products, vehicles, wildlife
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .entry import ANY, Entry, counts, names_in
 from .folder_and_csv import read_csv_again, read_folder
@@ -89,6 +89,7 @@ ENTRIES = (
         counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
         source="Miao et al., ICCV 2019; the lines of the lists in its repository",
     ),
+    *clothes.ENTRIES,
     *vehicles.ENTRIES,
     *products.ENTRIES,
     *wildlife.ENTRIES,
@@ -233,29 +234,30 @@ def count_differences(dataset: Dataset) -> list[str]:
         counts = dataset.counts(split)
         if (
             not counts.images
-            or counts == published._replace(cameras=cameras_of(published, counts))
+            or counts == completed(published, counts)
             or (enlarged and split != "query")
         ):
             continue
+        published = completed(published, counts)
         if not SAME_SET * published.identities <= counts.identities <= published.identities:
             return [
                 f"read as another data set in {known.title}'s layout: its numbers are not the "
                 f"published ones ({split}: {counts.identities:,} identities, {known.title} has "
                 f"{published.identities:,})"
             ]
-        cameras = cameras_of(published, counts)
         found.append(
             f"{split} {counts.images:,} images, {counts.identities:,} identities, {counts.cameras} "
-            f"cameras (published: {published.images:,}, {published.identities:,}, {cameras})"
+            f"cameras (published: {', '.join(f'{one:,}' for one in published)})"
         )
     if not found:
         return []
     return [f"not the published counts of {known.title}: {'; '.join(found)}. {known.source}"]
 
 
-def cameras_of(published: SplitCounts, found: SplitCounts) -> int:
-    """Return the published number of cameras; where none is, the number found."""
-    return found.cameras if published.cameras == ANY else published.cameras
+def completed(published: SplitCounts, found: SplitCounts) -> SplitCounts:
+    """Return published counts; where a number is not published, the one found."""
+    pairs = zip(published, found, strict=True)
+    return SplitCounts(*(one if known == ANY else known for known, one in pairs))
 
 
 def unread_files(dataset: Dataset) -> list[str]:

@@ -9,7 +9,7 @@ from ..embeddings import SPLITS
 from .folders import child, scan
 from .samples import Dataset, SplitCounts
 
-ANY = -1  # cameras of which no number is published
+ANY = -1  # a number that is not published
 MARKET1501 = "market1501"
 
 

@@ -1,7 +1,7 @@
 """How data sets lie on disk, as data: where their folder is, what it holds, and lists of images."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import BadInput
 from .entry import Entry
-from .folders import find_home, inside
-from .samples import Dataset, Sample
+from .folders import child, find_home, image_names, inside, shortened
+from .samples import NO_CAMERA, Dataset, Sample
 from .tables import encoding_of
 
 Splits = dict[str, list[Sample]]
@@ -111,3 +111,65 @@ def below(name: str, where: str) -> str:
     if not inside(name):
         raise BadInput(f"{where}: {name!r} leads out of the data set's folder")
     return name.replace("\\", "/")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of images whose paths tell who is on them.
+
+    pattern: of a path below the folder, with a group pid and, where paths tell them, camid and
+             names of COLUMNS.   example: such a path.
+    codes:   what the texts of a group stand for; none: whole numbers.
+    labels:  those of all images, which paths do not tell: a camera, say.
+    """
+
+    split: str
+    folder: str
+    pattern: str
+    example: str
+    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_parts(home: Path, parts: Sequence[Part], *, cameras: Sequence[int] = ()) -> Found:
+    """Read folders of images by the names of their files; parts of one split are put together.
+
+    cameras: of the test, where only some are compared.
+
+    Raises:
+        BadInput: no such folder, no images in it, or names that do not parse.
+    """
+    splits: Splits = {}
+    columns: dict[str, dict[str, int]] = {}
+    for part in parts:
+        splits.setdefault(part.split, [])
+        for name, labels in _named(home, part):
+            sample = Sample(name, labels.pop("pid"), labels.pop("camid", NO_CAMERA))
+            if part.split != "train" and cameras and sample.camid not in cameras:
+                continue
+            splits[part.split].append(sample)
+            for column, value in labels.items():
+                columns.setdefault(column, {})[name] = value
+    return Found(splits, columns)
+
+
+def _named(home: Path, part: Part) -> Iterator[tuple[str, dict[str, int]]]:
+    folder = child(home, part.folder)
+    names = image_names(folder, deep=True) if folder is not None and folder.is_dir() else []
+    if folder is None or not names:
+        raise BadInput(f"{home / part.folder} holds no images; one is named like {part.example}")
+    pattern, prefix = re.compile(part.pattern), folder.relative_to(home).as_posix()
+    matches = [pattern.match(name) for name in names]
+    strange = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if strange:
+        raise BadInput(
+            f"{folder}: {len(strange)} of {len(names)} names do not parse: "
+            f"{shortened(strange, 3)}; wanted names like {part.example}"
+        )
+    for name, match in zip(names, matches, strict=True):
+        assert match is not None
+        told = {
+            label: part.codes[label][text] if label in part.codes else int(text)
+            for label, text in match.groupdict().items()
+        }
+        yield f"{prefix}/{name}", {**part.labels, **told}

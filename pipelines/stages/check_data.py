@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.batches import default_workers
 from ..data.boxes import parts_of
-from ..data.catalogue import cameras_of, count_differences, entry, open_dataset, unread_files
+from ..data.catalogue import completed, count_differences, entry, open_dataset, unread_files
 from ..data.images import GUESS, UnreadableImage, read_part
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
@@ -93,7 +93,7 @@ def _counts(data: Dataset, split: str) -> dict[str, Any]:
     published = entry(data.name).published(data).get(split)
     found = data.counts(split)._asdict()
     if published:
-        published = published._replace(cameras=cameras_of(published, data.counts(split)))
+        published = completed(published, data.counts(split))
     return {**found, "published": published._asdict() if published else None}
 
 
