@@ -107,6 +107,7 @@ def train(
     images: options.Images = None,
     split: options.Split = None,
     queries: options.Queries = None,
+    variant: options.Variant = None,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = BACKBONE.seed,
