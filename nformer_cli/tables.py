@@ -123,13 +123,16 @@ def data_table(report: "DataReport") -> Table:
     return table
 
 
+COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}  # of what a check found
+
+
 def findings_table(report: "DataReport") -> Table:
     """Show what a check found, the errors first."""
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column("level", no_wrap=True)
     table.add_column("what", overflow="fold")
-    for finding in sorted(report.findings, key=lambda finding: finding.level):
-        colour = "red" if finding.level == "error" else "yellow"
+    for finding in sorted(report.findings, key=lambda finding: [*COLOURS].index(finding.level)):
+        colour = COLOURS[finding.level]
         text = escape(finding.what)
         if finding.names:
             rest = finding.count - len(finding.names)
@@ -199,7 +202,7 @@ def comparison_table(found: "Comparison") -> Table:
                 change, interval = f"[bold]{change}[/]", f"[bold]{interval}[/]"
         figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
         joint = " [dim](joint)[/]" if row.result.protocol == "joint" else ""
-        table.add_row(escape(row.run), row.result.name + joint, *figures, change, interval)
+        table.add_row(escape(row.run), row.result.label + joint, *figures, change, interval)
     for one in found.paper:
         table.add_row(one.method, "", f"{100 * one.mAP:.1f}", f"{100 * one.rank1:.1f}", "", "")
     return table

@@ -18,6 +18,7 @@ from ..flow import AT_WORK, remake_command
 from ..progress import Progress, Silent
 from . import lock
 from .manifest import Manifest
+from .unfinished import progress_in
 
 SCRATCH = ".unfinished"
 MAPPED = ("index.h5", "images.h5")  # too large to be read whole before their first use
@@ -109,10 +110,17 @@ class Run:
         """Return the manifest of `name`; MissingArtifact, naming its command, without one."""
         manifest = self.manifest(name)
         if manifest is None:
-            raise MissingArtifact(
-                f"{self.path(name)} is not there; make it with: {self._remake(name)}"
-            )
+            raise MissingArtifact(self.missing(name))
         return manifest
+
+    def missing(self, name: str) -> str:
+        """Return what to say where `name` is not there: why, and the command that makes it."""
+        kept = progress_in(self.folder / SCRATCH / name)
+        what = f"was interrupted at {kept}" if kept else "is not there"
+        if not self.folder.exists():
+            what = "is not there, nor is its folder (--run)"
+        how = "go on with" if kept else "make it with"
+        return f"{self.path(name)} {what}; {how}: {self._remake(name)}"
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a checked artifact: what the next stage's manifest records."""

@@ -168,9 +168,11 @@ def _require_identities(root: Path, entries: Sequence[str]) -> None:
                 raise BadInput(f"{inner} holds {', '.join(splits)}; give --root {inner}")
     people = [name for name in entries if (root / name).is_dir() and plain(name) not in SIDE]
     if len(people) == 1:
+        inner = root / people[0]
         raise BadInput(
             f"{root} holds one folder, {people[0]}: wanted train, query and gallery, or a folder "
-            f"for each identity. Perhaps --root {root / people[0]} is meant"
+            f"for each of several identities. Perhaps --root {inner} is meant, with --pattern "
+            "where names hold the identity"
         )
 
 
@@ -246,7 +248,8 @@ def read_csv(
     """
     names = None if pattern is None else NamePattern.of(pattern)
     needed = ("path",) if names is not None else ("path", "pid")
-    table = open_table(_table(root), columns=_columns(columns), needed=needed)
+    remedy = "--columns path=…,pid=… says which is which"
+    table = open_table(_table(root), columns=_columns(columns), needed=needed, remedy=remedy)
     path, notices = table.path, list(table.understood)
     if images is not None:
         home = Path(images).expanduser()

@@ -50,19 +50,21 @@ def require_folder(root: Path, dataset: str) -> list[str]:
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "is not there"
-        wanted = {
-            "folder": "the folder of your pictures",
-            "csv": "your table, or the folder that it lies in",
-        }.get(
-            dataset,
-            f"the folder of {dataset} or the folder it lies in. `nformer datasets` says where to "
-            "get it",
-        )
-        raise BadInput(f"{root} {what}; --root (or NFORMER_DATA) must be {wanted}")
+        raise BadInput(f"{root} {what}; --root (or NFORMER_DATA) must be {_wanted(dataset)}")
     entries = sorted(entry.name for entry in scan(root))
     if not entries:
-        raise BadInput(f"{root} is empty; --root must be the folder of {dataset}")
+        raise BadInput(f"{root} is empty; --root must be {_wanted(dataset)}")
     return entries
+
+
+def _wanted(dataset: str) -> str:
+    """Return in words what folder a reader wants."""
+    own = {
+        "folder": "the folder of your pictures, with a folder for each person",
+        "csv": "your table, or the folder that it lies in",
+    }
+    other = f"the folder of {dataset} or the folder it lies in. `nformer datasets` says where to "
+    return own.get(dataset, f"{other}get it")
 
 
 def child(folder: Path, name: str) -> Path | None:

@@ -42,7 +42,8 @@ class NamePattern:
                 continue
             if field not in FIELDS or field in named:
                 raise BadInput(
-                    f"--pattern {text}: {{{field}}} {'stands twice' if field in named else ''}; "
+                    f"--pattern {text}: {{{field}}} "
+                    f"{'stands twice' if field in named else 'is nothing that a name can hold'}; "
                     f"wanted {{pid}}, {{camid}}, {{split}}, or {', '.join(COLUMNS)}, once each"
                 )
             named.append(field)

@@ -156,7 +156,11 @@ def _with_queries(rows: list[Row], rule: str | int) -> tuple[list[Row], str]:
         row._replace(split="query" if number in chosen else "gallery") if row.split == TEST else row
         for number, row in enumerate(rows)
     ]
-    what = {"camera": "one image of each identity and camera", "identity": "one of each identity"}
+    seen = any(row.camera != str(NO_CAMERA) for row in rows)
+    what = {
+        "camera": f"one image of each identity{' and camera' * seen}",
+        "identity": "one of each identity",
+    }
     how = what.get(str(rule), f"{rule} images of each identity")
     text = f"the queries are {how} of the test, {len(chosen)} in all (--queries {rule})"
     text += f"; {alone} identities have no other image to be found" if alone else ""

@@ -29,6 +29,8 @@ ALIASES = {
     "viewpoint": ("viewpoint", "viewangle", "orientation"),
 }
 NEEDED = ("path", "pid", "split")
+OPTIONAL = ("camid", "split")  # fields
+BEGINNING = 80  # characters of a table that a message shows
 SEPARATORS = (",", ";", "\t", "|")
 # What others call the splits. "val" is the query where its people stand in "test".
 SPLIT_NAMES = {
@@ -100,11 +102,16 @@ class Table:
 
 
 def open_table(
-    path: Path, *, columns: Mapping[str, str] | None = None, needed: Sequence[str] = NEEDED
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    needed: Sequence[str] = NEEDED,
+    remedy: str = "rename those that are",
 ) -> Table:
     """Read a table's header, and which splits it names.
 
     columns: the column of a field, where it is not to be recognised.   needed: fields.
+    remedy:  what to do where the columns have other names.
 
     Raises:
         BadInput: no text, a column that lacks or stands twice, or an unknown split.
@@ -115,7 +122,7 @@ def open_table(
         (_header(path, encoding, separator=separator, given=given) for separator in SEPARATORS),
         key=lambda table: (len(table.columns), -SEPARATORS.index(table.separator)),
     )
-    _require_columns(table, needed=needed, given=given)
+    _require_columns(table, needed=needed, given=given, remedy=remedy)
     if "split" not in table.columns:
         return replace(table, understood=tuple(f"{path}: {text}" for text in _recognised(table)))
     people: dict[str, set[str]] = {}
@@ -189,7 +196,9 @@ def _header(path: Path, encoding: str, *, separator: str, given: Mapping[str, st
     return Table(path, encoding, separator, tuple(header), columns_of(header, given))
 
 
-def _require_columns(table: Table, *, needed: Sequence[str], given: Mapping[str, str]) -> None:
+def _require_columns(
+    table: Table, *, needed: Sequence[str], given: Mapping[str, str], remedy: str
+) -> None:
     names = [plain(name) for name in table.header]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -203,9 +212,20 @@ def _require_columns(table: Table, *, needed: Sequence[str], given: Mapping[str,
     if missing:
         raise BadInput(
             f"{table.path} has no column {', '.join(missing)}: its first line is "
-            f"{table.separator.join(table.header)[:80]!r}; wanted path,pid,camid,split (camid may "
-            "be absent). --columns path=…,pid=… says which is which"
+            f"{_beginning(table)!r}; wanted path,pid,camid,split "
+            f"({' and '.join(one for one in OPTIONAL if one not in needed)} may be absent). "
+            f"{remedy[0].upper()}{remedy[1:]}"
         )
+
+
+def _beginning(table: Table) -> str:
+    """Return the first columns of a table, as many as a line of a message has room for."""
+    shown, names = "", table.header
+    for number, name in enumerate(names):
+        if number and len(shown) + len(name) > BEGINNING:
+            return f"{shown}{table.separator}…"
+        shown += table.separator * bool(number) + name
+    return shown
 
 
 def _recognised(table: Table) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .recommend import Recommendation
 
 NFORMER, AUTO = "nformer", "auto"
+LOSS = 0.005  # of rank-1, worth a word beside a gain of mAP
 FREE_CHAIN = ("camera", "whiten", "nfc")  # what helps most without training, put together
 
 
@@ -178,6 +179,8 @@ def verdict(rows: Sequence[ResultRow]) -> list[str]:
     said = f"Best {kind} by these labels: {best.label}, mAP {100 * best.mAP:.1f}"
     if best is not base:
         said += f", {100 * (best.mAP - base.mAP):+.1f} over the baseline"
+        if base.rank1 - best.rank1 > LOSS:
+            said += f" (rank-1 {100 * (best.rank1 - base.rank1):+.1f})"
     own = next((row for row in isolated if row.name == NFORMER), None)
     if own is not None and own is not best:
         said += f"; {own.label}: {100 * (own.mAP - base.mAP):+.1f}"

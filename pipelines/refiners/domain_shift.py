@@ -67,7 +67,7 @@ class Domain:
         return (
             f"domain shift {self.shift:.1f}, above {LIMIT:g}: these embeddings do not look "
             "like the training set's, so they stay as they are. --assume same refines "
-            "them anyway; --refine camera needs no training"
+            "them anyway; --all shows what needs no training"
         )
 
 

@@ -24,7 +24,10 @@ SHOWN = 20  # names in a finding; the rest is counted
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a check found: `level` is "error" or "warning"; `names` are of images."""
+    """Something that a check found; `names` are of images.
+
+    level: "error", "warning", or "note" of how the files were understood.
+    """
 
     level: str
     what: str
@@ -70,8 +73,9 @@ def check_data(
         data = open_dataset(name, root, options=options, progress=progress)
     except BadInput as error:
         return DataReport(name, str(root), findings=(Finding("error", str(error)),))
-    told = (*data.notices, *unread_files(data), *count_differences(data))
+    told = (*unread_files(data), *count_differences(data))
     findings = [
+        *(Finding("note", text) for text in data.notices),
         *(Finding("warning", text) for text in told),
         *_missing_splits(data),
         *_unreadable(data, progress),

@@ -150,11 +150,12 @@ def _notes(scored: Sequence[_Scored], results: Sequence[ResultRow]) -> Iterator[
 
 
 def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
-    there = [row.name for row in one.evaluation.results]
+    named = {row.label: row.name for row in one.evaluation.results}
+    there = [*named.values()]
     for name in results:
-        if name not in there:
-            raise BadInput(f"{one.run.folder} has no result {name!r}; it has {', '.join(there)}")
-    return list(results) or there
+        if name not in there and name not in named:
+            raise BadInput(f"{one.run.folder} has no result {name!r}; it has {', '.join(named)}")
+    return [named.get(name, name) for name in results] or there
 
 
 def _precision(reference: _Scored, one: _Scored, *, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, require_run, writing_stage
 from ..config import EvaluateConfig, as_table
 from ..device import choose_device
-from ..errors import BadInput
+from ..errors import BadInput, MissingArtifact
 from ..evaluation.peak_memory import PeakMemory
 from ..evaluation.plan import (
     AUTO,
@@ -28,6 +28,7 @@ from ..evaluation.plan import (
 from ..evaluation.refining import Refined, refine_plainly, refine_with_nformer
 from ..evaluation.scoring import Galleries, Scored, score_methods, summed_up
 from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
+from ..flow import command_line
 from ..progress import Progress, Silent
 from ..ranking.rules import rules_named
 from .refine import refined_sets, require_protocol, told
@@ -175,6 +176,9 @@ def _inputs(run: Run, config: EvaluateConfig) -> dict[str, str]:
     welcome = config.every or chain(config) == (AUTO,)
     if needed or (welcome and run.manifest("nformer.pt") is not None):
         names.append("nformer.pt")
+        if run.manifest("nformer.pt") is None:
+            without = command_line("evaluate", "--all", run=run.folder)
+            raise MissingArtifact(f"{run.missing('nformer.pt')}. Without it: {without}")
     return {name: run.digest(name) for name in names}
 
 

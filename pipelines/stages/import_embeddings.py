@@ -76,6 +76,11 @@ def import_embeddings(
     for split in splits:
         progress.message(split.describe())
     _compare_identities(splits, progress)
+    if "gallery" not in found:
+        progress.warn(
+            f"there is no gallery among them ({', '.join(found)}): NFormer can be trained on them, "
+            "but nothing ranked or searched. Give gallery_features, and query_features to evaluate"
+        )
     kept = [_good_rows(split, drop_bad=drop_bad, progress=progress) for split in splits]
     with run.writing(wanted) as (temporary, facts):
         facts.update(_facts(splits, kept, dataset=dataset, root=root), rules=known.name)

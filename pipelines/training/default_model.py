@@ -203,6 +203,10 @@ def _learned(
     steps = config.steps or affordable_steps(config, rows=len(training), dim=train.dim)
     too_few = held_out is not None and held_out.identities < SMALLEST  # to tell a gain from chance
     if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
+        few = f"{held_out.identities if held_out else 0} identities could be held out, fewer than"
+        slow = f"{steps} steps take as long as is spent on them, fewer than {FEWEST_STEPS}"
+        why = f"{few} {SMALLEST}" if held_out is None or too_few else slow
+        progress.message(f"No NFormer was trained: {why}. nformer.pt holds the closed form.")
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
     apart_rows = held_out_rows(training, held_out, settings=settings, gate=gate)

@@ -27,7 +27,8 @@ def make(run: Run, name: str, content: str, *, config=None, inputs=None) -> Mani
 def test_an_artifact_counts_only_with_its_manifest(tmp_path):
     run = Run(tmp_path / "run")
     with pytest.raises(
-        MissingArtifact, match=r"backbone.pt is not there; make it with: nformer tr"
+        MissingArtifact,
+        match=r"backbone.pt is not there, nor is its folder .--run.; make it with: nformer tr",
     ):
         run.artifact("backbone.pt")
     make(run, "backbone.pt", "weights")

@@ -341,7 +341,10 @@ def test_flat_names_are_read_by_a_pattern(tmp_path):
     [
         ({"pattern": "*.jpg"}, "no {pid} in it"),
         ({"pattern": "{pid}_{pid}"}, "{pid} stands twice"),
-        ({"pattern": "{pid}_{who}"}, "{who} ; wanted {pid}, {camid}, {split}, or clothes"),
+        (
+            {"pattern": "{pid}_{who}"},
+            "{who} is nothing that a name can hold; wanted {pid}, {camid}, {split}, or clothes",
+        ),
         ({"split": 1.5}, "--split 1.5: the share of identities"),
         ({"queries": "some"}, "--queries some: wanted camera, identity, or a number"),
         ({"queries": "0"}, "--queries 0: wanted"),

@@ -264,6 +264,43 @@ def test_a_figure_that_is_nearly_named_is_found():
     assert "rename gallery_persons to gallery_pids, query_persons to query_pids" in said
 
 
+def test_keys_of_other_programs_are_renamed_each_to_its_own():
+    embeddings("e.npz")
+    arrays = dict(np.load("e.npz"))
+    words = {"features": "X", "pids": "y"}
+    other = {}
+    for key, value in arrays.items():
+        split, _, field = key.partition("_")
+        other[f"{words[field]}_{split}"] = value
+    np.savez("other.npz", **other)
+    said = refused("import-embeddings other.npz --run r")
+    for split in ("gallery", "query", "train"):
+        assert f"X_{split} to {split}_features" in said and f"y_{split} to {split}_pids" in said
+
+
+def test_training_embeddings_alone_are_said_to_rank_nothing():
+    embeddings("e.npz")
+    arrays = {key: value for key, value in np.load("e.npz").items() if key.startswith("train")}
+    np.savez("train.npz", **arrays)
+    assert "there is no gallery among them (train)" in well("import-embeddings train.npz --run r")
+
+
+def test_a_run_that_is_not_there_is_named():
+    assert "nor is its folder (--run)" in refused("evaluate --run runs/nothere")
+
+
+def test_what_lowers_rank_1_beside_a_gain_of_map_is_said():
+    from pipelines.artifacts.results import ResultRow
+    from pipelines.evaluation.plan import verdict
+
+    figures = {"mINP": 0.5, "rank5": 0.9, "rank10": 0.9, "seconds": 0.0}
+    rows = [
+        ResultRow(name="baseline", mAP=0.6, rank1=0.93, **figures),
+        ResultRow(name="nformer", mAP=0.78, rank1=0.80, **figures),
+    ]
+    assert "+18.0 over the baseline (rank-1 -13.0)" in verdict(rows)[0]
+
+
 # The rest of the hour
 
 

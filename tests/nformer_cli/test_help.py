@@ -54,7 +54,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "[empty]/backbone.pt is not there; make it with: nformer train-backbone" in done.stderr
+    assert "[empty]/backbone.pt is not there, nor is its folder (--run)" in done.stderr
 
 
 def test_cuda_asked_for_and_absent(tmp_path):

@@ -252,7 +252,7 @@ def test_exported_mat_has_the_fields_other_scripts_read(tmp_path):
 
 def test_export_of_refined_embeddings_and_its_refusals(tmp_path):
     run = Run(tmp_path / "run")
-    with pytest.raises(MissingArtifact, match=r"embeddings.h5 is not there; make it with: nformer"):
+    with pytest.raises(MissingArtifact, match=r"embeddings.h5 is not there, nor is its folder"):
         export_embeddings(run, tmp_path / "o.npz")
     import_embeddings(run, saved(tmp_path))
     for options, text in (

@@ -155,4 +155,7 @@ def _features_of(labels: Path, files: Sequence[Path]) -> None:
     tables = [path for path in files if path.suffix.lower() == ".csv"]
     if any(path.stem == labels.stem for path in arrays) or len(arrays) == len(tables) == 1:
         return
-    raise BadInput(f"{labels} labels no features: give its .npy too ({labels.stem}.npy)")
+    raise BadInput(
+        f"{labels} labels no features: a CSV holds path,pid,camid,split. Give the embeddings too, "
+        f"as {labels.stem}.npy with a row for each of its lines; numbers in a CSV are not read"
+    )

@@ -390,17 +390,43 @@ def keyed_fields(
     return {split: found[split] for split in (*SPLITS, "") if split in found}
 
 
+# Other programs' words for what a key names, as they begin.
+WORDS = {
+    "features": ("x", "feat", "emb", "vector"),
+    "pids": ("y", "label", "target", "id", "pid", "person", "class"),
+    "camids": ("cam",),
+    "names": ("name", "path", "file", "image"),
+}
+OF_SPLIT = {"test": "gallery", "probe": "query", **{split: split for split in SPLITS}}
+
+
 def _meant(keys: Iterable[str], wanted: Mapping[str, tuple[str, str]]) -> str:
-    """Return what to rename, where keys are nearly right."""
+    """Return what to rename, where keys are nearly right: each to a name of its own."""
+    given, near = set(keys), dict[str, str]()
     names = {key: "_".join(filter(None, which)) for key, which in wanted.items()}
-    near = {}
-    for key in sorted(set(keys) - set(wanted)):
-        plain = re.sub("[^a-z]+", "_", key.lower())
-        found = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.6)
-        if found:
-            near[key] = names[found[0]]
+    taken = {names[key] for key in given & set(wanted)}
+    for key in sorted(given - set(wanted)):
+        plain = re.sub("[^a-z]+", "_", key.lower()).strip("_")
+        close = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.7)
+        found = _by_words(plain) or (names[close[0]] if close else "")
+        if found and found not in taken:
+            near[key] = found
+            taken.add(found)
     renamed = ", ".join(f"{key} to {name}" for key, name in near.items())
     return f". Perhaps rename {renamed}" if near else ""
+
+
+def _by_words(key: str) -> str:
+    """Return the name that a key's words say, as `y_train` says train_pids; "" where none."""
+    words = key.split("_")
+    splits = [OF_SPLIT[word] for word in words if word in OF_SPLIT]
+    fields = [
+        field
+        for word in words
+        for field, begins in WORDS.items()
+        if word in begins or any(len(one) > 2 and word.startswith(one) for one in begins)
+    ]
+    return f"{splits[0]}_{fields[0]}" if len(splits) == 1 and fields else ""
 
 
 def _listed(keys: Sequence[str], most: int = 12) -> str:

@@ -428,7 +428,9 @@ def test_csv_refusals(tmp_path):
         read(tmp_path / "e.npy", path)
     with pytest.raises(BadInput, match=r"e\.npy has no labels: give the CSV .* \(e\.csv\)"):
         read(tmp_path / "e.npy")
-    with pytest.raises(BadInput, match=r"e\.csv labels no features: give its \.npy too \(e\.npy\)"):
+    with pytest.raises(
+        BadInput, match=r"e\.csv labels no features: .* Give the embeddings too, as e\.npy"
+    ):
         read(path)
 
 
