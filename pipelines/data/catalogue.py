@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import clothes, products, vehicles, wildlife
+from . import clothes, infrared, occluded, products, vehicles, wildlife
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .entry import ANY, Entry, counts, names_in
 from .folder_and_csv import read_csv_again, read_folder
@@ -89,7 +89,9 @@ ENTRIES = (
         counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
         source="Miao et al., ICCV 2019; the lines of the lists in its repository",
     ),
+    *occluded.ENTRIES,
     *clothes.ENTRIES,
+    *infrared.ENTRIES,
     *vehicles.ENTRIES,
     *products.ENTRIES,
     *wildlife.ENTRIES,

@@ -8,8 +8,11 @@ from helpers.copies import (
     write_cub200,
     write_inshop,
     write_occluded_duke,
+    write_partial_reid,
     write_prcc,
+    write_regdb,
     write_sop,
+    write_sysu,
     write_vc_clothes,
     write_vehicleid,
     write_veri776,
@@ -30,7 +33,7 @@ def test_a_small_copy_is_read_and_has_no_error(tmp_path, name):
     write, counts, _ = COPIES[name]
     home = write(tmp_path / "a folder")
     data = open_dataset(name, home)
-    found = tuple(len(data.split(split)) for split in ("train", "query", "gallery"))
+    found = tuple(data.counts(split).images for split in ("train", "query", "gallery"))
     assert found == counts
     assert data.rules == entry(name).rules
     report = check_data(name, root=home)
@@ -56,7 +59,7 @@ def test_a_missing_image_is_an_error(tmp_path, name):
     data = open_dataset(name, home)
     (home / data.split("gallery")[0].name).unlink()
     errors = check_data(name, root=home).errors
-    if not COPIES[name][2]:  # whose files are its list
+    if not COPIES[name][2] or name == "sysu-mm01":  # whose files are its list
         assert len(open_dataset(name, home).splits["gallery"]) < len(data.splits["gallery"])
     else:
         assert "there is no such file" in errors[0].what
@@ -185,3 +188,60 @@ def test_clothes_go_from_images_to_results(tmp_path):
     assert load_embeddings(path, "gallery").columns["clothes"].tolist() == [1, 2, 1]
     found = evaluate(run, config=EvaluateConfig(refine=("none",)))
     assert (found.rules, found.queries, found.valid_queries) == ("cloth-changing", 1, 1)
+
+
+def test_visible_and_infrared(tmp_path):
+    home = write_sysu(tmp_path / "SYSU-MM01")
+    data = open_dataset("sysu-mm01", home)
+    cameras = {split: {one.camid for one in data.split(split)} for split in data.splits}
+    assert cameras == {"train": {1, 3, 4}, "query": {3, 6}, "gallery": {1, 2, 4}}
+    assert {one.pid for one in data.split("query")} == {6, 10}
+    assert {one.pid for one in data.split("train")} == {1, 2, 4}  # with the validation's
+    (home / "exp/test_id.txt").write_text("6,seven")
+    (error,) = check_data("sysu-mm01", root=home).errors
+    assert "'seven' is no person's number" in error.what
+    (home / "exp/test_id.txt").write_text("77")
+    (error,) = check_data("sysu-mm01", root=home).errors
+    assert "no images of the persons of query" in error.what
+
+
+def test_both_directions_of_ten_splits(tmp_path):
+    home = write_regdb(tmp_path / "RegDB")
+    data = {
+        variant: open_dataset("regdb", home, options={"variant": variant})
+        for variant in ("1", "thermal-1", "2")
+    }
+    assert [one.camid for one in data["1"].split("query")] == [1] * 4
+    assert data["1"].splits["query"] == data["thermal-1"].splits["gallery"]
+    assert data["1"].splits["gallery"] == data["thermal-1"].splits["query"]
+    assert data["1"].splits["train"] == data["thermal-1"].splits["train"]
+    names = {one.name for one in data["1"].split("train")}
+    assert {one.name for one in data["2"].split("query")} < names
+    assert data["1"].train_apart
+    with pytest.raises(BadInput, match="regdb has 1, 2, 3"):
+        open_dataset("regdb", home, options={"variant": "11"})
+
+
+def test_a_part_is_asked_for_among_whole_persons(tmp_path):
+    home = write_partial_reid(tmp_path / "Partial_REID")
+    for variant, folder in ((None, "partial"), ("occluded", "occluded")):
+        data = open_dataset("partial-reid", home, options={"variant": variant})
+        assert data.split("query")[0] == (f"{folder}_body_images/001_001.jpg", 1, 1)
+        assert data.split("gallery")[0] == ("whole_body_images/001_001.jpg", 1, 2)
+    (error,) = check_data("occluded-reid", root=home).errors
+    assert "this looks like Partial-REID; use partial-reid" in error.what
+
+
+def test_from_infrared_images_to_results(tmp_path):
+    """Ten galleries are drawn of the visible images; each image is embedded once."""
+    run, home = Run(tmp_path / "run"), write_sysu(tmp_path / "SYSU-MM01")
+    weights = tmp_path / "weights.pth"
+    torch.save(shufflenet_v2_x0_5(weights=None).state_dict(), weights)
+    config = ExtractConfig(height=32, width=32, workers=1, amp="off")
+    extract(
+        run, config=config, device="cpu", dataset="sysu-mm01", root=home,
+        arch="shufflenet_v2_x0_5", weights=weights,
+    )  # fmt: skip
+    found = evaluate(run, config=EvaluateConfig(refine=("none",)))
+    assert (found.rules, found.queries, found.gallery) == ("sysu-mm01", 4, 4)
+    assert 0 < found.row("baseline").figure("rank1") <= 1

@@ -132,6 +132,50 @@ def write_vc_clothes(home):
     return home
 
 
+def write_sysu(home):
+    (home / "exp").mkdir(parents=True)
+    for name, persons in (("train", "1, 4"), ("val", "2"), ("test", "6,10")):
+        (home / f"exp/{name}_id.txt").write_text(f"{persons}\n")
+    seen = {1: (1, 2, 6, 10), 2: (6,), 3: (1, 2, 4, 6), 4: (4, 10), 6: (10,)}
+    for camera, persons in seen.items():
+        for person in persons:
+            for number in (1, 2):
+                path = home / f"cam{camera}/{person:04d}/{number:04d}.jpg"
+                write_image(path, crc32(f"{camera} {person} {number}".encode()))
+    return home
+
+
+def write_regdb(home):
+    (home / "idx").mkdir(parents=True)
+    for kind, sign in (("Visible", "v"), ("Thermal", "t")):
+        for part, first in (("train", 1), ("test", 3)):
+            for split in (1, 2):
+                folders = [(first - 1 + n + 2 * split) % 4 + 1 for n in (0, 1)]
+                lines = []
+                for label, folder in enumerate(folders):
+                    names = [f"male_front_{sign}_{n}_{folder}.bmp" for n in (1, 2)]
+                    write_images(home / kind / str(folder), names)
+                    lines += [f"{kind}/{folder}/{name} {label}" for name in names]
+                path = home / f"idx/{part}_{kind.lower()}_{split}.txt"
+                path.write_text("\n".join(lines) + "\n")
+    return home
+
+
+def write_occluded_reid(home):
+    for folder in ("occluded_body_images", "whole_body_images"):
+        for pid in ("001", "002"):
+            for number in (1, 2):
+                name = f"{pid}_0{number}.tif"
+                write_image(home / folder / pid / name, crc32(f"{folder} {name}".encode()))
+    return home
+
+
+def write_partial_reid(home):
+    for kind in ("partial", "occluded", "whole"):
+        write_images(home / f"{kind}_body_images", ["001_001.jpg", "001_002.jpg", "002_001.jpg"])
+    return home
+
+
 # By name: what writes a small copy, images a split, and a file to cut.
 COPIES = {
     "sop": (write_sop, (6, 6, 6), "Ebay_test.txt"),
@@ -144,5 +188,9 @@ COPIES = {
     "occluded-duke": (write_occluded_duke, (2, 1, 2), ""),
     "ltcc": (write_ltcc, (4, 1, 3), ""),
     "prcc": (write_prcc, (12, 4, 4), ""),
+    "sysu-mm01": (write_sysu, (12, 4, 8), "exp/test_id.txt"),
+    "regdb": (write_regdb, (8, 4, 4), "idx/test_visible_1.txt"),
+    "occluded-reid": (write_occluded_reid, (0, 4, 4), ""),
+    "partial-reid": (write_partial_reid, (0, 3, 3), ""),
     "vc-clothes": (write_vc_clothes, (8, 2, 8), ""),
 }

@@ -1,0 +1,64 @@
+"""Persons of whom only a part is seen, asked for among whole ones: tests without a training set."""
+
+from pathlib import Path
+
+from .entry import ANY, tested
+from .layouts import Found, Layout, Part, laid_out, read_parts
+
+WHOLE = "whole_body_images"
+OCCLUDED, PARTIAL = "occluded", "partial"
+
+
+def _occluded_reid(home: Path, _: str) -> Found:
+    """Occluded-REID (Zhuo et al., ICME 2018): a folder a person, five images of each kind."""
+    return _asked_among_whole(
+        home, folder="occluded_body_images", pattern=r"(?P<pid>\d+)/", example="001/001_01.tif"
+    )
+
+
+def _partial_reid(home: Path, variant: str) -> Found:
+    """Partial-REID (Zheng et al., ICCV 2015): names begin with the person's number."""
+    return _asked_among_whole(
+        home, folder=f"{variant}_body_images", pattern=r"(?P<pid>\d+)_", example="001_001.jpg"
+    )
+
+
+def _asked_among_whole(home: Path, *, folder: str, pattern: str, example: str) -> Found:
+    """Return images asked for, as of camera 1, among whole ones, as of camera 2."""
+    folders = {"query": folder, "gallery": WHOLE}
+    return read_parts(
+        home,
+        [
+            Part(split, name, pattern, example, labels={"camid": camera})
+            for camera, (split, name) in enumerate(folders.items(), 1)
+        ],
+    )
+
+
+ENTRIES = (
+    # Partial-REID first: it has all the marks of the other.
+    laid_out(
+        Layout(
+            ("Partial_REID", "PartialREID", "Partial-REID_Dataset"),
+            ("partial_body_images", "occluded_body_images", WHOLE),
+            _partial_reid,
+            (PARTIAL, OCCLUDED),
+        ),
+        name="partial-reid",
+        title="Partial-REID",
+        licence="research use",
+        state="--variant partial or occluded; no training set",
+        counts=tested((300, 60, 1), (ANY, 60, 1)),
+        source="Zheng et al., ICCV 2015; reid_datasets.md of github.com/wangguanan/light-reid",
+    ),
+    laid_out(
+        Layout(("Occluded_REID", "OccludedREID"), ("occluded_body_images", WHOLE), _occluded_reid),
+        name="occluded-reid",
+        title="Occluded-REID",
+        url="https://github.com/tinajia2012/ICME2018_Occluded-Person-Reidentification_datasets",
+        licence="non-commercial use",
+        state="available; no training set",
+        counts=tested((1000, 200, 1), (1000, 200, 1)),
+        source="Zhuo et al., ICME 2018; reid_datasets.md of github.com/wangguanan/light-reid",
+    ),
+)
