@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import clothes, infrared, occluded, products, vehicles, wildlife
+from . import clothes, halves, infrared, occluded, products, vehicles, wildlife
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .entry import ANY, Entry, counts, names_in
 from .folder_and_csv import read_csv_again, read_folder
@@ -92,6 +92,7 @@ ENTRIES = (
     *occluded.ENTRIES,
     *clothes.ENTRIES,
     *infrared.ENTRIES,
+    *halves.ENTRIES,
     *vehicles.ENTRIES,
     *products.ENTRIES,
     *wildlife.ENTRIES,

@@ -53,14 +53,10 @@ class Entry:
         return {**self.counts, **self.variants.get(str(data.options.get("variant")), {})}
 
 
-def counts(*splits: tuple[int, int, int]) -> dict[str, SplitCounts]:
-    """Return images, identities and cameras of train, query and gallery, as far as they go."""
-    return {name: SplitCounts(*one) for name, one in zip(SPLITS, splits, strict=False)}
-
-
-def tested(query: tuple[int, int, int], gallery: tuple[int, int, int]) -> dict[str, SplitCounts]:
-    """Return images, identities and cameras of query and gallery."""
-    return {"query": SplitCounts(*query), "gallery": SplitCounts(*gallery)}
+def counts(*splits: tuple[int, int, int] | None) -> dict[str, SplitCounts]:
+    """Return images, identities and cameras of train, query and gallery; None: not published."""
+    pairs = zip(SPLITS, splits, strict=False)
+    return {name: SplitCounts(*one) for name, one in pairs if one is not None}
 
 
 def names_in(place: str, pattern: str) -> Callable[[Path], bool]:

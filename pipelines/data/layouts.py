@@ -121,6 +121,7 @@ class Part:
              names of COLUMNS.   example: such a path.
     codes:   what the texts of a group stand for; none: whole numbers.
     labels:  those of all images, which paths do not tell: a camera, say.
+    strict:  whether every image must be of the pattern; else the others are passed over.
     """
 
     split: str
@@ -129,6 +130,7 @@ class Part:
     example: str
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
+    strict: bool = True
 
 
 def read_parts(home: Path, parts: Sequence[Part], *, cameras: Sequence[int] = ()) -> Found:
@@ -159,17 +161,17 @@ def _named(home: Path, part: Part) -> Iterator[tuple[str, dict[str, int]]]:
     if folder is None or not names:
         raise BadInput(f"{home / part.folder} holds no images; one is named like {part.example}")
     pattern, prefix = re.compile(part.pattern), folder.relative_to(home).as_posix()
-    matches = [pattern.match(name) for name in names]
-    strange = [name for name, match in zip(names, matches, strict=True) if match is None]
-    if strange:
+    matches = {name: match for name in names if (match := pattern.match(name))}
+    strange = [name for name in names if name not in matches]
+    if strange and (part.strict or not matches):
         raise BadInput(
             f"{folder}: {len(strange)} of {len(names)} names do not parse: "
             f"{shortened(strange, 3)}; wanted names like {part.example}"
         )
-    for name, match in zip(names, matches, strict=True):
-        assert match is not None
+    for name, match in matches.items():
         told = {
             label: part.codes[label][text] if label in part.codes else int(text)
             for label, text in match.groupdict().items()
+            if text is not None
         }
         yield f"{prefix}/{name}", {**part.labels, **told}

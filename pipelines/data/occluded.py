@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .entry import ANY, tested
+from .entry import ANY, counts
 from .layouts import Found, Layout, Part, laid_out, read_parts
 
 WHOLE = "whole_body_images"
@@ -48,7 +48,7 @@ ENTRIES = (
         title="Partial-REID",
         licence="research use",
         state="--variant partial or occluded; no training set",
-        counts=tested((300, 60, 1), (ANY, 60, 1)),
+        counts=counts(None, (300, 60, 1), (ANY, 60, 1)),
         source="Zheng et al., ICCV 2015; reid_datasets.md of github.com/wangguanan/light-reid",
     ),
     laid_out(
@@ -58,7 +58,7 @@ ENTRIES = (
         url="https://github.com/tinajia2012/ICME2018_Occluded-Person-Reidentification_datasets",
         licence="non-commercial use",
         state="available; no training set",
-        counts=tested((1000, 200, 1), (1000, 200, 1)),
+        counts=counts(None, (1000, 200, 1), (1000, 200, 1)),
         source="Zhuo et al., ICME 2018; reid_datasets.md of github.com/wangguanan/light-reid",
     ),
 )

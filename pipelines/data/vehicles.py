@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import BadInput
-from .entry import ANY, Entry, counts, tested
+from .entry import ANY, Entry, counts
 from .layouts import Found, Layout, Splits, below, laid_out, lines_of, whole
 from .market1501 import read_veri776
 from .samples import Sample
@@ -68,8 +68,8 @@ ENTRIES = (
         state="by request; --variant 800 (small), 1600 or 2400",
         counts=counts((113346, 13164, 0), (6493, 800, 0), (6493, 800, 0)),
         variants={
-            "1600": tested((13377, 1600, 0), (13377, 1600, 0)),
-            "2400": tested((19777, 2400, 0), (19777, 2400, 0)),
+            "1600": counts(None, (13377, 1600, 0), (13377, 1600, 0)),
+            "2400": counts(None, (19777, 2400, 0), (19777, 2400, 0)),
         },
         source="Liu et al., CVPR 2016; lists as counted in fast-reid's vehicleid.py",
         rules="vehicleid",

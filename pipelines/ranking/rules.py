@@ -37,6 +37,8 @@ class Rules:
     cameras: of the gallery: items of others are no part of it; empty: all are.
     shots:   images of each group that a gallery is drawn of; 0: the whole gallery.
     group:   the labels that make a group: an identity, or an identity in a camera.
+    half:    only half of the queries' identities take part in a draw; gallery items of the other
+             half are left out, those of identities that no query has stay.
     draws:   how many galleries are drawn, each with its own result; figures are their means.
     cmc:     what CMC counts: images; identities (the first image of each counts, the others do
              not); drawn (for each query `draws` lists of one image of each identity).
@@ -50,6 +52,7 @@ class Rules:
     cameras: tuple[int, ...] = ()
     shots: int = 0
     group: tuple[str, ...] = ("pid",)
+    half: bool = False
     draws: int = 1
     cmc: Literal["images", "identities", "drawn"] = "images"
     figures: tuple[str, ...] = USUAL
@@ -62,7 +65,7 @@ class Rules:
     @property
     def selects(self) -> bool:
         """Whether something else than the whole gallery is searched."""
-        return bool(self.shots or self.cameras)
+        return bool(self.shots or self.cameras or self.half)
 
     @property
     def open_set(self) -> bool:
@@ -71,7 +74,8 @@ class Rules:
 
     def whole(self) -> "Rules":
         """Return the rules for a gallery that is drawn already."""
-        return replace(self, shots=0, cameras=(), draws=self.draws if self.cmc == "drawn" else 1)
+        draws = self.draws if self.cmc == "drawn" else 1
+        return replace(self, shots=0, cameras=(), half=False, draws=draws)
 
     def labels(self) -> set[str]:
         """Return the labels that items must have, beside identities, cameras and names."""
@@ -91,6 +95,15 @@ RETRIEVAL = Rules(
     source="Oh Song et al., CVPR 2016; MAP@R: Musgrave et al., ECCV 2020",
     skips=(Skip(("name",)),),
     figures=("recall@1", "recall@10", "recall@100", "recall@1000", "MAP@R"),
+)
+SINGLE_SHOT = Rules(
+    name="single-shot",
+    title="a gallery of one image a person, drawn 10 times",
+    source="Gray, Brennan and Tao, PETS 2007 (VIPeR), where there is but one",
+    skips=(Skip(("pid", "camid")),),
+    shots=1,
+    draws=10,
+    figures=("rank1", "rank5", "rank10", "rank20", "mAP"),
 )
 CLOTHES = Rules(
     name="cloth-changing",
@@ -158,6 +171,14 @@ RULES: dict[str, Rules] = {
             draws=10,
             figures=("mAP", "rank1", "rank5"),
         ),
+        SINGLE_SHOT,
+        replace(
+            SINGLE_SHOT,
+            name="halves",
+            title="half of the persons and a gallery of one image each, drawn 10 times",
+            source="Gray, Brennan and Tao, PETS 2007 (VIPeR): ten random halves",
+            half=True,
+        ),
         CLOTHES,
         replace(
             CLOTHES,
@@ -166,13 +187,10 @@ RULES: dict[str, Rules] = {
             source="as in the code of Gu et al., CVPR 2022",
             skips=(Skip(("pid", "camid")), Skip(("pid",), ("clothes",))),
         ),
-        Rules(
+        replace(
+            SINGLE_SHOT,
             name="prcc",
-            title="a gallery of one image a person, drawn 10 times",
             source="Yang, Wu and Zheng, TPAMI 2021; the code of Gu et al. takes the whole gallery",
-            skips=(Skip(("pid", "camid")),),
-            shots=1,
-            draws=10,
             figures=("rank1", "rank10", "rank20", "mAP"),
         ),
         SYSU,
@@ -267,15 +285,25 @@ def _drawn(
     keys = np.stack([labels[label][rows] for label in rules.group], axis=1)
     groups = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     for draw in range(rules.draws):
-        chosen = rows
+        asking, places = np.arange(len(query)), np.arange(len(rows))
+        if rules.half:
+            out = _half(query.pids, random=numpy_generator(seed, "half of the identities", draw))
+            asking = asking[~np.isin(query.pids, out)]
+            places = places[~np.isin(gallery.pids[rows], out)]
         if rules.shots:
             random = numpy_generator(seed, "drawn gallery", draw)
-            chosen = np.sort(rows[_first_of_each(groups, rules.shots, random=random)])
-        asking = np.arange(len(query))
+            places = places[_first_of_each(groups[places], rules.shots, random=random)]
+        chosen = np.sort(rows[places])
         if rules.skips_itself:
             there = {gallery.names[row] for row in chosen.tolist()}
             asking = asking[np.array([name not in there for name in query.names], bool)]
         yield Selection(asking, chosen)
+
+
+def _half(pids: np.ndarray, *, random: np.random.Generator) -> np.ndarray:
+    """Return the half of the identities that is left out: the smaller one."""
+    people = np.unique(pids[pids >= 0])
+    return random.permutation(people)[: len(people) // 2]
 
 
 def _first_of_each(groups: np.ndarray, count: int, *, random: np.random.Generator) -> np.ndarray:

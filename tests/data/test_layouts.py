@@ -6,6 +6,8 @@ from helpers.copies import (
     COPIES,
     write_cars196,
     write_cub200,
+    write_cuhk01,
+    write_grid,
     write_inshop,
     write_occluded_duke,
     write_partial_reid,
@@ -17,6 +19,7 @@ from helpers.copies import (
     write_vehicleid,
     write_veri776,
     write_veriwild,
+    write_viper,
 )
 from torchvision.models import shufflenet_v2_x0_5
 
@@ -52,6 +55,10 @@ def test_a_cut_list_is_named(tmp_path, name):
     assert listed.rpartition("/")[2] in error.what
 
 
+def all_names(data):
+    return {one.name for split in data.splits.values() for one in split}
+
+
 @pytest.mark.parametrize("name", COPIES)
 def test_a_missing_image_is_an_error(tmp_path, name):
     write = COPIES[name][0]
@@ -60,7 +67,7 @@ def test_a_missing_image_is_an_error(tmp_path, name):
     (home / data.split("gallery")[0].name).unlink()
     errors = check_data(name, root=home).errors
     if not COPIES[name][2] or name == "sysu-mm01":  # whose files are its list
-        assert len(open_dataset(name, home).splits["gallery"]) < len(data.splits["gallery"])
+        assert all_names(open_dataset(name, home)) < all_names(data)
     else:
         assert "there is no such file" in errors[0].what
 
@@ -245,3 +252,67 @@ def test_from_infrared_images_to_results(tmp_path):
     found = evaluate(run, config=EvaluateConfig(refine=("none",)))
     assert (found.rules, found.queries, found.gallery) == ("sysu-mm01", 4, 4)
     assert 0 < found.row("baseline").figure("rank1") <= 1
+
+
+def people(data, split):
+    return {one.pid for one in data.splits.get(split, ())}
+
+
+def test_halves_of_persons_are_drawn(tmp_path):
+    home = write_viper(tmp_path / "VIPeR")
+    chosen = set()
+    for number in range(1, 11):
+        data = open_dataset("viper", home, options={"variant": str(number)})
+        train, test = people(data, "train"), people(data, "query")
+        assert (len(train), train | test, train & test) == (3, set(range(6)), set())
+        assert people(data, "gallery") == test
+        assert {one.camid for one in data.split("query")} == {1}
+        assert {one.camid for one in data.split("gallery")} == {2}
+        assert data.rules == "single-shot"
+        chosen.add(frozenset(train))
+    assert len(chosen) > 3
+    data = open_dataset("viper", home, options={"variant": "all"})
+    assert (len(people(data, "query")), people(data, "train"), data.rules) == (6, set(), "halves")
+    assert data.columns["viewpoint"]["cam_b/003_90.bmp"] == 90
+
+
+def test_grid_has_halves_of_its_authors(tmp_path):
+    home = write_grid(tmp_path / "grid")
+    data = open_dataset("grid", home, options={"variant": "2"})
+    assert (people(data, "train"), people(data, "query")) == ({1, 3}, {2, 4})
+    assert people(data, "gallery") == {0, 2, 4}
+    assert data.counts("gallery") == (5, 2, 4)  # nobody is no identity
+    splits = home / "features_and_partitions.mat"
+    splits.write_bytes(splits.read_bytes()[:200])
+    (error,) = check_data("grid", root=home).errors
+    assert "features_and_partitions.mat" in error.what
+    splits.unlink()
+    (error,) = check_data("grid", root=home).errors
+    assert "it holds GRID's ten splits" in error.what
+    assert check_data("grid", root=home, options={"variant": "all"}).errors == []
+
+
+def test_half_of_too_few_persons_is_refused(tmp_path):
+    home = write_cuhk01(tmp_path / "CUHK01")
+    for path in sorted((home / "campus").iterdir()):
+        if not path.name.startswith("0001"):
+            path.unlink()
+    with pytest.raises(BadInput, match="half of the persons leave no image for train"):
+        open_dataset("cuhk01", home)
+
+
+def test_ten_halves_are_evaluated_at_once(tmp_path):
+    """A network that was trained on other images: mean and deviation over ten halves."""
+    run, home = Run(tmp_path / "run"), write_viper(tmp_path / "VIPeR")
+    weights = tmp_path / "weights.pth"
+    torch.save(shufflenet_v2_x0_5(weights=None).state_dict(), weights)
+    config = ExtractConfig(height=32, width=32, workers=1, amp="off")
+    extract(
+        run, config=config, device="cpu", dataset="viper", root=home,
+        options={"variant": "all"}, arch="shufflenet_v2_x0_5", weights=weights,
+    )  # fmt: skip
+    found = evaluate(run, config=EvaluateConfig(refine=("nfc",)))
+    assert (found.rules, found.queries) == ("halves", 6)
+    row = found.row("nfc")
+    assert 0 <= row.figure("rank1") <= row.figure("rank5") <= 1
+    assert set(row.std) >= {"rank1", "mAP"}

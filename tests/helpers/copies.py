@@ -176,6 +176,39 @@ def write_partial_reid(home):
     return home
 
 
+def write_viper(home):
+    for folder, view in (("cam_a", 0), ("cam_b", 90)):
+        write_images(home / folder, [f"{pid:03d}_{view}.bmp" for pid in range(6)])
+    return home
+
+
+def write_prid450s(home):
+    for folder in ("cam_a", "cam_b"):
+        names = [f"{kind}_{pid:03d}.png" for pid in range(1, 6) for kind in ("img", "seg")]
+        write_images(home / folder, names)
+    return home
+
+
+def write_grid(home):
+    """Four persons, three others in the gallery; the second split trains on 1 and 3."""
+    write_images(home / "probe", [f"{pid:04d}_1_25_1_1_9_22.jpeg" for pid in (1, 2, 3, 4)])
+    others = [f"0000_{camera}_99_1_1_9_22.jpeg" for camera in (5, 6, 7)]
+    write_images(home / "gallery", [f"{pid:04d}_2_25_1_1_9_22.jpeg" for pid in (1, 2, 3, 4)])
+    write_images(home / "gallery", others)
+    training = [[1, 2], [1, 3]] + [[2, 4]] * 8
+    cells = np.empty((1, 10), object)
+    for number, people in enumerate(training):
+        cells[0, number] = {"a": 0, "b": 0, "trainIdx": np.array([people])}
+    savemat(home / "features_and_partitions.mat", {"trainIdxAll": cells})
+    return home
+
+
+def write_cuhk01(home):
+    names = [f"{pid:04d}{image:03d}.png" for pid in range(1, 6) for image in (1, 2, 3, 4)]
+    write_images(home / "campus", names)
+    return home
+
+
 # By name: what writes a small copy, images a split, and a file to cut.
 COPIES = {
     "sop": (write_sop, (6, 6, 6), "Ebay_test.txt"),
@@ -192,5 +225,9 @@ COPIES = {
     "regdb": (write_regdb, (8, 4, 4), "idx/test_visible_1.txt"),
     "occluded-reid": (write_occluded_reid, (0, 4, 4), ""),
     "partial-reid": (write_partial_reid, (0, 3, 3), ""),
+    "viper": (write_viper, (6, 3, 3), ""),
+    "prid450s": (write_prid450s, (4, 3, 3), ""),
+    "grid": (write_grid, (4, 2, 5), ""),
+    "cuhk01": (write_cuhk01, (8, 6, 6), ""),
     "vc-clothes": (write_vc_clothes, (8, 2, 8), ""),
 }

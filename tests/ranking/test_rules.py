@@ -194,6 +194,35 @@ def test_prcc_draws_one_image_of_a_person():
     agree(found, {name: np.mean([one[name] for one in wanted]) for name in wanted[0]})
 
 
+def test_halves_draw_persons_and_one_image_of_each():
+    """Ten halves of the 9 persons asked for; those that no query has stay in the gallery."""
+    query = items(30, people=9, seed=1, cameras=(1,), junk=False)
+    gallery = items(80, people=12, seed=2, cameras=(2,), side="g")
+    distances = far(query, gallery)
+    rules = RULES["halves"]
+    asked = set(query.pids.tolist())
+    found, means, seen = score(query, gallery, distances=distances, rules=rules), [], set()
+    drawn = selections(rules, query, gallery=gallery)
+    assert len(drawn) == 10
+    for rows, columns in drawn:
+        people = set(query.pids[rows].tolist())
+        assert len(people) == len(asked) - len(asked) // 2
+        assert rows.tolist() == [i for i in range(len(query)) if query.pids[i] in people]
+        there = gallery.pids[columns].tolist()
+        assert len(set(there)) == len(there) == len(people) + 3  # 9, 10 and 11 always
+        assert set(there) - people == {9, 10, 11}
+        kept = set(columns.tolist())
+        lists = by_hand(
+            distances, query, gallery, keep=lambda i, j, kept=kept: j in kept, asked=rows
+        )
+        means.append(figures(lists, query, gallery)[0])
+        seen.add(frozenset(people))
+    assert len(seen) > 5
+    for name in ("mAP", "rank1", "rank5"):
+        assert found.figures[name] == pytest.approx(np.mean([one[name] for one in means]))
+    assert not rules.whole().selects
+
+
 @pytest.mark.parametrize("name", ["sysu-mm01", "sysu-mm01-multi"])
 @pytest.mark.parametrize("indoor", [False, True])
 def test_sysu_drops_camera_2_for_queries_of_camera_3_and_counts_persons(name, indoor):
