@@ -31,12 +31,17 @@ class GivenNetwork:
     weights: str
 
     @property
-    def option(self) -> str:
+    def arguments(self) -> list[str]:
         """The options that name it."""
         if not self.arch:
-            return f"--onnx {self.weights}"
-        arch = "" if self.arch == EXPORTED else f"--arch {self.arch} "
-        return f"{arch}--weights {self.weights}"
+            return ["--onnx", self.weights]
+        arch = [] if self.arch == EXPORTED else ["--arch", self.arch]
+        return [*arch, "--weights", self.weights]
+
+    @property
+    def option(self) -> str:
+        """The options that name it, in words."""
+        return " ".join(self.arguments)
 
     @property
     def is_exported(self) -> bool:

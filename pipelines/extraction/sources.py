@@ -1,5 +1,6 @@
 """Open the images of a run's data set, packed or not, and record where they lie."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def image_sources(
             progress.message(f"images from {run.path(PACKED)}")
             blocks, _ = run.mapped(PACKED)
             return PackedFile(blocks.path, blocks).images
-        words = (dataset.name, "--root", dataset.root, "--overwrite")
+        words = (dataset.name, *reader_arguments(dataset_facts(dataset)), "--overwrite")
         progress.warn(
             f"{run.path(PACKED)} is not used: {problem}; pack again with: "
             f"{command_line('pack', *words, run=run.folder)}"
@@ -115,6 +116,18 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
         "cameras_known": dataset.has_cameras,
         "rules": dataset.rules or rules_of(dataset.name),
     }
+
+
+def reader_arguments(facts: Mapping[str, Any]) -> list[str]:
+    """Return the options of a command that read a data set again, from `dataset_facts`."""
+    root, options = facts.get("root") or "DIR", dict(facts.get("options", {}))
+    table = options.pop("table", "")
+    if os.path.isabs(table):  # its pictures lie elsewhere
+        options["images"] = root
+    found = ["--root", os.path.join(root, table) if table else root]
+    for name, value in options.items():
+        found += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return found
 
 
 def skipped_text(skipped: dict[str, str]) -> str:

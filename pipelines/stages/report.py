@@ -3,7 +3,6 @@
 import csv
 import json
 import platform
-import shlex
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -13,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.embeddings import load_labels
+from ..artifacts.manifest import Manifest
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..config import SECTIONS, as_table
 from ..data.catalogue import title_of
+from ..extraction.given import GivenNetwork
+from ..extraction.sources import reader_arguments
 from ..files import write_text
+from ..flow import command_line
 from ..progress import Progress, Silent
 from ..ranking.rules import rules_named
 from ..reporting.charts import charts_of
@@ -119,24 +122,33 @@ def command_of(run: Run, artifact: str) -> str:
     manifest = run.manifest(artifact)
     if manifest is None:
         return ""
-    arguments, section = [], MADE_BY_COMMANDS[artifact]
-    facts = manifest.facts
-    if manifest.stage == "train-backbone":
-        arguments = [facts.get("dataset", "DATASET"), "--root", facts.get("root", "DIR")]
-        for name, value in facts.get("options", {}).items():
-            arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    elif artifact == "embeddings.h5" and "network" in facts:
-        network, weights = facts["network"]["arch"], facts["network"]["weights"]
-        arguments = ["--arch", network, "--weights", weights] if network else ["--onnx", weights]
-        arguments += ["--dataset", facts.get("dataset", "NAME"), "--root", facts.get("root", "DIR")]
-    elif manifest.stage.startswith("import"):
-        return f"nformer {manifest.stage} FILE --run {shlex.quote(str(run.folder))}"
+    if manifest.stage.startswith("import"):
+        return command_line(manifest.stage, "FILE", run=run.folder)
+    arguments, section = _sources(run, manifest), MADE_BY_COMMANDS[artifact]
     default = as_table(SECTIONS[section]())
     for key, value in manifest.config.items():
         if key in default and value != default[key]:
             shown = value if isinstance(value, str) else json.dumps(value)
             arguments += ["--set", f"{key}={shown}"]
-    return shlex.join(["nformer", manifest.stage, *arguments, "--run", str(run.folder)])
+    return command_line(manifest.stage, *arguments, run=run.folder)
+
+
+def _sources(run: Run, manifest: Manifest) -> list[str]:
+    """Return the arguments that name the data set and the network that an artifact is made of."""
+    facts = manifest.facts
+    if manifest.stage == "train-backbone":
+        return [facts.get("dataset", "DATASET"), *reader_arguments(facts)]
+    if manifest.stage != "extract":
+        return []
+    named = ["--dataset", facts.get("dataset", "NAME"), *reader_arguments(facts)]
+    if "network" in facts:
+        given = GivenNetwork(facts["network"]["arch"], facts["network"]["weights"])
+        return [*given.arguments, *named]
+    trained = run.manifest("backbone.pt")
+    alike = ("dataset", "root", "options")
+    if trained and all(trained.facts.get(key) == facts.get(key) for key in alike):
+        return []  # of the images that the backbone was trained on
+    return named
 
 
 def versions() -> dict[str, str]:
