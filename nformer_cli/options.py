@@ -104,6 +104,15 @@ Root = Annotated[
         help="The data set's folder, or its parent; for csv, the table.",
     ),
 ]
+Moved = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Where the pictures lie now, if they were moved: the folder that their names start "
+        "from.",
+    ),
+]
 Distractors = Annotated[
     str | None,
     typer.Option("--distractors", metavar="500k", help="market1501: add the 500,000 distractors."),

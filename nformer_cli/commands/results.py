@@ -22,6 +22,7 @@ def report(
         int,
         typer.Option(min=0, help="Queries shown of each kind: gains, losses, random ones."),
     ] = 6,
+    root: options.Moved = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -39,13 +40,15 @@ def report(
 
     progress, opened = TerminalProgress(), Run(run)
     opened.require_manifest("metrics.json")
+    from pipelines.stages.early import require_moved
     from pipelines.stages.report import build_report, report, to_json
 
+    require_moved(root)
     if json:
-        found = build_report(opened, examples=examples, seed=seed, progress=progress)
+        found = build_report(opened, examples=examples, seed=seed, progress=progress, root=root)
         typer.echo(to_json(found))
         return
-    path = report(opened, examples=examples, seed=seed, progress=progress)
+    path = report(opened, examples=examples, seed=seed, progress=progress, root=root)
     progress.message(f"{path}; open it in a browser")
 
 

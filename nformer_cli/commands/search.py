@@ -1,5 +1,6 @@
 """nformer search IMAGE…, nformer index, nformer index add and remove"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -48,6 +49,7 @@ def search(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with the pictures found.")
     ] = None,
+    root: options.Moved = None,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
@@ -66,9 +68,10 @@ def search(
         from pipelines.reporting.montage import require_endings
 
         require_endings(montage=montage, html=html)
-    from pipelines.stages.early import require_sources
+    from pipelines.stages.early import require_moved, require_sources
 
     progress, opened = TerminalProgress(), Run(run)
+    require_moved(root)
     require_sources(opened, images)
     from pipelines.stages.search_images import search_images
 
@@ -83,8 +86,13 @@ def search(
         device=device,
         progress=progress,
     )
-    from pipelines.reporting.montage import summary, write_montage, write_page
+    from pipelines.reporting.montage import summary, unshown, write_montage, write_page
 
+    if root is not None:
+        result = replace(result, root=str(root.expanduser().resolve()))
+    missing = unshown(result) if montage or html else ""
+    if missing:
+        progress.warn(f"{missing}. Say where they are: --root DIR")
     for path, write in ((montage, write_montage), (html, write_page)):
         if path is not None:
             progress.message(f"{write(result, path, crop=corner)}")

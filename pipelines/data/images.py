@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from ..errors import BadInput, reason_of
 from ..files import no_file
 from ..preprocessing import Preprocessing
-from .boxes import parts_of
+from .boxes import Rectangle, parts_of
 
 # No format that starts another program (PostScript) or that Pillow decodes without limits.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
@@ -117,16 +117,30 @@ def read_item(name: str, folders: Sequence[str]) -> Image.Image:
     Raises:
         UnreadableImage: as `read_image`, and where the name leads out of all folders.
     """
+    path, rectangle = item_place(name, folders)
+    image = read_image(path)
+    if rectangle is None:
+        return image
+    x, y, width, height = rectangle
+    return image.crop((x, y, x + width, y + height))
+
+
+def item_place(name: str, folders: Sequence[str]) -> tuple[Path, Rectangle | None]:
+    """Return the file of an item's picture and its box in it; see `read_item`."""
     file, rectangle = parts_of(name)
     path = os.path.normpath(os.path.join(folders[0], file))
     below = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
     if not path.startswith(tuple(below)):
         raise UnreadableImage(name, "it lies below no folder of this run's pictures")
-    image = read_image(Path(path))
-    if rectangle is None:
-        return image
-    x, y, width, height = rectangle
-    return image.crop((x, y, x + width, y + height))
+    return Path(path), rectangle
+
+
+def is_there(name: str, folders: Sequence[str]) -> bool:
+    """Return whether an item's picture is a file below any of the folders; see `read_item`."""
+    try:
+        return item_place(name, folders)[0].is_file()
+    except UnreadableImage:
+        return False
 
 
 def decode(file: IO[bytes]) -> Image.Image:

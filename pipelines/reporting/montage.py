@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import UnreadableImage, read_image, read_item
+from ..data.images import UnreadableImage, is_there, read_image, read_item
 from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
 from ..gallery.answers import Answer, Hit, SearchResult
-from .page import data_uri, template
+from .page import data_uri, not_there, template
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,6 +79,14 @@ def require_endings(*, montage: Path | None = None, html: Path | None = None) ->
         raise BadInput(f"--montage {montage}: wanted a name that ends in .png, .jpg or .webp")
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise BadInput(f"--html {html}: wanted a name that ends in .html")
+
+
+def unshown(result: SearchResult) -> str:
+    """Return how many of the pictures found do not lie where they did, "" where all do."""
+    names = list(dict.fromkeys(hit.name for answer in result.answers for hit in answer.hits))
+    folders = [result.root, *result.folders]
+    missing = [name for name in names if not is_there(name, folders)]
+    return not_there(missing, of=len(names), root=result.root)
 
 
 def summary(result: SearchResult) -> str:

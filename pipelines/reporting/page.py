@@ -175,6 +175,18 @@ def render(report: Report) -> str:
     )
 
 
+def not_there(missing: Sequence[str], *, of: int, root: str) -> str:
+    """Return how many images do not lie where they did, "" where all are there.
+
+    missing: their names.   root: the folder that names start from; "": not known.
+    """
+    if not missing:
+        return ""
+    if not root:
+        return f"{len(missing):,} of {of:,} images are not known of for these embeddings"
+    return f"{len(missing):,} of {of:,} images are not below {root}, such as {missing[0]}"
+
+
 def percent(value: float) -> str:
     """Return a fraction in per cent with one decimal, as every table shows it."""
     return f"{100 * value:.1f}"

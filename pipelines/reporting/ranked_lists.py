@@ -21,7 +21,7 @@ from ..ranking.matches import Matches
 from ..ranking.ranked_lists import Ranking
 from ..ranking.rules import MARKET1501, Rules
 from ..seeding import numpy_generator
-from .page import PICTURED, Example, Item, Row, data_uri
+from .page import PICTURED, Example, Item, Row, data_uri, not_there
 
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
@@ -94,13 +94,20 @@ class Queries:
 
 
 def examples_of(
-    run: Run, queries: Queries, *, count: int, seed: int, state: "GalleryState | None" = None
-) -> tuple[list[Example], list[str]]:
+    run: Run,
+    queries: Queries,
+    *,
+    album: "Album",
+    count: int,
+    seed: int,
+    state: "GalleryState | None" = None,
+) -> tuple[list[Example], str]:
     """Return `count` queries each with the largest gains, the largest losses, and by chance.
+
+    With them, why NFormer's attention is left out, "" where it is not.
 
     state: the gallery as the evaluation refined it; without it, it is refined again.
     """
-    album = Album(run, queries.gallery)
     chosen = list(_chosen(queries, count, random=numpy_generator(seed, "report")))
     names = [name for name in (BASELINE, queries.compared) if name in queries.precision]
     rankings = {name: load_ranking(run.artifact("ranking.h5"), name) for name in names}
@@ -125,12 +132,12 @@ def examples_of(
         shown = queries.query.select(np.array([row for _, row in chosen]))
         layers = _attention(run, queries.gallery.without_junk(), queries=shown, state=state)
         examples = list(_with_attention(examples, layers=layers, album=album))
-    return examples, [*album.notes(), *([untold] if untold else [])]
+    return examples, untold
 
 
-def rows_of(run: Run, queries: Queries) -> list[Row]:
+def rows_of(run: Run, queries: Queries, *, album: "Album") -> list[Row]:
     """Return every query with a match, the worst by the compared result first."""
-    album, compared = Album(run, queries.gallery), queries.compared or BASELINE
+    compared = queries.compared or BASELINE
     names = [name for name in (BASELINE, queries.compared) if name in queries.precision]
     ranking = load_ranking(run.artifact("ranking.h5"), compared)
     order = np.argsort(queries.precision[compared], kind="stable").tolist()
@@ -192,11 +199,13 @@ def _untold(run: Run, queries: Queries) -> str:
 
 
 class Album:
-    """Gallery items with their pictures, by row; pictures that are not there are counted."""
+    """Gallery items with their pictures, by row; pictures that are not there are counted.
 
-    def __init__(self, run: Run, gallery: Embeddings) -> None:
-        self.root = str(run.facts("embeddings.h5").get("root") or "")
-        self.gallery = gallery
+    root: the folder that names start from; "": not known.
+    """
+
+    def __init__(self, gallery: Embeddings, *, root: str) -> None:
+        self.gallery, self.root = gallery, root
         self.pictures: dict[str, str] = {}
 
     def item(self, row: int, *, right: bool, **more: Any) -> Item:
@@ -213,13 +222,10 @@ class Album:
                 self.pictures[name] = data_uri(read_item(name, [self.root]))
         return self.pictures[name]
 
-    def notes(self) -> list[str]:
-        """Return what to say about pictures that are not there."""
-        missing = sum(not uri for uri in self.pictures.values())
-        if not missing:
-            return []
-        place = f"below {self.root}" if self.root else "known of for these embeddings"
-        return [f"{missing} of {len(self.pictures)} images are not {place}: their names are shown."]
+    def not_there(self) -> str:
+        """Return how many of the pictures asked for so far are not there, "" where all are."""
+        missing = [name for name, uri in self.pictures.items() if not uri]
+        return not_there(missing, of=len(self.pictures), root=self.root)
 
 
 def _chosen(

@@ -203,6 +203,12 @@ def require_file(path: Path | None, *, option: str = "", wanted: str) -> None:
         raise BadInput(f"{option} {path} {problem}; {wanted} is wanted".lstrip())
 
 
+def require_moved(root: Path | None) -> None:
+    """Raise BadInput unless --root, where it is given, is the folder that pictures lie in now."""
+    if root is not None:
+        require_folder(root, option="--root", wanted="the folder of the pictures")
+
+
 def require_folder(path: Path, *, option: str, wanted: str) -> None:
     """Raise BadInput unless a path is a folder."""
     if not path.expanduser().is_dir():

@@ -25,6 +25,7 @@ from ..extraction.sources import (
     tell,
 )
 from ..files import text_digest
+from ..flow import command_line
 from ..progress import Progress, Silent
 
 ARTIFACT = "embeddings.h5"
@@ -76,7 +77,7 @@ def extract(
         facts=dataset_facts(data),
     )
     if run.is_current(wanted, overwrite=overwrite):
-        progress.message(f"{run.path(ARTIFACT)} is up to date")
+        progress.message(f"{run.path(ARTIFACT)} is up to date{_moved(run, data)}")
         return run.path(ARTIFACT)
     if given is not None:  # of the backbone's, training has told
         tell(data, progress)
@@ -92,6 +93,15 @@ def extract(
         recorded.update(network.facts(given))
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
+
+
+def _moved(run: Run, data: Dataset) -> str:
+    """Return what to say where the same images were embedded from another folder."""
+    there, now = run.facts(ARTIFACT).get("root"), str(data.root.resolve())
+    if there in (None, now):
+        return ""
+    seen = command_line("report", "--root", now, run=run.folder)
+    return f", of the same images at {there}; to see them where they are now: {seen}"
 
 
 class Extraction:

@@ -27,7 +27,7 @@ from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.paper import paper_rows
 from ..reporting.plots import svg_of
-from ..reporting.ranked_lists import Queries, examples_of, rows_of
+from ..reporting.ranked_lists import Album, Queries, examples_of, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
 from .info import on_the_way
 
@@ -53,16 +53,19 @@ def report(
     seed: int = 0,
     progress: Progress = Silent(),
     state: "GalleryState | None" = None,
+    root: str | Path | None = None,
 ) -> Path:
     """Write the run's report as one self-contained page, and its table as CSV; return the page.
 
     examples: queries shown of each kind: the largest gains, the largest losses, random ones.
     state:    the gallery as the evaluation refined it; without it, it is refined again.
+    root:     the folder that the images lie below now; None: where they were embedded.
 
     Raises:
         MissingArtifact, StaleArtifact: metrics.json or ranking.h5: run `nformer evaluate`.
     """
-    found = build_report(run, examples=examples, seed=seed, progress=progress, state=state)
+    asked: dict[str, Any] = {"examples": examples, "seed": seed, "state": state, "root": root}
+    found = build_report(run, **asked, progress=progress)
     write_text(run.path(TABLE), to_csv(found.evaluation))
     write_text(run.path(PAGE), render(found))
     return run.path(PAGE)
@@ -81,13 +84,18 @@ def build_report(
     seed: int = 0,
     progress: Progress = Silent(),
     state: "GalleryState | None" = None,
+    root: str | Path | None = None,
 ) -> Report:
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     rules = rules_named(evaluation.rules)
     queries = Queries.of(run, labels=evaluation.labels, rules=rules)
+    facts = run.facts("embeddings.h5")
+    place = str(facts.get("root") or "") if root is None else str(Path(root).expanduser().resolve())
+    album = Album(queries.gallery, root=place)
     with progress.task("report", 3, unit="parts") as task:
-        shown, notes = examples_of(run, queries, count=examples, seed=seed, state=state)
+        asked: dict[str, Any] = {"count": examples, "seed": seed, "state": state}
+        shown, untold = examples_of(run, queries, album=album, **asked)
         task.advance()
         charts = charts_of(run, queries, examples=shown)
         task.advance()
@@ -98,6 +106,7 @@ def build_report(
                 for n, plot in enumerate(item.plots)
             ]
             evidence.append(Evidence(item, panels))
+        every = rows_of(run, queries, album=album)
         task.advance()
     return Report(
         evaluation=evaluation,
@@ -105,16 +114,25 @@ def build_report(
         charts=charts,
         examples=shown,
         chain=chain_of(run),
-        notes=notes,
+        notes=[*_pictures_missing(run, album, progress=progress), *([untold] if untold else [])],
         evidence=evidence,
         labels=load_labels(run.path("embeddings.h5")),
-        title=title_of(run.facts("embeddings.h5")) or evaluation.dataset or "Embeddings",
-        every=rows_of(run, queries),
+        title=title_of(facts) or evaluation.dataset or "Embeddings",
+        every=every,
         compared=queries.compared or "baseline",
         commands=[line for line in map(partial(command_of, run), MADE_BY_COMMANDS) if line],
         versions=versions(),
         paper=paper_rows(run, queries=evaluation.queries),
     )
+
+
+def _pictures_missing(run: Run, album: Album, *, progress: Progress) -> list[str]:
+    """Return the page's note on images that are not there, and warn of them where they were."""
+    text = album.not_there()
+    if text and album.root:
+        remedy = command_line("report", "--root", "DIR", run=run.folder)
+        progress.warn(f"{text}: the page shows their names. Say where they are with: {remedy}")
+    return [f"{text}: their names are shown."] if text else []
 
 
 def command_of(run: Run, artifact: str) -> str:

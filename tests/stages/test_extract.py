@@ -137,6 +137,19 @@ def test_the_rate_is_told(run, recorder):
     assert recorder.messages[-1] == f"{run.path('embeddings.h5')} is up to date"
 
 
+def test_the_same_images_elsewhere_are_up_to_date_and_it_says_how_to_see_them(
+    run, tmp_path, recorder
+):
+    extract(run, config=PLAIN, device="cpu")
+    moved, there = tmp_path / "moved", run.facts("embeddings.h5")["root"]
+    shutil.copytree(there, moved)
+    extract(run, config=PLAIN, device="cpu", root=moved, progress=recorder)
+    assert recorder.messages[-1] == (
+        f"{run.path('embeddings.h5')} is up to date, of the same images at {there}; to see them "
+        f"where they are now: nformer report --root {moved} --run {run.folder}"
+    )
+
+
 def test_workers_make_no_other_artifact_but_flip_does(run):
     extract(run, config=PLAIN, device="cpu")
     extract(run, config=ExtractConfig(amp="off", batch=16, workers=0), device="cpu")

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -302,3 +303,25 @@ def test_the_page_tells_how_it_was_made_and_with_which_versions(run):
 def test_the_page_has_precision_and_recall(run):
     titles = [chart.title for chart in build_report(run, examples=1).charts]
     assert "Precision and recall" in titles
+
+
+def test_pictures_that_moved_are_missed_in_a_line_and_found_by_root(run, tmp_path, recorder):
+    moved = tmp_path / "moved"
+    shutil.copytree(run.folder, tmp_path / "run")
+    copy = Run(tmp_path / "run")
+    there = Path(copy.facts("embeddings.h5")["root"])
+    there.rename(moved)
+    try:
+        without = build_report(copy, examples=1, progress=recorder)
+        (said,) = recorder.warnings
+        assert re.match(rf"(\d+) of \1 images are not below {there}, such as (query|gall)", said)
+        assert f"nformer report --root DIR --run {copy.folder}" in said
+        assert not any(item.picture for row in without.every for item in row.items)
+        done = CliRunner().invoke(
+            app, ["report", "--run", str(copy.folder), "--root", str(moved), "--examples", "1"]
+        )
+        assert done.exit_code == 0, done.output
+        assert Page((copy.folder / "report.html").read_text()).all("img")
+        assert "note: 36 of 1" in done.stderr  # the 36 queries had none before
+    finally:
+        moved.rename(there)

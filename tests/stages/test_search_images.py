@@ -1,6 +1,7 @@
 """Search: the same ranking that refining and sorting gives, a threshold, crops, and pictures."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -308,9 +309,22 @@ def test_pictures_and_pages_from_the_command_line(photographed):
     assert done.exit_code == 0, done.output
     assert done.stdout.count("somebody is here: before refinement") == 6
     assert Path(sheet).stat().st_size and Path(page).read_text().count("<section>") == 6
+    (folder / "gallery").rename(folder / "now")
+    (folder / "now" / "gallery").mkdir()
+    for picture in (folder / "now").glob("*.png"):
+        picture.rename(folder / "now" / "gallery" / picture.name)
+    asked[1] = str(folder / "now" / "gallery")
+    done = CliRunner().invoke(app, [*asked, *shown])
+    assert re.search(rf"(\d) of \1 images are not below {folder}, such as gallery/", done.stderr)
+    assert "Say where they are: --root DIR" in done.stderr
+    assert Path(page).read_text().count("data:image/jpeg") == 6  # the queries alone
+    done = CliRunner().invoke(app, [*asked, *shown, "--root", str(folder / "now")])
+    assert "are not below" not in done.stderr
+    assert Path(page).read_text().count("data:image/jpeg") == 6 * 3
     for wrong, text in (
         (["--montage", "found.txt"], "--montage found.txt: wanted a name that ends in .png"),
         (["--html", "found.png"], "--html found.png: wanted a name that ends in .html"),
+        (["--root", "gone"], "--root gone is not there; the folder of the pictures is wanted"),
         (["--crop", "1,2"], "--crop 1,2: wanted x,y,width,height in pixels"),
         (["--threshold", "7"], "--threshold 7: wanted auto, or a similarity from -1 to 1"),
     ):
