@@ -236,16 +236,8 @@ def in_words(columns: "Sequence[Column]", cells: Sequence[str]) -> str:
 
 def answer_table(answer: "Answer", result: "SearchResult") -> Table:
     """Show what a search found for one query, and which items lent it weight."""
-    from pipelines.reporting.montage import attention_of, verdict
-
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=f"[bold]{escape(answer.query)}[/]",
-        caption=escape("\n".join(filter(None, [verdict(answer, result), attention_of(answer)]))),
-        title_justify="left",
-        caption_justify="left",
-        title_style="",
-        caption_style="dim",
         padding=0,
         pad_edge=False,
         show_edge=False,

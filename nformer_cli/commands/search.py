@@ -9,7 +9,7 @@ import typer
 from pipelines.errors import BadInput
 
 from .. import options
-from ..console import TerminalProgress, out
+from ..console import TerminalProgress, one_line, out
 from ..following import search_in
 from ..help import Command, CommandGroup
 from ..tables import answer_table
@@ -86,7 +86,14 @@ def search(
         device=device,
         progress=progress,
     )
-    from pipelines.reporting.montage import summary, unshown, write_montage, write_page
+    from pipelines.reporting.montage import (
+        attention_of,
+        said_of,
+        summary,
+        unshown,
+        write_montage,
+        write_page,
+    )
 
     if root is not None:
         result = replace(result, root=str(root.expanduser().resolve()))
@@ -102,10 +109,11 @@ def search(
     for number, answer in enumerate(result.answers):
         if number:
             out.print()
+        out.print(f"[bold]{one_line(answer.query)}[/]", highlight=False)
         out.print(answer_table(answer, result))
-    spent = ", ".join(f"{step} {seconds:.3f}" for step, seconds in result.seconds.items())
-    progress.message(summary(result))
-    progress.message(f"seconds: {spent}; together {sum(result.seconds.values()):.2f}")
+        for text in filter(None, [*said_of(answer, result), attention_of(answer)]):
+            out.print(one_line(text), style="dim", highlight=False)  # as wide as the terminal
+    progress.message(f"{summary(result)}; {sum(result.seconds.values()):.2f} s")
 
 
 def parsed_crop(text: str) -> tuple[int, int, int, int] | None:

@@ -47,6 +47,21 @@ def load_embeddings(path: str | Path, split: str) -> Embeddings:
         )
 
 
+def split_pids(path: str | Path, split: str) -> dict[str, int]:
+    """Return the identity of each name of one split, without its features; {} where there is none.
+
+    Raises:
+        BadInput: as `load_embeddings`, but for a split or a file that is not there.
+    """
+    if not Path(path).exists():
+        return {}
+    with open_embeddings(path) as file:
+        if split not in file:
+            return {}
+        names = file[split]["names"].asstr()[:].tolist()
+        return dict(zip(names, file[split]["pids"][:].tolist(), strict=True))
+
+
 def save_embeddings(
     path: str | Path,
     *,

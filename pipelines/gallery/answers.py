@@ -34,6 +34,8 @@ class Answer:
     nobody:   True when that does not reach the threshold. Both are None without a threshold.
     listened: the gallery items that refined the query, with their shares of its attention.
     own:      the share of attention that the query kept for itself.
+    training: whether the picture is one that the network was trained on, which no index holds.
+    absent:   whether its identity, then, is in the index under no other picture either.
     """
 
     query: str
@@ -43,6 +45,8 @@ class Answer:
     listened: list[tuple[str, float]]
     own: float
     picture: str = ""
+    training: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def write_page(result: SearchResult, path: Path, *, crop: Crop | None = None) ->
     def uri(picture: "Image | None") -> str:
         return "" if picture is None else data_uri(picture, (TILE[0] * 2, TILE[1] * 2))
 
-    words = {"summary": summary, "verdict": verdict, "person": person, "attention_of": attention_of}
+    words = {"summary": summary, "said": said_of, "person": person, "attention_of": attention_of}
     page = template("search.html.j2").render(
         result=result,
         asked=lambda answer: uri(_query(answer, crop)),
@@ -91,12 +91,13 @@ def unshown(result: SearchResult) -> str:
 
 def summary(result: SearchResult) -> str:
     """Return what was searched, and what the threshold means, in a line."""
-    how = f"refined by {result.refined_by}" if result.refined else "embeddings as they are"
+    refined = result.refined
+    how = f"refined by {result.refined_by}" if refined else "embeddings as they are"
     asked = "1 query" if len(result.answers) == 1 else f"{len(result.answers):,} queries"
     text = f"{asked} among {result.gallery:,} gallery items, {how}"
     if result.threshold is None:
         return text
-    text += f"; nobody below a similarity of {result.threshold:.3f} before refinement"
+    text += f"; nobody below a similarity of {result.threshold:.3f}{' before refinement' * refined}"
     if result.false_accepts is not None:
         text += f", which {result.false_accepts:.1%} of the strangers in training reach"
     return text
@@ -106,9 +107,19 @@ def verdict(answer: Answer, result: SearchResult) -> str:
     """Return whether somebody is there, or "" when nobody asked."""
     if answer.nobody is None or result.threshold is None:
         return ""
+    what = "before refinement" if result.refined else "similarity"
     if answer.nobody:
-        return f"nobody here: before refinement {answer.nearest:.3f} < {result.threshold:.3f}"
-    return f"somebody is here: before refinement {answer.nearest:.3f} ≥ {result.threshold:.3f}"
+        return f"nobody here: {what} {answer.nearest:.3f} < {result.threshold:.3f}"
+    return f"somebody is here: {what} {answer.nearest:.3f} ≥ {result.threshold:.3f}"
+
+
+def training_note(answer: Answer) -> str:
+    """Return that a query was trained on, and so cannot be found, or ""."""
+    if not answer.training:
+        return ""
+    found = ", so nobody in it is this person" if answer.absent else ""
+    held = "test people" if answer.absent else "test images"
+    return f"this is a training image: the index holds the {held} only{found}"
 
 
 def person(hit: Hit) -> str:
@@ -134,6 +145,11 @@ def _cells(
         lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
         lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
         yield _picture(hit.name, result), lines
+
+
+def said_of(answer: Answer, result: SearchResult) -> list[str]:
+    """Return the sentences about an answer: who is there, and whether it can be."""
+    return [text for text in (verdict(answer, result), training_note(answer)) if text]
 
 
 def attention_of(answer: Answer) -> str:

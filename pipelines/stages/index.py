@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..artifacts.embeddings import load_embeddings, load_labels, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
@@ -13,7 +15,7 @@ from ..embeddings import Embeddings
 from ..errors import StaleArtifact
 from ..files import file_digest
 from ..flow import command_line
-from ..gallery.calibration import MOST, Calibration, calibrate, some_identities
+from ..gallery.calibration import FEWEST, MOST, Calibration, calibrate, some_identities
 from ..gallery.index import GalleryIndex, build_index
 from ..gallery.index_file import open_index, save_index
 from ..gallery.refinement import GalleryState
@@ -77,7 +79,7 @@ def index_gallery(
         gallery, refiner, marks=marks, seed=seed, state=state, names=load_labels(source)
     )
     found = calibrate(train) if train is not None else None
-    _tell(found, progress)
+    _tell(found, train, index=index, progress=progress)
     calibration = None if found is None else dataclasses.asdict(found)
     with run.writing(wanted) as (path, facts):
         facts.update(calibration=calibration, added=0, removed=0)
@@ -179,18 +181,25 @@ def _domain(index: GalleryIndex, *, progress: Progress) -> dict[str, Any]:
     return {"domain": domain.as_table(), "domain_shift": domain.short}
 
 
-def _tell(found: Calibration | None, progress: Progress) -> None:
+def _tell(
+    found: Calibration | None, train: Embeddings | None, *, index: GalleryIndex, progress: Progress
+) -> None:
     if found is None:
+        people = 0 if train is None else len(np.unique(train.pids))
+        why = f"{people} training identities, and at least {FEWEST} are needed"
+        if people >= FEWEST:
+            why = "no training identity has a second picture"
         progress.warn(
-            "too few training identities to calibrate a threshold: a search will not say that "
-            "nobody is there unless it is given a similarity"
+            f"no threshold is calibrated: {why}. A search will not say that nobody is there unless "
+            "it is given a similarity: --threshold 0.6"
         )
         return
+    before = " before refinement" if index.refined_by else ""
     rate = max(0.01, 1 / found.stranger_count)
     threshold = found.threshold(rate)
     progress.message(
         f"calibrated on {found.stranger_count} pictures of strangers against {found.gallery}: "
-        f"similarity {threshold:.3f} before refinement accepts "
+        f"similarity {threshold:.3f}{before} accepts "
         f"{found.false_accepts(threshold):.1%} of them, and "
         f"{found.accepts(threshold):.1%} of {found.friend_count} pictures of people who are there. "
         "These are training people: calibrated to 1 %, 0 to 12 % of test strangers were accepted "

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..artifacts.embeddings import split_pids
 from ..artifacts.run import Run, require_run
 from ..errors import BadInput
 from ..extraction.pictures import Crop, gather
@@ -62,6 +63,7 @@ class Searcher:
         self.stored = opened(run)
         self.clock.lap("open index")
         self._network: dict[bool, Network] = {}
+        self._training: dict[str, int] | None = None
 
     def search(
         self,
@@ -113,7 +115,8 @@ class Searcher:
         before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
         clock.lap("rank")
         parts = zip(similarity.tolist(), before.tolist(), rows.tolist(), strict=True)
-        answers = []
+        answers, there = [], set(index.pids.tolist())
+        trained = self._trained_on(asked.pictures)
         for query, found in enumerate(parts):
             own, lent = shares_of(weights, query)
             closest = None if nearest is None else float(nearest[query])
@@ -126,6 +129,8 @@ class Searcher:
                     listened=_read_most(index, lent),
                     own=round(own, 6),
                     picture=str(asked.pictures[query] or ""),
+                    training=query in trained,
+                    absent=query in trained and trained[query] not in there,
                 )
             )
         clock.lap("explain")
@@ -140,6 +145,22 @@ class Searcher:
             folders=stored.manifest.facts.get("folders", []),
             seconds=clock.laps,
         )
+
+    def _trained_on(self, pictures: Sequence[Path | None]) -> dict[int, int]:
+        """Return which queries are images of the training split, and the identity of each."""
+        root, inputs = self.stored.manifest.facts["root"], self.stored.manifest.inputs
+        if not root or "embeddings.h5" not in inputs:
+            return {}
+        places = {row: path.resolve() for row, path in enumerate(pictures) if path is not None}
+        names = {
+            row: path.relative_to(root).as_posix()
+            for row, path in places.items()
+            if path.is_relative_to(root)
+        }
+        if names and self._training is None:
+            self._training = split_pids(self.run.path("embeddings.h5"), "train")
+        known = self._training or {}
+        return {row: known[name] for row, name in names.items() if name in known}
 
     def network(self, many: bool) -> "Network":
         """Return the network that embedded the index, opened once; many: prepared for a folder."""

@@ -95,7 +95,9 @@ def test_without_a_model_the_embeddings_are_searched(tmp_path, recorder):
     run = run_with(tmp_path, part_of_gallery(np.arange(60)), train=False)
     index_gallery(run, progress=recorder)
     assert recorder.warnings[0].startswith("no nformer.pt in this run: the index searches the emb")
-    assert recorder.warnings[1].startswith("too few training identities to calibrate a threshold")
+    assert recorder.warnings[1].startswith(
+        "no threshold is calibrated: 0 training identities, and at least 16 are needed"
+    )
     np.savez(tmp_path / "more.npz", **part_of_gallery(np.arange(60, 120)))
     add_to_index(run, [tmp_path / "more.npz"])
     remove_from_index(run, "*/0500_*")

@@ -16,7 +16,7 @@ from nformer_cli.app import app
 from nformer_cli.commands.search import parsed_crop, parsed_threshold
 from pipelines import Embeddings, Run
 from pipelines.artifacts.backbone import save_backbone
-from pipelines.artifacts.embeddings import save_embeddings
+from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.backbones.backbone import build_backbone
 from pipelines.config import ExtractConfig
@@ -28,7 +28,7 @@ from pipelines.gallery.answers import Answer, Hit, SearchResult
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
-from pipelines.reporting.montage import summary, verdict, write_montage, write_page
+from pipelines.reporting.montage import said_of, summary, verdict, write_montage, write_page
 from pipelines.stages.change_index import add_to_index, remove_from_index
 from pipelines.stages.index import index_gallery
 from pipelines.stages.search_images import search_images
@@ -269,6 +269,38 @@ def test_pictures_are_added_under_their_absolute_paths(photographed):
     assert remove_from_index(run, f"{folder}/new/*") == 2
 
 
+def test_a_training_image_is_said_to_be_one(photographed, monkeypatch):
+    run, folder = photographed
+    gallery = load_embeddings(run.path("embeddings.h5"), "gallery")
+    (folder / "train").mkdir()
+    for number in range(2):
+        stripes(folder / "train" / f"{number}.png", 20 + number)
+    train = Embeddings(gallery.features[:2], [9, 5], [0, 0], ["train/0.png", "train/1.png"])
+    found = run.require_manifest("embeddings.h5")
+    with run.writing(found) as (path, _):
+        save_embeddings(path, train=train, gallery=gallery)
+    index_gallery(run, overwrite=True)
+    others = [folder / "gallery" / "3.png", folder / "found.png"]
+    stripes(others[1], 9)
+    result = search_images(run, [folder / "train", *others], top=1, device="cpu")
+    assert [answer.training for answer in result.answers] == [True, True, False, False]
+    assert [said_of(answer, result) for answer in result.answers] == [
+        [
+            "this is a training image: the index holds the test people only, so nobody in it is "
+            "this person"
+        ],
+        ["this is a training image: the index holds the test images only"],
+        [],
+        [],
+    ]
+    monkeypatch.setenv("COLUMNS", "120")
+    asked = ["search", str(folder / "train" / "0.png"), "--run", str(run.folder), "--top", "1"]
+    done = CliRunner().invoke(app, [*asked, "--device", "cpu", "--html", str(folder / "f.html")])
+    said = "this is a training image: the index holds the test people only, so nobody in it is this"
+    assert f"\n{said} person\n" in done.stdout  # one line, whatever the table's width
+    assert said in (folder / "f.html").read_text()
+
+
 def test_another_backbone_than_the_gallerys_is_refused(photographed):
     run, folder = photographed
     with run.writing(Manifest("backbone.pt", "train-backbone", {"seed": 1}, {})) as (path, _):
@@ -286,9 +318,11 @@ def test_command_lines(photographed):
     done = runner.invoke(app, ["search", picture, *named, "--top", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert "2.png" in done.stdout and "1.000" in done.stdout
-    assert "seconds: imports" in done.stderr
+    assert re.search(r"1 query among 6 gallery items, .*; \d+\.\d\d s\n$", done.stderr)
     done = runner.invoke(app, ["search", picture, *named, "--json", "--device", "cpu"])
-    assert json.loads(done.stdout)["answers"][0]["hits"][0]["name"] == "gallery/2.png"
+    told = json.loads(done.stdout)
+    assert told["answers"][0]["hits"][0]["name"] == "gallery/2.png"
+    assert set(told["seconds"]) >= {"imports", "open index", "embed", "rank"}
     stripes(folder / "c.png", 50)
     for arguments in (
         ["index", "add", str(folder / "c.png"), *named, "--device", "cpu"],
@@ -307,7 +341,7 @@ def test_pictures_and_pages_from_the_command_line(photographed):
     shown = ["--montage", sheet, "--html", page, "--crop", "0,0,32,32", "--threshold", "0.5"]
     done = CliRunner().invoke(app, [*asked, *shown])
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("somebody is here: before refinement") == 6
+    assert done.stdout.count("somebody is here: similarity") == 6  # nothing is refined here
     assert Path(sheet).stat().st_size and Path(page).read_text().count("<section>") == 6
     (folder / "gallery").rename(folder / "now")
     (folder / "now" / "gallery").mkdir()
