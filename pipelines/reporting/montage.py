@@ -1,6 +1,5 @@
 """Write what a search found as a montage (.png, .jpg) or as a page (.html)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,12 @@ from .page import data_uri, not_there, template
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
 
 TILE = (96, 192)  # width, height of a picture
-CAPTION, GAP, TEXT = 54, 8, 12
+LINE, LINES, GAP, TEXT = 18, 3, 8, 11  # height of a caption's line, lines at least, gap, letters
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-LETTERS = 15  # of a line
+LETTERS = 40  # at most, of a line: more than fit, so that long names are cut soon
 MOST_ANSWERS = 50  # in a montage; a page holds all
 
 
@@ -27,16 +27,22 @@ def write_montage(result: SearchResult, path: Path, *, crop: Crop | None = None)
     Raises:
         BadInput: an ending that is no picture's.
     """
+    import matplotlib
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     require_endings(montage=path)
     answers = result.answers[:MOST_ANSWERS]
     columns = 1 + max((len(answer.hits) for answer in answers), default=0)
-    width, height = TILE[0] + GAP, TILE[1] + CAPTION
+    letters = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    font = ImageFont.truetype(letters, TEXT)  # Pillow's own has ASCII alone
+    captions = [_captions(answer, font) for answer in answers]
+    deepest = max((len(lines) for row in captions for lines in row), default=0)
+    width, height = TILE[0] + GAP, TILE[1] + LINE * max(LINES, deepest)
     sheet = Image.new("RGB", (columns * width + GAP, len(answers) * height + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    draw = ImageDraw.Draw(sheet)
     for row, answer in enumerate(answers):
-        for column, (picture, lines) in enumerate(_cells(result, answer, crop=crop)):
+        pictures = _query(answer, crop), *(_picture(hit.name, result) for hit in answer.hits)
+        for column, (picture, lines) in enumerate(zip(pictures, captions[row], strict=True)):
             x, y = GAP + column * width, GAP + row * height
             tile = Image.new("RGB", TILE, "lightgrey")
             sheet.paste(ImageOps.pad(picture, TILE, color="lightgrey") if picture else tile, (x, y))
@@ -124,27 +130,46 @@ def training_note(answer: Answer) -> str:
 
 def person(hit: Hit) -> str:
     """Return a hit's identity and camera in words."""
+    return ", ".join(_labels(hit, camera="camera"))
+
+
+def _labels(hit: Hit, *, camera: str) -> list[str]:
+    """Return a hit's identity and, where it is known, its camera, called by the word given."""
     who = f"id {hit.identity or hit.pid}" if hit.pid >= 0 else "id unknown"
-    return f"{who}, camera {hit.camera or hit.camid}" if hit.camid >= 0 else who
+    return [who, f"{camera} {hit.camera or hit.camid}"] if hit.camid >= 0 else [who]
 
 
-def shortened(name: str) -> str:
-    """Return a name that fits under a picture, in at most two lines; its end where it is long."""
-    if len(name) <= LETTERS:
-        return name
-    shown = name if len(name) <= 2 * LETTERS else f"...{name[3 - 2 * LETTERS :]}"
-    return f"{shown[:LETTERS]}\n{shown[LETTERS:]}"
+def fitting(text: str, font: "FreeTypeFont", *, lines: int = 1) -> list[str]:
+    """Return a text in at most so many lines of a picture's width, its middle left out if need be.
+
+    Names of pictures and of people differ at their ends as well as at their beginnings.
+    """
+    found: list[str] = []
+    for kept in range(min(len(text), LETTERS * lines), -1, -1):
+        end = len(text) - kept // 2
+        shown = text if kept == len(text) else f"{text[: kept - kept // 2]}…{text[end:]}"
+        found = [""]
+        for letter in shown:
+            if font.getlength(found[-1] + letter) > TILE[0]:
+                found.append("")
+            found[-1] += letter
+        if len(found) <= lines:
+            break
+    return found
 
 
-def _cells(
-    result: SearchResult, answer: Answer, *, crop: Crop | None
-) -> Iterator[tuple["Image | None", list[str]]]:
-    name = shortened(Path(answer.query).name)
-    yield _query(answer, crop), ["nobody here" if answer.nobody else "query", name]
+def _captions(answer: Answer, font: "FreeTypeFont") -> list[list[str]]:
+    """Return the lines below the query's picture and below each item's."""
+    name = fitting(Path(answer.query).name, font, lines=2)
+    captions = [["nobody here" if answer.nobody else "query", *name]]
     for hit in answer.hits:
-        lines = [f"{hit.rank}   {hit.similarity:.3f}", person(hit).replace("camera", "cam")]
-        lines += [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
-        yield _picture(hit.name, result), lines
+        labels = _labels(hit, camera="cam")
+        if font.getlength(", ".join(labels)) <= TILE[0]:
+            labels = [", ".join(labels)]
+        about = [line for label in labels for line in fitting(label, font)]
+        lent = [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
+        captions.append([f"{hit.rank}   {hit.similarity:.3f}", *about, *lent])
+    return captions
 
 
 def said_of(answer: Answer, result: SearchResult) -> list[str]:

@@ -179,6 +179,23 @@ def test_montage(tmp_path, shown):
         write_montage(shown, tmp_path / "found.txt")
 
 
+def test_captions_stay_below_their_pictures(tmp_path):
+    names = [("Ana-María " * 3, "Haupteingang Nord"), ("7", "2"), ("", ""), ("W" * 30, "W" * 30)]
+    hits = [
+        Hit(1, "g", 1 if who else -1, 1 if where else -1, 0.9, 0.7, 0.2, [], who, where)
+        for who, where in names
+    ]
+    answer = Answer("_c2_" * 20 + ".jpg", hits, 0.7, False, [], 0.8)
+    path = write_montage(SearchResult(2, True, "x", 0.6, 0.01, [answer], ""), tmp_path / "m.png")
+    with Image.open(path) as sheet:
+        ink = np.asarray(sheet.convert("L"))[8 + 192 :] < 250  # [H, W], below the pictures
+    for column in range(5):
+        left = 8 + column * 104
+        assert ink[:, left : left + 96].any()
+        assert not ink[:, left + 97 : left + 103].any()  # one pixel for what a letter hangs over
+    assert ink[41:52].any() and not ink[-4:].any()  # the fourth line: lent
+
+
 def test_page(tmp_path, shown):
     text = write_page(shown, tmp_path / "found.html").read_text()
     assert "&lt;q&gt;.png" in text and "<q>" not in text
