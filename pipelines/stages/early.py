@@ -49,6 +49,13 @@ def dataset_to_train_on(
     return data
 
 
+# NFormer's settings that follow from the backbone's epochs where they are trained in turn.
+BY_EPOCHS = (
+    *("steps", "eval_every", "held_out", "schedule", "milestones"),
+    *("warmup_steps", "warmup_factor", "gamma"),
+)
+
+
 def in_turn(config: NFormerConfig, backbone: BackboneConfig, *, images: int) -> NFormerConfig:
     """Return NFormer's settings for epochs in turn: updates and schedule by the backbone's epochs.
 

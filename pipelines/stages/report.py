@@ -15,7 +15,7 @@ from ..artifacts.embeddings import load_labels
 from ..artifacts.manifest import Manifest
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
-from ..config import SECTIONS, as_table
+from ..config import SECTIONS, as_table, configure
 from ..data.catalogue import title_of
 from ..extraction.given import GivenNetwork
 from ..extraction.sources import reader_arguments
@@ -29,6 +29,7 @@ from ..reporting.paper import paper_rows
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Album, Queries, examples_of, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
+from .early import BY_EPOCHS
 from .info import on_the_way
 
 if TYPE_CHECKING:
@@ -143,18 +144,34 @@ def command_of(run: Run, artifact: str) -> str:
     if manifest.stage.startswith("import"):
         return command_line(manifest.stage, "FILE", run=run.folder)
     arguments, section = _sources(run, manifest), MADE_BY_COMMANDS[artifact]
-    default = as_table(SECTIONS[section]())
-    for key, value in manifest.config.items():
+    if manifest.stage == "train":  # both at once, by the recipe that is its default
+        if section == "nformer":
+            return ""
+        tables = {"backbone": manifest.config, "nformer": manifest.config["nformer"]}
+        for name, table in tables.items():
+            default = as_table(configure(name, recipe="paper"))
+            if name == "nformer":
+                table = {key: value for key, value in table.items() if key not in BY_EPOCHS}
+            arguments += _settings(table, default, prefix=f"{name}.")
+    else:
+        arguments += _settings(manifest.config, as_table(SECTIONS[section]()))
+    return command_line(manifest.stage, *arguments, run=run.folder)
+
+
+def _settings(table: dict[str, Any], default: dict[str, Any], *, prefix: str = "") -> list[str]:
+    """Return the settings that are not as by default, as --set has them."""
+    given = []
+    for key, value in table.items():
         if key in default and value != default[key]:
             shown = value if isinstance(value, str) else json.dumps(value)
-            arguments += ["--set", f"{key}={shown}"]
-    return command_line(manifest.stage, *arguments, run=run.folder)
+            given += ["--set", f"{prefix}{key}={shown}"]
+    return given
 
 
 def _sources(run: Run, manifest: Manifest) -> list[str]:
     """Return the arguments that name the data set and the network that an artifact is made of."""
     facts = manifest.facts
-    if manifest.stage == "train-backbone":
+    if manifest.stage in ("train-backbone", "train"):
         return [facts.get("dataset", "DATASET"), *reader_arguments(facts)]
     if manifest.stage != "extract":
         return []

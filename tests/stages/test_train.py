@@ -24,6 +24,7 @@ from pipelines.errors import BadInput, PipelineError
 from pipelines.files import file_digest
 from pipelines.stages import train as stage
 from pipelines.stages.early import in_turn
+from pipelines.stages.report import command_of
 from pipelines.stages.train import NFormerInTurn, train
 from pipelines.training.log import read_log
 from pipelines.training.nformer import Trainer
@@ -114,6 +115,15 @@ def test_it_is_evaluated_by_the_papers_protocol_and_up_to_date_the_second_time(
     before = digests(run)
     in_turns(run, images, progress=recorder)
     assert digests(run) == before and f"{run.path('nformer.pt')} is up to date" in recorder.messages
+
+
+def test_the_report_has_the_command_for_both(trained):
+    run, _ = trained
+    line = command_of(run, "backbone.pt")
+    assert line.startswith("nformer train synthetic --root ")
+    for part in ("backbone.epochs=3", "nformer.batch=32", "nformer.layers=2", "backbone.dim=8"):
+        assert f"--set {part}" in line
+    assert "nformer.steps" not in line and command_of(run, "nformer.pt") == ""
 
 
 def test_a_training_whose_nformer_is_lost_is_not_made_up(images, tmp_path, monkeypatch):
