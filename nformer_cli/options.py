@@ -180,6 +180,12 @@ Variant = Annotated[
         "--variant", metavar="NAME", help="Which of a data set's test sets: see nformer datasets."
     ),
 ]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        "--frames", metavar="all|N|random-N", help="mars and the like: frames of a tracklet."
+    ),
+]
 Workers = Annotated[
     int,
     typer.Option(metavar="N", help="Threads that read images; -1: one for each core, at most 16."),
@@ -225,7 +231,7 @@ Landmarks = Annotated[
 
 READER_OPTIONS = (
     *("distractors", "combine_all", "camera_pattern"),
-    *("pattern", "columns", "images", "split", "queries", "variant"),
+    *("pattern", "columns", "images", "split", "queries", "variant", "frames"),
 )
 
 

@@ -49,6 +49,7 @@ def check_data(
     split: options.Split = None,
     queries: options.Queries = None,
     variant: options.Variant = None,
+    frames: options.Frames = None,
     json: options.Json = False,
 ) -> None:
     """Check a data set's files before training on them.
@@ -97,6 +98,7 @@ def pack(
     split: options.Split = None,
     queries: options.Queries = None,
     variant: options.Variant = None,
+    frames: options.Frames = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Decode and resize a data set's images once.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import clothes, halves, infrared, occluded, products, vehicles, wildlife
+from . import clothes, halves, infrared, occluded, products, vehicles, video, wildlife
 from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
 from .entry import ANY, Entry, counts, names_in
 from .folder_and_csv import read_csv_again, read_folder
@@ -90,6 +90,7 @@ ENTRIES = (
         source="Miao et al., ICCV 2019; the lines of the lists in its repository",
     ),
     *occluded.ENTRIES,
+    *video.ENTRIES,
     *clothes.ENTRIES,
     *infrared.ENTRIES,
     *halves.ENTRIES,
@@ -267,7 +268,7 @@ def unread_files(dataset: Dataset) -> list[str]:
     """Return a sentence where files lie among the images whose endings are not read."""
     if "table" in dataset.options:
         return []  # which names its images
-    splits = [dataset.split(split) for split in dataset.filled_splits()]
+    splits = [dataset.images(split) for split in dataset.filled_splits()]
     folders = {os.path.commonpath({os.path.dirname(one.name) for one in split}) for split in splits}
     found = sum((unread_endings(dataset.root / one) for one in folders), Counter[str]())
     listed = ", ".join(f"{count:,} {ending}" for ending, count in found.most_common(5))

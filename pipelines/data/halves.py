@@ -42,7 +42,7 @@ def _read(home: Path, variant: str, *, pairs: Pairs, name: str) -> Found:
     found = read_parts(home, pairs.parts)
     query, gallery = found.splits["query"], found.splits["gallery"]
     if variant == ALL:
-        return Found(found.splits, found.columns, {**dict(pairs.more), "rules": "halves"})
+        return Found(found.splits, found.columns, more={**dict(pairs.more), "rules": "halves"})
     if pairs.training is not None:
         chosen = set(pairs.training(home, int(variant)))
     else:
@@ -57,7 +57,7 @@ def _read(home: Path, variant: str, *, pairs: Pairs, name: str) -> Found:
     empty = [split for split, samples in splits.items() if not samples]
     if empty:
         raise BadInput(f"{home}: half of the persons leave no image for {empty[0]}")
-    return Found(splits, found.columns, dict(pairs.more))
+    return Found(splits, found.columns, more=dict(pairs.more))
 
 
 def _grid_training(home: Path, number: int) -> set[int]:

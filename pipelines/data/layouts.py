@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
+from ..seeding import numpy_generator
 from .entry import Entry
 from .folders import child, find_home, image_names, inside, shortened
 from .samples import NO_CAMERA, Dataset, Sample
 from .tables import encoding_of
 
+SEED = 0  # of frames drawn
 Splits = dict[str, list[Sample]]
 
 
@@ -21,11 +23,13 @@ class Found:
     """What was read: samples by split; without a query, every gallery image is one.
 
     columns: further labels by the name of COLUMNS and that of the image.
+    tracks:  of samples that are tracklets, all frames by the sample's name.
     more:    other fields of the `Dataset`.
     """
 
     splits: Splits
     columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    tracks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,28 +40,36 @@ class Layout:
     folders:  what its folder may be called.   needs: entries that it has.
     read:     of its folder and the variant, what is there.
     variants: names of its test sets, the first by default.
+    tracks:   whether its samples are tracklets.
     """
 
     folders: tuple[str, ...]
     needs: tuple[str, ...]
     read: Callable[[Path, str], Found]
     variants: tuple[str, ...] = ()
+    tracks: bool = False
 
 
 def laid_out(layout: Layout, *, name: str, **facts: Any) -> Entry:
     """Return the catalogue's entry of a data set with a layout; facts: its other fields."""
-    options = ("variant",) if layout.variants else ()
+    options = (("variant",) if layout.variants else ()) + (("frames",) if layout.tracks else ())
     read = partial(read_laid_out, dataset=name, layout=layout)
     own: dict[str, Any] = {"options": options, "marks": layout.needs}
     return Entry(name=name, read=read, **own | facts)
 
 
 def read_laid_out(
-    root: Path, *, dataset: str, layout: Layout, variant: str | None = None
+    root: Path,
+    *,
+    dataset: str,
+    layout: Layout,
+    variant: str | None = None,
+    frames: str | None = None,
 ) -> Dataset:
     """Read a data set from its folder or the folder that it lies in.
 
     variant: one of its test sets; None: the first.
+    frames:  which of a tracklet's are read: all; N, evenly spaced; random-N. None: all.
 
     Raises:
         BadInput: another layout, an unknown variant, or files that do not parse.
@@ -70,8 +82,43 @@ def read_laid_out(
     found = layout.read(home, chosen)
     splits = {split: sorted(samples) for split, samples in found.splits.items()}
     splits.setdefault("query", splits["gallery"])
-    options = {} if variant is None else {"variant": variant}
-    return Dataset(dataset, home, splits, options=options, columns=found.columns, **found.more)
+    given = {"variant": variant, "frames": frames}
+    more = {**found.more, **(_sampled(found.tracks, frames) if layout.tracks else {})}
+    return Dataset(
+        dataset,
+        home,
+        splits,
+        options={name: value for name, value in given.items() if value is not None},
+        columns=found.columns,
+        **more,
+    )
+
+
+def _sampled(tracks: Mapping[str, Sequence[str]], how: str | None) -> dict[str, Any]:
+    """Return the chosen frames of each tracklet, and a sentence that counts them."""
+    match = re.fullmatch(r"all|(random-)?([1-9]\d*)", how or "all")
+    if match is None:
+        raise BadInput(f"--frames {how}: wanted all, N (evenly spaced) or random-N, such as 8")
+    most = int(match[2] or 0)
+    chosen = {
+        name: tuple(
+            frames[place] for place in _places(name, len(frames), most=most, drawn=bool(match[1]))
+        )
+        for name, frames in tracks.items()
+    }
+    count, total = (sum(map(len, one.values())) for one in (chosen, tracks))
+    of = f"{total:,}" if count == total else f"{count:,} of {total:,}"
+    text = f"{len(tracks):,} tracklets of {of} frames (--frames {how or 'all'}); each is one row"
+    return {"tracks": chosen, "notices": (text,)}
+
+
+def _places(name: str, count: int, *, most: int, drawn: bool) -> list[int]:
+    if not most or count <= most:
+        return list(range(count))
+    if drawn:
+        random = numpy_generator(SEED, "frames", name)
+        return sorted(random.permutation(count)[:most].tolist())
+    return [(2 * place + 1) * count // (2 * most) for place in range(most)]
 
 
 def lines_of(path: Path, *, fields: int, header: int = 0) -> Iterator[tuple[str, list[str]]]:

@@ -48,6 +48,7 @@ class Dataset:
     columns: further labels of samples by their names, by a name of `embeddings.COLUMNS`.
     rules: whom its users compare with whom, by name; "": as the catalogue has it.
     same_people: whether training and test show the same persons, as is meant.
+    tracks: of samples that are tracklets, the names of their frames, by the sample's name.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Dataset:
     columns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     rules: str = ""
     same_people: bool = False
+    tracks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def has_cameras(self) -> bool:
@@ -79,6 +81,17 @@ class Dataset:
             filled = ", ".join(self.filled_splits())
             raise BadInput(f"{self.name} at {self.root} has no {name} images; it has {filled}")
         return samples
+
+    def images(self, split: str) -> Sequence[Sample]:
+        """Return a split's images: its samples, and of those that are tracklets all frames."""
+        samples = self.split(split)
+        if not self.tracks:
+            return samples
+        return [
+            sample._replace(name=name)
+            for sample in samples
+            for name in self.tracks.get(sample.name, (sample.name,))
+        ]
 
     def filled_splits(self) -> list[str]:
         """Return the names of the splits that hold images, train first."""
@@ -98,7 +111,8 @@ class Dataset:
 
     def table(self) -> str:
         """Return images, identities and cameras of each split as text, a line each."""
-        lines = [f"{self.name:<12}{'images':>10}{'identities':>12}{'cameras':>9}"]
+        unit = "tracklets" if self.tracks else "images"
+        lines = [f"{self.name:<12}{unit:>10}{'identities':>12}{'cameras':>9}"]
         for split in self.filled_splits():
             images, identities, cameras = self.counts(split)
             lines.append(f"{split:<12}{images:>10,}{identities:>12,}{cameras:>9,}")
@@ -110,7 +124,7 @@ class Dataset:
             f"{split}\t{name}\t{pid}\t{camid}\t{file_size(self.root / parts_of(name)[0])}"
             + "".join(f"\t{values.get(name, JUNK)}" for values in self.columns.values())
             for split in splits or SPLITS
-            for name, pid, camid in self.splits.get(split, ())
+            for name, pid, camid in (self.images(split) if self.splits.get(split) else ())
         )
         return text_digest(*listing)
 

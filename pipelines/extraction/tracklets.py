@@ -1,12 +1,13 @@
-"""One embedding of a tracklet: what the boxes of one track have in common."""
+"""One embedding of a tracklet: what its frames, or the boxes of one track, have in common."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..data.boxes import named_box, parts_of
+from ..data.samples import Dataset
 from ..errors import BadInput
 from .pictures import Picture
 
@@ -42,7 +43,7 @@ def tracklets(
               with the highest scores.
     """
     require_pooling(pooling)
-    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    unit = _unit(features)
     rows: dict[str, list[int]] = {}
     for row, picture in enumerate(pictures):
         track = picture.box.track if picture.box else ""
@@ -62,6 +63,34 @@ def tracklets(
         called.append(named_box(file, rectangle, track=key.removeprefix("track ")))
         members.append("\n".join(names[row] for row in own))
     return Tracklets(np.stack(found).astype(np.float32), called, members)
+
+
+def track_means(
+    dataset: Dataset, split: str, *, parts: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make one embedding of the frames of each of a split's tracklets: the mean of the unit rows.
+
+    parts: places [n] among the split's images, which stand tracklet by tracklet, and their
+           embeddings [n, d]; images that could not be read are in none.
+    returns: the rows [T] of the samples of which some frame was read, and [T, d] float32.
+    """
+    samples = dataset.split(split)
+    frames = [len(dataset.tracks.get(sample.name, (sample.name,))) for sample in samples]
+    owner, counts = np.repeat(np.arange(len(samples)), frames), np.zeros(len(samples))
+    sums = np.zeros((len(samples), 0))
+    for places, features in parts:
+        if len(places):
+            sums = sums if sums.shape[1] else np.zeros((len(samples), features.shape[1]))
+            np.add.at(sums, owner[places], _unit(features))
+            np.add.at(counts, owner[places], 1)
+    rows = np.flatnonzero(counts)
+    return rows, (sums[rows] / counts[rows, None]).astype(np.float32)
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    found: np.ndarray = features / np.maximum(length, 1e-12)
+    return found
 
 
 def _score(picture: Picture) -> float:

@@ -37,13 +37,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_data` found; `splits` maps to images, identities, cameras and the published."""
+    """What `check_data` found; `splits` maps to images, identities, cameras and the published.
+
+    unit: what `images` counts: images, or tracklets.
+    """
 
     dataset: str
     root: str
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     junk: int = 0
     cameras_known: bool = False
+    unit: str = "images"
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -89,6 +93,7 @@ def check_data(
         splits={split: _counts(data, split) for split in data.filled_splits()},
         junk=data.junk,
         cameras_known=data.has_cameras,
+        unit="tracklets" if data.tracks else "images",
         findings=tuple(findings),
     )
 
@@ -121,7 +126,8 @@ def _unreadable(data: Dataset, progress: Progress) -> Iterator[Finding]:
         return "warning", f"the values are {guess}" if guess else ""
 
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    samples = [sample for split in data.filled_splits() for sample in data.split(split)]
+    listed = [sample for split in data.filled_splits() for sample in data.images(split)]
+    samples = list({sample.name: sample for sample in listed}.values())
     with (
         ThreadPoolExecutor(default_workers()) as pool,
         progress.task("decode", len(samples), unit="images") as task,
@@ -138,7 +144,7 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     """Find files of the same bytes; only files of the same size are read again."""
     by_size: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for split in data.filled_splits():
-        for sample in data.split(split) if data.same_as(split) == split else ():
+        for sample in data.images(split) if data.same_as(split) == split else ():
             by_size[file_size(data.root / parts_of(sample.name)[0])].append((split, sample.name))
     suspects = [
         pair for size, pairs in by_size.items() if size > 0 and len(pairs) > 1 for pair in pairs
@@ -156,6 +162,8 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     found: dict[str, list[str]] = {across: [], asked: [], within: []}
     for pairs in groups.values():
         splits = {split for split, _ in pairs}
+        if data.tracks and len({name for _, name in pairs}) == 1:
+            continue  # a query's tracklet stands in the gallery too, as is meant
         what = asked if splits == {"query", "gallery"} else within
         what = across if "train" in splits and len(splits) > 1 else what
         if len(pairs) > 1:

@@ -24,6 +24,7 @@ from ..extraction.sources import (
     skipped_text,
     tell,
 )
+from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..flow import command_line
 from ..progress import Progress, Silent
@@ -48,6 +49,8 @@ def extract(
     onnx: str | Path | None = None,
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
+
+    Of a data set of tracklets, each becomes one row: the mean of its frames' unit rows.
 
     dataset, root: the data set; None: the one that the backbone was trained on, where it was. One
                    that was read already is taken as it is.
@@ -110,7 +113,7 @@ class Extraction:
     def __init__(self, dataset: Dataset, sources: Sources, *, work: ChunkedEmbedding) -> None:
         self.dataset, self.work = dataset, work
         self.sources = {
-            split: sources([sample.name for sample in dataset.split(split)])
+            split: sources([sample.name for sample in dataset.images(split)])
             for split in dataset.filled_splits()
             if dataset.same_as(split) == split  # else it is embedded and kept once
         }
@@ -127,15 +130,18 @@ class Extraction:
                 if same != split:  # the queries are the gallery, say: embedded and kept once
                     file[split] = file[same]
                     continue
-                source = self.sources[split]
                 samples = self.dataset.split(split)
-                kept = self._kept_rows(split)
+                means = self._track_means(split) if self.dataset.tracks else None
+                kept = self._kept_rows(split) if means is None else means[0]
                 if not len(kept):
                     raise BadInput(f"none of the {len(samples)} {split} images could be read")
                 found = labelled([samples[row] for row in kept], self.dataset.columns)
                 group = create_split(file, split, **found._asdict())
+                if means is not None:
+                    group["features"][:] = means[1]
+                    continue
                 start = 0
-                for chunk in self.work.read(split, source):
+                for chunk in self.work.read(split, self.sources[split]):
                     if len(chunk.features):
                         group["features"][start : start + len(chunk.rows)] = chunk.features
                     start += len(chunk.rows)
@@ -154,6 +160,12 @@ class Extraction:
                 if len(chunk.rows):
                     return int(chunk.features.shape[1])
         raise BadInput(f"no image of {self.dataset.name} at {self.dataset.root} could be read")
+
+    def _track_means(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        self._kept_rows(split)  # which notes the frames that were left out
+        chunks = self.work.read(split, self.sources[split])
+        parts = ((chunk.rows, chunk.features) for chunk in chunks)
+        return track_means(self.dataset, split, parts=parts)
 
     def _kept_rows(self, split: str) -> np.ndarray:
         found = []

@@ -46,9 +46,8 @@ def pack(
         progress.message(f"{run.path(PACKED)} is up to date")
         return run.path(PACKED)
     tell(data, progress)
-    samples = [sample for split in data.filled_splits() for sample in data.split(split)]
-    listed = list(dict.fromkeys(sample.name for sample in samples))  # queries may be the gallery
-    names = list(dict.fromkeys(listed))  # an image may be in two splits
+    samples = [sample for split in data.filled_splits() for sample in data.images(split)]
+    names = list(dict.fromkeys(sample.name for sample in samples))  # an image may be in two splits
     size = Preprocessing(height=config.height, width=config.width)
     source = ImageFiles(data.root, names, preprocessing=size)
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)

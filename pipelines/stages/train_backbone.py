@@ -24,6 +24,7 @@ from ..embeddings import Embeddings
 from ..extraction.chunks import embed_rows
 from ..extraction.networks import Network
 from ..extraction.sources import dataset_facts, image_sources, skipped_text, tell
+from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent, Task
@@ -81,7 +82,7 @@ def trained_on(
     in_turn: "InTurn | None" = None,
 ) -> Path:
     """Train on an open data set; `in_turn` trains something else after every epoch."""
-    train = data.split("train")
+    train = data.images("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
     cut = fitting_batch(
         len(pids),
@@ -252,14 +253,18 @@ class Training:
         embedder = Embedder(self.trainer.backbone, device=device, dtype=DTYPES[precision])
         network = Network(embedder, self.preprocessing, precision, device)
         loader = self._loader(split, "skip")
-        found = list(embed_rows(network, loader, rows=range(len(samples)), size=self.config.batch))
-        kept = [samples[row] for rows, _ in found for row in rows]
-        features = np.concatenate([features for _, features in found])
-        labels = labelled(kept, self.data.columns)
+        count = len(loader.source.names)
+        found = list(embed_rows(network, loader, rows=range(count), size=self.config.batch))
+        rows, features = (
+            track_means(self.data, split, parts=found)
+            if self.data.tracks
+            else (np.concatenate(parts) for parts in zip(*found, strict=True))
+        )
+        labels = labelled([samples[row] for row in rows], self.data.columns)
         return Embeddings(features, labels.pids, labels.camids, labels.names, labels.columns)
 
     def _loader(self, split: str, policy: Any) -> BatchLoader:
-        source = self.sources([sample.name for sample in self.data.split(split)])
+        source = self.sources([sample.name for sample in self.data.images(split)])
         pin = self.trainer.device.type == "cuda"
         return BatchLoader(source, workers=self.config.workers, on_bad_image=policy, pin=pin)
 

@@ -1,5 +1,6 @@
 """Small made-up copies of data sets, file names and lists as in the real ones."""
 
+from json import dumps
 from zlib import crc32
 
 import numpy as np
@@ -209,6 +210,56 @@ def write_cuhk01(home):
     return home
 
 
+def write_mars(home):
+    """Persons 1 and 3 to train on; 2 and 4 to find, a distractor and junk among them."""
+    tracks = {
+        "train": [("0001", 1, 2), ("0001", 2, 3), ("0003", 1, 2), ("0003", 4, 2)],
+        "test": [
+            *(("00-1", 1, 2), ("0000", 3, 2), ("0002", 1, 3), ("0002", 2, 2)),
+            *(("0004", 5, 2), ("0004", 6, 4)),
+        ],
+    }
+    (home / "info").mkdir(parents=True)
+    for part, listed in tracks.items():
+        names, rows = [], []
+        for person, camera, count in listed:
+            own = [f"{person}C{camera}T0001F{frame:03d}.jpg" for frame in range(1, count + 1)]
+            write_images(home / f"bbox_{part}" / person, own)
+            pid = -1 if person == "00-1" else int(person)
+            rows.append([len(names) + 1, len(names) + count, pid, camera])
+            names += own
+        (home / f"info/{part}_name.txt").write_text("".join(f"{name}\n" for name in names))
+        savemat(home / f"info/tracks_{part}_info.mat", {f"track_{part}_info": np.array(rows)})
+    savemat(home / "info/query_IDX.mat", {"query_IDX": np.array([[3, 5]])})
+    return home
+
+
+ILIDS_SPLITS = "train-test people splits/train_test_splits_ilidsvid.mat"
+
+
+def write_ilids_vid(home):
+    for camera in (1, 2):
+        for person in (1, 2, 4, 7):
+            names = [f"cam{camera}_person{person:03d}_{frame:05d}.png" for frame in range(3)]
+            write_images(home / f"i-LIDS-VID/sequences/cam{camera}/person{person:03d}", names)
+    (home / ILIDS_SPLITS).parent.mkdir()
+    orders = np.array([[2, 4, 1, 3]] + [[1, 2, 3, 4]] * 9)
+    savemat(home / ILIDS_SPLITS, {"ls_set": orders})
+    return home
+
+
+def write_prid2011(home):
+    for camera in "ab":
+        for person in (1, 2, 3, 9):
+            place = home / f"prid_2011/multi_shot/cam_{camera}/person_{person:04d}"
+            for frame in range(1, 4):
+                seed = crc32(f"{camera} {person} {frame}".encode())
+                write_image(place / f"{frame:04d}.png", seed)
+    split = {"train": ["person_0001"], "test": ["person_0002", "person_0009"]}
+    (home / "splits_prid2011.json").write_text(dumps([split] * 10))
+    return home
+
+
 # By name: what writes a small copy, images a split, and a file to cut.
 COPIES = {
     "sop": (write_sop, (6, 6, 6), "Ebay_test.txt"),
@@ -229,5 +280,8 @@ COPIES = {
     "prid450s": (write_prid450s, (4, 3, 3), ""),
     "grid": (write_grid, (4, 2, 5), ""),
     "cuhk01": (write_cuhk01, (8, 6, 6), ""),
+    "mars": (write_mars, (4, 2, 5), "info/query_IDX.mat"),
+    "ilids-vid": (write_ilids_vid, (4, 2, 2), ILIDS_SPLITS),
+    "prid2011": (write_prid2011, (2, 2, 2), "splits_prid2011.json"),
     "vc-clothes": (write_vc_clothes, (8, 2, 8), ""),
 }
