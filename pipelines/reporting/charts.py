@@ -205,7 +205,8 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
         axes.set_aspect("equal")
 
     svg = drawn("scatter", scatter, x=f"AP, {BASELINE}", y=f"AP, {name}", size=(4.6, 4.2))
-    text = f"{better} queries gain, {worse} lose, {int(valid.sum()) - better - worse} stay."
+    stay, mean = int(valid.sum()) - better - worse, 100 * float(gain[valid].mean())
+    text = f"{better} queries gain, {worse} lose, {stay} stay; the mean gain is {mean:+.1f} points."
     links = [
         (f"{example.kind}: {example.name.rpartition('/')[2]}", example.anchor)
         for example in examples
@@ -213,6 +214,8 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     ]
     yield Chart(f"Average precision of each query, {BASELINE} and {name}", svg, text, links)
     matches = match_counts(queries.query, queries.gallery, rules=queries.rules)[valid]
+    if matches.min() == matches.max():
+        return  # one point is no chart
 
     def by_matches(axes: "Axes") -> None:
         counts = np.unique(matches)
@@ -226,10 +229,8 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
 
     y = "mean gain in AP (± standard error)"
     svg = drawn("gain-chart", by_matches, x="true matches in the gallery", y=y)
-    text = f"Queries have {matches.min()} to {matches.max()} true matches; the mean gain is "
-    yield Chart(
-        "Gain by images per identity", svg, f"{text}{100 * float(gain[valid].mean()):+.1f} points."
-    )
+    text = f"Queries have {matches.min()} to {matches.max()} true matches."
+    yield Chart("Gain by images per identity", svg, text)
 
 
 def _cameras(queries: Queries) -> Iterator[Chart]:
@@ -239,12 +240,16 @@ def _cameras(queries: Queries) -> Iterator[Chart]:
         pairs = camera_pairs(query, gallery, rules=queries.rules)
         if max(pairs.mean_ap.shape) > 20 or np.isnan(pairs.mean_ap).all():
             continue
+        asking, asked = (
+            [queries.names.camera(camid) for camid in cameras.tolist()]
+            for cameras in (pairs.query_cameras, pairs.gallery_cameras)
+        )
         low = np.unravel_index(np.nanargmin(pairs.mean_ap), pairs.mean_ap.shape)
         text = (
-            f"Hardest: queries of camera {pairs.query_cameras[low[0]]} in the gallery of camera "
-            f"{pairs.gallery_cameras[low[1]]}, mAP {100 * pairs.mean_ap[low]:.1f}."
+            f"Hardest: queries of camera {asking[low[0]]} in the gallery of camera "
+            f"{asked[low[1]]}, mAP {100 * pairs.mean_ap[low]:.1f}."
         )
-        svg = camera_table(f"cameras-{name}", pairs)
+        svg = camera_table(f"cameras-{name}", pairs, names=(asking, asked))
         yield Chart(f"mAP in per cent by pair of cameras, {queries.label(name)}", svg, text)
 
 
@@ -274,8 +279,14 @@ def line_chart(name: str, curves: Curves, *, x: str, y: str, whole: bool = True)
     return drawn(name, draw, x=x, y=y, legend=len(curves) > 1)
 
 
-def camera_table(name: str, pairs: CameraPairs) -> str:
-    """Return the mAP of each pair of cameras as a table of shades with the numbers in it."""
+def camera_table(
+    name: str, pairs: CameraPairs, *, names: tuple[Sequence[str], Sequence[str]]
+) -> str:
+    """Return the mAP of each pair of cameras as a table of shades with the numbers in it.
+
+    names: what the cameras of queries, and those of the gallery, are called.
+    """
+    longest = max(map(len, (*names[0], *names[1])))
 
     def draw(axes: "Axes") -> None:
         axes.imshow(pairs.mean_ap, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -283,10 +294,11 @@ def camera_table(name: str, pairs: CameraPairs) -> str:
             text = "–" if np.isnan(value) else f"{100 * value:.0f}"
             ink = INK if np.isnan(value) else ("white" if value > 0.55 else "black")
             axes.text(column, row, text, ha="center", va="center", color=ink)
-        axes.set_xticks(range(len(pairs.gallery_cameras)), pairs.gallery_cameras.astype(str))
-        axes.set_yticks(range(len(pairs.query_cameras)), pairs.query_cameras.astype(str))
+        turned: dict[str, Any] = {"rotation": 40, "ha": "right"} if longest > 5 else {}
+        axes.set_xticks(range(len(names[1])), list(names[1]), **turned)
+        axes.set_yticks(range(len(names[0])), list(names[0]))
 
-    size = 1.6 + 0.55 * max(pairs.mean_ap.shape)
+    size = 1.6 + 0.55 * max(pairs.mean_ap.shape) + 0.06 * max(longest - 3, 0)  # inches
     return drawn(name, draw, x="gallery camera", y="query camera", size=(size + 0.6, size))
 
 

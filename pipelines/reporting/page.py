@@ -1,9 +1,10 @@
 """report.html: a run's results as one self-contained page."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from .tables_and_figures import TableOrFigure
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
     from PIL.Image import Image
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -97,6 +99,7 @@ class Row:
     """One query in the table of all.
 
     kinds: the filters that show it.   first: the rank of its first match, where the list has one.
+    items: the first of its list.      match: that first match, where it stands below them.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Row:
     first: int | None
     picture: str = ""
     items: Sequence[Item] = ()
+    match: Item | None = None
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,9 @@ def render(report: Report) -> str:
         best={key: max(row.figure(key) for row in results) for key in report.evaluation.figures},
         percent=percent,
         kinds=KINDS,
-        person=report.labels.person,
-        camera=report.labels.camera,
+        whom=partial(whom, report.labels),
+        reading=reading_of(report.label("nformer")),
+        part="layer" if "nformer" in report.label("nformer").lower() else "sum",
         filters=FILTERS,
         pictured=PICTURED,
         colours=tuple(zip(COLOURS, DARK_COLOURS, strict=True)),
@@ -185,6 +190,31 @@ def not_there(missing: Sequence[str], *, of: int, root: str) -> str:
     if not root:
         return f"{len(missing):,} of {of:,} images are not known of for these embeddings"
     return f"{len(missing):,} of {of:,} images are not below {root}, such as {missing[0]}"
+
+
+def whom(labels: LabelNames, one: Item | Example, *, short: bool = False) -> str:
+    """Return an identity and, where it is known, its camera: person 7, camera 2; or Ada, camera A.
+
+    short: id 7, cam 2.
+    """
+    person, camera = ("id", "cam") if short else ("person", "camera")
+    who = labels.person(one.pid) if labels.pids else f"{person} {one.pid}"
+    return f"{who}, {camera} {labels.camera(one.camid)}" if one.camid >= 0 else who
+
+
+def reading_of(label: str) -> str:
+    """Return what it is called that a query reads: NFormer's attention, or what a closed form sums.
+
+    label: of the model, as tables have it.
+    """
+    return "NFormer's attention" if label.lower() == "nformer" else f"What {label} reads"
+
+
+def breakable(name: str) -> "Markup":
+    """Return a file's name as HTML that may break behind /, _ and -, and not inside of words."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([/_-]+)", r"\1<wbr>", str(escape(name))))
 
 
 def percent(value: float) -> str:
@@ -213,4 +243,5 @@ def template(name: str) -> "Template":
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["breakable"] = breakable
     return environment.get_template(name)

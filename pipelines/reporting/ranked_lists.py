@@ -1,4 +1,4 @@
-"""The queries that a report shows: ranked lists with pictures, and NFormer's attention."""
+"""The queries that a report shows: ranked lists with pictures, and what refined them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts.embeddings import load_embeddings
+from ..artifacts.embeddings import load_embeddings, load_labels
 from ..artifacts.graph import graphs_of
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import load_average_precision, load_query_rows, load_ranking
@@ -16,12 +16,13 @@ from ..data.images import UnreadableImage, read_item
 from ..embeddings import Embeddings
 from ..errors import PipelineError
 from ..flow import command_line
+from ..labels import NUMBERS, LabelNames
 from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
 from ..ranking.ranked_lists import Ranking
 from ..ranking.rules import MARKET1501, Rules
 from ..seeding import numpy_generator
-from .page import PICTURED, Example, Item, Row, data_uri, not_there
+from .page import PICTURED, Example, Item, Row, data_uri, not_there, reading_of
 
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
@@ -43,6 +44,7 @@ class Queries:
                    no refined.h5 of these embeddings.
     precision: [Q] by result.   compared: the result that stands beside the baseline, or "".
     labels:    of results, as tables show them: a closed form is not called nformer.
+    names:     what identities and cameras are called.
     rules:     whom a query is compared with; where galleries are drawn, within one.
     counted:   whether the figures are counted from the lists that are kept: of images, and of the
                whole gallery.
@@ -54,6 +56,7 @@ class Queries:
     precision: dict[str, np.ndarray]
     compared: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    names: LabelNames = NUMBERS
     rules: Rules = MARKET1501
     counted: bool = True
 
@@ -71,6 +74,7 @@ class Queries:
             precision=precision,
             compared=compared,
             labels=labels,
+            names=load_labels(embeddings),
             rules=rules.whole(),
             counted=not rules.selects and rules.cmc == "images",
         )
@@ -104,7 +108,7 @@ def examples_of(
 ) -> tuple[list[Example], str]:
     """Return `count` queries each with the largest gains, the largest losses, and by chance.
 
-    With them, why NFormer's attention is left out, "" where it is not.
+    With them, why what they read is left out, "" where it is not.
 
     state: the gallery as the evaluation refined it; without it, it is refined again.
     """
@@ -142,6 +146,10 @@ def rows_of(run: Run, queries: Queries, *, album: "Album") -> list[Row]:
     ranking = load_ranking(run.artifact("ranking.h5"), compared)
     order = np.argsort(queries.precision[compared], kind="stable").tolist()
     valid = [row for row in order if np.isfinite(queries.precision[compared][row])]
+    heads = {
+        row: _heads(album, ranking, row=row) if place < PICTURED else []
+        for place, row in enumerate(valid)
+    }
     return [
         Row(
             name=queries.query.names[row],
@@ -149,7 +157,8 @@ def rows_of(run: Run, queries: Queries, *, album: "Album") -> list[Row]:
             kinds=_kinds(float(queries.gain[row]), first=first),
             first=first,
             picture=album.picture(queries.query.names[row]) if place < PICTURED else "",
-            items=_heads(album, ranking, row=row) if place < PICTURED else (),
+            items=heads[row],
+            match=_match_below(album, ranking, row=row) if heads[row] else None,
         )
         for place, row in enumerate(valid)
         for first in [_first_match(ranking.match[row])]
@@ -179,13 +188,23 @@ def _heads(album: "Album", ranking: Ranking, *, row: int) -> list[Item]:
     return [item for item in items if item.picture]
 
 
+def _match_below(album: "Album", ranking: Ranking, *, row: int) -> Item | None:
+    """Return the first match of a list where it stands below its first items."""
+    rank = _first_match(ranking.match[row])
+    if rank is None or rank <= HEADS:
+        return None
+    item = album.item(int(ranking.index[row, rank - 1]), right=True, rank=rank)
+    return item if item.picture else None
+
+
 def _untold(run: Run, queries: Queries) -> str:
-    """Return why the page does not tell NFormer's attention, "" where it does."""
+    """Return why the page does not tell what a query reads, "" where it does."""
+    what = f"{reading_of(queries.label(NFORMER))} is left out"
     if queries.compared != NFORMER:
         return ""
     if len(queries.gallery) > LARGE:
         return (
-            f"NFormer's attention is left out: the gallery has {len(queries.gallery):,} items, "
+            f"{what}: the gallery has {len(queries.gallery):,} items, "
             f"and above {LARGE:,} it is not refined again for the page. nformer search tells it "
             "for single pictures."
         )
@@ -193,7 +212,7 @@ def _untold(run: Run, queries: Queries) -> str:
     if evaluated and there and evaluated.inputs.get("nformer.pt") == there.sha256:
         return ""
     return (
-        "NFormer's attention is left out: nformer.pt is not the one that was evaluated; run again: "
+        f"{what}: nformer.pt is not the one that was evaluated; run again: "
         f"{command_line('evaluate', run=run.folder)}"
     )
 

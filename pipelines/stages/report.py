@@ -11,7 +11,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts.embeddings import load_labels
 from ..artifacts.manifest import Manifest
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
@@ -117,7 +116,7 @@ def build_report(
         chain=chain_of(run),
         notes=[*_pictures_missing(run, album, progress=progress), *([untold] if untold else [])],
         evidence=evidence,
-        labels=load_labels(run.path("embeddings.h5")),
+        labels=queries.names,
         title=title_of(facts) or evaluation.dataset or "Embeddings",
         every=every,
         compared=queries.compared or "baseline",

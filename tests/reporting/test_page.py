@@ -1,22 +1,28 @@
 """The report's page in a browser, where there is one: it loads, says nothing, shows the lists."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from helpers.browser import BROWSER, Browser
 from PIL import Image
 
 from pipelines.artifacts.results import Evaluation, ResultRow
+from pipelines.labels import NUMBERS, LabelNames
 from pipelines.reporting.charts import line_chart
 from pipelines.reporting.page import (
+    PICTURED,
     Chart,
     Evidence,
     Example,
     Item,
     Link,
     Report,
+    Row,
+    breakable,
     data_uri,
     render,
+    whom,
 )
 from pipelines.reporting.plots import Curve, Plot, svg_of
 from pipelines.reporting.tables_and_figures import Column, TableOrFigure
@@ -66,6 +72,19 @@ def evidence() -> Evidence:
     return Evidence(item, [Chart(plot.title, svg_of("table4-0", [plot]), item.text)])
 
 
+def every(number: int) -> Row:
+    items = example(number).lists["baseline"][1:] * 2 if number < PICTURED else []
+    return Row(
+        name=f"query/a_folder-of-some-length/{number:04d}_c1s1_000001_00.jpg",
+        precision={"baseline": 0.25, "closed form, gate, NFormer": 0.5},
+        kinds=["failed"],
+        first=17,
+        picture=items[0].picture if items else "",
+        items=items,
+        match=Item("g/far.jpg", 7, 2, True, items[0].picture, 17) if items else None,
+    )
+
+
 def page(queries: int) -> str:
     curve = line_chart("cmc", {"baseline": ([1, 2], [0.5, 1.0])}, x="rank", y="share")
     return render(
@@ -84,7 +103,12 @@ def page(queries: int) -> str:
             charts=[Chart("Cumulative matching characteristic", curve, "At rank 1: 50.0 %.")],
             examples=[example(number) for number in range(min(queries, 18))],
             evidence=[evidence()],
-            chain=[Link("embeddings.h5", "nformer extract", "ab" * 32, {}, {"batch": 64}, "whole")],
+            every=[every(number) for number in range(queries)],
+            compared="closed form, gate, NFormer",
+            chain=[
+                Link("embeddings.h5", "nformer extract", "ab" * 32, {}, {"batch": 64}, "whole"),
+                Link("nformer.pt", "nformer train-nformer", "cd" * 32, {}, {}, "stale"),
+            ],
         )
     )
 
@@ -98,7 +122,7 @@ def test_right_and_wrong_are_told_by_more_than_colour():
 def test_attention_is_told_layer_by_layer():
     text = page(1)
     assert re.search(r"itself</th><td></td><td>75\.0 %</td><td>50\.0 %</td>", text)
-    assert "itself 62.5 %, then 1 items" in text
+    assert "<summary>NFormer&#39;s attention: itself 62.5 %, then 1 item</summary>" in text
     assert re.search(r"✓ same person.*?<td>25\.0 %</td><td>50\.0 %</td>", text, re.DOTALL)
 
 
@@ -124,6 +148,25 @@ def test_charts_take_the_pages_ink_and_have_ids_of_their_own():
     assert svg == line_chart("a", {"one": ([1, 2], [3, 4])}, x="x", y="y")
 
 
+def test_identities_are_called_by_name_or_number_and_unknown_cameras_not_at_all():
+    item = Item("a.jpg", 1, 0, True)
+    assert whom(NUMBERS, item) == "person 1, camera 0"
+    assert whom(NUMBERS, item, short=True) == "id 1, cam 0"
+    named = LabelNames(["Ada", "Ben"], ["hall"])
+    assert whom(named, item) == "Ben, camera hall"
+    assert whom(named, replace(item, camid=-1), short=True) == "Ben"
+
+
+def test_names_may_break_behind_their_marks_alone():
+    assert breakable("query/<b>_c1-0.jpg") == "query/<wbr>&lt;b&gt;_<wbr>c1-<wbr>0.jpg"
+
+
+def test_what_is_as_it_was_made_has_no_state_and_what_is_not_has_one():
+    text = page(1)
+    assert "<code>embeddings.h5</code>, by nformer extract" in text
+    assert "<code>nformer.pt</code> (stale), by nformer train-nformer" in text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("queries", [60, 3368])
 def test_a_browser_shows_it_on_a_phone_and_a_desk_without_complaint(tmp_path, queries):
@@ -139,6 +182,13 @@ def test_a_browser_shows_it_on_a_phone_and_a_desk_without_complaint(tmp_path, qu
             assert browser.ask("document.querySelectorAll('svg').length") == 2
             assert browser.ask(SHOWN_WITHOUT_WORDS) == 0
             assert browser.ask(SIDEWAYS) <= 0
+            assert browser.ask(EMPTY) == 0
+            phone = width == 390
+            assert browser.ask(CUT_OFF) == 0  # no picture of a query's row lies outside
+            assert browser.ask("getComputedStyle(document.querySelector('.hint')).display") == (
+                "block" if phone else "none"
+            )
+            assert browser.ask(ROWS) == ("flex" if phone else "table-row")
             seen = browser.press_tab(40, FOCUSED)
             assert seen[0] == ("A", "#results", True)  # the way past the header
             assert {tag for tag, _, _ in seen} >= {"A", "OL", "DIV", "SUMMARY"}
@@ -154,6 +204,14 @@ def test_a_browser_shows_it_on_a_phone_and_a_desk_without_complaint(tmp_path, qu
 SHOWN_WITHOUT_WORDS = """
 [...document.querySelectorAll('img, [role=img]')]
     .filter(one => !(one.alt || one.getAttribute('aria-label'))).length
+"""
+ROWS = "getComputedStyle(document.querySelector('.every tr.failed')).display"
+EMPTY = """
+[...document.querySelectorAll('img')].filter(one => !one.complete || !one.naturalWidth).length
+"""
+CUT_OFF = """
+[...document.querySelectorAll('.every img')]
+    .filter(one => one.getBoundingClientRect().right > window.innerWidth).length
 """
 SIDEWAYS = "document.documentElement.scrollWidth - window.innerWidth"
 FOCUSED = """

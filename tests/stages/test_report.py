@@ -23,6 +23,7 @@ from pipelines.artifacts.ranking import load_ranking
 from pipelines.artifacts.results import ResultRow
 from pipelines.config import EvaluateConfig, NFormerConfig
 from pipelines.gallery import graph as gallery_graph
+from pipelines.labels import LabelNames
 from pipelines.reporting import charts as report_charts
 from pipelines.reporting import ranked_lists as report_examples
 from pipelines.reporting.page import render
@@ -249,6 +250,8 @@ def test_a_closed_form_is_not_called_nformer(run, monkeypatch):
     assert "Average precision of each query, baseline and closed form, gate" in told
     page = render(found)
     assert "<h4>closed form, gate: AP" in page and "<h4>nformer: AP" not in page
+    assert "<summary>What closed form, gate reads: itself" in page and "sum 1</th>" in page
+    assert "NFormer's attention" not in page
 
 
 def test_names_stand_in_for_images_that_are_not_there(tmp_path):
@@ -282,6 +285,49 @@ def test_the_table_as_csv_has_a_line_for_each_row(run):
     assert len(lines) == 1 + len(evaluation.results)
 
 
+def test_a_failed_query_shows_its_first_match_where_it_stands_below_the_first_items(run):
+    found = build_report(run, examples=1)
+    ranking = load_ranking(run.path("ranking.h5"), found.compared)
+    names = people(range(40, 52), 3, 3, "gallery", 4).names
+    queries = load_embeddings(run.path("embeddings.h5"), "query").names
+    below = [row for row in found.every if row.first and row.first > len(row.items)]
+    assert below
+    for row in found.every:
+        match = ranking.match[queries.index(row.name)]
+        assert (row.match is not None) == (row in below)
+        if row.match is not None:
+            assert row.match.rank == row.first == match.argmax() + 1
+            index = ranking.index[queries.index(row.name), row.first - 1]
+            assert row.match.name == names[index] and row.match.picture
+    assert f'rank {below[0].first} <img class="right"' in render(found)
+
+
+def test_people_and_cameras_are_called_by_their_names(run, tmp_path):
+    copy, places = Run(tmp_path / "run"), ["hall", "entrance", "garage", "yard"]
+    whole = run.path("embeddings.h5")
+    splits = {name: load_embeddings(whole, name) for name in ("train", "query", "gallery")}
+    labels = LabelNames([f"person-{number}" for number in range(52)], places)
+    with copy.writing(Manifest("embeddings.h5", "extract", {}, {}, facts={})) as (path, _):
+        save_embeddings(path, **splits, labels=labels)
+    evaluate(copy, config=EvaluateConfig(refine=()))
+    found = build_report(copy, examples=1)
+    (chart,) = [chart for chart in found.charts if "by pair of cameras" in chart.title]
+    assert re.match(r"Hardest: queries of camera (entrance|garage|yard) in the gallery", chart.text)
+    assert all(f">{name}</text>" in chart.svg for name in places[1:])
+    page = render(found)
+    assert re.search(r"<p>Query: person-4\d, camera (entrance|garage|yard)\.</p>", page)
+    assert "person person" not in page
+
+
+def test_one_number_of_matches_is_no_chart(run):
+    found = build_report(run, examples=1)  # of each query six items are matches
+    charts = {chart.title: chart.text for chart in found.charts}
+    assert "Gain by images per identity" not in charts
+    gain = np.mean([row.precision["nformer"] - row.precision["baseline"] for row in found.every])
+    text = charts["Average precision of each query, baseline and NFormer"]
+    assert text.endswith(f"stay; the mean gain is {100 * gain:+.1f} points.")
+
+
 def test_every_query_can_be_found_and_filtered_without_a_script(run):
     found = build_report(run, examples=1)
     assert len(found.every) == found.evaluation.valid_queries
@@ -290,12 +336,12 @@ def test_every_query_can_be_found_and_filtered_without_a_script(run):
     for row in found.every:
         assert ("failed" in row.kinds) == (row.first != 1)
     page = page_of(run.folder)
-    assert 'id="only-failed"' in page and "#only-failed:checked ~ .scroll" in page
+    assert 'id="only-failed"' in page and "#only-failed:checked ~ *" in page
 
 
 def test_the_page_tells_how_it_was_made_and_with_which_versions(run):
     page = page_of(run.folder)
-    section = page[page.index('id="again"') :]
+    section = re.sub("<[^>]+>", "", page[page.index('id="again"') :])
     assert "nformer evaluate" in section and f"--run {run.folder}" in section
     assert "torch " in section and "Python 3." in section
 
