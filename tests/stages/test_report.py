@@ -258,6 +258,7 @@ def test_names_stand_in_for_images_that_are_not_there(tmp_path):
     text = report(make_run(tmp_path / "run", None), examples=2).read_text(encoding="utf-8")
     assert not Page(text).all("img")
     assert "images are not known of for these embeddings: their names are shown." in text
+    assert "Beside the query: the first items" not in text
 
 
 def test_it_says_what_to_run_first(tmp_path):
