@@ -15,7 +15,6 @@ from ..data.samples import Dataset
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import PipelineError
-from ..files import text_digest
 from ..flow import command_line
 from ..progress import Progress, Silent
 from ..training.log import LogFiles
@@ -52,14 +51,16 @@ def train(
         BadInput: an NFormer on a closed form, which needs the finished embeddings.
     """
     data = open_dataset(dataset, root, options=options, progress=progress)
-    turn = NFormerInTurn(run, in_turn(nformer, backbone, images=len(data.split("train"))),
-                         epochs=backbone.epochs, device=choose_device(device),
-                         log=LogFiles(run.path(LOG), wants_tensorboard(log)))  # fmt: skip
+    config = in_turn(nformer, backbone, images=len(data.split("train")))
+    files = LogFiles(run.path(LOG), wants_tensorboard(log))
+    turn = NFormerInTurn(
+        run, config, epochs=backbone.epochs, device=choose_device(device), log=files
+    )
     common: dict[str, Any] = {"device": device, "overwrite": overwrite, "progress": progress}
     trained_on(run, data, config=backbone, in_turn=turn, log=log, **common)
     extract(run, config=ExtractConfig(on_bad_image=backbone.on_bad_image), dataset=data, **common)
     wanted = Manifest(
-        ARTIFACT, STAGE, as_table(turn.config), {"embeddings.h5": run.digest("embeddings.h5")}
+        ARTIFACT, STAGE, as_table(config), {"embeddings.h5": run.digest("embeddings.h5")}
     )
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
@@ -77,7 +78,7 @@ def train(
 class NFormerInTurn:
     """NFormer's epochs between the backbone's, each kept before the backbone goes on."""
 
-    stage = STAGE
+    stage, key = STAGE, ""
 
     def __init__(
         self, run: Run, config: NFormerConfig, *, epochs: int, device: torch.device, log: LogFiles
@@ -108,6 +109,6 @@ class NFormerInTurn:
 
     def _trained(self, train: Embeddings, *, until: int) -> Trained:
         trainer = Trainer(train.without_junk(), None, config=self.config, device=self.device)
-        key = text_digest(repr((self.settings, sorted(set(train.pids.tolist())))))
-        folder = self.run.scratch(ARTIFACT)
-        return trainer.run(folder, self.log, key=key, progress=Silent(), until=until)
+        return trainer.run(
+            self.run.scratch(ARTIFACT), self.log, key=self.key, progress=Silent(), until=until
+        )

@@ -99,6 +99,9 @@ def trained_on(
         {"training images": data.digest("train"), **weights_digest(config.weights)},
         facts={**dataset_facts(data), "classes": len(pids)},
     )
+    key = text_digest(wanted.to_json())
+    if in_turn is not None:
+        in_turn.key = key
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
@@ -127,7 +130,7 @@ def trained_on(
     training = Training(run, data, trainer=trainer, config=config, progress=progress)
     training.log = LogFiles(run.path(LOG), wants_tensorboard(log))
     training.in_turn = in_turn
-    training.run_epochs(key=text_digest(wanted.to_json()))
+    training.run_epochs(key=key)
     with run.writing(wanted) as (temporary, facts):
         save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
         facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
@@ -139,10 +142,13 @@ class InTurn(Protocol):
     """What is trained after each of the backbone's epochs, on what it then makes of the images.
 
     stage: of the manifest.   settings: of it, beside the backbone's.
+    key:   what the backbone's training is, set before it begins: what was trained after other
+           epochs than these is not gone on with.
     """
 
     stage: str
     settings: dict[str, Any]
+    key: str
 
     def after_epoch(self, epochs: int, train: Embeddings) -> None:
         """Train on the training images' embeddings after so many epochs, if not done before."""

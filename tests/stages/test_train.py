@@ -140,6 +140,25 @@ def test_a_training_whose_nformer_is_lost_is_not_made_up(images, tmp_path, monke
     in_turns(run, images, overwrite=True)
 
 
+def test_an_interrupted_training_is_not_gone_on_with_by_another(images, tmp_path, monkeypatch):
+    """One of another learning rate of the backbone begins both afresh."""
+    run, after = Run(tmp_path / "run"), NFormerInTurn.after_epoch
+
+    def interrupted(self, epochs, train):
+        after(self, epochs, train)
+        if epochs == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NFormerInTurn, "after_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            in_turns(run, images, backbone=replace(BACKBONE, lr=1e-2))
+    in_turns(run, images)
+    whole = Run(tmp_path / "whole")
+    in_turns(whole, images)
+    assert digests(run) == digests(whole)
+
+
 def test_a_closed_form_is_refused(images, tmp_path):
     with pytest.raises(BadInput, match="starts from no closed form"):
         in_turns(Run(tmp_path), images, nformer=replace(NFORMER, closed_form=True))
