@@ -1,6 +1,8 @@
 """Options that several commands share, and the settings that the user's options make."""
 
 import dataclasses
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,21 +115,6 @@ Moved = Annotated[
         "from.",
     ),
 ]
-Distractors = Annotated[
-    str | None,
-    typer.Option("--distractors", metavar="500k", help="market1501: add the 500,000 distractors."),
-]
-CombineAll = Annotated[
-    bool, typer.Option("--combine-all", help="msmt17: train on its validation list as well.")
-]
-CameraPattern = Annotated[
-    str | None,
-    typer.Option(
-        "--camera-pattern",
-        metavar="REGEX",
-        help="folder: a regular expression whose first group is the camera: c(\\d+).",
-    ),
-]
 # Of the commands that embed pictures.
 Arch = Annotated[
     str | None,
@@ -142,50 +129,6 @@ Weights = Annotated[
     ),
 ]
 Onnx = Annotated[Path | None, typer.Option(metavar="FILE", help="An ONNX network to embed with.")]
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        "--pattern",
-        metavar="PATTERN",
-        help="folder, csv: where names hold labels: '{pid}_c{camid}_*.jpg'.",
-    ),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", metavar="FIELD=NAME,…", help="csv: which column is path, pid, camid, split."
-    ),
-]
-Images = Annotated[
-    str | None, typer.Option("--images", metavar="DIR", help="csv: the folder of its paths.")
-]
-Split = Annotated[
-    float | None,
-    typer.Option(
-        "--split", metavar="SHARE", help="folder, csv: share of the identities to train on (0.5)."
-    ),
-]
-Queries = Annotated[
-    str | None,
-    typer.Option(
-        "--queries",
-        metavar="camera|identity|N",
-        help="folder, csv: which test images are queries: of each person one image a camera, one, "
-        "or N.",
-    ),
-]
-Variant = Annotated[
-    str | None,
-    typer.Option(
-        "--variant", metavar="NAME", help="Which of a data set's test sets: see nformer datasets."
-    ),
-]
-Frames = Annotated[
-    str | None,
-    typer.Option(
-        "--frames", metavar="all|N|random-N", help="mars and the like: frames of a tracklet."
-    ),
-]
 Workers = Annotated[
     int,
     typer.Option(metavar="N", help="Threads that read images; -1: one for each core, at most 16."),
@@ -229,10 +172,96 @@ Landmarks = Annotated[
     str, typer.Option(metavar="random|kmeans|farthest", help="How landmarks are chosen.")
 ]
 
-READER_OPTIONS = (
-    *("distractors", "combine_all", "camera_pattern"),
-    *("pattern", "columns", "images", "split", "queries", "variant", "frames"),
-)
+# What readers of data sets are told beside the root: options of every command that reads pictures.
+READER_OPTIONS: dict[str, Any] = {
+    "distractors": Annotated[
+        str | None,
+        typer.Option(
+            "--distractors", metavar="500k", help="market1501: add the 500,000 distractors."
+        ),
+    ],
+    "combine_all": Annotated[
+        bool, typer.Option("--combine-all", help="msmt17: train on its validation list as well.")
+    ],
+    "camera_pattern": Annotated[
+        str | None,
+        typer.Option(
+            "--camera-pattern",
+            metavar="REGEX",
+            help="folder: a regular expression whose first group is the camera: c(\\d+).",
+        ),
+    ],
+    "pattern": Annotated[
+        str | None,
+        typer.Option(
+            "--pattern",
+            metavar="PATTERN",
+            help="folder, csv: where names hold labels: '{pid}_c{camid}_*.jpg'.",
+        ),
+    ],
+    "columns": Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="FIELD=NAME,…",
+            help="csv: which column is path, pid, camid, split.",
+        ),
+    ],
+    "images": Annotated[
+        str | None, typer.Option("--images", metavar="DIR", help="csv: the folder of its paths.")
+    ],
+    "split": Annotated[
+        float | None,
+        typer.Option(
+            "--split",
+            metavar="SHARE",
+            help="folder, csv: share of the identities to train on (0.5).",
+        ),
+    ],
+    "queries": Annotated[
+        str | None,
+        typer.Option(
+            "--queries",
+            metavar="camera|identity|N",
+            help="folder, csv: which test images are queries: of each person one image a camera, "
+            "one, or N.",
+        ),
+    ],
+    "variant": Annotated[
+        str | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME",
+            help="Which of a data set's test sets: see nformer datasets.",
+        ),
+    ],
+    "frames": Annotated[
+        str | None,
+        typer.Option(
+            "--frames", metavar="all|N|random-N", help="mars and the like: frames of a tracklet."
+        ),
+    ],
+}
+
+
+def reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the data sets' readers, for which its `**reader` stands."""
+    own = [
+        one.replace(kind=one.KEYWORD_ONLY)
+        for one in inspect.signature(command).parameters.values()
+        if one.kind is not one.VAR_KEYWORD
+    ]
+    theirs = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if name == "combine_all" else None,
+            annotation=kind,
+        )
+        for name, kind in READER_OPTIONS.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *theirs])  # type: ignore[attr-defined]
+    return command
 
 
 def given(ctx: typer.Context, *names: str) -> dict[str, Any]:

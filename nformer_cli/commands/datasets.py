@@ -2,7 +2,7 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,21 +36,13 @@ def datasets(json: options.Json = False) -> None:
         out.print(datasets_table(rows))
 
 
+@options.reading
 def check_data(
     ctx: typer.Context,
     dataset: options.Dataset,
     root: options.Root = options.DEFAULT_ROOT,
-    distractors: options.Distractors = None,
-    combine_all: options.CombineAll = False,
-    camera_pattern: options.CameraPattern = None,
-    pattern: options.Pattern = None,
-    columns: options.Columns = None,
-    images: options.Images = None,
-    split: options.Split = None,
-    queries: options.Queries = None,
-    variant: options.Variant = None,
-    frames: options.Frames = None,
     json: options.Json = False,
+    **reader: Any,
 ) -> None:
     """Check a data set's files before training on them.
 
@@ -80,6 +72,7 @@ def check_data(
         raise typer.Exit(1)
 
 
+@options.reading
 def pack(
     ctx: typer.Context,
     dataset: options.Dataset,
@@ -89,17 +82,8 @@ def pack(
     width: Annotated[int, typer.Option(help="Image width.")] = PACK.width,
     workers: options.Workers = PACK.workers,
     on_bad_image: options.OnBadImage = PACK.on_bad_image,
-    distractors: options.Distractors = None,
-    combine_all: options.CombineAll = False,
-    camera_pattern: options.CameraPattern = None,
-    pattern: options.Pattern = None,
-    columns: options.Columns = None,
-    images: options.Images = None,
-    split: options.Split = None,
-    queries: options.Queries = None,
-    variant: options.Variant = None,
-    frames: options.Frames = None,
     overwrite: options.Overwrite = False,
+    **reader: Any,
 ) -> None:
     """Decode and resize a data set's images once.
 

@@ -1,7 +1,7 @@
 """nformer train-backbone, nformer extract, nformer train-nformer, nformer train"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from ..following import after_embeddings, after_nformer, command_line, with_reci
 BACKBONE, EXTRACT, NFORMER = BackboneConfig(), ExtractConfig(), NFormerConfig()
 
 
+@options.reading
 def train_backbone(
     ctx: typer.Context,
     dataset: options.Dataset,
@@ -33,21 +34,12 @@ def train_backbone(
     workers: options.Workers = BACKBONE.workers,
     compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     on_bad_image: options.OnBadImage = BACKBONE.on_bad_image,
-    distractors: options.Distractors = None,
-    combine_all: options.CombineAll = False,
-    camera_pattern: options.CameraPattern = None,
-    pattern: options.Pattern = None,
-    columns: options.Columns = None,
-    images: options.Images = None,
-    split: options.Split = None,
-    queries: options.Queries = None,
-    variant: options.Variant = None,
-    frames: options.Frames = None,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = BACKBONE.seed,
     overwrite: options.Overwrite = False,
     log: options.Log = "",
+    **reader: Any,
 ) -> None:
     """Train the backbone on a data set's training images.
 
@@ -87,6 +79,7 @@ def train_backbone(
     progress.message(f"{path}; next: {following}")
 
 
+@options.reading
 def train(
     ctx: typer.Context,
     dataset: options.Dataset,
@@ -100,21 +93,12 @@ def train(
     width: options.Width = BACKBONE.width,
     workers: options.Workers = BACKBONE.workers,
     on_bad_image: options.OnBadImage = BACKBONE.on_bad_image,
-    distractors: options.Distractors = None,
-    combine_all: options.CombineAll = False,
-    camera_pattern: options.CameraPattern = None,
-    pattern: options.Pattern = None,
-    columns: options.Columns = None,
-    images: options.Images = None,
-    split: options.Split = None,
-    queries: options.Queries = None,
-    variant: options.Variant = None,
-    frames: options.Frames = None,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = BACKBONE.seed,
     overwrite: options.Overwrite = False,
     log: options.Log = "",
+    **reader: Any,
 ) -> None:
     """Train backbone and NFormer in turn, as the paper does.
 
@@ -157,6 +141,7 @@ def train(
     progress.message(f"{path}; next: {command_line('evaluate', *protocol, run=run)}")
 
 
+@options.reading
 def extract(
     ctx: typer.Context,
     run: options.Run = options.DEFAULT_RUN,
@@ -178,20 +163,11 @@ def extract(
     ] = EXTRACT.flip,
     workers: options.Workers = EXTRACT.workers,
     on_bad_image: options.OnBadImage = EXTRACT.on_bad_image,
-    distractors: options.Distractors = None,
-    combine_all: options.CombineAll = False,
-    camera_pattern: options.CameraPattern = None,
-    pattern: options.Pattern = None,
-    columns: options.Columns = None,
-    images: options.Images = None,
-    split: options.Split = None,
-    queries: options.Queries = None,
-    variant: options.Variant = None,
-    frames: options.Frames = None,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
+    **reader: Any,
 ) -> None:
     """Embed every image with the trained or another network.
 
