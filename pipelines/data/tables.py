@@ -106,7 +106,7 @@ def open_table(
     *,
     columns: Mapping[str, str] | None = None,
     needed: Sequence[str] = NEEDED,
-    remedy: str = "rename those that are",
+    remedy: str = "rename its columns so",
 ) -> Table:
     """Read a table's header, and which splits it names.
 
@@ -213,8 +213,8 @@ def _require_columns(
         raise BadInput(
             f"{table.path} has no column {', '.join(missing)}: its first line is "
             f"{_beginning(table)!r}; wanted path,pid,camid,split "
-            f"({' and '.join(one for one in OPTIONAL if one not in needed)} may be absent). "
-            f"{remedy[0].upper()}{remedy[1:]}"
+            f"({' and '.join(one for one in OPTIONAL if one not in needed)} may be absent): "
+            f"{remedy}"
         )
 
 

@@ -11,8 +11,9 @@ from ...data.tables import Table, open_table
 from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
 from ...labels import JUNK
+from .keys import Warn
 from .numpy_files import StoredArray, npy
-from .split import FileSplit, Warn, checked_split
+from .split import FileSplit, checked_split
 
 
 def read_npy_and_csv(features: Path, labels: Path, *, warn: Warn) -> list[FileSplit]:

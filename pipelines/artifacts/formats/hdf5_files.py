@@ -10,7 +10,8 @@ from ...embeddings import row_blocks
 from ...hdf5 import REFERENCES, reading
 from ...probe import require_readable
 from ..embeddings import EXACT, LABELLED, LABELS, NAMES_AT_A_TIME
-from .split import FileSplit, Warn, rows_per_block, splits_of
+from .keys import Warn
+from .split import FileSplit, rows_per_block, splits_of
 
 if TYPE_CHECKING:
     import h5py

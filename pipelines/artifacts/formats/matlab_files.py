@@ -10,7 +10,8 @@ from ...errors import BadInput
 from ...hdf5 import reading, require_own
 from ...probe import require_readable
 from .hdf5_files import Hdf5File
-from .split import FileSplit, Warn, rows_per_block, splits_of
+from .keys import Warn
+from .split import FileSplit, rows_per_block, splits_of
 
 V5_TYPES = {"single": "float32", "double": "float64"}
 

@@ -12,8 +12,9 @@ from ...data.tables import KNOWN, Row, open_table, plain, split_roles
 from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
 from ...labels import JUNK
+from .keys import Warn
 from .numpy_files import npy
-from .split import FileSplit, Warn, checked_split, rows_per_block
+from .split import FileSplit, checked_split, rows_per_block
 
 
 def read_npy_folder(folder: Path, files: Sequence[Path], *, warn: Warn) -> list[FileSplit]:

@@ -14,7 +14,8 @@ import numpy as np
 from ...embeddings import row_blocks
 from ...errors import BadInput, blaming
 from ...files import named_disk_errors
-from .split import FileSplit, Warn, rows_per_block, splits_of
+from .keys import Warn
+from .split import FileSplit, rows_per_block, splits_of
 
 
 @dataclass(frozen=True)

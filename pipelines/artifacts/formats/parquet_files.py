@@ -12,7 +12,8 @@ from ...data.folders import shortened
 from ...data.tables import KNOWN, columns_of, plain, split_roles
 from ...embeddings import COLUMNS, SPLITS
 from ...errors import BadInput
-from .split import FileSplit, Warn, checked_split, rows_per_block
+from .keys import Warn
+from .split import FileSplit, checked_split, rows_per_block
 
 FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}  # Arrow says
 READ_BYTES = 1 << 20  # at a time: a row group may be larger than memory

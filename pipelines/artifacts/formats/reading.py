@@ -10,11 +10,12 @@ from ...errors import BadInput, blaming, naming
 from ...files import require_file
 from .csv_files import read_npy, read_npy_and_csv
 from .hdf5_files import read_h5
+from .keys import Warn
 from .matlab_files import read_mat
 from .npy_folder import read_npy_folder
 from .numpy_files import read_npz
 from .parquet_files import read_parquet
-from .split import FileSplit, Warn, numbered_together
+from .split import FileSplit, numbered_together
 from .torch_files import read_pt
 
 FORMATS = {

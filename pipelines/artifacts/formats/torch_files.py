@@ -11,7 +11,8 @@ from ...embeddings import SPLITS, row_blocks
 from ...errors import BadInput
 from ..checkpoints import load_untrusted
 from ..foreign_objects import Ignored
-from .split import FileSplit, Warn, rows_per_block, splits_of
+from .keys import Warn
+from .split import FileSplit, rows_per_block, splits_of
 
 if TYPE_CHECKING:
     from torch import Tensor
