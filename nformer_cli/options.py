@@ -238,7 +238,7 @@ READER_OPTIONS: dict[str, Any] = {
     "frames": Annotated[
         str | None,
         typer.Option(
-            "--frames", metavar="all|N|random-N", help="mars and the like: frames of a tracklet."
+            "--frames", metavar="all|N|random-N", help="Frames of a tracklet to read: mars, csv…"
         ),
     ],
 }

@@ -76,6 +76,20 @@ def named_box(frame: str, rectangle: Rectangle, *, track: str = "") -> str:
     return f"{name}&track={track}" if track else name
 
 
+def boxed(name: str, text: str, *, where: str) -> str:
+    """Return the name of the part of a picture that a cell names; of the picture, if it is empty.
+
+    text: x, y, width and height in pixels, as in [12, 7, 64, 128].   where: for errors.
+    """
+    if plain(text) in ("", "nan", "none"):
+        return name
+    numbers = [float(one) for one in re.findall(r"-?\d+(?:\.\d+)?", text)]
+    if len(numbers) != 4 or min(numbers[2:]) < 1 or min(numbers) < 0:
+        raise BadInput(f"{where}: bbox is {text!r}; wanted [x, y, width, height] in pixels")
+    x, y, width, height = map(round, numbers)
+    return named_box(name, (x, y, width, height))
+
+
 def parts_of(name: str) -> tuple[str, Rectangle | None]:
     """Return a picture's file and, where the name is that of a box, its rectangle."""
     found = FRAGMENT.search(name)

@@ -104,7 +104,7 @@ ENTRIES = (
         read=read_folder,
         licence="yours",
         state="yours",
-        options=("camera_pattern", "pattern", "split", "queries"),
+        options=("camera_pattern", "pattern", "split", "queries", "frames"),
     ),
     Entry(
         name="csv",
@@ -112,7 +112,7 @@ ENTRIES = (
         read=read_csv_again,
         licence="yours",
         state="yours",
-        options=("table", "images", "columns", "pattern", "split", "queries"),
+        options=("table", "images", "columns", "pattern", "split", "queries", "frames"),
     ),
     Entry(
         name="synthetic",

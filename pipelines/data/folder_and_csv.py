@@ -9,12 +9,14 @@ from typing import Any
 
 from ..embeddings import COLUMNS
 from ..errors import BadInput, naming
+from .boxes import boxed, parts_of
 from .folders import image_names, inside, require_folder, scan, shortened
 from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
 from .samples import NO_CAMERA, Dataset
 from .tables import ALIASES, KNOWN, SPLIT_NAMES, Table, open_table, plain, split_roles
 from .tables import TEST as TEST_NAMES
+from .tracks import grouped, sampled
 
 # A folder inside of a root that shows whose layout it is: the reader to take.
 LAYOUTS = {
@@ -35,6 +37,7 @@ def read_folder(
     pattern: str | None = None,
     split: float | None = None,
     queries: str | None = None,
+    frames: str | None = None,
 ) -> Dataset:
     """Read a folder with a folder of images for each identity, below train, query, gallery or not.
 
@@ -42,6 +45,7 @@ def read_folder(
                     group is the camera; None: no cameras are known.
     pattern: of names that hold identity and camera; then folders say nothing of identities.
     split, queries: see `own_rows.with_splits`.
+    frames: images of one track are a tracklet, of which these are read: see `tracks.sampled`.
 
     Raises:
         BadInput: no such folders, images outside an identity's folder, or names without a camera.
@@ -82,12 +86,21 @@ def read_folder(
     said += _unread(root, entries, places=places) + _levels(
         rows, names=names, camera=camera, splits=places
     )
+    rows, tracks = (rows, {}) if frames is None else grouped(rows)
     drawn = with_splits(rows, share=split, queries=queries)
-    given = {"camera_pattern": camera_pattern, "pattern": pattern}
+    given = {"camera_pattern": camera_pattern, "pattern": pattern, "frames": frames}
     options = {key: value for key, value in given.items() if value} | drawn.options
     notices = tuple(f"{root}: {text}" for text in (*said, *drawn.said))
     data = numbered("folder", root, rows=drawn.rows)
-    return replace(data, options=options, notices=notices)
+    return _sampled(replace(data, options=options, notices=notices), tracks, frames=frames)
+
+
+def _sampled(data: Dataset, tracks: dict[str, list[str]], *, frames: str | None) -> Dataset:
+    """Return a data set with the chosen frames of its tracklets."""
+    if frames is None:
+        return data
+    own = sampled(tracks, frames)
+    return replace(data, tracks=own["tracks"], notices=(*data.notices, *own["notices"]))
 
 
 def _test_roles(roles: dict[str, str], said: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -231,9 +244,10 @@ def read_csv(
     pattern: str | None = None,
     split: float | None = None,
     queries: str | None = None,
+    frames: str | None = None,
     home: Path | None = None,
 ) -> Dataset:
-    """Read a table of path, pid and, where known, split and camid.
+    """Read a table of path, pid and, where known, split, camid, bbox and further labels.
 
     Paths are below the table's folder or `images`, or absolute: then the root is the folder of all
     images.
@@ -241,7 +255,7 @@ def read_csv(
     root:    the table, or a folder that holds one .csv file.   home: as `images`, found before.
     columns: which column is which, as in "path=file,pid=identity"; the others are recognised.
     pattern: of names that hold what the table has no column for.
-    split, queries: see `own_rows.with_splits`.
+    split, queries, frames: as of `read_folder`.
 
     Raises:
         BadInput: no table, columns that lack, or lines that do not parse.
@@ -262,19 +276,20 @@ def read_csv(
         notices.append(f"{path}: its paths are absolute; they are read below {home}")
     if not rows:
         raise BadInput(f"{path} lists no images")
-    if not any((home / row.name).exists() for row in rows[:LOOKED_FOR]):
+    if not any((home / parts_of(row.name)[0]).exists() for row in rows[:LOOKED_FOR]):
         raise BadInput(
             f"{path}: its pictures are not in {home}: {rows[0].name} is not there; name the folder "
             "that its paths start from with --images DIR"
         )
+    rows, tracks = (rows, {}) if frames is None else grouped(rows)
     drawn = with_splits(rows, share=split, queries=queries)
     notices += [f"{path}: {text}" for text in drawn.said]
     name = path.name if home == path.parent else str(path.absolute())
     with naming(path):
         data = numbered("csv", home, rows=drawn.rows)
-    given = {"table": name, "columns": columns, "pattern": pattern}
+    given = {"table": name, "columns": columns, "pattern": pattern, "frames": frames}
     options = {key: value for key, value in given.items() if value} | drawn.options
-    return replace(data, options=options, notices=tuple(notices))
+    return _sampled(replace(data, options=options, notices=tuple(notices)), tracks, frames=frames)
 
 
 def read_csv_again(root: Path, *, table: str | None = None, **options: Any) -> Dataset:
@@ -294,7 +309,7 @@ def _columns(text: str | None) -> dict[str, str]:
         if not equals or not column or field not in ALIASES:
             raise BadInput(
                 f"--columns {text}: wanted path=…, pid=…, camid=…, split=… and perhaps "
-                f"{', '.join(COLUMNS)}, as in path=file,pid=identity"
+                f"bbox, {', '.join(COLUMNS)}, as in path=file,pid=identity"
             )
         found[field] = column
     return found
@@ -345,7 +360,7 @@ def _table(root: Path) -> Path:
 def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
     """Return the table's images; BadInput where one is listed twice, or lies we know not where."""
     rows, seen = [], set[str]()
-    for line, name, person, camera, split, more in table.rows():
+    for line, name, person, camera, split, more, bbox in table.rows():
         where = f"{table.path}, line {line}"
         if not inside(name) and not (name.startswith("/") and inside(name.lstrip("/"))):
             raise BadInput(
@@ -353,12 +368,13 @@ def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
                 "DIR names another folder"
             )
         name = name.replace("\\", "/")
-        if name in seen:
-            raise BadInput(f"{where}: {name} is listed twice")
-        seen.add(name)
         fields = {} if names is None else names.fields(name)
         if fields is None or (names is not None and not person and "pid" not in fields):
             raise BadInput(f"{where}: {name} is not of --pattern {names and names.text}")
+        name = boxed(name, bbox, where=where)
+        if name in seen:
+            raise BadInput(f"{where}: {name} is listed twice")
+        seen.add(name)
         person = person or fields.get("pid", "")
         camera = camera or fields.get("camid") or str(NO_CAMERA)
         rows.append(Row(split, name, person, camera, _more(fields, more)))

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from ..seeding import numpy_generator
 from .entry import Entry
 from .folders import child, find_home, image_names, inside, shortened
 from .samples import NO_CAMERA, Dataset, Sample
 from .tables import encoding_of
+from .tracks import sampled
 
-SEED = 0  # of frames drawn
 Splits = dict[str, list[Sample]]
 
 
@@ -83,7 +82,7 @@ def read_laid_out(
     splits = {split: sorted(samples) for split, samples in found.splits.items()}
     splits.setdefault("query", splits["gallery"])
     given = {"variant": variant, "frames": frames}
-    more = {**found.more, **(_sampled(found.tracks, frames) if layout.tracks else {})}
+    more = {**found.more, **(sampled(found.tracks, frames) if layout.tracks else {})}
     return Dataset(
         dataset,
         home,
@@ -92,33 +91,6 @@ def read_laid_out(
         columns=found.columns,
         **more,
     )
-
-
-def _sampled(tracks: Mapping[str, Sequence[str]], how: str | None) -> dict[str, Any]:
-    """Return the chosen frames of each tracklet, and a sentence that counts them."""
-    match = re.fullmatch(r"all|(random-)?([1-9]\d*)", how or "all")
-    if match is None:
-        raise BadInput(f"--frames {how}: wanted all, N (evenly spaced) or random-N, such as 8")
-    most = int(match[2] or 0)
-    chosen = {
-        name: tuple(
-            frames[place] for place in _places(name, len(frames), most=most, drawn=bool(match[1]))
-        )
-        for name, frames in tracks.items()
-    }
-    count, total = (sum(map(len, one.values())) for one in (chosen, tracks))
-    of = f"{total:,}" if count == total else f"{count:,} of {total:,}"
-    text = f"{len(tracks):,} tracklets of {of} frames (--frames {how or 'all'}); each is one row"
-    return {"tracks": chosen, "notices": (text,)}
-
-
-def _places(name: str, count: int, *, most: int, drawn: bool) -> list[int]:
-    if not most or count <= most:
-        return list(range(count))
-    if drawn:
-        random = numpy_generator(SEED, "frames", name)
-        return sorted(random.permutation(count)[:most].tolist())
-    return [(2 * place + 1) * count // (2 * most) for place in range(most)]
 
 
 def lines_of(path: Path, *, fields: int, header: int = 0) -> Iterator[tuple[str, list[str]]]:

@@ -27,6 +27,7 @@ ALIASES = {
     "time": ("time", "timestamp", "date", "datetime"),
     "illumination": ("illumination", "light", "lighting"),
     "viewpoint": ("viewpoint", "viewangle", "orientation"),
+    "bbox": ("bbox", "box", "boundingbox"),
 }
 NEEDED = ("path", "pid", "split")
 OPTIONAL = ("camid", "split")  # fields
@@ -48,7 +49,10 @@ MARKS = (
 
 
 class Row(NamedTuple):
-    """One line, as text; `camid` is "" where it is not known.   more: by a name of COLUMNS."""
+    """One line, as text; `camid` is "" where it is not known.   more: by a name of COLUMNS.
+
+    bbox: the part of the picture that is meant: x, y, width and height; "": all of it.
+    """
 
     line: int
     path: str
@@ -56,6 +60,7 @@ class Row(NamedTuple):
     camid: str
     split: str
     more: tuple[str, ...] = ()
+    bbox: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Table:
             where = f"{self.path}, line {line}"
             if len(fields) < len(self.header) or any(fields[len(self.header) :]):
                 raise BadInput(f"{where}: {len(fields)} fields; the header has {len(self.header)}")
-            path, pid, camid, split, *more = (
+            path, pid, camid, split, *more, bbox = (
                 fields[place] if place >= 0 else "" for place in places
             )
             if not pid and "pid" in self.columns:
@@ -98,7 +103,7 @@ class Table:
                 raise BadInput(f"{where}: path {path!r} holds a NUL character")
             ours = self.splits[split] if self.splits else split
             if ours or every or "split" not in self.columns:
-                yield Row(line, path, pid, camid, ours, tuple(more))
+                yield Row(line, path, pid, camid, ours, tuple(more), bbox)
 
 
 def open_table(

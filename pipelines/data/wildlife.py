@@ -5,7 +5,6 @@ the table's split, or drawn here in the ways of Čermák et al., WildlifeDataset
 """
 
 import csv
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from ..embeddings import COLUMNS
 from ..errors import BadInput, blaming
 from ..seeding import numpy_generator
-from .boxes import named_box
+from .boxes import boxed
 from .entry import Entry
 from .folders import inside, require_folder
 from .own_rows import Row, numbered
@@ -100,7 +99,7 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
         name = cells["path"].replace("\\", "/")
         if not inside(name):
             raise BadInput(f"{where}: path {name!r} must be below {path.parent}")
-        name = _boxed(name, cells["bbox"], where=where)
+        name = boxed(name, cells["bbox"], where=where)
         if name in seen:
             raise BadInput(f"{where}: {name} is listed twice")
         seen.add(name)
@@ -113,17 +112,6 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
         more = tuple(labels.get(column, "") for column in COLUMNS)
         rows.append(Row(ROLES.get(split, ""), name, person, "-1", more))
     return rows, [name for name in wanted if name in names]
-
-
-def _boxed(name: str, text: str, *, where: str) -> str:
-    """Return the name of an image, or of a box of it: four numbers, x, y, width and height."""
-    if plain(text) in NOBODY:
-        return name
-    numbers = [float(one) for one in re.findall(r"-?\d+(?:\.\d+)?", text)]
-    if len(numbers) != 4 or min(numbers[2:]) < 1 or min(numbers) < 0:
-        raise BadInput(f"{where}: bbox is {text!r}; wanted [x, y, width, height] in pixels")
-    x, y, width, height = map(round, numbers)
-    return named_box(name, (x, y, width, height))
 
 
 def _of_each(rows: Sequence[Row]) -> dict[str, list[Row]]:
