@@ -153,9 +153,11 @@ def datasets_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         lines = [escape(row["title"]), escape(row["url"]), escape(row["licence"])]
         about = "\n".join(line for line in lines if line) + f"\n[dim]{escape(row['state'])}[/]"
+        if row["rules"] != "market1501":
+            about += f"\n[dim]--rules {row['rules']}[/]"
         counts = [
-            f"{split} {images:,}, {identities:,}"
-            for split, (images, identities, _) in row["counts"].items()
+            f"{split} " + ", ".join("–" if one is None else f"{one:,}" for one in numbers[:2])
+            for split, numbers in row["counts"].items()
         ]
         table.add_row(row["name"], about, "\n".join(counts))
     return table

@@ -170,12 +170,12 @@ def title_of(facts: Mapping[str, Any]) -> str:
     images = facts.get("images") or {}
     unlike = any(
         images.get(split, counts.images) < SAME_SET * counts.images
-        for split, counts in known.counts.items()
+        for split, counts in known.published(facts.get("options") or {}).items()
     )
     if unlike and folder:
         return f"{folder} ({title}'s layout)"
-    own = "yours" in known.state  # of which there are many, told apart by their folders
-    return f"{title}, {folder}" if own and folder else title
+    many = known.licence in ("yours", "of each set")  # told apart by their folders
+    return f"{title}, {folder}" if many and folder else title
 
 
 def open_dataset(
@@ -236,7 +236,7 @@ def count_differences(dataset: Dataset) -> list[str]:
     """
     known, found = entry(dataset.name), []
     enlarged = bool(set(dataset.options) - {"variant"})  # which leaves the queries as they are
-    for split, published in known.published(dataset).items():
+    for split, published in known.published(dataset.options).items():
         counts = dataset.counts(split)
         if (
             not counts.images
@@ -285,7 +285,10 @@ def listing() -> list[dict[str, Any]]:
             for name in ("name", "title", "url", "licence", "state", "rules")
         }
         | {
-            "counts": {split: list(counts) for split, counts in known.counts.items()},
+            "counts": {
+                split: [None if number == ANY else number for number in counts]
+                for split, counts in known.counts.items()
+            },
             "source": known.source,
         }
         for known in ENTRIES

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..embeddings import SPLITS
 from .folders import child, scan
@@ -48,9 +49,9 @@ class Entry:
             return False
         return self.looks is None or self.looks(folder)
 
-    def published(self, data: Dataset) -> Mapping[str, SplitCounts]:
-        """Return the published counts by split of what was read."""
-        return {**self.counts, **self.variants.get(str(data.options.get("variant")), {})}
+    def published(self, options: Mapping[str, Any]) -> Mapping[str, SplitCounts]:
+        """Return the published counts by split of what is read with such options."""
+        return {**self.counts, **self.variants.get(str(options.get("variant")), {})}
 
 
 def counts(*splits: tuple[int, int, int] | None) -> dict[str, SplitCounts]:

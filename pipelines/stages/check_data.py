@@ -99,7 +99,7 @@ def check_data(
 
 
 def _counts(data: Dataset, split: str) -> dict[str, Any]:
-    published = entry(data.name).published(data).get(split)
+    published = entry(data.name).published(data.options).get(split)
     found = data.counts(split)._asdict()
     if published:
         published = completed(published, data.counts(split))

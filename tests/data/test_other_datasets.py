@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers.commands import nformer
 from helpers.layouts import (
     CUHK03_NAMES,
     write_cuhk03_archive,
@@ -15,7 +16,7 @@ from helpers.layouts import (
 )
 from PIL import Image
 
-from pipelines.data.catalogue import ENTRIES, open_dataset
+from pipelines.data.catalogue import ENTRIES, listing, open_dataset, title_of
 from pipelines.data.images import read_image
 from pipelines.errors import BadInput
 
@@ -124,6 +125,22 @@ def test_every_known_count_has_a_source():
     without = {entry.name for entry in ENTRIES if not entry.counts}
     assert without == {"wildlife", "folder", "csv", "synthetic", "prcc", "vc-clothes"}
     assert all(entry.source for entry in ENTRIES if entry.counts)
+
+
+def test_a_number_that_is_not_published_is_none():
+    rows = {row["name"]: row for row in listing()}
+    assert rows["sysu-mm01"]["counts"]["query"] == [None, 96, 2]
+    assert rows["mars"]["counts"]["train"] == [8298, None, None]
+    done = nformer("datasets")
+    assert "query –, 96" in done.out and " -1" not in done.out
+
+
+def test_a_test_set_of_another_size_keeps_its_title():
+    images = {"train": 8298, "query": 1980, "gallery": 9330}
+    facts = {"dataset": "mars", "root": "/data/MARS", "images": images}
+    assert title_of(facts) == "MARS (MARS's layout)"
+    assert title_of({**facts, "options": {"variant": "without-queries"}}) == "MARS"
+    assert title_of({"dataset": "wildlife", "root": "/data/lynx"}) == "Animals, lynx"
 
 
 def test_a_protocol_file_that_crashes_its_reader_is_refused(tmp_path, shared):
