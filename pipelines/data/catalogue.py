@@ -1,7 +1,6 @@
 """The data sets that have a reader: what each is, where to get it, and its published counts."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -141,9 +140,8 @@ def entry(name: str) -> Entry:
     spelled = {plain(one): one for one in known} | ALIASES
     wanted = spelled.get(plain(name), name.lower())
     if wanted not in known:
-        by_letters = {re.sub(r"[^a-z]", "", name): name for name in reversed(known)}
-        near = get_close_matches(re.sub(r"[^a-z]", "", wanted), by_letters, n=1)
-        meant = f"did you mean {by_letters[near[0]]}? Known" if near else "known"
+        near = get_close_matches(plain(name), spelled, n=1)
+        meant = f"did you mean {spelled[near[0]]}? Known" if near else "known"
         raise BadInput(
             f"{name!r} is no data set known here; {meant} are {', '.join(known)} (folder and csv: "
             "your own pictures)"
