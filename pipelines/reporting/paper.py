@@ -68,6 +68,11 @@ class Beside:
             for figure, value in printed(self.name)[dataset].get(str(row), {}).items()
         }
 
+    def levels(self, row: object, label: str) -> dict[str, float]:
+        """Return the mAP of a row in per cent as a line for a plot, of the run's own data set."""
+        shown = self.cells(row) if self.own else {}
+        return {f"paper: {label}": 100 * shown["paper_mAP"]} if "paper_mAP" in shown else {}
+
     @property
     def note(self) -> str:
         """What of the paper stands here, and what to know of it."""

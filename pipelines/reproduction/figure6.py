@@ -12,7 +12,7 @@ from ..gallery.refinement import pick_landmarks, prepare
 from ..nformer.landmarks import draw_landmarks
 from ..nformer.layerwise import evaluating, layer_by_layer
 from ..nformer.model import NFormer
-from ..reporting.paper import printed
+from ..reporting.paper import Beside, printed
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from ..seeding import torch_generator
@@ -57,7 +57,11 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
         title="Figure 6: landmark agent attention",
         columns=(*COLUMNS, *paper.columns("mAP", "gain"), PAPERS_SHARE),
         rows=rows,
-        plots=(_similarity_plot(similar), _map_plot(experiment, rows), _cost_plot(dim)),
+        plots=(
+            _similarity_plot(similar),
+            _map_plot(experiment, rows, paper=paper),
+            _cost_plot(dim),
+        ),
         text=_told(next(row for row in rows if row.get("landmarks") == 5), rows[-2]),
         notes=(
             "cos(vec A, vec Ã), with A = q kᵀ and Ã = (q k_lᵀ)(k q_lᵀ)ᵀ (Eq. 5), over all pairs of "
@@ -133,11 +137,12 @@ def _similarity_plot(similar: dict[int, tuple[float, float]]) -> Plot:
                 curves=curves, log="x", within=(0, 1))  # fmt: skip
 
 
-def _map_plot(experiment: Experiment, rows: Sequence[Row]) -> Plot:
+def _map_plot(experiment: Experiment, rows: Sequence[Row], *, paper: Beside) -> Plot:
     measured = [row for row in rows if row.get("landmarks") in LS]
     curves = (curve("landmarks, RNS", measured, x="landmarks"),)
     levels = {row["method"]: 100 * row["mAP"] for row in rows[-2:]}
     levels["backbone"] = 100 * experiment.baseline()["mAP"]
+    levels |= paper.levels(5, "l = 5")
     return Plot(title="mAP by landmarks", x="landmarks l", y="mAP in %", curves=curves,
                 levels=levels, log="x")  # fmt: skip
 

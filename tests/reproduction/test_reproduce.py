@@ -319,6 +319,8 @@ def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
     twenty = next(line for line in figure7.rows if line["k"] == 20)
     assert (twenty["paper_mAP"], twenty["paper_gain"]) == (0.911, 0.073)
     assert "RNS is above RNS-Mk" in figure7.notes[0]
+    assert figure7.plots[0].levels["paper: RNS, k = 20"] == pytest.approx(91.1)
+    assert figure6.plots[1].levels["paper: l = 5"] == pytest.approx(91.1)
     evaluate(run, config=EvaluateConfig(refine=("none",)))
     page = report(run).read_text(encoding="utf-8")
     assert "paper, resnet50: NFormer + KR" in page and "93.0" in page
