@@ -14,6 +14,7 @@ STAGES = {
     "evaluate": ("refined.h5", "graph.h5", "ranking.h5", "metrics.json"),
 }
 OTHER_WAYS = {
+    "train": ("backbone.pt", "nformer.pt"),
     "import-embeddings": ("embeddings.h5",),
     "import-nformer": ("nformer.pt",),
     "refine": ("refined.h5",),
@@ -23,6 +24,7 @@ OTHER_WAYS = {
 ARGUMENTS = {
     "pack": " DATASET",
     "train-backbone": " DATASET",
+    "train": " DATASET",
     "import-embeddings": " FILE",
     "import-nformer": " FILE",
 }

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,14 @@ def test_the_report_has_the_command_for_both(trained):
     for part in ("backbone.epochs=3", "nformer.batch=32", "nformer.layers=2", "backbone.dim=8"):
         assert f"--set {part}" in line
     assert "nformer.steps" not in line and command_of(run, "nformer.pt") == ""
+
+
+def test_what_is_damaged_is_made_again_by_the_command_that_made_it(trained, tmp_path):
+    shutil.copytree(trained[0].folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.path("nformer.pt").write_bytes(b"cut")
+    with pytest.raises(BadInput, match="nformer train DATASET"):
+        run.artifact("nformer.pt")
 
 
 def test_a_training_whose_nformer_is_lost_is_not_made_up(images, tmp_path, monkeypatch):
