@@ -20,7 +20,7 @@ FLOORS = (
     {"gallery"},
     {"artifacts"},
     {"nformer", "backbones", "data"},
-    {"ranking", "refiners"},
+    {"ranking", "refiners", "clustering"},
     {"neighbours"},
     {
         "embeddings",
@@ -39,7 +39,13 @@ FLOORS = (
         "preprocessing",
     },
 )
-ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file
+ARRAYS_ONLY = (
+    "nformer",
+    "refiners",
+    "neighbours",
+    "ranking",
+    "clustering",
+)  # rooms that never see a file
 FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}
 # Public functions whose first parameters users give by place, as the manual shows them.
 POSITIONAL = {

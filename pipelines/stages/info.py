@@ -137,10 +137,20 @@ def _index(config: Table, facts: Table) -> list[str]:
     return [*changes, threshold]
 
 
+def _clusters(config: Table, facts: Table) -> list[str]:
+    chosen = facts.get("chosen", {})
+    return [
+        f"{facts.get('identities'):,} identities of {facts.get('rows'):,} rows",
+        f"{config.get('method')}, threshold {chosen.get('threshold', 0):.3f} ({chosen.get('by')})",
+        f"{facts.get('embeddings')} embeddings",
+    ]
+
+
 ABOUT = {
     "backbone.pt": _backbone,
     "embeddings.h5": _embeddings,
     "nformer.pt": _nformer,
     "refined.h5": _refined,
     "index.h5": _index,
+    "clusters.csv": _clusters,
 }
