@@ -20,7 +20,7 @@ class Density:
 
     scikit-learn's takes a sparse matrix of distances if its graph is connected: the parts of ours
     are bridged by the largest distance that there is. It chooses its clusters by their own
-    stability; a threshold joins those that are nearer (its `cluster_selection_epsilon`).
+    stability; a threshold below 1 cuts its hierarchy there instead, as DBSCAN* does.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Density:
         self.distances = _connected(self.pairs)
 
     def levels(self, count: int) -> list[float]:
-        """Return a threshold that joins nothing: the clusters are chosen by their stability."""
+        """Return 1, which cuts nowhere: the clusters are chosen by their stability."""
         return [1.0]
 
     def cut(self, threshold: float) -> np.ndarray:
-        """Return the clusters [N], those nearer than the threshold joined."""
+        """Return the clusters [N] of the highest stability or, below 1, at the threshold."""
         from sklearn.cluster import HDBSCAN
 
         if len(self.rows) <= FEWEST:
@@ -44,11 +44,12 @@ class Density:
             min_cluster_size=FEWEST,
             min_samples=1,
             metric="precomputed",
-            cluster_selection_epsilon=max(0.0, 1 - threshold),
             copy=True,
         ).fit(self.distances)
-        alone = found.labels_ < 0
-        labels = found.labels_.astype(np.int64)
+        given = found.labels_
+        if threshold < 1:
+            given = found.dbscan_clustering(1 - threshold, min_cluster_size=FEWEST)
+        alone, labels = given < 0, given.astype(np.int64)
         labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
         return kept_to(labels, self.rows, pairs=self.pairs, constraints=self.constraints)
 

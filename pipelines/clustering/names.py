@@ -11,6 +11,7 @@ METHODS = {
     "leiden": "Leiden communities of mutual neighbours (igraph)",
     "infomap": "Infomap communities of mutual neighbours (igraph)",
 }
+PLAIN, REFINED = "plain", "refined"  # which embeddings are clustered
 NEEDS = {"hdbscan": "sklearn", "leiden": "igraph", "infomap": "igraph"}
 EXTRAS = {"sklearn": "cluster", "igraph": "communities"}
 

@@ -15,10 +15,10 @@ from ..embeddings import COLUMNS, Embeddings
 from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress
-from ..refiners.domain_shift import Domain
 
 if TYPE_CHECKING:
     from ..gallery.index import GalleryIndex
+    from ..refiners.domain_shift import Domain
 
 TESTED = ("query", "gallery")
 
@@ -47,7 +47,7 @@ class Source:
     members: Sequence[str] = ()
     root: str = ""
     folders: Sequence[str] = field(default=())
-    domain: Domain | None = None
+    domain: "Domain | None" = None
     typed: Sequence[str] = ()
 
     @property
@@ -67,6 +67,8 @@ def of_run(run: Run, *, refined: bool, progress: Progress) -> Source:
     path, inputs = run.artifact("embeddings.h5"), {"embeddings.h5": run.digest("embeddings.h5")}
     facts, plain, after, domain = run.facts("embeddings.h5"), _tested(path), None, None
     if refined:
+        from ..refiners.domain_shift import Domain
+
         after = _tested(run.artifact("refined.h5"))
         inputs["refined.h5"] = run.digest("refined.h5")
         found = run.facts("refined.h5").get("domain")

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..clustering.constraints import Constraints
 from ..clustering.methods import hierarchy
+from ..clustering.names import PLAIN, REFINED
 from ..clustering.threshold import Chosen, Trial, by_identities
 from ..config import ClusterConfig
 from ..embeddings import Embeddings
@@ -19,10 +20,7 @@ from .cluster_sources import joined
 from .recommend import Trial as HeldOut
 from .recommend import refined_trial
 
-FEWEST = 8  # training identities that are worth a calibration
-HALVES = ((2, 2),)  # plan of the trials: the more rows are held out, the more like a test set
 MOST = 10_000  # training rows, and rows to cluster, that are looked at
-PLAIN, REFINED = "plain", "refined"
 
 
 def calibrated(

@@ -139,8 +139,9 @@ class _Album:
 
     def __init__(self, members: Members, folders: Sequence[str]) -> None:
         self.members, self.folders = members, list(folders)
-        self.count = 0
-        self.lost: list[str] = []
+        self.count = 0  # of pictures on the page, some of them twice
+        self.asked: set[str] = set()
+        self.lost: dict[str, None] = {}
 
     def shown(self, row: int) -> Shown:
         """Return a row with its picture, where that is at hand."""
@@ -159,17 +160,18 @@ class _Album:
         """Return how many pictures are not there; "" where all are, or none was to be shown."""
         if not any(self.folders):
             return ""
-        return not_there(self.lost, of=self.count, root=self.folders[0])
+        return not_there([*self.lost], of=len(self.asked), root=self.folders[0])
 
     def _picture(self, name: str) -> str:
         self.count += 1
+        self.asked.add(name)
         if not any(self.folders):
             return ""
         if not is_there(name, self.folders):
-            self.lost.append(name)
+            self.lost[name] = None
             return ""
         try:
             return data_uri(read_item(name, self.folders))
         except UnreadableImage:
-            self.lost.append(name)
+            self.lost[name] = None
             return ""

@@ -18,20 +18,17 @@ from ..artifacts.cluster_files import (
     write_members,
 )
 from ..artifacts.manifest import Manifest
-from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..clustering.agreement import Agreement, agreement
 from ..clustering.constraints import Constraints
 from ..clustering.frames import apart_in_frames
 from ..clustering.members import representatives, standing
 from ..clustering.methods import Hierarchy, hierarchy
-from ..clustering.names import require_method
+from ..clustering.names import PLAIN, REFINED, require_method
 from ..clustering.threshold import Chosen, by_separation
 from ..config import ClusterConfig, as_table
 from ..errors import BadInput
 from ..evaluation.cluster_sources import Source, of_files, of_index, of_run
-from ..evaluation.cluster_threshold import FEWEST, HALVES, PLAIN, REFINED, calibrated
-from ..evaluation.recommend import domain_of, trials_of
 from ..files import file_digest
 from ..flow import command_line
 from ..neighbours.checked import unit_rows
@@ -40,6 +37,8 @@ from ..progress import Progress, Silent
 from ..reporting.clusters_page import write_clusters_page
 
 ARTIFACT, STAGE, PAGE = "clusters.csv", "cluster", "clusters.html"
+FEWEST = 8  # training identities that are worth a calibration
+HALVES = ((2, 2),)  # plan of its trials: the more rows are held out, the more like a test set
 
 
 @dataclass(frozen=True)
@@ -182,39 +181,57 @@ def cluster_run(
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return _stored(run, source)
     run.claim()
-    items = source.items
-    edited = None if asked.edited is None else read_edited(asked.edited, items.names)
-    constraints = _constraints(source, asked=asked)
-    if edited is not None:
-        constraints = constraints.joined(edited.constraints)
-    constraints.require_possible(items.names)
+    found = find(source, config=config, asked=asked, device=device, progress=progress)
+    with run.writing(wanted) as (path, facts):
+        facts.update(
+            embeddings=found.embeddings,
+            chosen=asdict(found.chosen),
+            agreement=None if found.agreement is None else asdict(found.agreement),
+            rows=len(found.members.names),
+            identities=int(found.members.identity.max()) + 1,
+            notes=list(found.notes),
+        )
+        write_members(path, found.members)
+    return _clustered(run, source, members=found.members)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A clustering that nothing was written of: see `Clustered`."""
+
+    members: Members
+    embeddings: str
+    chosen: Chosen
+    agreement: Agreement | None
+    notes: Sequence[str]
+
+
+def find(
+    source: Source,
+    *,
+    config: ClusterConfig = ClusterConfig(),
+    asked: Asked = Asked(),
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> Found:
+    """Cluster the rows of a source, and write nothing."""
+    names, pids = source.items.names, source.items.pids
+    constraints, confirmed = _constraints(source, asked=asked)
     kind, known, notes = _embeddings_to_take(source, config=config, asked=asked)
     given = source.refined if kind == REFINED else source.plain
     assert given is not None
-    rows = unit_rows(given.features, "embeddings")
+    progress.message(f"clustering {len(given):,} rows by {config.method}, {kind} embeddings")
     graph = neighbour_graph(
-        rows, config.neighbours, device=device, method=config.search, progress=progress
+        given.features, config.neighbours, device=device, method=config.search, progress=progress
     )
-    progress.message(f"clustering {len(rows):,} rows by {config.method}, {kind} embeddings")
+    rows = unit_rows(given.features, "embeddings")
     found = hierarchy(config.method, rows, graph=graph, constraints=constraints)
     free = None if constraints else found
     chosen = _chosen(rows, graph, free=free, known=known, asked=asked, config=config)
     labels = found.cut(chosen.threshold)
-    confirmed = np.zeros(len(rows), bool) if edited is None else edited.confirmed
-    members = members_of(rows, labels, names=items.names, graph=graph, chosen=chosen)
+    members = members_of(rows, labels, names=names, graph=graph, chosen=chosen)
     members.confirmed[:] = confirmed
-    agreed = agreement(labels, items.pids)
-    with run.writing(wanted) as (path, facts):
-        facts.update(
-            embeddings=kind,
-            chosen=asdict(chosen),
-            agreement=None if agreed is None else asdict(agreed),
-            rows=len(rows),
-            identities=int(labels.max()) + 1,
-            notes=notes,
-        )
-        write_members(path, members)
-    return _clustered(run, source, members=members)
+    return Found(members, kind, chosen, agreement(labels, pids), notes)
 
 
 def members_of(
@@ -309,15 +326,20 @@ def _edited(run: Run, edited: Path | None) -> bool:
     )
 
 
-def _constraints(source: Source, *, asked: Asked) -> Constraints:
+def _constraints(source: Source, *, asked: Asked) -> tuple[Constraints, np.ndarray]:
+    """Return what a person demands, and which rows [N] bool one has decided on."""
     items = source.items
-    found = Constraints(len(items))
+    found, confirmed = Constraints(len(items)), np.zeros(len(items), bool)
     for path, together in ((asked.must_link, True), (asked.cannot_link, False)):
         if path is not None:
             found = found.joined(read_pairs(path, items.names, together=together))
     if asked.frames:
         found = found.joined(apart_in_frames(items, asked.frames, members=source.members))
-    return found
+    if asked.edited is not None:
+        edited = read_edited(asked.edited, items.names)
+        found, confirmed = found.joined(edited.constraints), edited.confirmed
+    found.require_possible(items.names)
+    return found, confirmed
 
 
 def _embeddings_to_take(
@@ -335,6 +357,11 @@ def _embeddings_to_take(
     if train is None or people < FEWEST or (asked.threshold is not None and forced == PLAIN):
         why = [f"{people} training identities, of at least {FEWEST}: none to calibrate on"]
         return forced, None, why if train is not None and people < FEWEST else []
+    # These load PyTorch, half a gigabyte that files of embeddings can do without.
+    from ..artifacts.nformer import load_nformer
+    from ..evaluation.cluster_threshold import calibrated
+    from ..evaluation.recommend import domain_of, trials_of
+
     domain = source.domain or domain_of(train, source.items)
     if domain.foreign:
         return PLAIN if config.embeddings == "auto" else forced, None, [str(domain)]
