@@ -12,6 +12,7 @@ from .methods import Hierarchy
 
 LEVELS = 60  # thresholds that are compared
 FALLEN = 0.8  # of the best separation: below it the first peak is passed
+FEW = 20  # fewer thresholds lie too far apart to be averaged with their neighbours
 NOISE = 0.01  # of a separation
 AS_GOOD = 0.005  # thresholds that come as near to the best are as good: the middle one is taken
 
@@ -23,11 +24,22 @@ class Chosen:
     by:    "given", "held-out identities", "separation", or "hdbscan's own choice".
     score: what was highest there: the mean of BCubed F and pairwise F on held-out identities, or
            the mean silhouette; None where nothing was compared.
+    bcubed, pairwise: these F on held-out identities.
     """
 
     threshold: float
     by: str
     score: float | None = None
+    bcubed: float | None = None
+    pairwise: float | None = None
+
+    def worse_than(self, other: "Chosen") -> bool:
+        """Return whether BCubed F or pairwise F is lower than another's, where both are known."""
+        mine, theirs = (self.bcubed, self.pairwise), (other.bcubed, other.pairwise)
+        return any(
+            one is not None and two is not None and one < two
+            for one, two in zip(mine, theirs, strict=True)
+        )
 
     def __str__(self) -> str:
         said = {
@@ -64,13 +76,14 @@ class Trial:
     found: Hierarchy
     pids: np.ndarray
 
-    def scores(self, levels: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Return `worth` at each threshold."""
-        return np.array([worth(self.found.cut(float(level)), self.pids) for level in levels])
+    def figures(self, levels: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Return BCubed F and pairwise F at each threshold: [n, 2]."""
+        found = [figures(self.found.cut(float(level)), self.pids) for level in levels]
+        return np.array(found).reshape(len(found), 2)
 
 
-def worth(labels: np.ndarray, pids: np.ndarray) -> float:
-    """Return the mean of BCubed F and pairwise F over the rows of known identities.
+def figures(labels: np.ndarray, pids: np.ndarray) -> tuple[float, float]:
+    """Return BCubed F and pairwise F over the rows of known identities.
 
     labels: [N] clusters from 0.   pids: [N]; a negative one is a stranger, who belongs into no
     cluster with them, but of whom nothing else is known.
@@ -89,7 +102,7 @@ def worth(labels: np.ndarray, pids: np.ndarray) -> float:
     put = float((ours * (ours - 1.0) / 2 + ours * (sizes - ours)).sum())
     true = float((images * (images - 1.0)).sum() / 2)
     pairwise = 2 * right / (put + true) if put + true > 0 else 1.0
-    return (2 * precision * recall / (precision + recall) + pairwise) / 2
+    return 2 * precision * recall / (precision + recall), pairwise
 
 
 def by_identities(trials: Sequence[Trial]) -> Chosen:
@@ -103,11 +116,15 @@ def by_identities(trials: Sequence[Trial]) -> Chosen:
     every = np.unique(np.concatenate([np.asarray(t.found.levels(LEVELS)) for t in trials]))[::-1]
     places = np.unique(np.linspace(0, len(every) - 1, LEVELS).astype(int))
     levels = every[places]
-    means = np.mean([trial.scores(levels) for trial in trials], axis=0)
-    smooth = np.convolve(np.pad(means, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+    both = np.mean([trial.figures(levels) for trial in trials], axis=0)  # [levels, 2]
+    means = both.mean(axis=1)
+    smooth = means
+    if len(levels) >= FEW:
+        smooth = np.convolve(np.pad(means, 1, mode="edge"), np.ones(3) / 3, mode="valid")
     best = int(np.argmax(smooth))
     below = np.flatnonzero(smooth < smooth[best] - AS_GOOD)
     first = max((place for place in below.tolist() if place < best), default=-1) + 1
     last = min((place for place in below.tolist() if place > best), default=len(levels)) - 1
     middle = float(levels[first] + levels[last]) / 2
-    return Chosen(middle, "held-out identities", float(means[best]))
+    bcubed, pairwise = map(float, both[best])
+    return Chosen(middle, "held-out identities", float(means[best]), bcubed, pairwise)

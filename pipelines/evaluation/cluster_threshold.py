@@ -38,8 +38,8 @@ def calibrated(
     cluster with those counts as wrong.
 
     Nothing was fitted for rows as they are, so all training rows are clustered at once for their
-    threshold. Their score is that of the trials, as that of the refined rows is, so that the two
-    can be compared.
+    threshold. Their figures are those of the trials, as those of the refined rows are, so that
+    the two can be compared.
 
     trials:    see `recommend.trials_of`; each is clustered by itself, and means are taken.
     strangers: the rows to cluster; None where they may show training identities.
@@ -50,7 +50,7 @@ def calibrated(
     some = some_identities(train, most=MOST, seed=config.seed)
     whole = by_identities([_of([some, *beside], config)])
     apart = by_identities([_of([one.query, one.gallery, *beside], config) for one in trials])
-    found = {PLAIN: replace(whole, score=apart.score)}
+    found = {PLAIN: replace(apart, threshold=whole.threshold)}
     if model is not None:
         among = [replace(one, gallery=joined([one.gallery, *beside])) for one in trials]
         pairs = [refined_trial(one, model) for one in among]

@@ -347,8 +347,8 @@ def _embeddings_to_take(
 ) -> tuple[str, Chosen | None, list[str]]:
     """Return plain or refined, the threshold for them that identities gave, and what to say.
 
-    Both are what clusters held-out training identities best; where there are too few, or the rows
-    do not look like them, refined is taken where it is there, and no threshold is known.
+    Refined is taken where it is there, unless it clusters held-out training identities worse, or
+    the rows do not look like them. Without enough of those no threshold is known.
     """
     usual = REFINED if source.refined is not None else PLAIN
     forced = usual if config.embeddings == "auto" else config.embeddings
@@ -376,9 +376,11 @@ def _embeddings_to_take(
         return forced, None, ["refined by a model of another run: none to calibrate with"]
     strangers = source.plain if source.strangers else None
     found = calibrated(trials, train=train, strangers=strangers, model=model, config=config)
-    best = max(found, key=lambda kind: (found[kind].score or 0.0, kind == usual))
-    taken = best if config.embeddings == "auto" else forced
-    said = ", ".join(f"{kind} {one.score:.3f}" for kind, one in found.items())
+    worse = REFINED in found and found[REFINED].worse_than(found[PLAIN])
+    taken = PLAIN if worse and config.embeddings == "auto" else forced
+    said = ", ".join(
+        f"{kind} {one.bcubed:.3f} and {one.pairwise:.3f}" for kind, one in found.items()
+    )
     return (
         taken,
         found.get(taken),

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from pipelines.clustering.agreement import agreement
-from pipelines.clustering.threshold import worth
+from pipelines.clustering.threshold import figures
 
 
 def test_by_hand():
@@ -62,7 +62,7 @@ def test_strangers_in_a_cluster_count_against_it():
     precision, recall = np.mean([2 / 3, 2 / 3, 1, 1 / 3]), 0.75
     bcubed = 2 * precision * recall / (precision + recall)
     # Pairs with a known row: 3 and 2; right: 1; of one person: 2.
-    assert worth(labels, pids) == pytest.approx((bcubed + 2 * 1 / (5 + 2)) / 2)
+    assert figures(labels, pids) == pytest.approx((bcubed, 2 * 1 / (5 + 2)))
     known = pids >= 0
     alone = agreement(labels[known], pids[known])
-    assert worth(labels[known], pids[known]) == pytest.approx((alone.bcubed + alone.pairwise) / 2)
+    assert figures(labels[known], pids[known]) == pytest.approx((alone.bcubed, alone.pairwise))
