@@ -213,7 +213,9 @@ def test_only_the_search_room_imports_faiss():
             assert "faiss" not in [name.split(".")[0] for name in names], path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["evaluate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["evaluate", "--help"], ["cluster", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments):
     code = (
         "import sys; sys.argv = ['nformer', *sys.argv[1:]]\n"

@@ -18,7 +18,7 @@ from ..artifacts.cluster_files import (
     write_members,
 )
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run, writing_stage
+from ..artifacts.run import Run, require_run, writing_stage
 from ..clustering.agreement import Agreement, agreement
 from ..clustering.constraints import Constraints
 from ..clustering.frames import apart_in_frames
@@ -149,6 +149,7 @@ def cluster(
         BadInput: an unknown method or one whose package is not there, constraints that name no
             row or contradict each other, a clusters.csv that was edited and not read back.
     """
+    require_run(run, "cluster")
     require_method(config.method)
     return cluster_run(
         run,
