@@ -10,7 +10,7 @@ from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
-from ..config import as_table
+from ..config import NFormerConfig, as_table
 from ..data.subsampling import drawn_on_average
 from ..device import choose_device
 from ..embeddings import Embeddings
@@ -34,6 +34,7 @@ from .measured import Figures, MeasuredFigures
 from .variants import ReproduceConfig, Variant
 
 MEASURED = ("mAP", "rank1")
+TRAINING_STAGES = ("train-nformer", "train")  # whose nformer.pt has settings to train by
 WHOLE = (0, 0)
 Subset = tuple[int, int]  # images of an identity on average, and the seed that draws; 0: all
 
@@ -67,12 +68,41 @@ class Experiment:
         self.figures = MeasuredFigures(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
         self.seeds = range(settings.seeds)  # of the trainings
 
+    @cached_property
+    def trained_by(self) -> NFormerConfig:
+        """The settings that all variants share: a recipe's, or those of the run's own NFormer."""
+        return self.settings.trained_by(self._own_settings)
+
+    @cached_property
+    def batch(self) -> int:
+        """The embeddings of a step: as the settings have it, but no more than there are."""
+        return min(self.trained_by.batch, len(self.train) if self.train is not None else 0)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """What counting operations needs to know of the variants, by the names of its arguments."""
+        settings = self.trained_by
+        return {"dim": self.query.dim, "layers": settings.layers, "heads": settings.heads}
+
+    @cached_property
+    def recipe(self) -> str:
+        """Whose settings these are, in words."""
+        if self.settings.recipe:
+            return f"recipe {self.settings.recipe}"
+        return "as this run's nformer.pt" if self._own_settings else "train-nformer's defaults"
+
+    @cached_property
+    def _own_settings(self) -> dict[str, Any] | None:
+        manifest = self.run.manifest("nformer.pt")
+        trained = manifest is not None and manifest.stage in TRAINING_STAGES
+        return dict(manifest.config) if manifest is not None and trained else None
+
     def wanted(self, variant: Variant, seed: int) -> Manifest:
         """Return the manifest of a variant's training."""
         return Manifest(
             f"{FOLDER}/variants/{variant.name}-seed{seed}.pt",
             "reproduce",
-            as_table(variant.config(self.settings, seed)),
+            as_table(variant.config(self.trained_by, seed)),
             {"embeddings.h5": self.digest},
         )
 
@@ -95,7 +125,7 @@ class Experiment:
                 f"{command_line('import-embeddings', 'FILE', '--overwrite', run=folder)}. Without "
                 f"them, {command_line('evaluate', '--all', run=folder)} shows what trains nothing"
             )
-        config = variant.config(self.settings, seed)
+        config = variant.config(self.trained_by, seed)
         return Trainer(self.train, None, config=config, device=self.device)
 
     def model(self, variant: Variant, seed: int) -> NFormer:
@@ -108,7 +138,7 @@ class Experiment:
                 folder, folder / "log.jsonl", key=text_digest(wanted.to_json()), progress=Silent()
             )
             with self.run.writing(wanted) as (path, facts):
-                facts.update(dataset=self.dataset, steps=self.settings.steps)
+                facts.update(dataset=self.dataset, steps=self.trained_by.steps)
                 save_nformer(path, trained.model, **facts)
             self.run.clear_scratch(scratch)
         return load_nformer(self.run.path(wanted.artifact), device=self.device)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from nformer_cli.app import app
 from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
-from pipelines.config import EvaluateConfig
+from pipelines.config import EvaluateConfig, NFormerConfig, as_table
 from pipelines.reporting.paper import printed
 from pipelines.reporting.tables_and_figures import (
     NAMES,
@@ -34,6 +35,7 @@ from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.rows import distinct_labels
 from pipelines.reproduction.variants import (
     NEEDED,
+    NFORMER,
     ReproduceConfig,
     Variant,
     chosen,
@@ -133,7 +135,9 @@ def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
     told, again = whole.told, whole.again
     trainings = len(needed_by(NEEDED)) * 2 + len(needed_by(["table2", "table4"])) * 2
     assert told.stderr.index("plan: table1") < told.stderr.index("train variants")
-    assert f"{trainings} trainings of 2 steps, 0 cached; about" in told.stderr
+    batch = "of 96 embeddings (train-nformer's defaults), 0 cached; about"
+    assert f"{trainings} trainings of 2 steps {batch}" in told.stderr
+    assert "on Market-1501 (2,048 embeddings a step, 19,281 to test) about" in told.stderr
     assert f"nothing to train: all {trainings} trainings are cached" in again.stderr
     assert len(whole.made) > 2 * len(needed_by(NEEDED))
     assert {file: file.stat().st_mtime_ns for file in whole.made} == whole.made
@@ -422,6 +426,35 @@ def test_names_come_in_the_papers_order_and_once():
     assert chosen(["figure7", "table1", "figure7"]) == ["table1", "figure7"]
     assert chosen(["table2", "all"]) == list(NAMES) == list(NEEDED)
     assert len(needed_by(NEEDED)) == len(set(needed_by(NEEDED))) == 16
+
+
+def test_variants_are_trained_as_the_runs_own_nformer_or_by_a_recipe(tmp_path):
+    run = made(tmp_path / "run")
+    assert Experiment(run, ReproduceConfig()).trained_by == replace(
+        NFormerConfig().settled(), neighbours=0, closed_form=False, held_out=0.0, eval_every=50
+    )
+    own = NFormerConfig(lr=1e-3, heads=4, steps=40, batch=64, neighbours=3)
+    with run.writing(Manifest("nformer.pt", "train-nformer", as_table(own), {})) as (path, _):
+        path.write_bytes(b"")
+    experiment = Experiment(run, ReproduceConfig())
+    assert experiment.recipe == "as this run's nformer.pt"
+    trained = NFORMER.config(experiment.trained_by, 7)
+    assert (trained.lr, trained.heads, trained.steps, trained.batch) == (1e-3, 4, 40, 64)
+    assert (trained.neighbours, trained.warmup_steps, trained.seed) == (20, 10, 7)
+    assert not trained.closed_form and trained.held_out == 0.0
+    paper = Experiment(run, ReproduceConfig(recipe="paper"))
+    assert (paper.trained_by.steps, paper.trained_by.optimizer) == (1010, "sgd")
+    assert Experiment(run, ReproduceConfig(recipe="paper", steps=9)).trained_by.steps == 9
+    keys = {one.key_of(NFORMER, 0) for one in (experiment, paper)}
+    assert len(keys) == 2  # what was trained otherwise is not taken for this
+
+
+def test_an_unknown_recipe_is_refused_before_anything(tmp_path):
+    run = made(tmp_path / "run")
+    arguments = ["reproduce", "table1", "--run", str(run.folder), "--recipe", "papr"]
+    told = CliRunner().invoke(app, arguments)
+    assert isinstance(told.exception, BadInput) and "known are demo" in str(told.exception)
+    assert not run.path("reproduce").exists()
 
 
 def test_without_tsne_the_others_are_made(recorder):
