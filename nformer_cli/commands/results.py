@@ -100,7 +100,7 @@ def reproduce(
         typer.Argument(
             metavar="NAME",
             help="table1, table2, table3, table4, figure4, figure5, figure6, figure7, "
-            "equation5, or all.",
+            "equation5, all; or learning_curve.",
         ),
     ],
     runs: Annotated[

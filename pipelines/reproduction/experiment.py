@@ -11,7 +11,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import NFormerConfig, as_table
-from ..data.subsampling import drawn_on_average
+from ..data.subsampling import drawing_order, drawn_on_average
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -29,6 +29,7 @@ from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal
 from ..refiners.chain import REFINERS, Pair, refine_chain
 from ..reporting.tables_and_figures import FOLDER
+from ..seeding import numpy_generator
 from ..training.nformer import Trainer
 from .measured import Figures, MeasuredFigures
 from .variants import ReproduceConfig, Variant
@@ -102,7 +103,7 @@ class Experiment:
         return Manifest(
             f"{FOLDER}/variants/{variant.name}-seed{seed}.pt",
             "reproduce",
-            as_table(variant.config(self.trained_by, seed)),
+            as_table(variant.config(self.trained_by, seed)) | variant.portion,
             {"embeddings.h5": self.digest},
         )
 
@@ -126,7 +127,8 @@ class Experiment:
                 f"them, {command_line('evaluate', '--all', run=folder)} shows what trains nothing"
             )
         config = variant.config(self.trained_by, seed)
-        return Trainer(self.train, None, config=config, device=self.device)
+        train = learnt_from(self.train, variant, seed=seed)
+        return Trainer(train, None, config=config, device=self.device)
 
     def model(self, variant: Variant, seed: int) -> NFormer:
         """Return a variant, trained now where it was not before."""
@@ -138,7 +140,7 @@ class Experiment:
                 folder, folder / "log.jsonl", key=text_digest(wanted.to_json()), progress=Silent()
             )
             with self.run.writing(wanted) as (path, facts):
-                facts.update(dataset=self.dataset, steps=self.trained_by.steps)
+                facts.update(dataset=self.dataset, steps=wanted.config["steps"])
                 save_nformer(path, trained.model, **facts)
             self.run.clear_scratch(scratch)
         return load_nformer(self.run.path(wanted.artifact), device=self.device)
@@ -265,6 +267,17 @@ class Experiment:
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
         return self.figures.get(*key) or self.figures.put(measure(), *key)
+
+
+def learnt_from(train: Embeddings, variant: Variant, *, seed: int) -> Embeddings:
+    """Return the part of a training set that a variant learns from; smaller ones within larger."""
+    kept = np.ones(len(train), bool)
+    if variant.identities:
+        people = numpy_generator(seed, "learning curve").permutation(np.unique(train.pids))
+        kept &= np.isin(train.pids, people[: variant.identities])
+    if variant.images:
+        kept &= drawing_order(train.pids, seed) < variant.images
+    return train if kept.all() else train.select(kept)
 
 
 def lies_whole(run: Run, wanted: Manifest) -> bool:

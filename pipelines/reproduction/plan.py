@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..gallery.refinement import refine
 from ..progress import Progress
 from ..reporting.paper import MARKET
+from . import learning_curve
 from .experiment import Experiment, lies_whole
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by
@@ -75,7 +76,7 @@ def make_plan(
     wanted = [
         Training(experiment, variant, seed)
         for number, experiment in enumerate(experiments)
-        for variant in needed_by(n for n in names if not number or n in SEVERAL_RUNS)
+        for variant in _needed(experiment, [n for n in names if not number or n in SEVERAL_RUNS])
         for seed in experiment.seeds
     ]
     cached = [
@@ -94,6 +95,12 @@ def make_plan(
     return Plan(names, missing, cached, seconds)
 
 
+def _needed(experiment: Experiment, names: Sequence[str]) -> list[Variant]:
+    """Return each variant that the tables and figures of one run need, once."""
+    less = learning_curve.variants(experiment) if "learning_curve" in names else []
+    return list(dict.fromkeys([*needed_by(names), *less]))
+
+
 def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequence[str]) -> float:
     """Estimate from a few steps and one test of NFormer; others by their operations."""
     trainer = experiment.trainer(NFORMER, 0)
@@ -106,8 +113,9 @@ def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequ
     experiment.scored(refine(trainer.model, experiment.query, experiment.gallery))
     test = time.perf_counter() - begun
     whole = len(experiment.query) + len(experiment.gallery)
-    steps, total = experiment.trained_by.steps, 0.0
+    total = 0.0
     for one in missing:
+        steps = one.variant.steps or experiment.trained_by.steps
         for seconds, rows in (
             (steps * step, experiment.batch),
             (_tests(one, names) * test, whole),
@@ -132,7 +140,7 @@ def _gpu_seconds(trainings: Sequence[Training], names: Sequence[str]) -> float:
     for one in trainings:
         settings, shape = one.experiment.trained_by, one.experiment.shape
         parts = (
-            (settings.steps, BACKWARD * settings.batch, settings.batch),
+            (one.variant.steps or settings.steps, BACKWARD * settings.batch, settings.batch),
             (_tests(one, names), MARKET, MARKET),
         )
         for times, passed, rows in parts:

@@ -13,7 +13,7 @@ from ..flow import command_line
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
 from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
-from . import equation5, figure4, figure5, figure6, figure7, tables
+from . import equation5, figure4, figure5, figure6, figure7, learning_curve, tables
 from .experiment import Experiment, lies_whole
 from .figure5 import CannotShow, require_tsne, sampled
 from .plan import make_plan
@@ -29,6 +29,7 @@ MAKERS: dict[str, Callable[[Sequence[Experiment]], TableOrFigure]] = {
     "figure6": figure6.make,
     "figure7": figure7.make,
     "equation5": equation5.make,
+    "learning_curve": learning_curve.make,
 }
 
 
@@ -46,7 +47,7 @@ def reproduce(
     """Make the paper's tables and figures again from runs' embeddings.
 
     runs:  one or several; tables 2 and 4 have rows of each, all else is of the first.
-    names: table1 to table4, figure4 to figure7, equation5, or "all".
+    names: table1 to table4, figure4 to figure7, equation5, learning_curve, or "all" (but that one).
     seeds: trainings of each variant.   draws: of the landmarks.
     steps: of each training; 0: as the recipe has it.
     recipe: by whose settings variants are trained; "": by those of the run's own nformer.pt.

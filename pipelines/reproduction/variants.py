@@ -1,7 +1,7 @@
 """The NFormers that the paper's tables and figures compare, and which of them each needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..config import NFormerConfig, build, configure
@@ -44,12 +44,10 @@ class ReproduceConfig:
             base: NFormerConfig = configure("nformer", recipe=self.recipe)
         else:
             base = build(NFormerConfig, own or {}, where="nformer.pt")
-        steps = self.steps or base.settled().steps
         return replace(
             base,
             closed_form=False,
-            steps=steps,
-            warmup_steps=min(base.warmup_steps, steps // 4),
+            steps=self.steps or base.settled().steps,
             held_out=0.0,  # all identities, the last step, as in the paper
             eval_every=CHECKPOINTS,
         )
@@ -57,12 +55,19 @@ class ReproduceConfig:
 
 @dataclass(frozen=True, order=True)
 class Variant:
-    """One cell of the paper's ablations: a mask, an affinity, k and l."""
+    """One cell of the paper's ablations: a mask, an affinity, k and l; and how much it learns from.
+
+    identities, images: of the training set, at random, and of each identity at most; 0: all.
+    steps: of the training; 0: as the settings have it.
+    """
 
     mask: "Mask" = "reciprocal"
     affinity: "Affinity" = "landmarks"
     neighbours: int = 20
     landmarks: int = 5
+    identities: int = 0
+    images: int = 0
+    steps: int = 0
 
     @property
     def name(self) -> str:
@@ -70,7 +75,14 @@ class Variant:
         parts: list[str] = [self.mask, self.affinity]
         parts += [f"k{self.neighbours}"] if self.mask != "none" else []
         parts += [f"l{self.landmarks}"] if self.affinity == "landmarks" else []
-        return "-".join(parts)
+        amounts = {"identities": self.identities, "images": self.images, "steps": self.steps}
+        return "-".join([*parts, *(f"{count}{name}" for name, count in amounts.items() if count)])
+
+    @property
+    def portion(self) -> dict[str, int]:
+        """How much of the training set it learns from, where that is not all of it."""
+        amounts = {"train_identities": self.identities, "train_images": self.images}
+        return {name: count for name, count in amounts.items() if count}
 
     @property
     def draws_matter(self) -> bool:
@@ -79,7 +91,17 @@ class Variant:
 
     def config(self, base: NFormerConfig, seed: int) -> NFormerConfig:
         """Return what one training of it is, by the settings that all variants share."""
-        return replace(base, **asdict(self), seed=seed)
+        steps = self.steps or base.steps
+        return replace(
+            base,
+            mask=self.mask,
+            affinity=self.affinity,
+            neighbours=self.neighbours,
+            landmarks=self.landmarks,
+            steps=steps,
+            warmup_steps=min(base.warmup_steps, steps // 4),
+            seed=seed,
+        )
 
 
 NFORMER = Variant()
@@ -104,13 +126,17 @@ NEEDED: dict[str, Sequence[Variant]] = {
         *(ALONE, SOFTMAX),
     ),
     "equation5": (NFORMER, Variant(landmarks=20), EXACT_RNS),
+    "learning_curve": CONTROLS,  # and NFormers that learn from less
 }
+NOT_IN_ALL = ("learning_curve",)  # not the paper's
 SEVERAL_RUNS = ("table2", "table4")  # a row, or more, for each run given
 
 
 def chosen(names: Sequence[str]) -> list[str]:
     """Return the tables and figures named, in the paper's order; BadInput for an unknown one."""
-    wanted = list(NEEDED) if "all" in names else list(names)
+    papers = [name for name in NEEDED if name not in NOT_IN_ALL]
+    wanted = [*names, *papers] if "all" in names else list(names)
+    wanted = [name for name in wanted if name != "all"]
     for name in wanted:
         if name not in NEEDED:
             raise BadInput(f"{name}: no table or figure of the paper; known are "

@@ -30,7 +30,7 @@ from pipelines.reporting.tables_and_figures import (
     tables_and_figures_in,
 )
 from pipelines.reproduction import reproduce as module
-from pipelines.reproduction.experiment import Experiment
+from pipelines.reproduction.experiment import Experiment, learnt_from
 from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.rows import distinct_labels
 from pipelines.reproduction.variants import (
@@ -491,3 +491,32 @@ def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
     for name in kept:
         run.artifact(f"reproduce/variants/{name}")  # whole, or this raises
     assert not (run.folder / "reproduce" / "figure7.json").exists()
+
+
+def test_the_learning_curve_learns_from_less(tmp_path):
+    run = made(tmp_path / "run")  # 16 identities with 6 images each
+    (curve,) = reproduce(run, "learning_curve", seeds=2, draws=1, steps=30)
+    less = [row for row in curve.rows if row["varied"] in ("identities", "images of each", "steps")]
+    counts = [(row["identities"], row["images"], row["steps"]) for row in less]
+    fewer_people, fewer_images = [(5, 6, 30), (10, 6, 30)], [(16, 2, 30), (16, 4, 30)]
+    assert counts == [*fewer_people, *fewer_images, (16, 6, 10), (16, 6, 25)]
+    backbone = Experiment(run, ReproduceConfig()).baseline()["mAP"]
+    for row in less:
+        assert row["gain"] == pytest.approx(row["mAP"] - backbone)
+    assert len({row["mAP"] for row in less}) > 1
+    assert [len(plot.curves[0].x) for plot in curve.plots] == [3, 3, 3]
+    assert "learning_curve" not in chosen(["all"])
+    assert chosen(["all", "learning_curve"])[-1] == "learning_curve"
+
+
+def test_a_part_of_the_training_set_lies_within_a_larger_one():
+    train = people(1, 16, 6, 3, "train")
+    parts = [
+        learnt_from(train, Variant(identities=count, images=images), seed=5)
+        for count, images in ((4, 2), (8, 2), (8, 3), (16, 6))
+    ]
+    assert [len(part) for part in parts] == [8, 16, 24, 96]
+    names = [set(map(bytes, part.features)) for part in parts]
+    assert names[0] < names[1] < names[2] < names[3]
+    other = learnt_from(train, Variant(identities=4, images=2), seed=6)
+    assert set(map(bytes, other.features)) != names[0]
