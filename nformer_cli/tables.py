@@ -1,5 +1,6 @@
 """Results as tables for the terminal."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,49 @@ def evaluation_table(result: "Evaluation") -> Table:
         cells += [f"{row.seconds:.1f}", f"{row.extra.get('added_mib', 0):,.0f}"]
         mixed = row.protocol not in ("", result.protocol)
         table.add_row(row.label + f" [dim]({row.protocol})[/]" * mixed, *cells)
+    return table
+
+
+def across_runs(results: "Mapping[str, Evaluation]") -> list[dict[str, Any]]:
+    """Return evaluations of several runs as JSON-able objects, each with its run and its gaps.
+
+    gaps: by row, how much lower mAP is than in the first run.
+    """
+    first = next(iter(results.values()))
+    known = {row.name: row.mAP for row in first.results}
+    return [
+        {
+            "run": folder,
+            **json.loads(result.to_json()),
+            "gaps": {
+                row.name: known[row.name] - row.mAP for row in result.results if row.name in known
+            },
+        }
+        for folder, result in results.items()
+    ]
+
+
+def across_table(results: "Mapping[str, Evaluation]") -> Table:
+    """Show the mAP of every method in every run, and how far it is from that in the first."""
+    shown = across_runs(results)
+    names = list(dict.fromkeys(row["name"] for one in shown for row in one["results"]))
+    labels: dict[str, str] = {}
+    for result in reversed(list(results.values())):
+        labels |= result.labels
+    table = titled_table(
+        "mAP in %, and its difference from the first run", ("", *results), no_wrap=True,
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for name in names:
+        cells = []
+        for number, one in enumerate(shown):
+            found = next((row["mAP"] for row in one["results"] if row["name"] == name), None)
+            gap = f" [dim]{-100 * one['gaps'].get(name, 0):+.1f}[/]" if number else ""
+            cells.append("–" if found is None else f"{100 * found:.1f}{gap}")
+        table.add_row(labels[name], *cells)
+    domains = [one["domain"] for one in shown]
+    if any(domains):
+        table.add_row("gallery", *(domain["words"] if domain else "–" for domain in domains))
     return table
 
 

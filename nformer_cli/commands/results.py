@@ -103,15 +103,7 @@ def reproduce(
             "equation5, all; or learning_curve.",
         ),
     ],
-    runs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run",
-            metavar="DIR",
-            envvar="NFORMER_RUN",
-            help="The run's folder; repeated, tables 2 and 4 have rows of each.",
-        ),
-    ] = None,
+    runs: options.Runs = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
     draws: Annotated[int, typer.Option(min=1, help="Draws of the landmarks, at test.")] = 3,
     steps: Annotated[
@@ -122,6 +114,8 @@ def reproduce(
     json: options.Json = False,
 ) -> None:
     """Make the paper's tables and figures for your data.
+
+    Tables 2 and 4 have rows of every --run.
 
     Reads: embeddings.h5, with a train split; nformer.pt, where there is one, for a row of its own.
 

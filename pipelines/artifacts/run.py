@@ -5,7 +5,7 @@ import functools
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -316,3 +316,11 @@ def writing_stage(
             AT_WORK.reset(before)
 
     return alone
+
+
+def require_different(runs: Sequence[Run]) -> None:
+    """Raise BadInput where no run is named, or one twice."""
+    if not runs:
+        raise BadInput("name a run: --run DIR")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise BadInput("--run names the same folder twice; give each run once")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..artifacts.lock import alone_in
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
-from ..errors import BadInput, PipelineError
+from ..artifacts.run import Run, require_different
+from ..errors import PipelineError
 from ..files import write_text
 from ..flow import command_line
 from ..progress import Progress, Silent
@@ -65,7 +65,7 @@ def reproduce(
     settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps, recipe=recipe)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
-    _require_different(folders)
+    require_different(folders)
 
     def made() -> list[TableOrFigure]:
         experiments = [
@@ -152,10 +152,3 @@ def _without_figure5(
         progress.warn(f"left out: {error}")
         return [name for name in wanted if name != "figure5"]
     return wanted
-
-
-def _require_different(runs: Sequence[Run]) -> None:
-    if not runs:
-        raise BadInput("name a run: --run DIR")
-    if len({run.folder.resolve() for run in runs}) < len(runs):
-        raise BadInput("--run names the same folder twice; a second run is another backbone's")
