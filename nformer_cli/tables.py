@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.stages.compare import Comparison
     from pipelines.stages.info import ArtifactInfo
 
+WIDEST = 4  # methods of a table across runs
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
@@ -78,27 +80,54 @@ def across_runs(results: "Mapping[str, Evaluation]") -> list[dict[str, Any]]:
     ]
 
 
+def over_runs(results: "Mapping[str, Evaluation]") -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation of mAP and rank-1 over runs, of rows that all have."""
+    found: dict[str, list[ResultRow]] = {}
+    for result in results.values():
+        for row in result.results:
+            found.setdefault(row.name, []).append(row)
+    return {
+        name: {
+            "mAP": fmean(row.mAP for row in rows),
+            "mAP_std": pstdev(row.mAP for row in rows),
+            "rank1": fmean(row.rank1 for row in rows),
+            "rank1_std": pstdev(row.rank1 for row in rows),
+        }
+        for name, rows in found.items()
+        if len(rows) == len(results)
+    }
+
+
 def across_table(results: "Mapping[str, Evaluation]") -> Table:
-    """Show the mAP of every method in every run, and how far it is from that in the first."""
-    shown = across_runs(results)
-    names = list(dict.fromkeys(row["name"] for one in shown for row in one["results"]))
-    labels: dict[str, str] = {}
-    for result in reversed(list(results.values())):
-        labels |= result.labels
+    """Show the mAP of each run, its difference from the first run's, and the mean over runs.
+
+    Of more than `WIDEST` methods, the baseline and those with the highest mean are shown.
+    """
+    shown, means = across_runs(results), over_runs(results)
+    names = sorted(means, key=lambda name: (name != "baseline", -means[name]["mAP"]))[:WIDEST]
+    names = [name for name in means if name in names]
+    labels = next(iter(results.values())).labels
+    domains = any(one["domain"] for one in shown)
     table = titled_table(
-        "mAP in %, and its difference from the first run", ("", *results), no_wrap=True,
+        "mAP in %, and its difference from the first run",
+        ("run", *(labels[name] for name in names), *(["gallery"] if domains else [])),
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
-    for name in names:
-        cells = []
-        for number, one in enumerate(shown):
-            found = next((row["mAP"] for row in one["results"] if row["name"] == name), None)
-            gap = f" [dim]{-100 * one['gaps'].get(name, 0):+.1f}[/]" if number else ""
-            cells.append("–" if found is None else f"{100 * found:.1f}{gap}")
-        table.add_row(labels[name], *cells)
-    domains = [one["domain"] for one in shown]
-    if any(domains):
-        table.add_row("gallery", *(domain["words"] if domain else "–" for domain in domains))
+    table.columns[0].overflow = "fold"
+    for number, one in enumerate(shown):
+        figures = {row["name"]: row["mAP"] for row in one["results"]}
+        cells = [
+            f"{100 * figures[name]:.1f}"
+            + (f" [dim]{-100 * one['gaps'][name]:+.1f}[/]" if number else "")
+            for name in names
+        ]
+        words = [one["domain"]["words"] if one["domain"] else "–"] if domains else []
+        table.add_row(escape(one["run"]), *cells, *words)
+    over = [
+        f"{100 * means[name]['mAP']:.1f} ± {100 * means[name]['mAP_std']:.1f}" for name in names
+    ]
+    table.add_section()
+    table.add_row("mean ± deviation", *over)
     return table
 
 

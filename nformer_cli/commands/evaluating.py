@@ -11,7 +11,7 @@ from pipelines.config import EvaluateConfig
 from .. import options
 from ..console import TerminalProgress, err, out
 from ..following import command_line, repeated
-from ..tables import across_runs, across_table, evaluation_table
+from ..tables import across_runs, across_table, evaluation_table, over_runs
 from .results import write_report
 from .search import write_index
 
@@ -162,7 +162,8 @@ def evaluate(
     if json and len(results) == 1:
         typer.echo(result.to_json())
     elif json:
-        typer.echo(json_format.dumps({"runs": across_runs(results)}, ensure_ascii=False))
+        whole = {"runs": across_runs(results), "over_runs": over_runs(results)}
+        typer.echo(json_format.dumps(whole, ensure_ascii=False))
     elif len(results) > 1:
         out.print(across_table(results))
 

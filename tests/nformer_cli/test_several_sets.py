@@ -53,7 +53,8 @@ def test_one_model_in_two_runs_is_one_table_with_the_gap(tmp_path):
     done = nformer(f"{line} --device cpu --no-report")
     assert done.code == 0, done.err
     assert "mAP in %, and its difference from the first run" in done.out
-    told = json.loads(nformer(f"{line} --device cpu --json").out)["runs"]
+    whole = json.loads(nformer(f"{line} --device cpu --json").out)
+    told = whole["runs"]
     assert [one["run"] for one in told] == [str(first.folder), str(second.folder)]
     for number in (0, 1):
         figures = {row["name"]: row["mAP"] for row in told[number]["results"]}
@@ -62,6 +63,11 @@ def test_one_model_in_two_runs_is_one_table_with_the_gap(tmp_path):
             {name: start[name] - value for name, value in figures.items()}
         )
     assert any(told[1]["gaps"].values())
+    first_map, second_map = (one["results"][0]["mAP"] for one in told)
+    over = whole["over_runs"]["baseline"]
+    assert over["mAP"] == pytest.approx((first_map + second_map) / 2)
+    assert over["mAP_std"] == pytest.approx(abs(first_map - second_map) / 2)
+    assert f"{100 * over['mAP']:.1f} ± {100 * over['mAP_std']:.1f}" in done.out
     assert (second.folder / "metrics.json").exists()
 
 
