@@ -41,8 +41,8 @@ def evaluation_table(result: "Evaluation") -> Table:
 
     columns = {name: short_title(name) for name in result.figures}
     table = titled_table(
-        f"{result.dataset or 'embeddings'}: {result.protocol} protocol, rules {result.rules}, "
-        f"seed {result.seed}",
+        f"{result.title or result.dataset or 'embeddings'}: {result.protocol} protocol, rules "
+        f"{result.rules}, seed {result.seed}",
         ("", *columns.values(), *_open_set(result.results[0]), "sec", "MiB"),
         no_wrap=True,
         caption=f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
