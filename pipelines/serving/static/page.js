@@ -3,6 +3,7 @@
 
 const of = (id) => document.getElementById(id);
 const LARGEST_MARKS = 5000;
+const narrow = window.matchMedia("(max-width: 46rem)");
 let about = null; // what is served
 let query = null; // {file} or {row, version}, with a name and a link to its picture
 let crop = null; // [x, y, width, height] in the picture's pixels
@@ -38,6 +39,7 @@ async function start() {
     of("until").placeholder = about.last_time;
   }
   of("adding").hidden = !about.allow_edit;
+  of("more").open = !narrow.matches;
   if (about.calibration) of("threshold").value = about.calibration.threshold;
   of("threshold").disabled = false;
   listen();
@@ -112,6 +114,7 @@ async function search(retried = 0) {
     if (mine !== turn) return;
     answer = { ...found, query: query.name, crop: crop ? crop.join(",") : "" };
     show();
+    if (narrow.matches) of("found").scrollIntoView();
   } catch (error) {
     if (mine !== turn) return;
     if (error.retry && retried < 5) {
@@ -152,7 +155,9 @@ function use(next) {
   setCrop(null);
   of("query").hidden = false;
   of("name").textContent = query.name;
-  of("picture").src = query.link;
+  const seen = Boolean(query.file) || about.shown;
+  for (const id of ["frame", "drawn", "part"]) of(id).hidden = !seen;
+  if (seen) of("picture").src = query.link;
   of("picture").alt = `The picture searched with: ${query.name}`;
   of("search").disabled = false;
   of("add").disabled = !query.file;
@@ -169,6 +174,16 @@ function setCrop(next) {
   crop = next;
   const [x, y, w, h] = next || ["", "", "", ""];
   for (const [id, value] of Object.entries({ x, y, w, h })) of(id).value = value;
+  drawCrop();
+}
+
+function fit() {
+  // A crop of a person is small: it is shown larger, so that a part can be drawn on it.
+  const image = of("picture");
+  if (!image.naturalWidth) return;
+  const room = of("query").clientWidth;
+  const scale = Math.min(room / image.naturalWidth, 320 / image.naturalHeight);
+  image.style.width = `${Math.round(image.naturalWidth * scale)}px`;
   drawCrop();
 }
 
@@ -282,7 +297,6 @@ function card(item, version) {
     part(".before").textContent = item.before.toFixed(3);
     part(".lent dd").textContent = percent(item.weight);
     part(".lent").hidden = !item.weight;
-    found.dataset.before = item.before;
     for (const kind of ["right", "wrong"]) {
       part(`.${kind}`).setAttribute("aria-label", `Rank ${item.rank} is ${kind}`);
       part(`.${kind}`).addEventListener("click", () => mark(found, item, kind));
@@ -320,6 +334,7 @@ function showLimit() {
   of("limit").textContent = limit.toFixed(3);
   of("reach").textContent = reached(limit);
   const verdict = of("verdict");
+  of("hits").classList.remove("nobody-here");
   verdict.hidden = !answer || answer.nearest === null;
   if (verdict.hidden) return;
   const nobody = answer.nearest < limit;
@@ -328,7 +343,7 @@ function showLimit() {
   verdict.textContent = nobody
     ? `Nobody here: ${what} ${answer.nearest.toFixed(3)} < ${limit.toFixed(3)}`
     : `Somebody is here: ${what} ${answer.nearest.toFixed(3)} ≥ ${limit.toFixed(3)}`;
-  for (const hit of of("hits").children) hit.classList.toggle("below", Number(hit.dataset.before) < limit);
+  of("hits").classList.toggle("nobody-here", nobody);
 }
 
 function reached(limit) {
@@ -441,7 +456,10 @@ function say(text, problem = false) {
 }
 
 function listen() {
-  of("file").addEventListener("change", () => take(of("file").files[0]));
+  of("file").addEventListener("change", () => {
+    take(of("file").files[0]);
+    of("file").value = ""; // the same file may be chosen again
+  });
   of("search").addEventListener("click", () => search());
   of("whole").addEventListener("click", () => { setCrop(null); again(); });
   for (const id of ["x", "y", "w", "h"]) of(id).addEventListener("change", fieldsToCrop);
@@ -454,9 +472,9 @@ function listen() {
     showMarks();
     if (answer) show();
   });
-  of("picture").addEventListener("load", drawCrop);
+  of("picture").addEventListener("load", fit);
   of("picture").addEventListener("error", unseen);
-  window.addEventListener("resize", drawCrop);
+  window.addEventListener("resize", fit);
   drawing();
   document.addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
