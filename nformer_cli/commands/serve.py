@@ -32,6 +32,9 @@ def serve(
     megabytes: Annotated[
         float, typer.Option(min=0.001, help="Of a picture that is sent, at most.")
     ] = ServeSettings.megabytes,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare every item, of more than 100,000 too.")
+    ] = False,
     root: options.Moved = None,
     device: options.Device = "auto",
 ) -> None:
@@ -39,7 +42,8 @@ def serve(
 
     Reads: index.h5, and the network that embedded its items.
 
-    Writes: nothing; with --allow-edit, index.h5 and the folder `added` in the run's folder.
+    Writes: index.lists.h5, of an index of more than 100,000 items; with --allow-edit, index.h5 and
+    the folder `added` in the run's folder.
 
     Example: nformer serve --run runs/market
     """
@@ -67,6 +71,7 @@ def serve(
         settings=settings,
         listening=listening,
         root=root,
+        exact=exact,
         device=device,
         progress=progress,
     )

@@ -1,7 +1,7 @@
 """A gallery to search with new pictures: built, added to, removed from, and asked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..labels import NUMBERS, LabelNames
 from ..neighbours.checked import check_widths, unit_rows
+from ..neighbours.inverted_lists import InvertedLists
 from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -31,6 +32,8 @@ class GalleryIndex:
              nothing where no item is a tracklet.
     labels:  the names of identities and cameras that are no numbers.
     times:   [G] int64, when each was taken, -1 where not known; nothing where none is.
+    lists:   of a large index that is served, where to look: for `rows` and, where that differs,
+             `plain`. Empty: every item is compared.
     """
 
     rows: Tensor
@@ -41,6 +44,7 @@ class GalleryIndex:
     members: Sequence[str] = ()
     labels: LabelNames = NUMBERS
     times: np.ndarray | tuple[()] = ()
+    lists: Mapping[str, InvertedLists] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -157,9 +161,9 @@ def refined_queries(
     if index.state is None:
         return queries
     asking = camera_ids(camids, len(queries), device=queries.device)
-    return functional.normalize(
-        refine_prepared(index.state, queries, camids=asking, explain=explain)
-    )
+    near = None if index.state.start else index.lists.get("plain")
+    refined = refine_prepared(index.state, queries, camids=asking, explain=explain, lists=near)
+    return functional.normalize(refined)
 
 
 def most_similar(
@@ -170,7 +174,7 @@ def most_similar(
     among: [M] int64, the rows that count; None: all.
     """
     if among is None:
-        return nearest_of(queries, index.rows, k=top)
+        return _nearest(index, queries, where="rows", k=top)
     similarity, place = nearest_of(queries, index.rows[among], k=top)
     return similarity, among[place]
 
@@ -183,8 +187,18 @@ def nearest_plain(index: GalleryIndex, queries: Tensor, *, among: Tensor | None 
     Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
     that it comes nearest to, and nearly all reach a similarity of 1 there.
     """
-    rows = index.plain if among is None else index.plain[among]
-    return nearest_of(queries, rows, k=1)[0][:, 0]
+    if among is None:
+        where = "rows" if index.plain is index.rows else "plain"
+        return _nearest(index, queries, where=where, k=1)[0][:, 0]
+    return nearest_of(queries, index.plain[among], k=1)[0][:, 0]
+
+
+def _nearest(index: GalleryIndex, queries: Tensor, *, where: str, k: int) -> tuple[Tensor, Tensor]:
+    """Return the nearest of an index's `rows` or `plain` rows, by its lists where it has some."""
+    keys: Tensor = getattr(index, where)
+    if where in index.lists:
+        return index.lists[where].nearest(queries, keys, k=k)
+    return nearest_of(queries, keys, k=k)
 
 
 def _times(index: GalleryIndex, items: Embeddings) -> np.ndarray | tuple[()]:

@@ -188,6 +188,12 @@ class Searcher:
         known = self._training or {}
         return {row: known[name] for row, name in names.items() if name in known}
 
+    def look_through_lists(self, progress: Progress = Silent()) -> None:
+        """Search a large index by lists from now on, which are made once; a small one as before."""
+        from .list_index import listed
+
+        self.stored = listed(self.run, self.stored, progress=progress)
+
     def take_network(self, other: "Searcher") -> None:
         """Use the network of another searcher, opened already: it is the same one."""
         self._network = other._network

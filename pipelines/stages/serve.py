@@ -39,6 +39,7 @@ def serve(
     settings: ServeSettings = ServeSettings(),
     listening: socket.socket | None = None,
     root: Path | None = None,
+    exact: bool = False,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> None:
@@ -46,6 +47,7 @@ def serve(
 
     listening: a socket that listens already; None: one is opened as the settings say.
     root:      where the pictures lie now, if they were moved.
+    exact:     compare every item, however many there are.
 
     Raises:
         BadInput: nothing can listen there.   Others as `Searcher`.
@@ -56,7 +58,9 @@ def serve(
 
     from ..serving.app import create_app
 
-    service = service_of(run, settings=settings, root=root, device=device, progress=progress)
+    service = service_of(
+        run, settings=settings, root=root, exact=exact, device=device, progress=progress
+    )
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -86,10 +90,11 @@ def service_of(
     *,
     settings: ServeSettings,
     root: Path | None = None,
+    exact: bool = False,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> "Service":
-    """Return what answers the requests to a server of this run."""
+    """Return what answers the requests to a server of this run; the rest as for `serve`."""
     from ..serving.live import Live
     from ..serving.service import Edits, Service
 
@@ -101,7 +106,8 @@ def service_of(
         pictures = False
 
     def reopen(before: "Searching | None") -> tuple["Searching", str]:
-        found = RunSearching(run, device=device, root=root, pictures=pictures, before=before)
+        asked: dict[str, Any] = {"device": device, "root": root, "exact": exact}
+        found = RunSearching(run, **asked, pictures=pictures, before=before, progress=progress)
         return found, found.version
 
     edits = None
@@ -131,9 +137,13 @@ class RunSearching:
         device: str,
         root: Path | None,
         pictures: bool,
+        exact: bool = False,
         before: "Searching | None" = None,
+        progress: Progress = Silent(),
     ) -> None:
         self.searcher = Searcher(run, device=device)
+        if not exact:
+            self.searcher.look_through_lists(progress)
         self.version = self.searcher.stored.manifest.sha256[:16]
         self.root, self.key = root, _network_key(run) if pictures else None
         if isinstance(before, RunSearching) and before.key == self.key:
@@ -161,7 +171,8 @@ class RunSearching:
     @property
     def said(self) -> str:
         """How items are found where not all are compared."""
-        return ""
+        lists = self.index.lists
+        return f"Items are found by {lists['rows']}." if lists else ""
 
     def fitted(self, image: "Image", crop: Crop | None) -> np.ndarray:
         """Return a picture, or a part of it, as the network takes it: [height, width, 3] uint8."""
