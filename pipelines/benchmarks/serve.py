@@ -80,7 +80,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
             "memory, after a quarter and at the end",
             "{:.0f}, {:.0f} MiB".format(*busy["memory"]),
             "flat",
-        ],  # noqa: E501
+        ],
         ["first paint of the page", "–" if paint is None else f"{paint:.0f} ms", "≤ 1 s"],
         [f"one query of {many} items, {NARROW} wide: p50", ms(huge["seconds"], 50), "≤ 100 ms"],
         ["the same: p95", ms(huge["seconds"], 95), "–"],
@@ -91,7 +91,8 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     notes = [
         f"Pictures are JPEG files of 64 × 128, each another one; the network is {ARCH} with random "
         f"weights, {WIDTH_OF_IT} wide, and the gallery is refined by the closed form. Clients wait "
-        "for each answer before they ask again, and share the cores with the server.",
+        "for each answer before they ask again, and share the cores with the server. Threads that "
+        f"compute: {torch.get_num_threads()}.",
         f"Of the million: {huge['said']} Queries are items of it with noise added, sent as "
         "features; nothing is refined.",
     ]

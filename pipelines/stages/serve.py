@@ -212,19 +212,22 @@ class Adding:
         from PIL import Image
 
         from .change_index import add_to_index
+        from .index import opened
 
         with Image.open(_file(content)) as image:
             kind = str(image.format)
         ending = ENDINGS.get(kind, kind.lower())
         path = self.run.folder / ADDED / f"{hashlib.sha256(content).hexdigest()[:32]}.{ending}"
-        if path.exists():
+        kept = path.exists()
+        if kept and str(path.resolve()) in set(opened(self.run).index.names):
             raise BadInput("this picture is in the index already")
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         try:
             return add_to_index(self.run, [path], pid=pid, camid=camera, device=self.device)
         except BaseException:
-            path.unlink(missing_ok=True)
+            if not kept:
+                path.unlink(missing_ok=True)
             raise
 
 

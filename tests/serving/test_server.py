@@ -14,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.artifacts.manifest import Manifest
 from pipelines.embeddings import Embeddings
+from pipelines.errors import BadInput
 from pipelines.gallery.index import build_index
 from pipelines.gallery.index_file import save_index
+from pipelines.serving.batches import answer_all
 from pipelines.stages.change_index import add_to_index, remove_from_index
 from pipelines.stages.index import index_gallery
 from pipelines.stages.search_images import Searcher, search_images
@@ -366,6 +368,13 @@ def test_names_that_lead_out_of_the_root_are_not_shown(tmp_path):
         assert client.get("/items/3/picture").status_code == 400
 
 
+def test_other_places_and_methods_are_answered_in_json(served):
+    client, _ = served
+    assert client.get("/nothing").json() == {"error": "Not Found"}
+    found = client.put("/search")
+    assert (found.status_code, found.json()) == (405, {"error": "Method Not Allowed"})
+
+
 # How much at once
 
 
@@ -393,6 +402,26 @@ def test_past_the_bound_a_request_is_told_when_to_come_back(run, monkeypatch):
             free.set()
             assert [one.result().status_code for one in first] == [200, 200]
         assert send(client, png(picture(3))).status_code == 200
+
+
+def test_one_that_cannot_be_answered_harms_no_other(refined):
+    rows = people(500, 10, 1, 2, "query")["query_features"]
+    with serving(refined) as (_, service):
+        settings = {"crop": None, "camera": "-1", "among": ((), None, None), "top": 3,
+                    "threshold": None, "false_accepts": 0.01}  # fmt: skip
+        opened = service.live.current
+        bad = np.zeros(16, np.float32)
+        batch = [service.asked(opened, row, **settings) for row in (rows[0], bad, rows[1])]
+        left = service.asked(opened, rows[2], **settings)
+        left.result.cancel()
+        assert len({one.kind for one in batch}) == 1
+        answer_all([*batch, left])
+        with pytest.raises(BadInput, match="1 of 1 query embeddings"):
+            batch[1].result.result()
+        wanted = search_images(refined, [refined.folder.parent / "e.npz"], top=3).answers
+        for one, answer in ((batch[0], wanted[0]), (batch[2], wanted[1])):
+            (found,) = one.result.result().answers
+            assert [hit.row for hit in found.hits] == [hit.row for hit in answer.hits]
 
 
 # The index replaced, and changed
