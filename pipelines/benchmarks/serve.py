@@ -49,6 +49,7 @@ PAINT = "performance.getEntriesByType('paint').map(one => one.startTime)"
 def measure(*, quick: bool, progress: Progress) -> Record:
     """Start servers of made-up runs, ask them, and watch their memory."""
     require_packages()
+    others = os.getloadavg()[0]
     scale, seconds = (20, 3.0) if quick else (1, SECONDS)
     with (
         tempfile.TemporaryDirectory(prefix="nformer-") as name,
@@ -58,7 +59,9 @@ def measure(*, quick: bool, progress: Progress) -> Record:
         measured("serve", "write_run", folder=name, rows=GALLERY // scale)
         task.advance()
         with server(folder / "run") as (port, process):
-            alone = asyncio.run(asked(port, pictures(ALONE // scale), clients=1))
+            before, count = processor_seconds(process.pid), ALONE // scale
+            alone = asyncio.run(asked(port, pictures(count), clients=1))
+            each = (processor_seconds(process.pid) - before) / count
             task.advance()
             busy = asyncio.run(under_load(port, process.pid, seconds=seconds))
             paint = first_paint(port)
@@ -71,6 +74,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
     rows = [
         [f"one picture, gallery of {size}, nobody else asking: p50", ms(alone, 50), "≤ 50 ms"],
         ["the same: p95", ms(alone, 95), "–"],
+        ["processor time of each of these", f"{1000 * each:.0f} ms", "–"],
         [f"{CLIENTS} clients for {seconds:.0f} s: p50", ms(busy["seconds"], 50), "–"],
         ["the same: p95", ms(busy["seconds"], 95), "–"],
         ["the same: p99", ms(busy["seconds"], 99), "–"],
@@ -92,7 +96,7 @@ def measure(*, quick: bool, progress: Progress) -> Record:
         f"Pictures are JPEG files of 64 × 128, each another one; the network is {ARCH} with random "
         f"weights, {WIDTH_OF_IT} wide, and the gallery is refined by the closed form. Clients wait "
         "for each answer before they ask again, and share the cores with the server. Threads that "
-        f"compute: {torch.get_num_threads()}.",
+        f"compute: {torch.get_num_threads()}. Load by other programs when it began: {others:.1f}.",
         f"Of the million: {huge['said']} Queries are items of it with noise added, sent as "
         "features; nothing is refined.",
     ]
@@ -284,6 +288,15 @@ def resident(pid: int) -> float:
     status = Path(f"/proc/{pid}/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(one.split()[1]) / 1024 for one in lines if one.startswith("RssAnon")), 0.0)
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the seconds that a process has computed; 0 where the system hides it."""
+    status = Path(f"/proc/{pid}/stat")
+    if not status.exists():
+        return 0.0
+    fields = status.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def first_paint(port: int) -> float | None:

@@ -131,19 +131,6 @@ class PictureFiles:
         return fitted(part, self.preprocessing)
 
 
-class FittedImages:
-    """Images in memory that fit a network already, [height, width, 3] uint8 each."""
-
-    def __init__(self, images: Sequence[np.ndarray]) -> None:
-        self.images = images
-        self.names: Sequence[str] = list(map(str, range(len(images))))
-        self.height, self.width = images[0].shape[:2]
-
-    def read(self, row: int) -> np.ndarray:
-        """Return image `row`."""
-        return self.images[row]
-
-
 def pictures_below(folder: Path, *, boxes: Path | None, progress: Progress) -> list[Picture]:
     """Return the pictures in a folder and below it, or the boxes of a file in them.
 

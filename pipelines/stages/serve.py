@@ -12,7 +12,7 @@ import numpy as np
 from ..artifacts.run import Run, require_run
 from ..embeddings import Embeddings
 from ..errors import BadInput, PipelineError
-from ..extraction.pictures import Crop, FittedImages, Gathered, cropped
+from ..extraction.pictures import Crop, Gathered, cropped
 from ..extraction.run_network import items_manifest, named_network
 from ..files import replacing
 from ..progress import Progress, Silent
@@ -182,9 +182,10 @@ class RunSearching:
 
     def gathered(self, images: Sequence[np.ndarray], *, camids: np.ndarray) -> Gathered:
         """Embed pictures that fit, as a search with one of them does."""
-        from ..extraction.chunks import embed_source
+        import torch
 
-        features = embed_source(self.searcher.network(False), FittedImages(images))
+        stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # [B, 3, height, width]
+        features = self.searcher.network(False).of_images(stacked).float().cpu().numpy()
         unknown = np.full(len(images), -1)
         return Gathered(Embeddings(features, unknown, camids), [None] * len(images))
 
