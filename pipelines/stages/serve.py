@@ -1,6 +1,7 @@
 """index.h5, and the network of it -> a server that answers searches until it is told to end"""
 
 import hashlib
+import logging
 import signal
 import socket
 from collections.abc import Hashable, Sequence
@@ -69,6 +70,7 @@ def serve(
         limit_concurrency=1024,
         timeout_graceful_shutdown=int(settings.seconds),
     )
+    logging.getLogger("uvicorn.error").addFilter(no_fault_of_ours)
     server = uvicorn.Server(config)
     before = {kind: signal.signal(kind, _ignored) for kind in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -79,6 +81,16 @@ def serve(
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def no_fault_of_ours(record: logging.LogRecord) -> bool:
+    """Return whether a line of the server's log is to be written: not what is wrong with requests.
+
+    Whoever sends many malformed ones would fill the log with them.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    module = "" if error is None else type(error).__module__
+    return not (record.msg == "Invalid HTTP request received." or module.startswith("h11."))
 
 
 def _ignored(*_: Any) -> None:

@@ -1,5 +1,6 @@
 """nformer serve as a process: it answers, finishes what it has taken, and ends cleanly."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.commands import refused
 from helpers.serving import picture, pictures_run, png
@@ -76,8 +78,30 @@ def test_it_answers_and_ends_when_told_to_after_what_it_has_taken(run):
         socket.create_connection(("127.0.0.1", port))
 
 
-def test_ctrl_c_ends_it_without_a_word(run):
+def garbage(random) -> bytes:
+    """Bytes that are no request, or nearly one."""
+    ways = (
+        random.bytes(int(random.integers(1, 3000))),
+        b"GET " + b"/" * int(random.integers(1, 90_000)) + b" HTTP/1.1\r\n\r\n",
+        b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-length: -5\r\n\r\n",
+        b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\nshort",
+        b"POST /search HTTP/1.1\r\nhost: a\r\nhost: localhost\r\n\r\n",
+        b"POST /search HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /items/%ff%00 HTTP/1.1\r\nhost: localhost\r\ncookie: \xff=\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * int(random.integers(1, 9000)),
+    )
+    return ways[int(random.integers(len(ways)))]
+
+
+def test_garbage_and_then_ctrl_c_end_it_cleanly(run):
     process, port = started(run)
+    random = np.random.default_rng(0)
+    for number in range(100):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(garbage(random))
+        if number % 25 == 0:
+            assert searched(port, 2)["hits"][0]["name"] == "2.png"
     searches = [threading.Thread(target=searched, args=(port, 1)) for _ in range(3)]
     for one in searches:
         one.start()
