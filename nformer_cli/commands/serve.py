@@ -20,6 +20,10 @@ def serve(
         str,
         typer.Option(metavar="TEXT", envvar="NFORMER_TOKEN", help="What each request has to show."),
     ] = ServeSettings.token,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name it is asked by: a proxy's; repeatable."),
+    ] = None,
     allow_edit: Annotated[
         bool, typer.Option("--allow-edit", help="Pictures may be added and removed.")
     ] = ServeSettings.allow_edit,
@@ -56,6 +60,7 @@ def serve(
         host=host,
         port=port,
         token=token,
+        names=tuple(name or ()),
         allow_edit=allow_edit,
         waiting=waiting,
         batch=batch,

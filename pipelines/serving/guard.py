@@ -50,6 +50,7 @@ class Guard:
         self.app, self.settings = app, settings
         self.local = is_loopback(settings.host)
         self.names = {"localhost", settings.host.lower().strip("[]")}
+        self.names |= {name.lower() for name in settings.names}
         if not self.local:
             self.names.add(socket.gethostname().lower())
         self.cookie = hashlib.sha256(settings.token.encode()).hexdigest()

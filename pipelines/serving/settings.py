@@ -15,6 +15,7 @@ class ServeSettings:
     """Where a server listens, and its limits.
 
     token:     what each request has to show; "": nothing, which is for loopback only.
+    names:     other names that it is asked by, such as that of a proxy before it.
     waiting:   requests taken at once, being answered or waiting; the next one is told to come back.
     batch:     queries that are embedded and refined together, at most.
     megabytes: of one picture that is sent.
@@ -25,6 +26,7 @@ class ServeSettings:
     host: str = LOOPBACK
     port: int = 8000
     token: str = ""
+    names: tuple[str, ...] = ()
     allow_edit: bool = False
     waiting: int = 128
     batch: int = 16
@@ -42,9 +44,11 @@ class ServeSettings:
                 f"--token: wanted are {SHORTEST_TOKEN} letters and digits or more, such as "
                 "$(openssl rand -hex 16)"
             )
-        if not self.token and not is_loopback(self.host):
+        others = [f"--name {name}" for name in self.names]
+        others += [] if is_loopback(self.host) else [f"--host {self.host}"]
+        if others and not self.token:
             raise BadInput(
-                f"--host {self.host}: others than this machine could search and see the pictures; "
+                f"{others[0]}: others than this machine could search and see the pictures; "
                 "give a --token that they have to show, such as $(openssl rand -hex 16)"
             )
 

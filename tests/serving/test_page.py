@@ -25,6 +25,17 @@ FLAGS = (
 )
 
 
+HANDED = """([kind, bytes]) => {
+    const file = new File([new Uint8Array(bytes)], "handed.png", { type: "image/png" });
+    const data = new DataTransfer();
+    data.items.add(file);
+    const more = { bubbles: true, cancelable: true };
+    document.dispatchEvent(kind === "paste"
+        ? new ClipboardEvent(kind, { clipboardData: data, ...more })
+        : new DragEvent(kind, { dataTransfer: data, ...more }));
+}"""
+
+
 class Listening:
     """`with Listening(run) as place`: a server of the run at a port of its own."""
 
@@ -114,9 +125,16 @@ def test_the_whole_use(page, tmp_path):
         playwright.expect(verdict).to_have_text("Somebody is here: similarity 1.000 ≥ 0.900")
         # Another picture is pasted: a stranger.
         picture(60).save(tmp_path / "stranger.png")
-        page.get_by_label("Choose a picture").set_input_files(tmp_path / "stranger.png")
         slider.fill("1")
+        page.evaluate(HANDED, ["paste", list((tmp_path / "stranger.png").read_bytes())])
+        playwright.expect(page.locator("#name")).to_have_text("handed.png")
         playwright.expect(verdict).to_have_text(re.compile("Nobody here: similarity .* < 1.000"))
+        # One is dropped, too large for the server: it is not sent.
+        page.evaluate(HANDED, ["drop", 17_000_000])
+        status(page, r"handed.png has 17.0 MB; 16 MB are taken")
+        page.evaluate(HANDED, ["drop", list((tmp_path / "me.png").read_bytes())])
+        playwright.expect(page.locator("#hits .file").first).to_have_text("3.png")
+        status(page, "8 of 8 items, in ")
         # One that was found is clicked, and searched with.
         chosen = names(page)[2]
         page.locator("#hits .again").nth(2).click()

@@ -252,6 +252,15 @@ def test_a_token_is_needed_where_one_is_set(run):
         assert client.get("/items").status_code == 200  # by the cookie
 
 
+def test_a_proxy_is_let_in_under_the_name_that_was_given(run):
+    token = "0123456789abcdefXYZ"
+    with serving(run, token=token, names=("find.example",)) as (client, _):
+        sent = {"host": "find.example", "authorization": f"Bearer {token}"}
+        assert client.get("/items", headers=sent).status_code == 200
+        assert client.get("/items", headers={**sent, "host": "other.example"}).status_code == 403
+        assert client.get("/items", headers={"host": "find.example"}).status_code == 401
+
+
 def test_a_large_picture_is_refused_before_it_is_read(run):
     with serving(run, megabytes=0.1) as (client, service):
         announced = send(client, b"x" * 200_000)

@@ -22,6 +22,11 @@ def test_other_hosts_need_a_token(host):
     assert ServeSettings(host=host, token="0123456789abcdef").host == host
 
 
+def test_another_name_needs_a_token():
+    with pytest.raises(BadInput, match="--name find.example: others than this machine could se"):
+        ServeSettings(names=("find.example",))
+
+
 @pytest.mark.parametrize("token", ["short", "0123456789abcde", "0123456789abcdef;x", "é" * 20])
 def test_a_token_is_long_and_plain(token):
     with pytest.raises(BadInput, match="--token: wanted are 16 letters and digits or more"):

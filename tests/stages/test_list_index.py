@@ -12,6 +12,7 @@ from pipelines.gallery.index import build_index
 from pipelines.gallery.index_file import save_index
 from pipelines.stages import list_index
 from pipelines.stages.index import index_gallery
+from pipelines.stages.info import info
 from pipelines.stages.list_index import listed
 
 
@@ -67,3 +68,10 @@ def test_lists_of_another_index_are_made_again(tmp_path):
         sealed = run.manifest("index.lists.h5")
         assert sealed.inputs == {"index.h5": run.manifest("index.h5").sha256}
     assert not np.allclose(recalls[0], recalls[1])
+
+
+def test_info_tells_their_recall(run):
+    listed(run, Searcher(run).stored, least=100)
+    told = {one.name: one for one in info(run)}["index.lists.h5"]
+    assert (told.state, told.command) == ("whole", "serve")
+    assert told.note.endswith(" of the 20 nearest items are found")
