@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from .commands import datasets, evaluating, exchange, manual, results, search, settings, training
+from .commands import (
+    datasets,
+    evaluating,
+    exchange,
+    manual,
+    results,
+    search,
+    serve,
+    settings,
+    training,
+)
 from .help import Command, CommandGroup
 
 app = typer.Typer(
@@ -28,7 +38,7 @@ COMMANDS = {
         evaluating.refine,
     ),
     "Data sets": (datasets.datasets, datasets.check_data, datasets.pack, datasets.subsample),
-    "Search": (search.search,),
+    "Search": (search.search, serve.serve),
     "Import and export": (
         exchange.export,
         exchange.import_embeddings,

@@ -30,6 +30,7 @@ from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 INDEX = "index.h5"
+SERVER = ("fastapi", "uvicorn", "prometheus_client")
 NETWORK_FORMATS = ("onnx", "torchscript", "safetensors")  # of `nformer export`
 
 
@@ -164,6 +165,13 @@ def require_sources(run: Run, sources: Sequence[Path]) -> None:
                     f"file of embeddings ({', '.join(FORMATS)})"
                 ) from None
         named_network(run)
+
+
+def require_server() -> None:
+    """Raise BadInput unless the packages of a server are there."""
+    missing = [name for name in SERVER if find_spec(name) is None]
+    if missing:
+        raise BadInput(f"serve needs {', '.join(missing)}: python -m pip install 'nformer[serve]'")
 
 
 def wants_tensorboard(log: str) -> bool:

@@ -137,10 +137,16 @@ def _index(config: Table, facts: Table) -> list[str]:
     return [*changes, threshold]
 
 
+def _lists(config: Table, facts: Table) -> list[str]:
+    found = facts["recall"]["rows"]
+    return [f"{found:.3f} of the {config['neighbours']} nearest items are found"]
+
+
 ABOUT = {
     "backbone.pt": _backbone,
     "embeddings.h5": _embeddings,
     "nformer.pt": _nformer,
     "refined.h5": _refined,
     "index.h5": _index,
+    "index.lists.h5": _lists,
 }
