@@ -79,25 +79,26 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     features = np.concatenate([experiment.query.features, experiment.gallery.features])
     counts = [count for count in COUNTS if count < len(features)]
     every = [*counts, len(features)]
-    conditions = [
-        *_of_models(experiment, features, counts=every),
-        *_of_projections(experiment, features, counts=every),
-    ]
-    similar = {one.name: one.over_seeds(experiment, counts=every) for one in conditions}
-    rows = [_row(one, similar[one.name], rows=len(features)) for one in conditions]
-    curves = [
-        Curve(name, counts, [found[count][0] for count in counts])
-        for name, found in similar.items()
-    ]
+    kinds = {
+        "in NFormers": _of_models(experiment, features, counts=every),
+        "of projected embeddings": _of_projections(experiment, features, counts=every),
+    }
+    rows, plots = list[Row](), list[Plot]()
+    for kind, conditions in kinds.items():
+        similar = {one.name: one.over_seeds(experiment, counts=every) for one in conditions}
+        rows += [_row(one, similar[one.name], rows=len(features)) for one in conditions]
+        curves = [
+            Curve(name, counts, [found[count][0] for count in counts])
+            for name, found in similar.items()
+        ]
+        title, y = f"Likeness of A and Ã {kind}", "cos(vec A, vec Ã)"
+        plots.append(Plot(title=title, x="landmarks l", y=y, curves=curves, log="x"))
     return TableOrFigure(
         name="equation5",
         title="Equation 5: when the affinity Ã of landmarks is like the exact A",
         columns=COLUMNS,
         rows=rows,
-        plots=(
-            Plot(title="Likeness of A and Ã", x="landmarks l", y="cos(vec A, vec Ã)",
-                 curves=curves, log="x"),
-        ),
+        plots=plots,
         text=_told(rows),
         notes=(
             "cos(vec A, vec Ã) over all pairs of query and gallery images, a mean over "
