@@ -13,6 +13,7 @@ from .commands import (
     manual,
     results,
     search,
+    serve,
     settings,
     training,
 )
@@ -38,7 +39,7 @@ COMMANDS = {
         evaluating.refine,
     ),
     "Data sets": (datasets.datasets, datasets.check_data, datasets.pack, datasets.subsample),
-    "Search": (search.search, clustering.cluster),
+    "Search": (search.search, clustering.cluster, serve.serve),
     "Import and export": (
         exchange.export,
         exchange.import_embeddings,

@@ -13,6 +13,7 @@ from pipelines.flow import AT_WORK
 
 DEFAULT_RUN = Path("runs/default")
 DEFAULT_ROOT = Path("data")
+DEFAULT_ROOTS = [DEFAULT_ROOT]
 
 
 def at_work(run: Path) -> Path:
@@ -67,6 +68,12 @@ Rules = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run", metavar="DIR", envvar="NFORMER_RUN", help="The run's folder; may be repeated."
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what was made with other settings.")
 ]
@@ -95,6 +102,24 @@ Dataset = Annotated[
     str,
     typer.Argument(
         help="market1501, …: see nformer datasets. Your own pictures: folder, or csv for a table."
+    ),
+]
+Datasets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATASET...",
+        help="market1501, …: see nformer datasets; several are trained on as one. Your own "
+        "pictures: folder, or csv for a table.",
+    ),
+]
+Roots = Annotated[
+    list[Path],
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        envvar="NFORMER_DATA",
+        help="The data set's folder, or its parent; for csv, the table. Of several: one for all, "
+        "or one each.",
     ),
 ]
 Root = Annotated[

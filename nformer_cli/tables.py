@@ -1,8 +1,10 @@
 """Results as tables for the terminal."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.stages.compare import Comparison
     from pipelines.stages.info import ArtifactInfo
 
+WIDEST = 4  # methods of a table across runs
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
@@ -40,8 +43,8 @@ def evaluation_table(result: "Evaluation") -> Table:
 
     columns = {name: short_title(name) for name in result.figures}
     table = titled_table(
-        f"{result.dataset or 'embeddings'}: {result.protocol} protocol, rules {result.rules}, "
-        f"seed {result.seed}",
+        f"{result.title or result.dataset or 'embeddings'}: {result.protocol} protocol, rules "
+        f"{result.rules}, seed {result.seed}",
         ("", *columns.values(), *_open_set(result.results[0]), "sec", "MiB"),
         no_wrap=True,
         caption=f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
@@ -57,6 +60,76 @@ def evaluation_table(result: "Evaluation") -> Table:
         cells += [f"{row.seconds:.1f}", f"{row.extra.get('added_mib', 0):,.0f}"]
         mixed = row.protocol not in ("", result.protocol)
         table.add_row(row.label + f" [dim]({row.protocol})[/]" * mixed, *cells)
+    return table
+
+
+def across_runs(results: "Mapping[str, Evaluation]") -> list[dict[str, Any]]:
+    """Return evaluations of several runs as JSON-able objects, each with its run and its gaps.
+
+    gaps: by row, how much lower mAP is than in the first run.
+    """
+    first = next(iter(results.values()))
+    known = {row.name: row.mAP for row in first.results}
+    return [
+        {
+            "run": folder,
+            **json.loads(result.to_json()),
+            "gaps": {
+                row.name: known[row.name] - row.mAP for row in result.results if row.name in known
+            },
+        }
+        for folder, result in results.items()
+    ]
+
+
+def over_runs(results: "Mapping[str, Evaluation]") -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation of mAP and rank-1 over runs, of rows that all have."""
+    found: dict[str, list[ResultRow]] = {}
+    for result in results.values():
+        for row in result.results:
+            found.setdefault(row.name, []).append(row)
+    return {
+        name: {
+            "mAP": fmean(row.mAP for row in rows),
+            "mAP_std": pstdev(row.mAP for row in rows),
+            "rank1": fmean(row.rank1 for row in rows),
+            "rank1_std": pstdev(row.rank1 for row in rows),
+        }
+        for name, rows in found.items()
+        if len(rows) == len(results)
+    }
+
+
+def across_table(results: "Mapping[str, Evaluation]") -> Table:
+    """Show the mAP of each run, its difference from the first run's, and the mean over runs.
+
+    Of more than `WIDEST` methods, the baseline and those with the highest mean are shown.
+    """
+    shown, means = across_runs(results), over_runs(results)
+    names = sorted(means, key=lambda name: (name != "baseline", -means[name]["mAP"]))[:WIDEST]
+    names = [name for name in means if name in names]
+    labels = next(iter(results.values())).labels
+    domains = any(one["domain"] for one in shown)
+    table = titled_table(
+        "mAP in %, and its difference from the first run",
+        ("run", *(labels[name] for name in names), *(["gallery"] if domains else [])),
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    table.columns[0].overflow = "fold"
+    for number, one in enumerate(shown):
+        figures = {row["name"]: row["mAP"] for row in one["results"]}
+        cells = [
+            f"{100 * figures[name]:.1f}"
+            + (f" [dim]{-100 * one['gaps'][name]:+.1f}[/]" if number else "")
+            for name in names
+        ]
+        words = [one["domain"]["words"] if one["domain"] else "–"] if domains else []
+        table.add_row(escape(one["run"]), *cells, *words)
+    over = [
+        f"{100 * means[name]['mAP']:.1f} ± {100 * means[name]['mAP_std']:.1f}" for name in names
+    ]
+    table.add_section()
+    table.add_row("mean ± deviation", *over)
     return table
 
 

@@ -15,6 +15,32 @@ from .errors import BadInput
 
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
+USUAL = {  # other programs' names of settings, to say which is meant
+    "learning_rate": "lr",
+    "base_lr": "lr",
+    "batch_size": "batch",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "num_workers": "workers",
+    "wd": "weight_decay",
+    "decay": "weight_decay",
+    "margin": "triplet_margin",
+    "num_instances": "instances",
+    "embedding_dim": "dim",
+    "feat_dim": "dim",
+    "k": "neighbours",
+    "num_neighbours": "neighbours",
+    "neighbors": "neighbours",
+    "l": "landmarks",
+    "num_landmarks": "landmarks",
+    "num_layers": "layers",
+    "num_heads": "heads",
+    "optim": "optimizer",
+    "optimiser": "optimizer",
+    "scheduler": "schedule",
+    "smoothing": "label_smoothing",
+    "random_erasing": "erase",
+}
 RENAMED = {"prior": "closed_form"}  # settings of earlier versions, still taken
 
 
@@ -362,7 +388,8 @@ def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:
 
 def _known(key: str, known: Iterable[str]) -> str:
     """Return what to say of a name that is not known: the one that is meant, or all."""
-    near = get_close_matches(key, known, n=1)
+    meant = USUAL.get(key.replace("-", "_").lower())
+    near = [meant] if meant in (known := list(known)) else get_close_matches(key, known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 

@@ -24,19 +24,23 @@ def choose_device(name: str = "auto") -> "torch.device":
     require_device_name(name)
     import torch
 
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
+    if name == "auto" and not torch.cuda.is_available():
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
+    device = torch.device(own_cuda() if name in ("auto", "cuda") else name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadInput(
-            f"--device {name}: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            f"--device {device}: PyTorch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
             "devices here; use --device cpu, or install a CUDA build of torch and its driver"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise BadInput(f"--device {name}: PyTorch sees no Metal device here; use --device cpu")
     return device
+
+
+def own_cuda() -> str:
+    """Return the CUDA device of this process: of several on a machine, as torchrun numbers them."""
+    rank = os.environ.get("LOCAL_RANK", "")
+    return f"cuda:{rank}" if rank.isdigit() else "cuda"
 
 
 def require_device_name(name: str) -> None:

@@ -21,6 +21,7 @@ OTHER_WAYS = {
     "pack": ("images.h5",),
     "index": ("index.h5",),
     "cluster": ("clusters.csv",),
+    "serve": ("index.lists.h5",),
 }
 ARGUMENTS = {
     "pack": " DATASET",

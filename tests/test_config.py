@@ -35,6 +35,9 @@ def test_options_beat_settings_beat_recipe_beat_defaults(tmp_path):
     [
         (["steps"], "wanted key=value"),
         (["stops=3"], "stops is no setting; did you mean steps?"),
+        (["learning_rate=3"], "learning_rate is no setting; did you mean lr?"),
+        (["Batch-Size=3"], "Batch-Size is no setting; did you mean batch?"),
+        (["margin=3"], "margin is no setting; did you mean triplet_margin?"),
         (["xyz=3"], "xyz is no setting; known are affinity"),
         (["steps=many"], "'many' is no whole number"),
         (["steps=2.5"], "2.5 is no whole number"),

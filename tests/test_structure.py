@@ -14,6 +14,7 @@ FLOORS = (
     {"nformer_cli"},
     {"reproduction", "benchmarks"},
     {"stages"},
+    {"serving"},
     {"evaluation", "reporting"},
     {"extraction"},
     {"training"},

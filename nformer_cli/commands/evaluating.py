@@ -1,5 +1,6 @@
 """nformer evaluate, nformer refine"""
 
+import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pipelines.config import EvaluateConfig
 from .. import options
 from ..console import TerminalProgress, err, out
 from ..following import command_line, repeated
-from ..tables import evaluation_table
+from ..tables import across_runs, across_table, evaluation_table, over_runs
 from .results import write_report
 from .search import write_index
 
@@ -19,7 +20,7 @@ DEFAULT = EvaluateConfig()
 
 def evaluate(
     ctx: typer.Context,
-    run: options.Run = options.DEFAULT_RUN,
+    runs: options.Runs = None,
     recipe: options.Recipe = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every refiner and re-ranking there is, in one table.")
@@ -107,6 +108,9 @@ def evaluate(
 ) -> None:
     """Refine, rank and score query against gallery.
 
+    With several --run, each is evaluated for itself, and one table shows what a model loses from
+    one data set to another.
+
     Reads: embeddings.h5, and nformer.pt where NFormer refines.
 
     Writes: refined.h5, graph.h5, ranking.h5, metrics.json and report.html in the run's folder;
@@ -115,6 +119,7 @@ def evaluate(
     Example: nformer evaluate --run runs/market --rerank kr
     """
     from pipelines import Run
+    from pipelines.artifacts.run import require_different
     from pipelines.stages.evaluate import evaluate_run
 
     lists: dict[str, Any] = {
@@ -123,32 +128,44 @@ def evaluate(
         if options.given(ctx, name)
     }
     config = options.config_of(ctx, "evaluate", **lists)
-    opened = Run(run)
-    opened.require_manifest("embeddings.h5")
+    opened = [Run(run) for run in runs or [options.DEFAULT_RUN]]
+    for one in opened:
+        one.require_manifest("embeddings.h5")
+    require_different(opened)
     if model is not None:
         from pipelines.stages.early import require_file
 
         require_file(model, option="--model", wanted="an nformer.pt")
-    if will_it_help:
-        from pipelines.evaluation.foresee import will_it_help as foreseen
-
-        err.print(foreseen(opened).describe(), highlight=False, soft_wrap=True)
     common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
-    evaluated = evaluate_run(
-        opened, config=config, device=device, model=model, keep_state=index, **common
-    )
-    result, state = evaluated.evaluation, evaluated.state
-    if json:
+    results = {}
+    for one in opened:
+        if will_it_help:
+            from pipelines.evaluation.foresee import will_it_help as foreseen
+
+            err.print(foreseen(one).describe(), highlight=False, soft_wrap=True)
+        evaluated = evaluate_run(
+            one, config=config, device=device, model=model, keep_state=index, **common
+        )
+        result, state = evaluated.evaluation, evaluated.state
+        results[str(one.folder)] = result
+        if not json:
+            out.print(evaluation_table(result))
+            for note in result.notes:
+                out.print(note, highlight=False)
+            if report:
+                write_report(one, TerminalProgress(), state=state)
+        if index:
+            # a model of another run is this run's by now
+            write_index(
+                one.folder, None, seed=config.seed, assume=config.assume, state=state, **common
+            )
+    if json and len(results) == 1:
         typer.echo(result.to_json())
-    else:
-        out.print(evaluation_table(result))
-        for note in result.notes:
-            out.print(note, highlight=False)
-        if report:
-            write_report(opened, TerminalProgress(), state=state)
-    if index:
-        # a model of another run is this run's by now
-        write_index(run, None, seed=config.seed, assume=config.assume, state=state, **common)
+    elif json:
+        whole = {"runs": across_runs(results), "over_runs": over_runs(results)}
+        typer.echo(json_format.dumps(whole, ensure_ascii=False))
+    elif len(results) > 1:
+        out.print(across_table(results))
 
 
 def refine(

@@ -99,38 +99,40 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="NAME",
-            help="table1, table2, table3, table4, figure4, figure5, figure6, figure7, or all.",
+            help="table1, table2, table3, table4, figure4, figure5, figure6, figure7, "
+            "equation5, all; or learning_curve.",
         ),
     ],
-    runs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run",
-            metavar="DIR",
-            envvar="NFORMER_RUN",
-            help="The run's folder; repeated, tables 2 and 4 have rows of each.",
-        ),
-    ] = None,
+    runs: options.Runs = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each variant.")] = 3,
     draws: Annotated[int, typer.Option(min=1, help="Draws of the landmarks, at test.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each training.")] = 60,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Steps of each training; 0: as the recipe has it.")
+    ] = 0,
+    recipe: options.Recipe = None,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
     """Make the paper's tables and figures for your data.
 
+    Tables 2 and 4 have rows of every --run.
+
     Reads: embeddings.h5, with a train split; nformer.pt, where there is one, for a row of its own.
 
     Writes: reproduce/NAME.csv, .json, .svg and .png in the first run's folder, the variants that
-    it trained, and report.html. What was trained or measured before is not made again, so an
+    it trained, and report.html. Variants are trained with the settings of the run's own nformer.pt,
+    or with those of --recipe. What was trained or measured before is not made again, so an
     interrupted command goes on where it stopped.
 
     Example: nformer reproduce table1 figure7 --run runs/market
     """
     from pipelines import Run
+    from pipelines.config import read_recipe
     from pipelines.reproduction.variants import chosen
 
     chosen(names)  # refuses unknown ones
+    if recipe:
+        read_recipe(recipe)
     opened = [Run(run) for run in runs or [options.DEFAULT_RUN]]
     for one in opened:
         one.require_manifest("embeddings.h5")
@@ -142,6 +144,7 @@ def reproduce(
         seeds=seeds,
         draws=draws,
         steps=steps,
+        recipe=recipe or "",
         device=device,
         progress=TerminalProgress(),
     )

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from pipelines.errors import BadInput
+from pipelines.gallery.asked import parsed_crop, parsed_threshold
 
 from .. import options
 from ..console import TerminalProgress, one_line, out
@@ -114,32 +115,6 @@ def search(
         for text in filter(None, [*said_of(answer, result), attention_of(answer)]):
             out.print(one_line(text), style="dim", highlight=False)  # as wide as the terminal
     progress.message(f"{summary(result)}; {sum(result.seconds.values()):.2f} s")
-
-
-def parsed_crop(text: str) -> tuple[int, int, int, int] | None:
-    """Return `x,y,w,h` as numbers, or None when there is none."""
-    if not text:
-        return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
-        raise BadInput(f"--crop {text}: wanted x,y,width,height in pixels, as in 10,20,64,128")
-    x, y, width, height = map(int, parts)
-    return x, y, width, height
-
-
-def parsed_threshold(text: str) -> float | Literal["auto"] | None:
-    """Return a similarity, "auto", or None when there is none."""
-    if not text:
-        return None
-    if text == "auto":
-        return "auto"
-    try:
-        value = float(text)
-    except ValueError:
-        value = 2.0
-    if not -1 <= value <= 1:
-        raise BadInput(f"--threshold {text}: wanted auto, or a similarity from -1 to 1")
-    return value
 
 
 index_app = typer.Typer(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,8 +17,8 @@ BACKBONE, EXTRACT, NFORMER = BackboneConfig(), ExtractConfig(), NFormerConfig()
 @options.reading
 def train_backbone(
     ctx: typer.Context,
-    dataset: options.Dataset,
-    root: options.Root = options.DEFAULT_ROOT,
+    datasets: options.Datasets,
+    root: options.Roots = options.DEFAULT_ROOTS,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = None,
     arch: options.TrainedArch = BACKBONE.arch,
@@ -41,9 +41,12 @@ def train_backbone(
     log: options.Log = "",
     **reader: Any,
 ) -> None:
-    """Train the backbone on a data set's training images.
+    """Train the backbone on one data set or several.
 
-    Reads: the data set's folder (its training images).
+    Several data sets are one: no two share an identity or a camera. Give --root once for all, or
+    once for each in their order.
+
+    Reads: the data sets' folders (their training images).
 
     Writes: backbone.pt and lines of train.jsonl in the run's folder. An interrupted training goes
     on from its last epoch.
@@ -57,8 +60,8 @@ def train_backbone(
     config, progress = options.config_of(ctx, "backbone"), TerminalProgress()
     opened = Run(run)
     data = dataset_to_train_on(
-        dataset,
-        root=root,
+        datasets,
+        roots=root,
         config=config,
         options=options.reader_options(ctx),
         progress=progress,
@@ -68,7 +71,7 @@ def train_backbone(
     path = train_backbone(
         opened,
         data,
-        root=root,
+        root=data.root,
         config=config,
         device=device,
         overwrite=overwrite,
@@ -82,8 +85,8 @@ def train_backbone(
 @options.reading
 def train(
     ctx: typer.Context,
-    dataset: options.Dataset,
-    root: options.Root = options.DEFAULT_ROOT,
+    datasets: options.Datasets,
+    root: options.Roots = options.DEFAULT_ROOTS,
     run: options.Run = options.DEFAULT_RUN,
     recipe: options.Recipe = "paper",
     arch: options.TrainedArch = BACKBONE.arch,
@@ -121,7 +124,11 @@ def train(
     nformer = options.config_of(ctx, "nformer", beside="backbone")
     opened, progress = Run(run), TerminalProgress()
     data = dataset_to_train_on(
-        dataset, root=root, config=backbone, options=options.reader_options(ctx), progress=progress
+        datasets,
+        roots=root,
+        config=backbone,
+        options=options.reader_options(ctx),
+        progress=progress,
     )
     in_turn(nformer, backbone, images=len(data.split("train")))
     from pipelines.stages.train import train
@@ -129,7 +136,7 @@ def train(
     path = train(
         opened,
         data,
-        root=root,
+        root=data.root,
         backbone=backbone,
         nformer=nformer,
         device=device,

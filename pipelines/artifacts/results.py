@@ -60,6 +60,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     rules: str = "market1501"  # whom a query was compared with
     figures: tuple[str, ...] = FIGURES  # the usual ones of these rules
+    title: str = ""  # the data set as people call it
     domain: dict[str, Any] | None = None  # whether the gallery looks like NFormer's training set
 
     @property

@@ -5,7 +5,7 @@ import functools
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -38,6 +38,7 @@ class Run:
         if found not in ("is a folder", "is not there", "is a link that leads nowhere"):
             raise BadInput(f"--run {self.folder} {found}; a run is a folder")
         self._verified: dict[str, tuple[int, int, str]] = {}
+        self._first_stamps: dict[str, int] = {}  # of manifests, when first looked at
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -166,6 +167,18 @@ class Run:
         self.claim()
         return not overwrite and self._stands(wanted)
 
+    def is_shared_work_done(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
+        """As `is_current`, for a stage that several processes work on: none is its only writer.
+
+        With `overwrite`, what another process has made since the first look is not made again.
+        """
+        path = self.manifest_path(wanted.artifact)
+        stamp = path.stat().st_mtime_ns if path.exists() else 0
+        first = self._first_stamps.setdefault(wanted.artifact, stamp)
+        if overwrite:
+            return stamp != first and self.holds(wanted)
+        return self._stands(wanted)
+
     def claim(self, *, patience: float = lock.PATIENCE) -> bool:
         """Become this run's only writer until the end of the stage; False outside of a stage.
 
@@ -234,6 +247,13 @@ class Run:
     def scratch(self, name: str) -> Path:
         """Return a folder for what a long stage needs to go on after an interruption."""
         self.claim()
+        folder = self.folder / SCRATCH / name
+        with named_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def shared_scratch(self, name: str) -> Path:
+        """Return such a folder for a stage that several processes may work on at once."""
         folder = self.folder / SCRATCH / name
         with named_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -316,3 +336,11 @@ def writing_stage(
             AT_WORK.reset(before)
 
     return alone
+
+
+def require_different(runs: Sequence[Run]) -> None:
+    """Raise BadInput where no run is named, or one twice."""
+    if not runs:
+        raise BadInput("name a run: --run DIR")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise BadInput("--run names the same folder twice; give each run once")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ from .folders import unread_endings
 from .market1501 import FOLDERS, read_dukemtmcreid, read_market1501, read_occluded_duke
 from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
+from .several import SETS, joined
 from .synthetic.dataset import read_synthetic
 from .tables import plain
 
@@ -192,6 +193,14 @@ def open_dataset(
     """
     if isinstance(name, Dataset):
         return name
+    if options and SETS in options:
+        given_again = [(one["name"], one["root"], one["options"]) for one in options[SETS]]
+        return _joined(
+            [
+                open_dataset(one, at, options=kept, progress=progress)
+                for one, at, kept in given_again
+            ]
+        )
     known = entry(name)
     given = {
         key: value
@@ -217,6 +226,52 @@ def open_dataset(
     return replace(data, rules=data.rules or known.rules)
 
 
+def open_datasets(
+    names: Sequence[str],
+    roots: Sequence[str | Path],
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = Silent(),
+) -> Dataset:
+    """Read one data set, or several as one, in which identities and cameras are kept apart.
+
+    roots:   one for all, or one for each.
+    options: of the readers; of several data sets, each is told those that it has.
+
+    Raises:
+        BadInput: as `open_dataset`; other numbers of names and roots; an option that none has.
+    """
+    if len(roots) not in (1, len(names)):
+        raise BadInput(
+            f"{len(names)} data sets and {len(roots)} times --root; give --root once for all, or "
+            "once for each in their order"
+        )
+    if len(names) == 1:
+        return open_dataset(names[0], roots[0], options=options, progress=progress)
+    known = [set(entry(name).options) for name in names]
+    strange = sorted(set(options or {}) - set().union(*known))
+    if strange:
+        raise BadInput(f"none of {', '.join(names)} has an option --{strange[0].replace('_', '-')}")
+    places = roots if len(roots) == len(names) else [roots[0]] * len(names)
+    return _joined(
+        [
+            open_dataset(
+                name,
+                place,
+                options={key: value for key, value in (options or {}).items() if key in own},
+                progress=progress,
+            )
+            for name, place, own in zip(names, places, known, strict=True)
+        ]
+    )
+
+
+def _joined(sets: Sequence[Dataset]) -> Dataset:
+    """Return several data sets as one, with what there is to say of each one's files."""
+    told = [(*one.notices, *unread_files(one), *count_differences(one)) for one in sets]
+    return joined([replace(one, notices=notices) for one, notices in zip(sets, told, strict=True)])
+
+
 def recognised(root: Path) -> Entry | None:
     """Return the data set that a folder, or one folder in it, looks like; None: like none."""
     folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
@@ -232,6 +287,8 @@ def count_differences(dataset: Dataset) -> list[str]:
 
     Another data set that only shares the layout, as its numbers of people show, is named as such.
     """
+    if SETS in dataset.options:
+        return []  # each of several has told its own
     known, found = entry(dataset.name), []
     enlarged = bool(set(dataset.options) - {"variant"})  # which leaves the queries as they are
     for split, published in known.published(dataset.options).items():
@@ -266,8 +323,8 @@ def completed(published: SplitCounts, found: SplitCounts) -> SplitCounts:
 
 def unread_files(dataset: Dataset) -> list[str]:
     """Return a sentence where files lie among the images whose endings are not read."""
-    if "table" in dataset.options:
-        return []  # which names its images
+    if "table" in dataset.options or SETS in dataset.options:
+        return []  # a table names its images; each of several sets has told its own
     splits = [dataset.images(split) for split in dataset.filled_splits()]
     folders = {os.path.commonpath({os.path.dirname(one.name) for one in split}) for split in splits}
     found = sum((unread_endings(dataset.root / one) for one in folders), Counter[str]())

@@ -180,6 +180,7 @@ def summed_up(
     *,
     plan: Plan,
     dataset: str,
+    title: str,
     domain: dict[str, Any] | None = None,
 ) -> Evaluation:
     """Return the table: the rows by method in the plan's order, and the notes.
@@ -190,6 +191,7 @@ def summed_up(
     valid = np.isfinite(next(iter(scored.values())).average_precision)
     return Evaluation(
         dataset=dataset,
+        title=title,
         protocol=plan.config.protocol,
         seed=plan.config.seed,
         queries=len(sets.query),

@@ -1,7 +1,6 @@
-"""Embed an image source: decoded by threads, and in chunks that survive an interruption."""
+"""Embed an image source in chunks that survive an interruption; several processes share them."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,10 @@ from ..errors import BadInput
 from ..files import sealed, sealing, write_text
 from ..progress import Progress, Silent, Task
 from ..training.delayed import one_behind
+from .claims import MUTEX, Claims, exclusive, holders
 from .networks import Network
 
+PAUSE = 0.2  # seconds between two looks at the chunks of others
 CHUNK = 1024  # images embedded between two points that an interrupted extraction goes on from
 
 
@@ -34,7 +35,11 @@ class Chunk(NamedTuple):
 class ChunkedEmbedding:
     """Image sources embedded by one network, in chunks, each a file.
 
-    folder: where the chunks are kept; those of another extraction than `key` are removed.
+    folder: where the chunks are kept; those of another extraction than `key` are removed. Other
+        processes with the same key embed chunks there too, each chunk one of them.
+
+    Raises:
+        BadInput: another extraction than `key` is at work there.
     """
 
     def __init__(
@@ -48,29 +53,58 @@ class ChunkedEmbedding:
     ) -> None:
         self.network, self.folder, self.config = network, folder, config
         self.progress, self.seconds, self.embedded, self.kept = progress, 0.0, 0, 0
+        self.waited = False
         mark = folder / "key"
-        if not mark.exists() or mark.read_bytes() != key.encode():
-            shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-            write_text(mark, key)
+        with exclusive(folder) as now:
+            if not mark.exists() or mark.read_bytes() != key.encode():
+                at_work = holders(folder, now)
+                if at_work:
+                    raise BadInput(
+                        f"{at_work[0]} embeds other images, or with other settings, in "
+                        f"{folder}; wait for it to finish, or end it: nothing is lost by that"
+                    )
+                for old in folder.iterdir():
+                    if old.name != MUTEX:
+                        old.unlink()
+                write_text(mark, key)
 
     def embed_all(self, sources: dict[str, ImageSource]) -> None:
-        """Embed every chunk of named sources that is not there yet.
+        """Embed every chunk of named sources that is not there yet, and wait for those of others.
 
         Raises:
             UnreadableImage: an image cannot be read, and such are not to be left out.
+            Gone: another process has put all chunks together and removed them.
         """
         total = sum(len(source.names) for source in sources.values())
-        with self.progress.task("embed", total, unit="images") as task:
-            for name, source in sources.items():
-                for rows in chunks(source):
-                    path = self._path(name, rows)
+        left = [(self._path(name, rows), name, rows)
+                for name, source in sources.items() for rows in chunks(source)]  # fmt: skip
+        with (
+            Claims(self.folder) as claims,
+            self.progress.task("embed", total, unit="images") as task,
+        ):
+            while left:
+                others = []
+                for path, name, rows in left:
                     if sealed(path) is not None:
                         self.kept += len(rows)
                         task.skip(len(rows))
-                        continue
-                    self._embed(path, source, rows=rows, task=task)
-                    note_progress(self.folder, self.kept + self.embedded, of=total, unit="image")
+                    elif not claims.take(path.stem):
+                        others.append((path, name, rows))
+                    elif sealed(path) is None:  # nor has it been finished in this instant
+                        self._embed(path, sources[name], rows=rows, task=task)
+                        done = self.kept + self.embedded
+                        note_progress(self.folder, done, of=total, unit="image")
+                        claims.release(path.stem)
+                    else:
+                        self.kept += len(rows)
+                        task.skip(len(rows))
+                        claims.release(path.stem)
+                if others and not self.waited:
+                    self.waited = True
+                    self.progress.message("other processes embed the rest; waiting for them")
+                if len(others) == len(left):
+                    time.sleep(PAUSE)
+                left = others
         if self.embedded:
             rate = self.embedded / max(self.seconds, 1e-9)
             self.progress.message(

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.backbone import is_exported
+from ..artifacts.run import Run
 from ..config import BackboneConfig, ExtractConfig
 from ..errors import BadInput
 from ..files import file_digest, no_file
 
-EXPORTED = "exported"
+EXPORTED, TRAINED = "exported", "trained"
+BACKBONE = "backbone.pt"
 PUBLISHED = "imagenet"  # --weights: those that torchvision or timm publishes with the network
 # Settings of [extract] that are a network's, not the extraction's.
 OF_THE_NETWORK = (
@@ -23,7 +25,7 @@ class GivenNetwork:
     """A network that was not trained here.
 
     arch:    its architecture; "" for an ONNX file, which holds it; "exported" for a .safetensors
-             by `nformer export`, which names it.
+             by `nformer export` and "trained" for the backbone.pt of a run, which name it.
     weights: the absolute path of its file, or "imagenet".
     """
 
@@ -35,7 +37,7 @@ class GivenNetwork:
         """The options that name it."""
         if not self.arch:
             return ["--onnx", self.weights]
-        arch = [] if self.arch == EXPORTED else ["--arch", self.arch]
+        arch = [] if self.names_itself else ["--arch", self.arch]
         return [*arch, "--weights", self.weights]
 
     @property
@@ -44,9 +46,9 @@ class GivenNetwork:
         return " ".join(self.arguments)
 
     @property
-    def is_exported(self) -> bool:
-        """Whether it is a backbone that `nformer export` wrote."""
-        return self.arch == EXPORTED
+    def names_itself(self) -> bool:
+        """Whether its file says how it is built: one trained here, exported or not."""
+        return self.arch in (EXPORTED, TRAINED)
 
     @property
     def is_onnx(self) -> bool:
@@ -85,9 +87,11 @@ def given_network(
         path = Path(str(weights)).expanduser()
         if not no_file(path) and is_exported(path):
             return GivenNetwork(EXPORTED, str(path.resolve()))
+        if not no_file(path) and path.name == BACKBONE and Run(path.parent).manifest(BACKBONE):
+            return GivenNetwork(TRAINED, str(path.resolve()))
         raise BadInput(
-            f"--weights {weights} needs --arch NAME: which network are they of? Only a "
-            ".safetensors by nformer export says it itself"
+            f"--weights {weights} needs --arch NAME: which network are they of? Only the "
+            "backbone.pt of a run and a .safetensors by nformer export say it themselves"
         )
     if weights is None:
         raise BadInput(

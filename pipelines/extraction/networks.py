@@ -26,7 +26,7 @@ from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from ..training.initial_weights import imagenet_weights
 from ..training.precision import DTYPES, choose_precision
-from .given import PUBLISHED, GivenNetwork, require_own
+from .given import EXPORTED, PUBLISHED, TRAINED, GivenNetwork, require_own
 
 AS_EXPORTED = "as exported"
 
@@ -85,7 +85,11 @@ def open_network(
         return backbone_network(run.artifact("backbone.pt"), config, device=device, fast=fast)
     if given.is_onnx:
         return _onnx_network(given, config, device=device, progress=progress)
-    if given.is_exported:
+    if given.arch == TRAINED:
+        path = Path(given.weights)
+        whole = Run(path.parent).artifact(path.name)
+        return backbone_network(whole, config, device=device, fast=fast)
+    if given.arch == EXPORTED:
         return _exported(given, config, device=device, fast=fast)
     return _as_is(given, config, device=device, fast=fast, progress=progress)
 

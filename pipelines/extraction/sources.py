@@ -10,6 +10,7 @@ from ..data.catalogue import count_differences, open_dataset, rules_of, unread_f
 from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
+from ..data.several import SETS
 from ..errors import BadInput
 from ..flow import command_line
 from ..preprocessing import Preprocessing
@@ -73,6 +74,11 @@ def find_dataset(
     if root is None and not same:
         raise BadInput(f"--root is needed: the backbone was trained on {facts['dataset']}")
     kept = facts.get("options", {}) if same else {}
+    if root is not None and SETS in kept:
+        raise BadInput(
+            f"the backbone was trained on several data sets ({name}), which lie at several roots; "
+            "name one of them: --dataset NAME --root DIR"
+        )
     where = root or facts["root"]
     if root is None and not Path(where).exists():
         raise BadInput(
@@ -124,6 +130,8 @@ def reader_arguments(facts: Mapping[str, Any]) -> list[str]:
     table = options.pop("table", "")
     if os.path.isabs(table):  # its pictures lie elsewhere
         options["images"] = root
+    if SETS in options:
+        return [word for one in options[SETS] for word in ("--root", one["root"])]
     found = ["--root", os.path.join(root, table) if table else root]
     for name, value in options.items():
         found += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]

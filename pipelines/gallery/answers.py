@@ -12,6 +12,7 @@ class Hit:
     weight:     the share of attention that the query gave it.
     members:    the names of the pictures that the item, a tracklet, is made of.
     identity, camera: what their owner calls them; "" where not known.
+    row:        the item's place in the index, from 0.   time: when it was taken; -1: not known.
     """
 
     rank: int
@@ -24,6 +25,8 @@ class Hit:
     members: list[str] = field(default_factory=list)
     identity: str = ""
     camera: str = ""
+    row: int = -1
+    time: int = -1
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Answer:
     nearest:  the largest similarity with any item before refinement, which tells strangers.
     nobody:   True when that does not reach the threshold. Both are None without a threshold.
     listened: the gallery items that refined the query, with their shares of its attention.
+    rows:     the places of these in the index.
     own:      the share of attention that the query kept for itself.
     training: whether the picture is one that the network was trained on, which no index holds.
     absent:   whether its identity, then, is in the index under no other picture either.
@@ -47,6 +51,7 @@ class Answer:
     picture: str = ""
     training: bool = False
     absent: bool = False
+    rows: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

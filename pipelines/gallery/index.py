@@ -1,7 +1,7 @@
 """A gallery to search with new pictures: built, added to, removed from, and asked."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..labels import NUMBERS, LabelNames
 from ..neighbours.checked import check_widths, unit_rows
+from ..neighbours.inverted_lists import InvertedLists
 from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -30,6 +31,9 @@ class GalleryIndex:
     members: the names of the pictures that each item is made of, a line each, "" for its own;
              nothing where no item is a tracklet.
     labels:  the names of identities and cameras that are no numbers.
+    times:   [G] int64, when each was taken, -1 where not known; nothing where none is.
+    lists:   of a large index that is served, where to look: for `rows` and, where that differs,
+             `plain`. Empty: every item is compared.
     """
 
     rows: Tensor
@@ -39,6 +43,8 @@ class GalleryIndex:
     names: Sequence[str]
     members: Sequence[str] = ()
     labels: LabelNames = NUMBERS
+    times: np.ndarray | tuple[()] = ()
+    lists: Mapping[str, InvertedLists] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +89,8 @@ def build_index(
            a closed form alone, which has no landmarks.
     """
     listed = members if any(members) else ()
-    labels = (gallery.pids, gallery.camids, gallery.names, listed, names)
+    times = gallery.columns.get("time", ())
+    labels = (gallery.pids, gallery.camids, gallery.names, listed, names, times)
     if model is None:
         return GalleryIndex(torch.from_numpy(unit_rows(gallery.features, "gallery")), None, *labels)
     if state is None or not _is_of(state, gallery, model=model):
@@ -104,6 +111,7 @@ def extended(
         [*index.names, *items.names],
         [*index.members, *[""] * len(items)] if len(index.members) else (),
         index.labels if names is None else names,
+        _times(index, items),
     )
     check_widths(items.features, index.rows)
     if index.state is None:
@@ -126,7 +134,8 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
         [name for name, stays in zip(column, keep, strict=False) if stays]
         for column in (index.names, index.members)
     )
-    labels = (index.pids[keep], index.camids[keep], names, members, index.labels)
+    times = index.times[keep] if isinstance(index.times, np.ndarray) else ()
+    labels = (index.pids[keep], index.camids[keep], names, members, index.labels, times)
     if index.state is None:
         return GalleryIndex(index.rows[torch.from_numpy(keep)], None, *labels)
     state = remove_items(index.state, torch.from_numpy(gone))
@@ -152,23 +161,53 @@ def refined_queries(
     if index.state is None:
         return queries
     asking = camera_ids(camids, len(queries), device=queries.device)
-    return functional.normalize(
-        refine_prepared(index.state, queries, camids=asking, explain=explain)
-    )
+    near = None if index.state.start else index.lists.get("plain")
+    refined = refine_prepared(index.state, queries, camids=asking, explain=explain, lists=near)
+    return functional.normalize(refined)
 
 
-def most_similar(index: GalleryIndex, queries: Tensor, *, top: int) -> tuple[Tensor, Tensor]:
-    """Return the `top` most similar items of refined queries: cosine and rows, [Q, top]."""
-    return nearest_of(queries, index.rows, k=top)
+def most_similar(
+    index: GalleryIndex, queries: Tensor, *, top: int, among: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the `top` most similar items of refined queries: cosine and rows, [Q, top].
+
+    among: [M] int64, the rows that count; None: all.
+    """
+    if among is None:
+        return _nearest(index, queries, where="rows", k=top)
+    similarity, place = nearest_of(queries, index.rows[among], k=top)
+    return similarity, among[place]
 
 
-def nearest_plain(index: GalleryIndex, queries: Tensor) -> Tensor:
+def nearest_plain(index: GalleryIndex, queries: Tensor, *, among: Tensor | None = None) -> Tensor:
     """Return the largest similarity of unit queries with any item, before refinement: [Q].
+
+    among: as for `most_similar`.
 
     Whether somebody is there at all is told by this: refinement draws a stranger into the cluster
     that it comes nearest to, and nearly all reach a similarity of 1 there.
     """
-    return nearest_of(queries, index.plain, k=1)[0][:, 0]
+    if among is None:
+        where = "rows" if index.plain is index.rows else "plain"
+        return _nearest(index, queries, where=where, k=1)[0][:, 0]
+    return nearest_of(queries, index.plain[among], k=1)[0][:, 0]
+
+
+def _nearest(index: GalleryIndex, queries: Tensor, *, where: str, k: int) -> tuple[Tensor, Tensor]:
+    """Return the nearest of an index's `rows` or `plain` rows, by its lists where it has some."""
+    keys: Tensor = getattr(index, where)
+    if where in index.lists:
+        return index.lists[where].nearest(queries, keys, k=k)
+    return nearest_of(queries, keys, k=k)
+
+
+def _times(index: GalleryIndex, items: Embeddings) -> np.ndarray | tuple[()]:
+    """Return the times of an index's items and of new ones; nothing where none is known."""
+    new = items.columns.get("time")
+    if new is None and not len(index.times):
+        return ()
+    there = index.times if len(index.times) else np.full(len(index), -1)
+    return np.concatenate([there, np.full(len(items), -1) if new is None else new])
 
 
 def _is_of(state: GalleryState, gallery: Embeddings, *, model: NFormer) -> bool:

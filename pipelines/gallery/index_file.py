@@ -32,6 +32,8 @@ def save_index(path: Path, index: "GalleryIndex") -> None:
     for column, texts in columns.items():
         if len(texts):
             arrays[f"{column}/ends"], arrays[f"{column}/text"] = _packed(texts)
+    if len(index.times):
+        arrays["times"] = np.asarray(index.times)
     with writing(path, alignment_threshold=PAGE, alignment_interval=PAGE) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["model"] = json.dumps(settings, sort_keys=True)
@@ -179,7 +181,8 @@ def _index_of(arrays: dict[str, Any], settings: dict[str, Any] | None) -> "Galle
     }
     labels = LabelNames(columns["labels/pids"], columns["labels/camids"])
     rows, listed = tensor("rows"), (columns["names"], columns["members"])
-    return GalleryIndex(rows, state, arrays["pids"], arrays["camids"], *listed, labels)
+    of_items = (arrays["pids"], arrays["camids"], *listed)
+    return GalleryIndex(rows, state, *of_items, labels, arrays.get("times", ()))
 
 
 def _datasets(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..neighbours.checked import like
+from ..neighbours.inverted_lists import InvertedLists
 from ..neighbours.nearest import search
 from ..neighbours.reciprocity import reciprocal
 from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, layer_by_layer
@@ -83,8 +84,12 @@ def refine_prepared(
     *,
     camids: Tensor,
     explain: list[LayerWeights] | None = None,
+    lists: InvertedLists | None = None,
 ) -> Tensor:
-    """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d]."""
+    """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d].
+
+    lists: of the gallery's states before the first layer, to look through; None: all are compared.
+    """
     model = state.model
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
         rows = model.closed_form.query(
@@ -95,15 +100,25 @@ def refine_prepared(
         )
     states = fill_up(rows)
     with evaluating(model), fitting_threads(rows):
-        lists = query_lists(
-            model, states, count=len(rows), gallery=state.hidden[0], graph=state.graph
+        near = query_lists(
+            model,
+            states,
+            count=len(rows),
+            gallery=state.hidden[0],
+            graph=state.graph,
+            known=None if lists is None else _known(lists, rows, keys=state.hidden[0]),
         )
         for number in range(len(model.blocks)):
-            if explain is not None and lists is not None:
-                told = attention_weights(state, number, states=states, lists=lists, count=len(rows))
+            if explain is not None and near is not None:
+                told = attention_weights(state, number, states=states, lists=near, count=len(rows))
                 explain.append(told)
-            states = read_layer(state, number, states=states, lists=lists)
+            states = read_layer(state, number, states=states, lists=near)
         return model.after(rows, embed(model, states[: len(rows)]), start=state.start)
+
+
+def _known(lists: InvertedLists, rows: Tensor, *, keys: Tensor) -> Known:
+    """Return what gives the nearest of rows [Q, d] by lists."""
+    return lambda k: lists.nearest(rows, keys, k=k)[1].numpy()
 
 
 @torch.no_grad()

@@ -75,15 +75,24 @@ def nearest_centres(rows: np.ndarray, centres: np.ndarray, *, count: int) -> np.
 
 
 def lists_needed(
-    rows: np.ndarray, others: np.ndarray, *, k: int, centres: np.ndarray, list_of: np.ndarray
+    rows: np.ndarray,
+    others: np.ndarray,
+    *,
+    k: int,
+    centres: np.ndarray,
+    list_of: np.ndarray,
+    share: float = SHARE,
 ) -> int:
-    """Return how many lists a row must look through to find its neighbours, by a sample."""
+    """Return how many lists a row must look through to find its neighbours, by a sample.
+
+    share: of the neighbours of all rows together.
+    """
     count = min(SAMPLE_ROWS, len(rows))
     sample = rows[numpy_generator(0, "lists").choice(len(rows), count, replace=False)]
     rank = np.argsort(nearest_centres(sample, centres, count=len(centres)), axis=1)  # [S, C]
     true = top_k(sample, others, k=k)[1]
     needed = np.sort(np.take_along_axis(rank, list_of[true], axis=1), axis=None)
-    return 1 + int(needed[int(np.ceil(SHARE * len(needed))) - 1])
+    return 1 + int(needed[int(np.ceil(share * len(needed))) - 1])
 
 
 def in_lists(near: np.ndarray, lists: int) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from ..neighbours.reciprocity import SPARE, mutual, nearest_of, row_numbers, sim
 from .base import weighted_sum
 
 FEW_QUERIES = 64  # that are not worth the large search
+MOST_PRODUCTS = 1 << 26  # of a few queries with all rows, held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +82,14 @@ def query_edges(
     number_of = torch.searchsorted(cameras, camids).clamp(max=len(cameras) - 1)
     known = cameras[number_of] == camids if not single else torch.ones_like(camids).bool()
     lists, kept = [], []
+    few = similarity is None and len(query) <= FEW_QUERIES
+    product = query @ rows.T if few and len(query) * len(rows) <= MOST_PRODUCTS else None
     for number, camera in enumerate(cameras.tolist()):
         members = (graph.groups == camera).nonzero()[:, 0]
         if similarity is not None:
             near, cosine = _listed(similarity, members, k=k)
         else:
-            near, cosine = searched(query, rows, members=members, k=k)
+            near, cosine = searched(query, rows, members=members, k=k, product=product)
         own = known & (number_of == number)
         rank = row_numbers(near.T)
         asked = torch.where(known[:, None], number_of[:, None], number).expand_as(near)
@@ -102,12 +105,21 @@ def _listed(similarity: Tensor, members: Tensor, *, k: int) -> tuple[Tensor, Ten
     return members[found], cosine
 
 
-def searched(query: Tensor, rows: Tensor, *, members: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k nearest members of each query, ties by number, and how near they are."""
-    few = len(query) <= FEW_QUERIES
-    theirs, wider = rows[members], k + SPARE
-    found = nearest_of(query, theirs, k=wider) if few else search(query, theirs, wider)
-    near = members[found[1]].sort(dim=1).values
+def searched(
+    query: Tensor, rows: Tensor, *, members: Tensor, k: int, product: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the k nearest members of each query, ties by number, and how near they are.
+
+    product: [Q, N], the queries with all rows, where it is at hand: no member's row is copied then.
+    """
+    wider, whole = k + SPARE, len(members) == len(rows)
+    if product is not None:
+        part = product if whole else product[:, members]
+        place = part.topk(min(wider, len(members)), dim=1)[1]
+    else:
+        theirs, few = rows if whole else rows[members], len(query) <= FEW_QUERIES
+        place = (nearest_of(query, theirs, k=wider) if few else search(query, theirs, wider))[1]
+    near = members[place].sort(dim=1).values
     cosine, order = similarity_of(query, rows, lists=near).sort(dim=1, descending=True, stable=True)
     return near.gather(1, order)[:, :k], cosine[:, :k]
 

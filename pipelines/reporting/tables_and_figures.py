@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FOLDER = "reproduce"
 NAMES = (
     *("table1", "table2", "table3", "table4"),
-    *("figure4", "figure5", "figure6", "figure7"),
+    *("figure4", "figure5", "figure6", "figure7", "equation5", "learning_curve"),
 )
 Kind = Literal["text", "percent", "points", "count", "number"]
 NOTHING = "–"

@@ -10,8 +10,8 @@ from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
-from ..config import as_table
-from ..data.subsampling import drawn_on_average
+from ..config import NFormerConfig, as_table
+from ..data.subsampling import drawing_order, drawn_on_average
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
@@ -29,11 +29,13 @@ from ..ranking.metrics import score
 from ..ranking.rerankers.k_reciprocal import rank_k_reciprocal
 from ..refiners.chain import REFINERS, Pair, refine_chain
 from ..reporting.tables_and_figures import FOLDER
+from ..seeding import numpy_generator
 from ..training.nformer import Trainer
 from .measured import Figures, MeasuredFigures
 from .variants import ReproduceConfig, Variant
 
 MEASURED = ("mAP", "rank1")
+TRAINING_STAGES = ("train-nformer", "train")  # whose nformer.pt has settings to train by
 WHOLE = (0, 0)
 Subset = tuple[int, int]  # images of an identity on average, and the seed that draws; 0: all
 
@@ -67,12 +69,41 @@ class Experiment:
         self.figures = MeasuredFigures(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
         self.seeds = range(settings.seeds)  # of the trainings
 
+    @cached_property
+    def trained_by(self) -> NFormerConfig:
+        """The settings that all variants share: a recipe's, or those of the run's own NFormer."""
+        return self.settings.trained_by(self._own_settings)
+
+    @cached_property
+    def batch(self) -> int:
+        """The embeddings of a step: as the settings have it, but no more than there are."""
+        return min(self.trained_by.batch, len(self.train) if self.train is not None else 0)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """What counting operations needs to know of the variants, by the names of its arguments."""
+        settings = self.trained_by
+        return {"dim": self.query.dim, "layers": settings.layers, "heads": settings.heads}
+
+    @cached_property
+    def recipe(self) -> str:
+        """Whose settings these are, in words."""
+        if self.settings.recipe:
+            return f"recipe {self.settings.recipe}"
+        return "as this run's nformer.pt" if self._own_settings else "train-nformer's defaults"
+
+    @cached_property
+    def _own_settings(self) -> dict[str, Any] | None:
+        manifest = self.run.manifest("nformer.pt")
+        trained = manifest is not None and manifest.stage in TRAINING_STAGES
+        return dict(manifest.config) if manifest is not None and trained else None
+
     def wanted(self, variant: Variant, seed: int) -> Manifest:
         """Return the manifest of a variant's training."""
         return Manifest(
             f"{FOLDER}/variants/{variant.name}-seed{seed}.pt",
             "reproduce",
-            as_table(variant.config(self.settings, seed)),
+            as_table(variant.config(self.trained_by, seed)) | variant.portion,
             {"embeddings.h5": self.digest},
         )
 
@@ -95,8 +126,9 @@ class Experiment:
                 f"{command_line('import-embeddings', 'FILE', '--overwrite', run=folder)}. Without "
                 f"them, {command_line('evaluate', '--all', run=folder)} shows what trains nothing"
             )
-        config = variant.config(self.settings, seed)
-        return Trainer(self.train, None, config=config, device=self.device)
+        config = variant.config(self.trained_by, seed)
+        train = learnt_from(self.train, variant, seed=seed)
+        return Trainer(train, None, config=config, device=self.device)
 
     def model(self, variant: Variant, seed: int) -> NFormer:
         """Return a variant, trained now where it was not before."""
@@ -108,7 +140,7 @@ class Experiment:
                 folder, folder / "log.jsonl", key=text_digest(wanted.to_json()), progress=Silent()
             )
             with self.run.writing(wanted) as (path, facts):
-                facts.update(dataset=self.dataset, steps=self.settings.steps)
+                facts.update(dataset=self.dataset, steps=wanted.config["steps"])
                 save_nformer(path, trained.model, **facts)
             self.run.clear_scratch(scratch)
         return load_nformer(self.run.path(wanted.artifact), device=self.device)
@@ -235,6 +267,17 @@ class Experiment:
     def cached(self, measure: Callable[[], Figures], *key: object) -> Figures:
         """Return the figures of a key, measured now where they were not before."""
         return self.figures.get(*key) or self.figures.put(measure(), *key)
+
+
+def learnt_from(train: Embeddings, variant: Variant, *, seed: int) -> Embeddings:
+    """Return the part of a training set that a variant learns from; smaller ones within larger."""
+    kept = np.ones(len(train), bool)
+    if variant.identities:
+        people = numpy_generator(seed, "learning curve").permutation(np.unique(train.pids))
+        kept &= np.isin(train.pids, people[: variant.identities])
+    if variant.images:
+        kept &= drawing_order(train.pids, seed) < variant.images
+    return train if kept.all() else train.select(kept)
 
 
 def lies_whole(run: Run, wanted: Manifest) -> bool:

@@ -1,23 +1,16 @@
 """Figure 6: landmarks against the exact affinity: similarity, mAP and cost."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..gallery.graph import gallery_graph
-from ..gallery.refinement import pick_landmarks, prepare
-from ..nformer.landmarks import draw_landmarks
-from ..nformer.layerwise import evaluating, layer_by_layer
-from ..nformer.model import NFormer
+from ..gallery.refinement import prepare
 from ..reporting.paper import Beside, printed
 from ..reporting.plots import Curve, Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
-from ..seeding import torch_generator
 from .experiment import Experiment
 from .flops import affinity_flops
+from .likeness import affinity_similarity
 from .rows import FIGURES, Row, beside, curve
 from .variants import EXACT_RNS, LS, NFORMER, ORDINARY, Variant
 
@@ -156,56 +149,3 @@ def _cost_plot(dim: int) -> Plot:
     curves.append(Curve("Ã on the edges, l = 5", ROWS, on_edges))
     return Plot(title="Cost of one layer's affinity", x="embeddings in the set, N", y="GFLOPs",
                 curves=curves, log="xy")  # fmt: skip
-
-
-def cosines(query: Tensor, key: Tensor, *, landmarks: Tensor) -> tuple[float, float]:
-    """Return cos(vec A, vec Ã), and the same with each one's mean entry taken off.
-
-    query, key: [N, w], so that A = q kᵀ.   landmarks: [l] rows, so that Ã = (q k_lᵀ)(k q_lᵀ)ᵀ.
-    Ã = q M kᵀ with M = k_lᵀ q_l [w, w], and every inner product is a trace of such matrices:
-    ⟨A, Ã⟩ = tr(qᵀq M kᵀk). Nothing of size N×N is made.
-    """
-    q, k = query.double(), key.double()
-    mix = k[landmarks].T @ q[landmarks]  # [w, w]
-    of_query, of_key = q.T @ q, k.T @ k
-    inner = torch.trace(of_query @ mix @ of_key)
-    exact = torch.trace(of_query @ of_key)
-    rough = torch.trace(mix.T @ of_query @ mix @ of_key)
-    entries = len(q) ** 2
-    exact_mean = (q.sum(dim=0) @ k.sum(dim=0)) / entries
-    rough_mean = (q.sum(dim=0) @ mix @ k.sum(dim=0)) / entries
-    centred = inner - entries * exact_mean * rough_mean
-    left = exact - entries * exact_mean**2
-    right = rough - entries * rough_mean**2
-    return float(inner / (exact * rough).sqrt()), float(centred / (left * right).sqrt())
-
-
-@torch.no_grad()
-def affinity_similarity(
-    model: NFormer, rows: Tensor, *, counts: Sequence[int], draws: int, seed: int = 0
-) -> dict[int, tuple[float, float]]:
-    """Return for each number of landmarks the two cosines: means over layers, heads and draws.
-
-    rows: [N, d], prepared.   counts: numbers l; as many rows of the set are drawn at random.
-    """
-    sums = dict.fromkeys(counts, np.zeros(2))
-    measured = 0
-    marks = pick_landmarks(model, rows, landmarks="random", seed=seed)
-    with evaluating(model):
-        states, graph = rows.clone(), gallery_graph(model, rows)
-        for depth, layer in enumerate(
-            layer_by_layer(model, states, edges=graph.edges, landmarks=marks)
-        ):
-            attention = layer.block.attention
-            queries, keys = (
-                projected.unflatten(1, (attention.heads, attention.width))
-                for projected in (attention.query(states), attention.key(states))
-            )
-            for draw, head, count in product(range(draws), range(attention.heads), counts):
-                measured += 1
-                generator = torch_generator(seed, "likeness", depth, draw, count)
-                drawn = draw_landmarks(len(rows), layers=1, count=count, generator=generator)[0]
-                of_head = queries[:, head], keys[:, head]
-                sums[count] = sums[count] + cosines(*of_head, landmarks=drawn.to(rows.device))
-    means = {count: total / (measured / len(counts)) for count, total in sums.items()}
-    return {count: (float(plain), float(centred)) for count, (plain, centred) in means.items()}

@@ -51,7 +51,9 @@ def search_flops_a_person(rows: int, *, dim: int) -> float:
     return 2.0 * rows * dim
 
 
-def counted_flops_a_person(variant: Variant, rows: int, *, dim: int) -> float:
+def counted_flops_a_person(
+    variant: Variant, rows: int, *, dim: int, layers: int = LAYERS, heads: int = HEADS
+) -> float:
     """Return what torch's counter sees of one row, of the layers written plainly.
 
     The tensors have shapes and no content, so any size can be counted. The layers proper fold,
@@ -59,27 +61,30 @@ def counted_flops_a_person(variant: Variant, rows: int, *, dim: int) -> float:
     """
     with FlopCounterMode(display=False) as counter:
         states = torch.empty(rows, dim, device="meta")
-        for _ in range(LAYERS):
-            states = _plain_layer(states, variant)
+        for _ in range(layers):
+            states = _plain_layer(states, variant, heads=heads)
     return float(counter.get_total_flops()) / rows
 
 
-def _plain_layer(states: Tensor, variant: Variant) -> Tensor:
+def _plain_layer(states: Tensor, variant: Variant, *, heads: int) -> Tensor:
     """One block on [N, d], every product a torch call; weights are made up, being uncounted."""
     rows, dim = states.shape
-    width = -(-dim // HEADS)
-    inner = HEADS * width
+    width = -(-dim // heads)
+    inner = heads * width
 
     def linear(given: Tensor, out: int) -> Tensor:
         return functional.linear(given, given.new_empty(out, given.shape[-1]))
 
-    values = _by_head(linear(states, inner))  # [h, N, w]
+    values = _by_head(linear(states, inner), heads)  # [h, N, w]
     if variant.affinity == "exact":
-        asking, keys = _by_head(linear(states, inner)), _by_head(linear(states, inner))
+        asking, keys = (_by_head(linear(states, inner), heads) for _ in range(2))
     else:
         marks = states[: variant.landmarks]
         asking, keys = (
-            (states @ (_by_head(linear(marks, inner)) @ states.new_empty(HEADS, width, dim)).mT)
+            (
+                states
+                @ (_by_head(linear(marks, inner), heads) @ states.new_empty(heads, width, dim)).mT
+            )
             for _ in range(2)
         )  # folded first: [h, l, w] x [h, w, d], then [N, d] x [h, d, l] -> [h, N, l]
     if variant.mask == "none":
@@ -92,9 +97,9 @@ def _plain_layer(states: Tensor, variant: Variant) -> Tensor:
     return linear(functional.gelu(linear(rows_read, 4 * dim)), dim)
 
 
-def _by_head(given: Tensor) -> Tensor:
+def _by_head(given: Tensor, heads: int) -> Tensor:
     """[N, h·w] -> [h, N, w]."""
-    return given.unflatten(1, (HEADS, -1)).transpose(0, 1)
+    return given.unflatten(1, (heads, -1)).transpose(0, 1)
 
 
 def affinity_flops(rows: int, *, dim: int, landmarks: int = 0, neighbours: int = 0) -> float:

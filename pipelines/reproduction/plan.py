@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from ..gallery.refinement import refine
 from ..progress import Progress
+from ..reporting.paper import MARKET
+from . import learning_curve
 from .experiment import Experiment, lies_whole
 from .flops import flops_a_person
 from .variants import CONTROLS, NFORMER, SEVERAL_RUNS, Variant, needed_by
 
 TIMED_STEPS = 2
 LEVELS = 4  # of Table 3
+GPU_RATE = 20e12  # operations a second that a GPU is taken to make of these: assumed
+GPU_LAUNCHES = 5e-3  # seconds that it takes at least for a step's or a test's kernels: assumed
+BACKWARD = 3  # a training step's operations, in those of the forward pass
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,18 @@ class Plan:
                 listed = ", ".join(f"{name} × {count}" for name, count in counts.items())
                 told.append(f"  {title}: {listed}")
         if self.missing:
-            settings = self.missing[0].experiment.settings
+            first = self.missing[0].experiment
+            settings = first.trained_by
             told.append(
-                f"  {len(self.missing)} trainings of {settings.steps} steps, {len(self.cached)} "
-                f"cached; about {_duration(self.seconds)} on this machine, measuring included"
+                f"  {len(self.missing)} trainings of {settings.steps} steps of {first.batch:,} "
+                f"embeddings ({first.recipe}), {len(self.cached)} cached; about "
+                f"{_duration(self.seconds)} on this machine, measuring included"
+            )
+            told.append(
+                f"  on Market-1501 ({settings.batch:,} embeddings a step, {MARKET:,} to test) "
+                f"about {_duration(_gpu_seconds(self.missing, self.names))} on a GPU that makes "
+                f"{GPU_RATE / 1e12:g} TFLOP/s and takes {1000 * GPU_LAUNCHES:g} ms at least for a "
+                "step; both are assumed, and ranking is left out"
             )
         else:
             told.append(f"  nothing to train: all {len(self.cached)} trainings are cached")
@@ -63,7 +76,7 @@ def make_plan(
     wanted = [
         Training(experiment, variant, seed)
         for number, experiment in enumerate(experiments)
-        for variant in needed_by(n for n in names if not number or n in SEVERAL_RUNS)
+        for variant in _needed(experiment, [n for n in names if not number or n in SEVERAL_RUNS])
         for seed in experiment.seeds
     ]
     cached = [
@@ -82,6 +95,12 @@ def make_plan(
     return Plan(names, missing, cached, seconds)
 
 
+def _needed(experiment: Experiment, names: Sequence[str]) -> list[Variant]:
+    """Return each variant that the tables and figures of one run need, once."""
+    less = learning_curve.variants(experiment) if "learning_curve" in names else []
+    return list(dict.fromkeys([*needed_by(names), *less]))
+
+
 def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequence[str]) -> float:
     """Estimate from a few steps and one test of NFormer; others by their operations."""
     trainer = experiment.trainer(NFORMER, 0)
@@ -93,17 +112,40 @@ def _seconds(experiment: Experiment, missing: Sequence[Training], *, names: Sequ
     begun = time.perf_counter()
     experiment.scored(refine(trainer.model, experiment.query, experiment.gallery))
     test = time.perf_counter() - begun
-    assert experiment.train is not None
-    batch = min(experiment.settings.batch, len(experiment.train))
     whole = len(experiment.query) + len(experiment.gallery)
-    repeats = 1 + ("table2" in names) + LEVELS * ("table3" in names)
-    dim, total = experiment.query.dim, 0.0
+    total = 0.0
     for one in missing:
-        tests = experiment.settings.draws if one.variant.draws_matter else 1
-        tests *= repeats if one.variant in CONTROLS else 1
-        for seconds, rows in ((experiment.settings.steps * step, batch), (tests * test, whole)):
-            flops, usual = (flops_a_person(v, rows, dim=dim) for v in (one.variant, NFORMER))
+        steps = one.variant.steps or experiment.trained_by.steps
+        for seconds, rows in (
+            (steps * step, experiment.batch),
+            (_tests(one, names) * test, whole),
+        ):
+            flops, usual = (
+                flops_a_person(v, rows, **experiment.shape) for v in (one.variant, NFORMER)
+            )
             total += seconds * flops / usual
+    return total
+
+
+def _tests(one: Training, names: Sequence[str]) -> int:
+    """Return how often a training is tested: by draws, with and without re-ranking, on subsets."""
+    draws = one.experiment.settings.draws if one.variant.draws_matter else 1
+    repeats = 1 + ("table2" in names) + LEVELS * ("table3" in names)
+    return draws * (repeats if one.variant in CONTROLS else 1)
+
+
+def _gpu_seconds(trainings: Sequence[Training], names: Sequence[str]) -> float:
+    """Return what the trainings and their tests would take a GPU on Market-1501, by operations."""
+    total = 0.0
+    for one in trainings:
+        settings, shape = one.experiment.trained_by, one.experiment.shape
+        parts = (
+            (one.variant.steps or settings.steps, BACKWARD * settings.batch, settings.batch),
+            (_tests(one, names), MARKET, MARKET),
+        )
+        for times, passed, rows in parts:
+            operations = passed * flops_a_person(one.variant, rows, **shape)
+            total += times * max(GPU_LAUNCHES, operations / GPU_RATE)
     return total
 
 

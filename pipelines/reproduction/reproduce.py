@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ..artifacts.lock import alone_in
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run
-from ..errors import BadInput, PipelineError
+from ..artifacts.run import Run, require_different
+from ..errors import PipelineError
 from ..files import write_text
 from ..flow import command_line
 from ..progress import Progress, Silent
 from ..reporting.plots import save_pictures
 from ..reporting.tables_and_figures import FOLDER, TableOrFigure, file_of
-from . import figure4, figure5, figure6, figure7, tables
+from . import equation5, figure4, figure5, figure6, figure7, learning_curve, tables
 from .experiment import Experiment, lies_whole
 from .figure5 import CannotShow, require_tsne, sampled
 from .plan import make_plan
@@ -28,6 +28,8 @@ MAKERS: dict[str, Callable[[Sequence[Experiment]], TableOrFigure]] = {
     "figure5": figure5.make,
     "figure6": figure6.make,
     "figure7": figure7.make,
+    "equation5": equation5.make,
+    "learning_curve": learning_curve.make,
 }
 
 
@@ -38,29 +40,32 @@ def reproduce(
     seeds: int = ReproduceConfig.seeds,
     draws: int = ReproduceConfig.draws,
     steps: int = ReproduceConfig.steps,
+    recipe: str = ReproduceConfig.recipe,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> list[TableOrFigure]:
     """Make the paper's tables and figures again from runs' embeddings.
 
     runs:  one or several; tables 2 and 4 have rows of each, all else is of the first.
-    names: table1 to table4, figure4 to figure7, or "all".
-    seeds: trainings of each variant.   draws: of the landmarks.   steps: of each training.
+    names: table1 to table4, figure4 to figure7, equation5, learning_curve, or "all" (but that one).
+    seeds: trainings of each variant.   draws: of the landmarks.
+    steps: of each training; 0: as the recipe has it.
+    recipe: by whose settings variants are trained; "": by those of the run's own nformer.pt.
 
     What was trained and measured before is not made again. Each result lies in the first run's
     folder `reproduce` as NAME.json, .csv, .svg and .png, and in its report.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
-        BadInput: an unknown name, no training identities, no query or gallery; figure5 alone
-            without scikit-learn, or with fewer than two identities to show.
+        BadInput: an unknown name or recipe, no training identities, no query or gallery; figure5
+            alone without scikit-learn, or with fewer than two identities to show.
     """
     wanted = chosen([names] if isinstance(names, str) else list(names))
     wanted = _without_figure5(wanted, require_tsne, progress=progress)
-    settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps)
+    settings = ReproduceConfig(seeds=seeds, draws=draws, steps=steps, recipe=recipe)
     given = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     folders = [one if isinstance(one, Run) else Run(one) for one in given]
-    _require_different(folders)
+    require_different(folders)
 
     def made() -> list[TableOrFigure]:
         experiments = [
@@ -101,7 +106,7 @@ def _kept(experiments: Sequence[Experiment], item: TableOrFigure) -> TableOrFigu
     """Write a table or figure into the first run, its pictures first and its manifest last."""
     run, settings = experiments[0].run, asdict(experiments[0].settings)
     others = [str(other.run.folder) for other in experiments[1:]]
-    config = {name: settings[name] for name in ("seeds", "draws", "steps", "batch")}
+    config = {name: settings[name] for name in ("seeds", "draws", "steps", "recipe")}
     config["other_runs"] = others if item.name in SEVERAL_RUNS else []
     inputs = {"embeddings.h5": experiments[0].digest}
     wanted = Manifest(file_of(item.name), "reproduce", config, inputs)
@@ -147,10 +152,3 @@ def _without_figure5(
         progress.warn(f"left out: {error}")
         return [name for name in wanted if name != "figure5"]
     return wanted
-
-
-def _require_different(runs: Sequence[Run]) -> None:
-    if not runs:
-        raise BadInput("name a run: --run DIR")
-    if len({run.folder.resolve() for run in runs}) < len(runs):
-        raise BadInput("--run names the same folder twice; a second run is another backbone's")

@@ -45,8 +45,9 @@ def control_notes(experiment: Experiment) -> list[str]:
     """Return what the controls and the deviations are, and which model the run's own row is of."""
     settings = experiment.settings
     notes = [
-        f"Each NFormer was trained {settings.seeds} times ({settings.steps} steps of "
-        f"{settings.batch} embeddings, all training identities, the last step kept) and refined "
+        f"Each NFormer was trained {settings.seeds} times ({experiment.recipe}: "
+        f"{experiment.trained_by.steps} steps of {experiment.batch:,} embeddings, all training "
+        "identities, the last step kept) and refined "
         f"with {settings.draws} draws of the landmarks: “± trainings” and “± draws” are the "
         "standard deviations of mAP over them. k = 1 leaves each row its own edge only: what the "
         "learned layers give without neighbours. The training-free refiner is the best of all on "

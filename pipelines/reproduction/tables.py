@@ -92,10 +92,10 @@ def table1(experiments: Sequence[Experiment]) -> TableOrFigure:
 
 def _cost(experiment: Experiment, variant: Variant) -> dict[str, float]:
     """Return GFLOPs a person at the test set's size, by formula and by torch's counter."""
-    rows, dim = len(experiment.query) + len(experiment.gallery), experiment.query.dim
+    rows, shape = len(experiment.query) + len(experiment.gallery), experiment.shape
     return {
-        "gflops": flops_a_person(variant, rows, dim=dim) / 1e9,
-        "gflops_counted": counted_flops_a_person(variant, rows, dim=dim) / 1e9,
+        "gflops": flops_a_person(variant, rows, **shape) / 1e9,
+        "gflops_counted": counted_flops_a_person(variant, rows, **shape) / 1e9,
     }
 
 

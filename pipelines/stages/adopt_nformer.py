@@ -12,6 +12,8 @@ from ..files import file_digest
 from ..progress import Progress, Silent
 from .import_nformer import ARTIFACT, STAGE, import_nformer
 
+NETWORKS = ("backbone.pt", "network weights", "onnx network")  # what embeddings are made by
+
 
 @writing_stage
 def adopt_nformer(
@@ -37,6 +39,7 @@ def adopt_nformer(
             f"--model {source} refines embeddings {model.dim} wide, the run's are {width} wide; "
             "use one that was trained on embeddings of this width"
         )
+    _compare_networks(run, source, progress=progress)
     inputs = {"the model of another run": file_digest(source)}
     wanted = Manifest(ARTIFACT, STAGE, {}, inputs)
     if not run.is_current(wanted, overwrite=overwrite):
@@ -45,3 +48,24 @@ def adopt_nformer(
             save_nformer(path, model, source=source.name)
         progress.message(f"{source} is this run's NFormer now: {run.path(ARTIFACT)}")
     return run.path(ARTIFACT)
+
+
+def _compare_networks(run: Run, source: Path, *, progress: Progress) -> None:
+    """Warn where the other run's embeddings are of another network, as far as both are known."""
+    other = Run(source.parent)
+    if source.name != ARTIFACT or not other.path("embeddings.h5").exists():
+        return
+    theirs, ours = (_network(one) for one in (other, run))
+    if theirs and ours and theirs != ours:
+        progress.warn(
+            f"--model {source} was trained on the embeddings of another network than this run's, "
+            "of equal width: what it learned there need not hold here. Embed both data sets with "
+            "one network: nformer extract --weights RUN/backbone.pt"
+        )
+
+
+def _network(run: Run) -> str:
+    """Return the digest of the network that made a run's embeddings; "" where it is not known."""
+    manifest = run.manifest("embeddings.h5")
+    inputs = manifest.inputs if manifest else {}
+    return next((inputs[name] for name in NETWORKS if name in inputs), "")

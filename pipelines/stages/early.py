@@ -15,7 +15,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..backbones.names import initial_weights_file, require_published, require_trainable
 from ..config import BackboneConfig, ExtractConfig, NFormerConfig
-from ..data.catalogue import open_dataset
+from ..data.catalogue import open_datasets
 from ..data.images import UnreadableImage, image_size
 from ..data.samples import Dataset
 from ..errors import BadInput, MissingArtifact
@@ -30,21 +30,24 @@ from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 INDEX = "index.h5"
+SERVER = ("fastapi", "uvicorn", "prometheus_client")
 NETWORK_FORMATS = ("onnx", "torchscript", "safetensors")  # of `nformer export`
 
 
 def dataset_to_train_on(
-    dataset: str,
+    datasets: Sequence[str],
     *,
-    root: str | Path,
+    roots: Sequence[str | Path],
     config: BackboneConfig,
     options: Mapping[str, Any],
     progress: Progress,
 ) -> Dataset:
-    """Return the data set that a backbone is to be trained on, network and weights looked at."""
+    """Return the data set, or several as one, to train a backbone on; network and weights are
+    looked at first.
+    """
     require_trainable(config.arch)
     initial_weights_file(config.weights)
-    data = open_dataset(dataset, root, options=options, progress=progress)
+    data = open_datasets(datasets, roots, options=options, progress=progress)
     data.split("train")
     return data
 
@@ -108,7 +111,7 @@ def network_given(
 ) -> GivenNetwork | None:
     """Return the network that options name, after looking for its architecture and file."""
     given = given_network(arch=arch, weights=weights, onnx=onnx)
-    if given is not None and not (given.is_onnx or given.is_exported):
+    if given is not None and not (given.is_onnx or given.names_itself):
         require_published(given.arch)
     return given
 
@@ -185,6 +188,13 @@ def require_sources(run: Run, sources: Sequence[Path]) -> None:
                     f"file of embeddings ({', '.join(FORMATS)})"
                 ) from None
         named_network(run)
+
+
+def require_server() -> None:
+    """Raise BadInput unless the packages of a server are there."""
+    missing = [name for name in SERVER if find_spec(name) is None]
+    if missing:
+        raise BadInput(f"serve needs {', '.join(missing)}: python -m pip install 'nformer[serve]'")
 
 
 def wants_tensorboard(log: str) -> bool:

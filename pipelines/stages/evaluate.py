@@ -12,6 +12,7 @@ from ..artifacts.ranking import save_rankings
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, require_run, writing_stage
 from ..config import EvaluateConfig, as_table
+from ..data.catalogue import title_of
 from ..device import choose_device
 from ..errors import BadInput, MissingArtifact
 from ..evaluation.peak_memory import PeakMemory
@@ -137,10 +138,11 @@ def evaluate_run(
                 if not config.every or not scored:
                     raise
                 plan = without(plan, [m for m in methods if m.name not in scored], why=str(error))
-    dataset = run.facts("embeddings.h5").get("dataset", "")
+    facts = run.facts("embeddings.h5")
+    called = {"dataset": facts.get("dataset", ""), "title": title_of(facts)}
     if domain is not None and (domain["foreign"] or domain["assume"] != "auto"):
         plan = dataclasses.replace(plan, notes=(told(domain), *plan.notes))
-    result = summed_up(scored, sets, plan=plan, dataset=dataset, domain=domain)
+    result = summed_up(scored, sets, plan=plan, **called, domain=domain)
     keep_graphs(run, sets)
     with run.writing(lists) as (path, _):
         save_rankings(

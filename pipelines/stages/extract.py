@@ -1,5 +1,6 @@
 """backbone.pt, or any other network, + the data set's images -> embeddings.h5"""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,13 @@ import numpy as np
 
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run, writing_stage
+from ..artifacts.run import SCRATCH, Run, writing_stage
 from ..config import ExtractConfig, as_table
 from ..data.samples import Dataset, labelled
 from ..device import choose_device
 from ..errors import BadInput
 from ..extraction.chunks import ChunkedEmbedding
+from ..extraction.claims import Gone, exclusive, holders
 from ..extraction.given import OF_THE_NETWORK, given_network, require_own
 from ..extraction.networks import open_network
 from ..extraction.sources import (
@@ -50,6 +52,9 @@ def extract(
 ) -> Path:
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
+    Several processes, on one machine or more, share the work where they are given the same run and
+    the same settings: each embeds chunks that no other has, and one puts them together.
+
     Of a data set of tracklets, each becomes one row: the mean of its frames' unit rows.
 
     dataset, root: the data set; None: the one that the backbone was trained on, where it was. One
@@ -79,23 +84,41 @@ def extract(
         {**inputs, "image list": data.digest()},
         facts=dataset_facts(data),
     )
-    if run.is_current(wanted, overwrite=overwrite):
+    if run.is_shared_work_done(wanted, overwrite=overwrite):
+        clear_unless_at_work(run)
         progress.message(f"{run.path(ARTIFACT)} is up to date{_moved(run, data)}")
         return run.path(ARTIFACT)
     if given is not None:  # of the backbone's, training has told
         tell(data, progress)
     network = open_network(run, given, config=config, device=chosen, progress=progress)
     sources = image_sources(run, data, preprocessing=network.preprocessing, progress=progress)
-    key, folder = text_digest(wanted.to_json()), run.scratch(ARTIFACT)
+    key, folder = text_digest(wanted.to_json()), run.shared_scratch(ARTIFACT)
     work = ChunkedEmbedding(network, folder, key=key, config=config, progress=progress)
     extraction = Extraction(data, sources, work=work)
-    work.embed_all(extraction.sources)
+    if not run.is_shared_work_done(wanted, overwrite=overwrite):  # since the first look
+        with suppress(Gone):
+            work.embed_all(extraction.sources)
+        run.claim()  # one of the processes that share the work puts the parts together
+    if run.is_shared_work_done(wanted, overwrite=overwrite):
+        clear_unless_at_work(run)
+        progress.message(f"{run.path(ARTIFACT)} was put together by another process")
+        return run.path(ARTIFACT)
     with run.writing(wanted) as (temporary, recorded):
         extraction.assemble(temporary)
         recorded.update(extraction.facts(), device=str(chosen), precision=network.precision)
         recorded.update(network.facts(given))
     run.clear_scratch(ARTIFACT)
     return run.path(ARTIFACT)
+
+
+def clear_unless_at_work(run: Run) -> None:
+    """Remove what an extraction that has ended left to go on from; not where one is at work."""
+    folder = run.path(SCRATCH) / ARTIFACT
+    with suppress(Gone, OSError, BadInput):  # nothing there, or a disk that is only read
+        with exclusive(folder) as now:
+            idle = not holders(folder, now)
+        if idle:
+            run.clear_scratch(ARTIFACT)
 
 
 def _moved(run: Run, data: Dataset) -> str:

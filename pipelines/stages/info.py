@@ -146,6 +146,11 @@ def _clusters(config: Table, facts: Table) -> list[str]:
     ]
 
 
+def _lists(config: Table, facts: Table) -> list[str]:
+    found = facts["recall"]["rows"]
+    return [f"{found:.3f} of the {config['neighbours']} nearest items are found"]
+
+
 ABOUT = {
     "backbone.pt": _backbone,
     "embeddings.h5": _embeddings,
@@ -153,4 +158,5 @@ ABOUT = {
     "refined.h5": _refined,
     "index.h5": _index,
     "clusters.csv": _clusters,
+    "index.lists.h5": _lists,
 }

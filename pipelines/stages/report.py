@@ -171,7 +171,7 @@ def _sources(run: Run, manifest: Manifest) -> list[str]:
     """Return the arguments that name the data set and the network that an artifact is made of."""
     facts = manifest.facts
     if manifest.stage in ("train-backbone", "train"):
-        return [facts.get("dataset", "DATASET"), *reader_arguments(facts)]
+        return [*facts.get("dataset", "DATASET").split("+"), *reader_arguments(facts)]
     if manifest.stage != "extract":
         return []
     named = ["--dataset", facts.get("dataset", "NAME"), *reader_arguments(facts)]

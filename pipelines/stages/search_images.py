@@ -5,10 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..artifacts.embeddings import split_pids
 from ..artifacts.run import Run, require_run
 from ..errors import BadInput
-from ..extraction.pictures import Crop, gather
+from ..extraction.pictures import Crop, Gathered, gather
 from ..gallery.answers import Answer, Hit, SearchResult
 from ..imports import importing
 from ..progress import Progress, Silent
@@ -89,48 +91,72 @@ class Searcher:
         Raises:
             BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
         """
+        _require_top(top)
+        clock, self.clock = self.clock.going_on(), Clock()
+        camera = self.stored.index.labels.camera_number(camid)
+        view: dict[str, Any] = {"camid": camera, "crop": crop, "network": self.network}
+        asked = gather(list(map(Path, sources)), prefer="query", progress=progress, **view)
+        clock.lap("read queries", apart=asked.seconds)
+        wanted: dict[str, Any] = {"threshold": threshold, "false_accepts": false_accepts}
+        return self.answered(asked, top=top, clock=clock, **wanted)
+
+    def answered(
+        self,
+        asked: Gathered,
+        *,
+        top: int = 10,
+        threshold: Threshold = None,
+        false_accepts: float = FALSE_ACCEPTS,
+        among: np.ndarray | None = None,
+        clock: "Clock | None" = None,
+    ) -> SearchResult:
+        """Search the index with queries that are embedded already; the rest is as for `search`.
+
+        among: [M] int64, the rows of the index that count; None: all.   clock: goes on.
+
+        Raises:
+            BadInput: rows of zeros or of another width, `among` without a row, a wrong threshold.
+        """
+        import torch
+
         from ..gallery import index as gallery_index
         from ..gallery.explanation import LayerWeights, shares_of
 
-        if top < 1:
-            raise BadInput(f"--top {top}: at least one item must be asked for")
-        clock, self.clock = self.clock.going_on(), Clock()
+        _require_top(top)
+        clock = Clock() if clock is None else clock
         stored, index = self.stored, self.stored.index
-        files = [Path(one) for one in sources]
-        view: dict[str, Any] = {
-            "camid": index.labels.camera_number(camid),
-            "crop": crop,
-            "network": self.network,
-        }
-        asked = gather(files, prefer="query", progress=progress, **view)
-        clock.lap("read queries", apart=asked.seconds)
         limit, rate = _limit(threshold, false_accepts, calibration=stored.calibration, run=self.run)
+        part = None if among is None else torch.from_numpy(among)
         plain, weights = gallery_index.unit_queries(index, asked.embeddings), list[LayerWeights]()
         refined = gallery_index.refined_queries(
             index, plain, camids=asked.embeddings.camids, explain=weights
         )
         clock.lap("refine")
-        similarity, rows = gallery_index.most_similar(index, refined, top=top)
-        nearest = None if limit is None else gallery_index.nearest_plain(index, plain)
+        similarity, rows = gallery_index.most_similar(index, refined, top=top, among=part)
+        nearest = None
+        if limit is not None:
+            nearest = gallery_index.nearest_plain(index, plain, among=part)
         before = (plain[:, None] * index.plain[rows]).sum(dim=2)  # [Q, top]
         clock.lap("rank")
         parts = zip(similarity.tolist(), before.tolist(), rows.tolist(), strict=True)
-        answers, there = [], set(index.pids.tolist())
-        trained = self._trained_on(asked.pictures)
+        answers, trained = [], self._trained_on(asked.pictures)
+        there = set(np.asarray(index.pids).tolist()) if trained else set[int]()
         for query, found in enumerate(parts):
             own, lent = shares_of(weights, query)
             closest = None if nearest is None else float(nearest[query])
+            read_most = _read_most(lent)
             answers.append(
                 Answer(
                     query=asked.embeddings.names[query],
                     hits=_hits(index, zip(*found, strict=True), lent=lent),
                     nearest=None if closest is None else round(closest, 6),
                     nobody=None if closest is None or limit is None else closest < limit,
-                    listened=_read_most(index, lent),
+                    listened=[(index.names[row], round(lent[row], 6)) for row in read_most],
                     own=round(own, 6),
                     picture=str(asked.pictures[query] or ""),
                     training=query in trained,
                     absent=query in trained and trained[query] not in there,
+                    rows=read_most,
                 )
             )
         clock.lap("explain")
@@ -162,6 +188,16 @@ class Searcher:
         known = self._training or {}
         return {row: known[name] for row, name in names.items() if name in known}
 
+    def look_through_lists(self, progress: Progress = Silent()) -> None:
+        """Search a large index by lists from now on, which are made once; a small one as before."""
+        from .list_index import listed
+
+        self.stored = listed(self.run, self.stored, progress=progress)
+
+    def take_network(self, other: "Searcher") -> None:
+        """Use the network of another searcher, opened already: it is the same one."""
+        self._network = other._network
+
     def network(self, many: bool) -> "Network":
         """Return the network that embedded the index, opened once; many: prepared for a folder."""
         if many not in self._network:
@@ -188,6 +224,11 @@ class Clock:
         spent = now - self.last - sum((apart or {}).values())
         self.laps.update({**(apart or {}), name: max(spent, 0.0)})
         self.last = now
+
+
+def _require_top(top: int) -> None:
+    if top < 1:
+        raise BadInput(f"--top {top}: at least one item must be asked for")
 
 
 def _limit(
@@ -223,12 +264,14 @@ def _hits(
             before=round(before, 6),
             weight=round(lent.get(row, 0.0), 6),
             members=index.members[row].split("\n") if any(index.members[row : row + 1]) else [],
+            row=row,
+            time=int(index.times[row]) if len(index.times) else -1,
         )
         for rank, (similarity, before, row) in enumerate(found, 1)
     ]
 
 
-def _read_most(index: "GalleryIndex", lent: dict[int, float]) -> list[tuple[str, float]]:
-    """Return the gallery items that a query reads most, and their shares."""
+def _read_most(lent: dict[int, float]) -> list[int]:
+    """Return the gallery rows that a query reads most."""
     most = sorted(lent, key=lambda row: (-lent[row], row))[:NAMED]
-    return [(index.names[row], round(lent[row], 6)) for row in most if lent[row] > 0]
+    return [row for row in most if lent[row] > 0]

@@ -52,7 +52,10 @@ def test_training_and_embedding_show_bars(pictures):
         (f"train-backbone {own} {TINY} --epochs 2", "train backbone"),
         ("extract --run r --device cpu", "embed"),
         ("evaluate --run r --all", "evaluate"),
+        ("index --run r", "index.h5"),
+        ("search people/ann/0.jpg --run r --device cpu", "similarity"),
         ("train-nformer --run r --no-closed-form --steps 3 --device cpu", "train NFormer"),
+        ("reproduce table1 --run r --seeds 1 --draws 1 --steps 1 --device cpu", "train variants"),
     ):
         code, screen = at_a_terminal(line)
         assert code == 0 and "Traceback" not in screen, screen[-3000:]

@@ -11,7 +11,7 @@ from pipelines.neighbours.reciprocity import reciprocal
 from pipelines.nformer.model import NFormer
 from pipelines.reporting.paper import is_the_papers
 from pipelines.reproduction.figure4 import growing_sets, irrelevant_mass
-from pipelines.reproduction.figure6 import affinity_similarity, cosines
+from pipelines.reproduction.likeness import affinity_similarity, cosines
 from pipelines.reproduction.measured import MeasuredFigures
 
 

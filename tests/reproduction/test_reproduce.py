@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from nformer_cli.app import app
 from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
-from pipelines.config import EvaluateConfig
+from pipelines.config import EvaluateConfig, NFormerConfig, as_table
 from pipelines.reporting.paper import printed
 from pipelines.reporting.tables_and_figures import (
     NAMES,
@@ -29,11 +30,12 @@ from pipelines.reporting.tables_and_figures import (
     tables_and_figures_in,
 )
 from pipelines.reproduction import reproduce as module
-from pipelines.reproduction.experiment import Experiment
+from pipelines.reproduction.experiment import Experiment, learnt_from
 from pipelines.reproduction.measured import MeasuredFigures
 from pipelines.reproduction.rows import distinct_labels
 from pipelines.reproduction.variants import (
     NEEDED,
+    NFORMER,
     ReproduceConfig,
     Variant,
     chosen,
@@ -133,7 +135,9 @@ def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
     told, again = whole.told, whole.again
     trainings = len(needed_by(NEEDED)) * 2 + len(needed_by(["table2", "table4"])) * 2
     assert told.stderr.index("plan: table1") < told.stderr.index("train variants")
-    assert f"{trainings} trainings of 2 steps, 0 cached; about" in told.stderr
+    batch = "of 96 embeddings (train-nformer's defaults), 0 cached; about"
+    assert f"{trainings} trainings of 2 steps {batch}" in told.stderr
+    assert "on Market-1501 (2,048 embeddings a step, 19,281 to test) about" in told.stderr
     assert f"nothing to train: all {trainings} trainings are cached" in again.stderr
     assert len(whole.made) > 2 * len(needed_by(NEEDED))
     assert {file: file.stat().st_mtime_ns for file in whole.made} == whole.made
@@ -424,6 +428,35 @@ def test_names_come_in_the_papers_order_and_once():
     assert len(needed_by(NEEDED)) == len(set(needed_by(NEEDED))) == 16
 
 
+def test_variants_are_trained_as_the_runs_own_nformer_or_by_a_recipe(tmp_path):
+    run = made(tmp_path / "run")
+    assert Experiment(run, ReproduceConfig()).trained_by == replace(
+        NFormerConfig().settled(), neighbours=0, closed_form=False, held_out=0.0, eval_every=50
+    )
+    own = NFormerConfig(lr=1e-3, heads=4, steps=40, batch=64, neighbours=3)
+    with run.writing(Manifest("nformer.pt", "train-nformer", as_table(own), {})) as (path, _):
+        path.write_bytes(b"")
+    experiment = Experiment(run, ReproduceConfig())
+    assert experiment.recipe == "as this run's nformer.pt"
+    trained = NFORMER.config(experiment.trained_by, 7)
+    assert (trained.lr, trained.heads, trained.steps, trained.batch) == (1e-3, 4, 40, 64)
+    assert (trained.neighbours, trained.warmup_steps, trained.seed) == (20, 10, 7)
+    assert not trained.closed_form and trained.held_out == 0.0
+    paper = Experiment(run, ReproduceConfig(recipe="paper"))
+    assert (paper.trained_by.steps, paper.trained_by.optimizer) == (1010, "sgd")
+    assert Experiment(run, ReproduceConfig(recipe="paper", steps=9)).trained_by.steps == 9
+    keys = {one.key_of(NFORMER, 0) for one in (experiment, paper)}
+    assert len(keys) == 2  # what was trained otherwise is not taken for this
+
+
+def test_an_unknown_recipe_is_refused_before_anything(tmp_path):
+    run = made(tmp_path / "run")
+    arguments = ["reproduce", "table1", "--run", str(run.folder), "--recipe", "papr"]
+    told = CliRunner().invoke(app, arguments)
+    assert isinstance(told.exception, BadInput) and "known are demo" in str(told.exception)
+    assert not run.path("reproduce").exists()
+
+
 def test_without_tsne_the_others_are_made(recorder):
     def absent():
         raise module.CannotShow("figure5 needs scikit-learn")
@@ -458,3 +491,32 @@ def test_an_interrupted_reproduction_leaves_whole_files_and_goes_on(tmp_path):
     for name in kept:
         run.artifact(f"reproduce/variants/{name}")  # whole, or this raises
     assert not (run.folder / "reproduce" / "figure7.json").exists()
+
+
+def test_the_learning_curve_learns_from_less(tmp_path):
+    run = made(tmp_path / "run")  # 16 identities with 6 images each
+    (curve,) = reproduce(run, "learning_curve", seeds=2, draws=1, steps=30)
+    less = [row for row in curve.rows if row["varied"] in ("identities", "images of each", "steps")]
+    counts = [(row["identities"], row["images"], row["steps"]) for row in less]
+    fewer_people, fewer_images = [(5, 6, 30), (10, 6, 30)], [(16, 2, 30), (16, 4, 30)]
+    assert counts == [*fewer_people, *fewer_images, (16, 6, 10), (16, 6, 25)]
+    backbone = Experiment(run, ReproduceConfig()).baseline()["mAP"]
+    for row in less:
+        assert row["gain"] == pytest.approx(row["mAP"] - backbone)
+    assert len({row["mAP"] for row in less}) > 1
+    assert [len(plot.curves[0].x) for plot in curve.plots] == [3, 3, 3]
+    assert "learning_curve" not in chosen(["all"])
+    assert chosen(["all", "learning_curve"])[-1] == "learning_curve"
+
+
+def test_a_part_of_the_training_set_lies_within_a_larger_one():
+    train = people(1, 16, 6, 3, "train")
+    parts = [
+        learnt_from(train, Variant(identities=count, images=images), seed=5)
+        for count, images in ((4, 2), (8, 2), (8, 3), (16, 6))
+    ]
+    assert [len(part) for part in parts] == [8, 16, 24, 96]
+    names = [set(map(bytes, part.features)) for part in parts]
+    assert names[0] < names[1] < names[2] < names[3]
+    other = learnt_from(train, Variant(identities=4, images=2), seed=6)
+    assert set(map(bytes, other.features)) != names[0]

@@ -13,7 +13,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
-from nformer_cli.commands.search import parsed_crop, parsed_threshold
 from pipelines import Embeddings, Run
 from pipelines.artifacts.backbone import save_backbone
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
@@ -25,6 +24,7 @@ from pipelines.errors import BadInput, StaleArtifact
 from pipelines.extraction.networks import open_network
 from pipelines.extraction.pictures import cropped
 from pipelines.gallery.answers import Answer, Hit, SearchResult
+from pipelines.gallery.asked import parsed_crop, parsed_threshold
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries

@@ -1,0 +1,31 @@
+"""A search's settings as people type them: the part of a picture, and the threshold."""
+
+from typing import Literal
+
+from ..errors import BadInput
+
+
+def parsed_crop(text: str, *, option: str = "--crop") -> tuple[int, int, int, int] | None:
+    """Return `x,y,w,h` as numbers, or None when there is none."""
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise BadInput(f"{option} {text}: wanted x,y,width,height in pixels, as in 10,20,64,128")
+    x, y, width, height = map(int, parts)
+    return x, y, width, height
+
+
+def parsed_threshold(text: str, *, option: str = "--threshold") -> float | Literal["auto"] | None:
+    """Return a similarity, "auto", or None when there is none."""
+    if not text:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = 2.0
+    if not -1 <= value <= 1:
+        raise BadInput(f"{option} {text}: wanted auto, or a similarity from -1 to 1")
+    return value
