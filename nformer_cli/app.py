@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    clustering,
     datasets,
     evaluating,
     exchange,
@@ -38,7 +39,7 @@ COMMANDS = {
         evaluating.refine,
     ),
     "Data sets": (datasets.datasets, datasets.check_data, datasets.pack, datasets.subsample),
-    "Search": (search.search, serve.serve),
+    "Search": (search.search, clustering.cluster, serve.serve),
     "Import and export": (
         exchange.export,
         exchange.import_embeddings,

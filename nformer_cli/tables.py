@@ -1,6 +1,7 @@
 """Results as tables for the terminal."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.gallery.answers import Answer, SearchResult
     from pipelines.reporting.tables_and_figures import Column, TableOrFigure
     from pipelines.stages.check_data import DataReport
+    from pipelines.stages.cluster import Clustered
     from pipelines.stages.compare import Comparison
     from pipelines.stages.info import ArtifactInfo
 
@@ -326,4 +328,35 @@ def answer_table(answer: "Answer", result: "SearchResult") -> Table:
         lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"
         more = [f"{hit.before:.3f}", lent] if result.refined else []
         table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *more)
+    return table
+
+
+def clusters_table(found: "Clustered") -> Table:
+    """Show what a clustering found, and how it agrees with labels where there are some."""
+    sizes = Counter(found.members.identity.tolist())
+    alone = sum(size == 1 for size in sizes.values())
+    columns = ["rows", "identities", "alone", "largest", "doubtful"]
+    cells = [f"{len(found.members.names):,}", f"{found.identities:,}", f"{alone:,}"]
+    cells += [f"{max(sizes.values()):,}", f"{int((found.members.confidence < 0).sum()):,}"]
+    if found.agreement is not None:
+        agreed = found.agreement
+        columns += ["ARI", "NMI", "BCubed F", "pairwise F"]
+        figures = (agreed.ari, agreed.nmi, agreed.bcubed, agreed.pairwise)
+        cells += [f"{100 * value:.1f}" for value in figures]
+    table = titled_table(
+        f"{found.method} on {found.embeddings} embeddings",
+        columns,
+        words=0,
+        no_wrap=True,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_row(*cells)
+    table.caption = f"threshold {found.chosen.threshold:.3f}: {found.chosen}"
+    if found.agreement is not None:
+        table.caption += (
+            f"; figures in %, of {found.agreement.rows:,} rows of {found.agreement.identities:,} "
+            "known identities"
+        )
     return table

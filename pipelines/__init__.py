@@ -25,6 +25,7 @@ _NAMES = {
     "stages.index": "index_gallery",
     "stages.change_index": "add_to_index remove_from_index",
     "stages.search_images": "search_images Searcher",
+    "stages.cluster": "cluster",
     "reproduction.reproduce": "reproduce",
     "embeddings": "Embeddings",
     "artifacts.embeddings": "load_embeddings save_embeddings",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .refiners.training_free import refine_training_free
     from .reproduction.reproduce import reproduce
     from .stages.change_index import add_to_index, remove_from_index
+    from .stages.cluster import cluster
     from .stages.evaluate import evaluate
     from .stages.export_embeddings import export_embeddings
     from .stages.extract import extract

@@ -193,6 +193,19 @@ class EvaluateConfig:
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """`nformer cluster`."""
+
+    method: Literal["agglomerative", "components", "hdbscan", "leiden", "infomap"] = "agglomerative"
+    neighbours: int = 32  # of each row in the graph
+    embeddings: Literal["auto", "plain", "refined"] = "auto"  # auto: by held-out identities
+    search: Literal[  # how neighbours are found
+        "auto", "exact", "numpy", "torch", "faiss", "ivf", "hnsw", "ivfpq", "cagra"
+    ] = "auto"
+    seed: int = 0
+
+
 def require_papers_model(protocol: str, *, kind: str) -> None:
     """Raise BadInput where the paper's protocol is asked of a model that is no plain NFormer.
 
@@ -212,6 +225,7 @@ SECTIONS: dict[str, type] = {
     "pack": PackConfig,
     "nformer": NFormerConfig,
     "evaluate": EvaluateConfig,
+    "cluster": ClusterConfig,
 }
 
 
@@ -242,6 +256,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "k2": (1, 10_000),
     "label_smoothing": (0, 0.99),
     "landmark_draws": (1, 1000),
+    "cluster.neighbours": (2, 10_000),
     "landmarks": (1, 10_000),
     "layers": (1, 64),
     "lr": (0, ANY),

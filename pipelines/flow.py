@@ -20,6 +20,7 @@ OTHER_WAYS = {
     "refine": ("refined.h5",),
     "pack": ("images.h5",),
     "index": ("index.h5",),
+    "cluster": ("clusters.csv",),
     "serve": ("index.lists.h5",),
 }
 ARGUMENTS = {

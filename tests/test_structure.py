@@ -21,7 +21,7 @@ FLOORS = (
     {"gallery"},
     {"artifacts"},
     {"nformer", "backbones", "data"},
-    {"ranking", "refiners"},
+    {"ranking", "refiners", "clustering"},
     {"neighbours"},
     {
         "embeddings",
@@ -40,7 +40,13 @@ FLOORS = (
         "preprocessing",
     },
 )
-ARRAYS_ONLY = ("nformer", "refiners", "neighbours", "ranking")  # rooms that never see a file
+ARRAYS_ONLY = (
+    "nformer",
+    "refiners",
+    "neighbours",
+    "ranking",
+    "clustering",
+)  # rooms that never see a file
 FILES = {"pathlib", "h5py", "io", "tempfile", "shutil", "files", "artifacts"}
 # Public functions whose first parameters users give by place, as the manual shows them.
 POSITIONAL = {
@@ -208,7 +214,9 @@ def test_only_the_search_room_imports_faiss():
             assert "faiss" not in [name.split(".")[0] for name in names], path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["evaluate", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["evaluate", "--help"], ["cluster", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments):
     code = (
         "import sys; sys.argv = ['nformer', *sys.argv[1:]]\n"

@@ -188,12 +188,15 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="DIR",
-            help="accuracy: a run, or a folder of embedding files, to measure too; repeatable.",
+            help="accuracy, clusters: a run, or a folder of embedding files, to measure too; "
+            "repeatable.",
         ),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="accuracy: keep each set's result here, and go on."),
+        typer.Option(
+            metavar="DIR", help="accuracy, clusters: keep each set's result here, and go on."
+        ),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="accuracy: draws of each drawn set. Default: 1.")

@@ -13,9 +13,15 @@ BENCHMARKS = {
     "nformer": "inference, training steps and new queries against a dense implementation",
     "nformer-million": "a million embeddings on an approximate graph",
     "accuracy": "the default on sets of many kinds, in domain and out of it, beside closed forms",
+    "clusters": "clusters of the default beside plain DBSCAN, average linkage and HDBSCAN",
     "search": "finding a person with a picture: cold start, one more, a gallery of a million",
     "serve": "a server: one picture, 64 clients at once, a million items",
     "retrieval": "search, scoring and re-ranking against dense NumPy and FAISS",
+}
+TAKEN_BY = {
+    "sets": ("accuracy", "clusters"),
+    "keep": ("accuracy", "clusters"),
+    "seeds": ("accuracy",),
 }
 
 
@@ -31,8 +37,8 @@ def measure(
     """Run a benchmark on this machine and return its table.
 
     quick: small sizes that end within a minute, to see that everything runs.
-    sets:  accuracy only: folders of embedding files, and runs, to measure too.
-    keep:  accuracy only: a folder in which the result of each set is kept.
+    sets:  accuracy and clusters: folders of embedding files, and runs, to measure too.
+    keep:  accuracy and clusters: a folder in which what is made of each set is kept.
     seeds: accuracy only: how often each drawn set is drawn.
 
     Raises:
@@ -43,8 +49,10 @@ def measure(
     module, _, part = name.partition("-")
     asked = {"sets": sets or None, "keep": keep, "seeds": seeds}
     more = {option: value for option, value in asked.items() if value is not None}
-    if more and name != "accuracy":
-        raise BadInput(f"--{next(iter(more))} belongs to the benchmark accuracy, not to {name}")
+    wrong = [option for option in more if name not in TAKEN_BY[option]]
+    if wrong:
+        theirs = " and ".join(TAKEN_BY[wrong[0]])
+        raise BadInput(f"--{wrong[0]} belongs to the benchmark {theirs}, not to {name}")
     run = getattr(import_module(f".{module}", __package__), f"measure_{part}".rstrip("_"))
     return run(quick=quick, progress=progress, **more)
 

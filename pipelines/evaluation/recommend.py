@@ -1,6 +1,6 @@
 """Which refiner to use: compared on held-out training identities, never on the test set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..refiners.closed_form import camera_ids
 from ..refiners.domain_shift import Assume, Domain
 from ..refiners.fitting import TrainingRows, fit_shift
 from ..training.default_model import closed_form_rows
-from ..training.folds import identity_splits
+from ..training.folds import PLAN, identity_splits
 from ..training.held_out import HeldOut, split_identities
 from .plan import NFORMER, Method, possible
 
@@ -85,12 +85,12 @@ def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommenda
     model, manifest = None, run.manifest("nformer.pt")
     if manifest is not None:
         model = load_nformer(run.artifact("nformer.pt"))
-    domain = _domain(
+    domain = domain_of(
         train, load_embeddings(run.artifact("embeddings.h5"), "gallery"), assume=assume
     )
     if domain.foreign:
         return Recommendation((), {}, 0, domain)
-    trials = list(_trials(train, model, manifest=manifest, seed=seed))
+    trials = list(trials_of(train, model, manifest=manifest, seed=seed))
     if not trials:
         raise BadInput(
             "--refine auto compares refiners on held-out training identities, and none has a match "
@@ -112,7 +112,8 @@ def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommenda
     return Recommendation(chain, ordered, len(trials))
 
 
-def _domain(train: Embeddings, gallery: Embeddings, *, assume: Assume) -> Domain:
+def domain_of(train: Embeddings, gallery: Embeddings, *, assume: Assume = "auto") -> Domain:
+    """Return whether a gallery looks like a training set, by the embeddings as they are."""
     if len(np.unique(train.pids)) < 2:
         return Domain(1.0, assume)
     shift = fit_shift(TrainingRows.of(train.features, train.pids, camids=train.camids))
@@ -120,14 +121,22 @@ def _domain(train: Embeddings, gallery: Embeddings, *, assume: Assume) -> Domain
     return Domain(shift.of(rows, camera_ids(gallery.camids, len(gallery), device="cpu")), assume)
 
 
-def _trials(
-    train: Embeddings, model: NFormer | None, *, manifest: Manifest | None, seed: int
+def trials_of(
+    train: Embeddings,
+    model: NFormer | None,
+    *,
+    manifest: Manifest | None,
+    seed: int,
+    plan: Sequence[tuple[int, int]] = PLAN,
 ) -> Iterator[Trial]:
-    """Yield the folds; of a plain NFormer, the identities kept out of its training."""
+    """Yield the folds; of a plain NFormer, the identities kept out of its training.
+
+    manifest: of the model.   plan: (parts, repetitions) of the identities.
+    """
     if len(np.unique(train.pids)) < 2:
         return
     if model is None or isinstance(model, NFormerOnClosedForm):
-        for split in identity_splits(train.pids, train.camids, seed=seed):
+        for split in identity_splits(train.pids, train.camids, seed=seed, plan=plan):
             yield Trial(*map(train.select, (split.fit, split.query, split.gallery)))
         return
     assert manifest is not None
@@ -145,16 +154,22 @@ def _tried(trial: Trial, chain: tuple[str, ...]) -> float:
 
 
 def _nformer(trial: Trial, model: NFormer) -> float:
-    """Return the mAP of NFormer; of one on a closed form, that form fitted on the others."""
+    return score(*refined_trial(trial, model)).mean_ap
+
+
+def refined_trial(trial: Trial, model: NFormer) -> tuple[Embeddings, Embeddings]:
+    """Return a trial's query and gallery refined by NFormer.
+
+    Of one on a closed form, by that form fitted on the trial's other identities.
+    """
     if not isinstance(model, NFormerOnClosedForm):
-        return score(*refine(model, trial.query, trial.gallery)).mean_ap
-    settings = model.closed_form.settings
+        return refine(model, trial.query, trial.gallery)
     query, gallery = closed_form_rows(
         trial.fit,
         trial.query,
         gallery=trial.gallery,
-        settings=settings,
+        settings=model.closed_form.settings,
         gate=model.closed_form.gate,
     )
     assert query is not None
-    return score(trial.query.with_features(query), trial.gallery.with_features(gallery)).mean_ap
+    return trial.query.with_features(query), trial.gallery.with_features(gallery)

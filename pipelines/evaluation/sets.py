@@ -98,6 +98,15 @@ def read_sets(
     )
 
 
+def labelled(run: Run) -> bool:
+    """Return whether an identity is known both of a query and of a gallery item."""
+    with open_embeddings(run.artifact("embeddings.h5")) as file:
+        return all(
+            name in file and bool((file[name]["pids"][:] >= 0).any())
+            for name in ("query", "gallery")
+        )
+
+
 def _alike(query: Embeddings, gallery: Embeddings) -> bool:
     return query.names == gallery.names and np.array_equal(query.features, gallery.features)
 

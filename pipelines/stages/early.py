@@ -116,6 +116,29 @@ def network_given(
     return given
 
 
+def require_clustering(
+    run: Run,
+    *,
+    index: Path | None,
+    files: Sequence[Path],
+    tables: Mapping[str, Path | None],
+    method: str,
+) -> None:
+    """Raise BadInput or MissingArtifact where there is nothing to cluster, or no way to do it."""
+    from ..clustering.names import require_method
+
+    require_method(method)
+    for option, table in tables.items():
+        require_file(table, option=option, wanted="a table (.csv)")
+    if index is not None:
+        require_file(index, option="--index", wanted="the index.h5 of a run")
+    for path in files:
+        if not path.is_dir():
+            require_file(path, wanted="a file of embeddings")
+    if index is None and not files:
+        run.require_manifest("embeddings.h5")
+
+
 def require_pictures(
     run: Run, folder: Path, *, boxes: Path | None, tracks: str, given: GivenNetwork | None
 ) -> None:

@@ -137,6 +137,15 @@ def _index(config: Table, facts: Table) -> list[str]:
     return [*changes, threshold]
 
 
+def _clusters(config: Table, facts: Table) -> list[str]:
+    chosen = facts.get("chosen", {})
+    return [
+        f"{facts.get('identities'):,} identities of {facts.get('rows'):,} rows",
+        f"{config.get('method')}, threshold {chosen.get('threshold', 0):.3f} ({chosen.get('by')})",
+        f"{facts.get('embeddings')} embeddings",
+    ]
+
+
 def _lists(config: Table, facts: Table) -> list[str]:
     found = facts["recall"]["rows"]
     return [f"{found:.3f} of the {config['neighbours']} nearest items are found"]
@@ -148,5 +157,6 @@ ABOUT = {
     "nformer.pt": _nformer,
     "refined.h5": _refined,
     "index.h5": _index,
+    "clusters.csv": _clusters,
     "index.lists.h5": _lists,
 }

@@ -1,0 +1,1 @@
+"""Embeddings without labels -> identities: rows of one identity get one number."""

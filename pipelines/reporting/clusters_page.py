@@ -1,0 +1,177 @@
+"""clusters.html: the pictures of each identity that was found, doubtful ones first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..artifacts.cluster_files import Members
+from ..data.images import UnreadableImage, is_there, read_item
+from ..files import write_text
+from .page import data_uri, not_there, template
+
+PICTURES = 3000  # on a page at most: it stays below 15 MB
+EACH = 24  # of one identity
+ALONE = 300  # identities of one picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row on the page.   picture: a data URI, "" where there is none."""
+
+    row: int
+    name: str
+    identity: int
+    confidence: float
+    nearest: int
+    representative: bool
+    picture: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """An identity of several rows: its least sure members, and the nearest other identity.
+
+    confidence: the mean over its rows.   distance: the least of its rows' to `nearest`.
+    other:      the representative of `nearest`.
+    """
+
+    identity: int
+    rows: int
+    confidence: float
+    confirmed: bool
+    members: Sequence[Shown]
+    nearest: int
+    distance: float
+    other: Shown | None
+
+
+@dataclass(frozen=True)
+class ClustersPage:
+    """Everything that the page tells.   unshown: identities of several rows that it does not."""
+
+    rows: int
+    identities: int
+    lines: Sequence[str]
+    csv: str
+    command: str
+    groups: Sequence[Group]
+    unshown: int
+    alone: Sequence[Shown]
+    alone_count: int
+
+
+def write_clusters_page(
+    path: Path,
+    members: Members,
+    *,
+    folders: Sequence[str],
+    lines: Sequence[str],
+    csv: str,
+    command: str,
+) -> str:
+    """Write the page; return how many of its pictures are not where they should be, "" if none.
+
+    folders: that the rows' names start from, as for `read_item`.   lines: what the page says first.
+    csv, command: the table to edit, and how it is read back.
+    """
+    album = _Album(members, folders)
+    ends = _ends(members.identity)
+    order = np.lexsort((members.confidence, members.identity))  # of each identity, unsure first
+    groups: list[Group] = []
+    several = [part for part in np.split(order, ends) if len(part) > 1]
+    several.sort(key=lambda part: (float(members.confidence[part[0]]), int(part[0])))
+    for part in several:
+        if album.count >= PICTURES - ALONE:
+            break
+        groups.append(_group(part, members, album=album))
+    single = np.array([part[0] for part in np.split(order, ends) if len(part) == 1], np.int64)
+    single = single[np.argsort(members.confidence[single], kind="stable")]
+    page = ClustersPage(
+        rows=len(members.names),
+        identities=int(members.identity.max(initial=-1)) + 1,
+        lines=lines,
+        csv=csv,
+        command=command,
+        groups=groups,
+        unshown=len(several) - len(groups),
+        alone=[album.shown(row) for row in single[:ALONE].tolist()],
+        alone_count=len(single),
+    )
+    write_text(path, template("clusters.html.j2").render(page=page) + "\n")
+    return album.missing()
+
+
+def _ends(labels: np.ndarray) -> np.ndarray:
+    """Return where each label but the last ends in sorted order."""
+    ends: np.ndarray = np.cumsum(np.bincount(labels))[:-1]
+    return ends
+
+
+def _group(part: np.ndarray, members: Members, *, album: "_Album") -> Group:
+    """Return an identity by its rows, the least sure first."""
+    shown = [album.shown(row) for row in part[:EACH].tolist()]
+    medoid = int(part[np.argmax(members.representative[part])])
+    if medoid not in part[:EACH]:
+        shown.append(album.shown(medoid))
+    known = part[members.nearest[part] >= 0]
+    nearest, distance, other = -1, 0.0, None
+    if len(known):
+        row = int(known[np.argmin(members.distance[known])])
+        nearest, distance = int(members.nearest[row]), float(members.distance[row])
+        of_it = members.representative & (members.identity == nearest)
+        other = album.shown(int(np.argmax(of_it)))
+    return Group(
+        identity=int(members.identity[part[0]]),
+        rows=len(part),
+        confidence=float(members.confidence[part].mean()),
+        confirmed=bool(members.confirmed[part].all()),
+        members=shown,
+        nearest=nearest,
+        distance=distance,
+        other=other,
+    )
+
+
+class _Album:
+    """The pictures of rows, counted."""
+
+    def __init__(self, members: Members, folders: Sequence[str]) -> None:
+        self.members, self.folders = members, list(folders)
+        self.count = 0  # of pictures on the page, some of them twice
+        self.asked: set[str] = set()
+        self.lost: dict[str, None] = {}
+
+    def shown(self, row: int) -> Shown:
+        """Return a row with its picture, where that is at hand."""
+        members, name = self.members, self.members.names[row]
+        return Shown(
+            row,
+            name,
+            int(members.identity[row]),
+            float(members.confidence[row]),
+            int(members.nearest[row]),
+            bool(members.representative[row]),
+            self._picture(name),
+        )
+
+    def missing(self) -> str:
+        """Return how many pictures are not there; "" where all are, or none was to be shown."""
+        if not any(self.folders):
+            return ""
+        return not_there([*self.lost], of=len(self.asked), root=self.folders[0])
+
+    def _picture(self, name: str) -> str:
+        self.count += 1
+        self.asked.add(name)
+        if not any(self.folders):
+            return ""
+        if not is_there(name, self.folders):
+            self.lost[name] = None
+            return ""
+        try:
+            return data_uri(read_item(name, self.folders))
+        except UnreadableImage:
+            self.lost[name] = None
+            return ""
