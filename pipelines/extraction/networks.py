@@ -101,7 +101,9 @@ def backbone_network(
     require_own(config)
     backbone, facts = load_backbone(path)
     preprocessing = Preprocessing(height=facts["height"], width=facts["width"])
-    embed, precision = _prepared(backbone, config, device=device, fast=fast)
+    embed, precision = _prepared(
+        backbone, config, device=device, fast=fast, width=preprocessing.width
+    )
     return Network(embed, preprocessing, precision, device)
 
 
@@ -112,8 +114,11 @@ def _exported(
     backbone, metadata = load_exported(Path(given.weights))
     with blaming(Path(given.weights), saying=f"its metadata {METADATA} cannot be read"):
         stated = Preprocessing.of(json.loads(metadata[METADATA]))
-    embed, precision = _prepared(backbone, config, device=device, fast=fast)
-    return Network(embed, chosen_preprocessing(stated, config), precision, device)
+    preprocessing = chosen_preprocessing(stated, config)
+    embed, precision = _prepared(
+        backbone, config, device=device, fast=fast, width=preprocessing.width
+    )
+    return Network(embed, preprocessing, precision, device)
 
 
 def _as_is(
@@ -145,7 +150,9 @@ def _as_is(
         )
     network = AsIs(body.eval(), l2=config.l2).eval()
     require_size(network, given.arch, preprocessing=preprocessing)
-    embed, precision = _prepared(network, config, device=device, fast=fast)
+    embed, precision = _prepared(
+        network, config, device=device, fast=fast, width=preprocessing.width
+    )
     return Network(embed, preprocessing, precision, device, feature)
 
 
@@ -216,10 +223,10 @@ def _load(body: nn.Module, given: GivenNetwork, *, known: Architecture) -> Loade
 
 
 def _prepared(
-    network: nn.Module, config: ExtractConfig, *, device: torch.device, fast: bool
+    network: nn.Module, config: ExtractConfig, *, device: torch.device, fast: bool, width: int
 ) -> tuple[Embeds, str]:
     if fast or device.type != "cpu":
-        precision = choose_precision(config.amp, device, network=network)
+        precision = choose_precision(config.amp, device, network=network, image_width=width)
         embedder = Embedder(network, device=device, dtype=DTYPES[precision], flip=config.flip)
         return embedder, precision
     return partial(_plainly, network=network.to(device), flip=config.flip), "off"

@@ -39,7 +39,9 @@ class BackboneTrainer:
     ) -> None:
         self.config, self.device = config, device
         self.labels = torch.from_numpy(labels)
-        self.precision = choose_precision(config.amp, device, network=backbone)
+        self.precision = choose_precision(
+            config.amp, device, network=backbone, image_width=config.width
+        )
         self.backbone = channels_last(backbone, device)
         self.network: nn.Module = self.backbone
         if config.compile:

@@ -13,7 +13,7 @@ from nformer_cli.app import app
 from pipelines import Run
 from pipelines.artifacts.manifest import Manifest
 from pipelines.config import BackboneConfig, as_table, configure
-from pipelines.data.catalogue import ENTRIES, open_dataset
+from pipelines.data.catalogue import ENTRIES, open_dataset, open_datasets
 from pipelines.extraction.sources import dataset_facts
 from pipelines.stages.report import command_of
 
@@ -74,8 +74,8 @@ def test_own_pictures_are_read_again_as_they_were(own, name, root, given):
     recorded(run, "backbone.pt", "train-backbone", facts=dataset_facts(data))
     command, context = parsed(command_of(run, "backbone.pt"))
     assert command == "train-backbone" and context.params["run"] == own / "run"
-    asked = context.params["dataset"], context.params["root"]
-    again = open_dataset(*asked, options=options.reader_options(context))
+    asked = context.params["datasets"], context.params["root"]
+    again = open_datasets(*asked, options=options.reader_options(context))
     assert again.digest() == data.digest() and again.root == data.root
     assert again.options == data.options
 
@@ -88,7 +88,7 @@ def test_every_option_of_every_data_set_can_be_typed(tmp_path):
         facts = {"dataset": known.name, "root": str(tmp_path), "options": told}
         recorded(run, "backbone.pt", "train-backbone", facts=facts)
         _, context = parsed(command_of(run, "backbone.pt"))
-        found = {**options.reader_options(context), "table": context.params["root"].name}
+        found = {**options.reader_options(context), "table": context.params["root"][0].name}
         assert {key: found[key] for key in told} == told
 
 

@@ -20,6 +20,9 @@ def test_auto_asks_the_processor(monkeypatch, able, wanted):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able}, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able, raising=False)
     assert choose_precision("auto", CPU) == wanted
+    assert choose_precision("auto", CPU, image_width=64) == wanted
+    assert choose_precision("auto", CPU, image_width=63) == "off"  # where bf16 may be wrong
+    assert choose_precision("bf16", CPU, image_width=16) == "bf16"
 
 
 @pytest.mark.parametrize("major, wanted", [(9, "bf16"), (8, "bf16"), (7, "fp16"), (6, "off")])
