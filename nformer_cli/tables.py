@@ -1,10 +1,8 @@
 """Results as tables for the terminal."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -16,6 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
+    from pipelines.evaluation.across_runs import AcrossRuns
     from pipelines.gallery.answers import Answer, SearchResult
     from pipelines.reporting.tables_and_figures import Column, TableOrFigure
     from pipelines.stages.check_data import DataReport
@@ -63,68 +62,31 @@ def evaluation_table(result: "Evaluation") -> Table:
     return table
 
 
-def across_runs(results: "Mapping[str, Evaluation]") -> list[dict[str, Any]]:
-    """Return evaluations of several runs as JSON-able objects, each with its run and its gaps.
-
-    gaps: by row, how much lower mAP is than in the first run.
-    """
-    first = next(iter(results.values()))
-    known = {row.name: row.mAP for row in first.results}
-    return [
-        {
-            "run": folder,
-            **json.loads(result.to_json()),
-            "gaps": {
-                row.name: known[row.name] - row.mAP for row in result.results if row.name in known
-            },
-        }
-        for folder, result in results.items()
-    ]
-
-
-def over_runs(results: "Mapping[str, Evaluation]") -> dict[str, dict[str, float]]:
-    """Return mean and standard deviation of mAP and rank-1 over runs, of rows that all have."""
-    found: dict[str, list[ResultRow]] = {}
-    for result in results.values():
-        for row in result.results:
-            found.setdefault(row.name, []).append(row)
-    return {
-        name: {
-            "mAP": fmean(row.mAP for row in rows),
-            "mAP_std": pstdev(row.mAP for row in rows),
-            "rank1": fmean(row.rank1 for row in rows),
-            "rank1_std": pstdev(row.rank1 for row in rows),
-        }
-        for name, rows in found.items()
-        if len(rows) == len(results)
-    }
-
-
-def across_table(results: "Mapping[str, Evaluation]") -> Table:
+def across_table(across: "AcrossRuns") -> Table:
     """Show the mAP of each run, its difference from the first run's, and the mean over runs.
 
     Of more than `WIDEST` methods, the baseline and those with the highest mean are shown.
     """
-    shown, means = across_runs(results), over_runs(results)
+    means = across.means
     names = sorted(means, key=lambda name: (name != "baseline", -means[name]["mAP"]))[:WIDEST]
     names = [name for name in means if name in names]
-    labels = next(iter(results.values())).labels
-    domains = any(one["domain"] for one in shown)
+    labels = next(iter(across.results.values())).labels
+    domains = any(result.domain for result in across.results.values())
     table = titled_table(
         "mAP in %, and its difference from the first run",
         ("run", *(labels[name] for name in names), *(["gallery"] if domains else [])),
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.columns[0].overflow = "fold"
-    for number, one in enumerate(shown):
-        figures = {row["name"]: row["mAP"] for row in one["results"]}
+    for number, (folder, result) in enumerate(across.results.items()):
+        gaps = across.gaps[folder]
         cells = [
-            f"{100 * figures[name]:.1f}"
-            + (f" [dim]{-100 * one['gaps'][name]:+.1f}[/]" if number else "")
+            f"{100 * result.row(name).mAP:.1f}"
+            + (f" [dim]{-100 * gaps[name]:+.1f}[/]" if number else "")
             for name in names
         ]
-        words = [one["domain"]["words"] if one["domain"] else "–"] if domains else []
-        table.add_row(escape(one["run"]), *cells, *words)
+        words = [result.domain["words"] if result.domain else "–"] if domains else []
+        table.add_row(escape(folder), *cells, *words)
     over = [
         f"{100 * means[name]['mAP']:.1f} ± {100 * means[name]['mAP_std']:.1f}" for name in names
     ]

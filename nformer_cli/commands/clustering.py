@@ -94,9 +94,10 @@ def cluster(
     Example: nformer cluster --run runs/market
     """
     from pipelines import Run
+    from pipelines.gallery.asked import parsed_threshold
     from pipelines.stages.early import require_clustering, require_moved
 
-    limit = parsed_threshold(threshold)
+    limit = parsed_threshold(threshold or "auto")
     config = options.config_of(ctx, "cluster")
     require_moved(root)
     sources = list(files or [])
@@ -114,7 +115,7 @@ def cluster(
         index=index,
         files=sources,
         config=config,
-        asked=Asked(limit, must_link, cannot_link, edited, frames),
+        asked=Asked(None if limit == "auto" else limit, must_link, cannot_link, edited, frames),
         device=device,
         overwrite=overwrite,
         progress=progress,
@@ -133,16 +134,3 @@ def cluster(
 
     out.print(clusters_table(found))
     progress.message(f"{found.path}; change its column identity, then: {found.again}")
-
-
-def parsed_threshold(text: str) -> float | None:
-    """Return a similarity, or None for auto."""
-    if text == "auto":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 2.0
-    if not -1 <= value <= 1:
-        raise BadInput(f"--threshold {text}: wanted auto, or a similarity from -1 to 1")
-    return value

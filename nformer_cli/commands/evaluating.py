@@ -1,6 +1,5 @@
 """nformer evaluate, nformer refine"""
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from pipelines.config import EvaluateConfig
 from .. import options
 from ..console import TerminalProgress, err, out
 from ..following import command_line, repeated
-from ..tables import across_runs, across_table, evaluation_table, over_runs
+from ..tables import across_table, evaluation_table
 from .results import write_report
 from .search import write_index
 
@@ -120,6 +119,7 @@ def evaluate(
     """
     from pipelines import Run
     from pipelines.artifacts.run import require_different
+    from pipelines.evaluation.across_runs import AcrossRuns
     from pipelines.stages.evaluate import evaluate_run
 
     lists: dict[str, Any] = {
@@ -162,10 +162,9 @@ def evaluate(
     if json and len(results) == 1:
         typer.echo(result.to_json())
     elif json:
-        whole = {"runs": across_runs(results), "over_runs": over_runs(results)}
-        typer.echo(json_format.dumps(whole, ensure_ascii=False))
+        typer.echo(AcrossRuns(results).to_json())
     elif len(results) > 1:
-        out.print(across_table(results))
+        out.print(across_table(AcrossRuns(results)))
 
 
 def refine(

@@ -15,11 +15,11 @@ from ..clustering.names import require_method
 from ..clustering.threshold import Trial, by_identities, by_separation
 from ..config import ClusterConfig
 from ..evaluation.cluster_sources import Source, of_run
+from ..evaluation.clustering import find
 from ..evaluation.recommend import domain_of
 from ..neighbours.checked import unit_rows
 from ..neighbours.graph import neighbour_graph
 from ..progress import Progress, Silent
-from ..stages.cluster import find
 from ..stages.refine import refine_run
 from .accuracy_figures import Kept
 from .accuracy_sets import drawn_cases, given_cases

@@ -124,6 +124,12 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def dataset_names(facts: Mapping[str, Any]) -> list[str]:
+    """Return the names that a command takes a data set by, from `dataset_facts`."""
+    sets = facts.get("options", {}).get(SETS)
+    return [one["name"] for one in sets] if sets else [facts.get("dataset", "DATASET")]
+
+
 def reader_arguments(facts: Mapping[str, Any]) -> list[str]:
     """Return the options of a command that read a data set again, from `dataset_facts`."""
     root, options = facts.get("root") or "DIR", dict(facts.get("options", {}))

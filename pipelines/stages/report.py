@@ -17,7 +17,7 @@ from ..artifacts.run import Run, writing_stage
 from ..config import SECTIONS, as_table, configure
 from ..data.catalogue import title_of
 from ..extraction.given import GivenNetwork
-from ..extraction.sources import reader_arguments
+from ..extraction.sources import dataset_names, reader_arguments
 from ..files import write_text
 from ..flow import command_line
 from ..progress import Progress, Silent
@@ -171,7 +171,7 @@ def _sources(run: Run, manifest: Manifest) -> list[str]:
     """Return the arguments that name the data set and the network that an artifact is made of."""
     facts = manifest.facts
     if manifest.stage in ("train-backbone", "train"):
-        return [*facts.get("dataset", "DATASET").split("+"), *reader_arguments(facts)]
+        return [*dataset_names(facts), *reader_arguments(facts)]
     if manifest.stage != "extract":
         return []
     named = ["--dataset", facts.get("dataset", "NAME"), *reader_arguments(facts)]
