@@ -22,7 +22,7 @@ SECTION_OF = {
 
 def with_recipe(ctx: typer.Context, command: str) -> tuple[str, ...]:
     """Return --recipe as it was given, where the recipe has settings for the next command."""
-    from pipelines.config import read_recipe
+    from pipelines.settings import read_recipe
 
     recipe = ctx.params.get("recipe")
     if recipe is None or SECTION_OF[command] not in read_recipe(recipe):

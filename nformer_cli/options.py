@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.config import SECTIONS, configure, recipe_names
+from pipelines.config import SECTIONS
 from pipelines.flow import AT_WORK
+from pipelines.settings import configure, recipe_names
 
 DEFAULT_RUN = Path("runs/default")
 DEFAULT_ROOT = Path("data")

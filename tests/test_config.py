@@ -5,15 +5,9 @@ import re
 
 import pytest
 
-from pipelines.config import (
-    SECTIONS,
-    BackboneConfig,
-    NFormerConfig,
-    allowed,
-    as_table,
-    configure,
-)
+from pipelines.config import SECTIONS, BackboneConfig, NFormerConfig, as_table
 from pipelines.errors import BadInput
+from pipelines.settings import allowed, configure
 
 
 def test_options_beat_settings_beat_recipe_beat_defaults(tmp_path):

@@ -17,7 +17,8 @@ from typer.main import get_command
 from nformer_cli.app import app
 from pipelines import Run, import_embeddings
 from pipelines.backbones.as_is import architecture
-from pipelines.config import RECIPES, SECTIONS, ExtractConfig, values_of
+from pipelines.config import SECTIONS, ExtractConfig
+from pipelines.settings import RECIPES, values_of
 from pipelines.stages.index_pictures import index_pictures
 
 ROOT = Path(__file__).parents[1]

@@ -26,6 +26,7 @@ FLOORS = (
     {
         "embeddings",
         "config",
+        "settings",
         "progress",
         "flow",
         "errors",

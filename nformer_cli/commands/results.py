@@ -127,8 +127,8 @@ def reproduce(
     Example: nformer reproduce table1 figure7 --run runs/market
     """
     from pipelines import Run
-    from pipelines.config import read_recipe
     from pipelines.reproduction.variants import chosen
+    from pipelines.settings import read_recipe
 
     chosen(names)  # refuses unknown ones
     if recipe:

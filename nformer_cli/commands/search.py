@@ -219,7 +219,7 @@ def write_index(
 ) -> None:
     """Save a run's index and say what it is for."""
     from pipelines import Run
-    from pipelines.config import configure
+    from pipelines.settings import configure
 
     opened = Run(run)
     opened.require_manifest("embeddings.h5")

@@ -26,7 +26,8 @@ def settings(
 
     Example: nformer settings nformer
     """
-    from pipelines.config import SECTIONS, read_recipe, recipe_names, require_section, values_of
+    from pipelines.config import SECTIONS, require_section
+    from pipelines.settings import read_recipe, recipe_names, values_of
 
     if stage is not None:
         require_section(stage)

@@ -10,13 +10,22 @@ from typing import Any
 
 from ..errors import BadInput
 from ..progress import Progress, Silent
-from . import clothes, halves, infrared, occluded, products, vehicles, video, wildlife
-from .cuhk03 import read_cuhk03_detected, read_cuhk03_labelled
-from .entry import ANY, Entry, counts, names_in
-from .folder_and_csv import read_csv_again, read_folder
+from . import (
+    clothes,
+    cuhk03,
+    folder_and_csv,
+    halves,
+    infrared,
+    market1501,
+    msmt17,
+    occluded,
+    products,
+    vehicles,
+    video,
+    wildlife,
+)
+from .entry import ANY, Entry
 from .folders import unread_endings
-from .market1501 import FOLDERS, read_dukemtmcreid, read_market1501, read_occluded_duke
-from .msmt17 import read_msmt17
 from .samples import Dataset, SplitCounts
 from .several import SETS, joined
 from .synthetic.dataset import read_synthetic
@@ -24,72 +33,10 @@ from .tables import plain
 
 SAME_SET = 0.9  # share of the published identities: with fewer it is another data set
 
-CUHK03 = Entry(
-    name="cuhk03-labelled",
-    title="CUHK03 (labelled boxes)",
-    read=read_cuhk03_labelled,
-    url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
-    licence="research use, by request to its authors",
-    state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
-    counts=counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
-    source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
-    unpacks=True,
-)
 ENTRIES = (
-    Entry(
-        name="market1501",
-        title="Market-1501",
-        read=read_market1501,
-        url="https://zheng-lab-anu.github.io/Project/project_reid.html",
-        licence="research only, no redistribution, no commercial use (its readme.txt)",
-        state="available",
-        counts=counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
-        source="Zheng et al., ICCV 2015; without junk, as in torchreid's market1501.py",
-        options=("distractors",),
-        marks=tuple(FOLDERS.values()),
-        looks=names_in("bounding_box_train", r"-?\d+_c\d+s\d"),
-    ),
-    Entry(
-        name="dukemtmcreid",
-        title="DukeMTMC-reID",
-        read=read_dukemtmcreid,
-        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
-        state="withdrawn by its authors in 2019",
-        counts=counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
-        source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
-        marks=tuple(FOLDERS.values()),
-        looks=names_in("bounding_box_train", r"\d+_c\d_f\d"),
-    ),
-    Entry(
-        name="msmt17",
-        title="MSMT17",
-        read=read_msmt17,
-        url="https://www.pkuvmc.com/dataset.html",
-        licence="research use, by request to its authors",
-        state="by request",
-        counts=counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
-        source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
-        options=("combine_all",),
-        marks=("list_train.txt", "list_query.txt", "list_gallery.txt"),
-    ),
-    CUHK03,
-    replace(
-        CUHK03,
-        name="cuhk03-detected",
-        title="CUHK03 (detected boxes)",
-        read=read_cuhk03_detected,
-        counts=counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
-    ),
-    Entry(
-        name="occluded-duke",
-        title="Occluded-Duke",
-        read=read_occluded_duke,
-        url="https://github.com/lightas/Occluded-DukeMTMC-Dataset",
-        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
-        state="a list of files for DukeMTMC-reID, which was withdrawn",
-        counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
-        source="Miao et al., ICCV 2019; the lines of the lists in its repository",
-    ),
+    *market1501.ENTRIES,
+    *msmt17.ENTRIES,
+    *cuhk03.ENTRIES,
     *occluded.ENTRIES,
     *video.ENTRIES,
     *clothes.ENTRIES,
@@ -98,22 +45,7 @@ ENTRIES = (
     *vehicles.ENTRIES,
     *products.ENTRIES,
     *wildlife.ENTRIES,
-    Entry(
-        name="folder",
-        title="Your images: a folder an identity, in train, query, gallery or not",
-        read=read_folder,
-        licence="yours",
-        state="yours",
-        options=("camera_pattern", "pattern", "split", "queries", "frames"),
-    ),
-    Entry(
-        name="csv",
-        title="Your images: a table of path, pid and, where known, split and camid",
-        read=read_csv_again,
-        licence="yours",
-        state="yours",
-        options=("table", "images", "columns", "pattern", "split", "queries", "frames"),
-    ),
+    *folder_and_csv.ENTRIES,
     Entry(
         name="synthetic",
         title="Drawn people",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,7 @@ from ..files import named_disk_errors, replacing
 from ..hdf5 import reading, require_own
 from ..probe import require_readable
 from ..progress import Progress, Silent
+from .entry import Entry, counts
 from .folders import child, find_home, first_child, require_folder, shortened
 from .market1501 import FOLDERS, read_layout
 from .samples import Dataset, Sample
@@ -152,3 +154,26 @@ def _boxes(archive: Path, file: "h5py.File", *, boxes: str) -> Iterator[tuple[st
                 if pixels.ndim == 3 and pixels.size:
                     view = 1 if number <= 5 else 2
                     yield f"{pair}_{person:03d}_{view}_{number:02d}.png", pixels.T.astype(np.uint8)
+
+
+LABELLED = Entry(
+    name="cuhk03-labelled",
+    title="CUHK03 (labelled boxes)",
+    read=read_cuhk03_labelled,
+    url="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
+    licence="research use, by request to its authors",
+    state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
+    counts=counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
+    source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
+    unpacks=True,
+)
+ENTRIES = (
+    LABELLED,
+    replace(
+        LABELLED,
+        name="cuhk03-detected",
+        title="CUHK03 (detected boxes)",
+        read=read_cuhk03_detected,
+        counts=counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
+    ),
+)

@@ -10,6 +10,7 @@ from typing import Any
 from ..embeddings import COLUMNS
 from ..errors import BadInput, naming
 from .boxes import boxed, parts_of
+from .entry import Entry
 from .folders import image_names, inside, require_folder, scan, shortened
 from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
@@ -379,3 +380,23 @@ def _rows(table: Table, *, home: Path, names: NamePattern | None) -> list[Row]:
         camera = camera or fields.get("camid") or str(NO_CAMERA)
         rows.append(Row(split, name, person, camera, _more(fields, more)))
     return rows
+
+
+ENTRIES = (
+    Entry(
+        name="folder",
+        title="Your images: a folder an identity, in train, query, gallery or not",
+        read=read_folder,
+        licence="yours",
+        state="yours",
+        options=("camera_pattern", "pattern", "split", "queries", "frames"),
+    ),
+    Entry(
+        name="csv",
+        title="Your images: a table of path, pid and, where known, split and camid",
+        read=read_csv_again,
+        licence="yours",
+        state="yours",
+        options=("table", "images", "columns", "pattern", "split", "queries", "frames"),
+    ),
+)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
+from .entry import Entry, counts, names_in
 from .folders import child, find_home, first_child, image_names, shortened
 from .name_patterns import usual_pattern
 from .samples import NO_CAMERA, Dataset, Sample
@@ -146,3 +147,31 @@ def parse_names(
         for name, match in zip(names, matches, strict=True)
         if match is not None
     ]
+
+
+ENTRIES = (
+    Entry(
+        name="market1501",
+        title="Market-1501",
+        read=read_market1501,
+        url="https://zheng-lab-anu.github.io/Project/project_reid.html",
+        licence="research only, no redistribution, no commercial use (its readme.txt)",
+        state="available",
+        counts=counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
+        source="Zheng et al., ICCV 2015; without junk, as in torchreid's market1501.py",
+        options=("distractors",),
+        marks=tuple(FOLDERS.values()),
+        looks=names_in("bounding_box_train", r"-?\d+_c\d+s\d"),
+    ),
+    Entry(
+        name="dukemtmcreid",
+        title="DukeMTMC-reID",
+        read=read_dukemtmcreid,
+        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
+        state="withdrawn by its authors in 2019",
+        counts=counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
+        source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
+        marks=tuple(FOLDERS.values()),
+        looks=names_in("bounding_box_train", r"\d+_c\d_f\d"),
+    ),
+)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BadInput
+from .entry import Entry, counts
 from .folders import child, find_home, first_child, inside, shortened
 from .samples import Dataset, Sample
 
@@ -62,3 +63,19 @@ def _read_list(home: Path, name: str, *, train: Path, test: Path) -> Iterator[Sa
             f"{path}: {len(strange)} of {len(lines)} lines do not parse: {shortened(strange, 3)}; "
             f"wanted lines like {EXAMPLE}"
         )
+
+
+ENTRIES = (
+    Entry(
+        name="msmt17",
+        title="MSMT17",
+        read=read_msmt17,
+        url="https://www.pkuvmc.com/dataset.html",
+        licence="research use, by request to its authors",
+        state="by request",
+        counts=counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
+        source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
+        options=("combine_all",),
+        marks=("list_train.txt", "list_query.txt", "list_gallery.txt"),
+    ),
+)

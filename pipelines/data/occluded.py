@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from .entry import ANY, counts
+from .entry import ANY, Entry, counts
 from .layouts import Found, Layout, Part, laid_out, read_parts
+from .market1501 import read_occluded_duke
 
 WHOLE = "whole_body_images"
 OCCLUDED, PARTIAL = "occluded", "partial"
@@ -36,6 +37,16 @@ def _asked_among_whole(home: Path, *, folder: str, pattern: str, example: str) -
 
 
 ENTRIES = (
+    Entry(
+        name="occluded-duke",
+        title="Occluded-Duke",
+        read=read_occluded_duke,
+        url="https://github.com/lightas/Occluded-DukeMTMC-Dataset",
+        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
+        state="a list of files for DukeMTMC-reID, which was withdrawn",
+        counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
+        source="Miao et al., ICCV 2019; the lines of the lists in its repository",
+    ),
     # Partial-REID first: it has all the marks of the other.
     laid_out(
         Layout(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
-from ..config import ExtractConfig, build
+from ..config import ExtractConfig
 from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..flow import command_line
 from ..imports import importing
+from ..settings import build
 from .given import PUBLISHED, GivenNetwork
 
 if TYPE_CHECKING:

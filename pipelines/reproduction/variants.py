@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..config import NFormerConfig, build, configure
+from ..config import NFormerConfig
 from ..errors import BadInput
+from ..settings import build, configure
 
 if TYPE_CHECKING:
     from ..nformer.attention import Affinity

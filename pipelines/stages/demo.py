@@ -5,9 +5,9 @@ from typing import Any
 
 from ..artifacts.results import Evaluation
 from ..artifacts.run import Run, writing_stage
-from ..config import configure
 from ..data.synthetic.dataset import RECORD, remove_drawn, write_synthetic
 from ..progress import Progress, Silent
+from ..settings import configure
 from .evaluate import evaluate
 from .extract import extract
 from .train_backbone import train_backbone

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.manifest import Manifest
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
-from ..config import SECTIONS, as_table, configure
+from ..config import SECTIONS, as_table
 from ..data.catalogue import title_of
 from ..extraction.given import GivenNetwork
 from ..extraction.sources import dataset_names, reader_arguments
@@ -28,6 +28,7 @@ from ..reporting.paper import paper_rows
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Album, Queries, examples_of, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
+from ..settings import configure
 from .early import BY_EPOCHS
 from .info import on_the_way
 

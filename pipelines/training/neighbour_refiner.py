@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..artifacts.nformer import load_nformer, save_nformer
-from ..config import NFormerConfig, configure
+from ..config import NFormerConfig
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..files import replacing
 from ..progress import Progress, Silent
 from ..refiners.training_free import as_embeddings, as_given
+from ..settings import configure
 from .fit import fit_nformer
 
 if TYPE_CHECKING:

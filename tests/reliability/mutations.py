@@ -24,11 +24,11 @@ from pipelines.artifacts.formats.reading import read_embedding_files
 from pipelines.artifacts.nformer import load_nformer, save_nformer
 from pipelines.backbones.backbone import build_backbone
 from pipelines.backbones.state_dicts import load_weights
-from pipelines.config import read_recipe
 from pipelines.data.folder_and_csv import read_csv
 from pipelines.data.images import read_image
 from pipelines.errors import PipelineError
 from pipelines.nformer.model import NFormer
+from pipelines.settings import read_recipe
 
 from .counts import Counts
 

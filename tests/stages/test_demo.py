@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 
 from nformer_cli.app import app
 from pipelines import Run
-from pipelines.config import SECTIONS, configure, read_recipe
+from pipelines.config import SECTIONS
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput
+from pipelines.settings import configure, read_recipe
 from pipelines.stages import demo as stage
 
 TINY = {"train_identities": 6, "test_identities": 4, "cameras": 3, "images": 8}

@@ -12,9 +12,10 @@ from nformer_cli import options
 from nformer_cli.app import app
 from pipelines import Run
 from pipelines.artifacts.manifest import Manifest
-from pipelines.config import BackboneConfig, as_table, configure
+from pipelines.config import BackboneConfig, as_table
 from pipelines.data.catalogue import ENTRIES, open_dataset, open_datasets
 from pipelines.extraction.sources import dataset_facts
+from pipelines.settings import configure
 from pipelines.stages.report import command_of
 
 TABLE = "file,person,camera,set\n" + "".join(
