@@ -145,7 +145,7 @@ def one_by_one(*, folder: str) -> dict[str, float]:
     """Answer queries one at a time against an opened index, and embed one picture."""
     run = Run(folder)
     seconds = _answers(_opened(run))
-    network = run_network(run, "auto", fast=False)
+    network = run_network(run, "auto", use="once")
     picture = PictureFiles([Picture(Path(folder) / "person.png")], network.preprocessing)
     embed_source(network, picture)
     with Timer() as timer:

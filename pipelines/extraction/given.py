@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..artifacts.backbone import is_exported
 from ..artifacts.run import Run
@@ -12,6 +12,7 @@ from ..files import file_digest, no_file
 
 EXPORTED, TRAINED = "exported", "trained"
 BACKBONE = "backbone.pt"
+Use = Literal["once", "served", "many"]  # what a network is prepared for
 PUBLISHED = "imagenet"  # --weights: those that torchvision or timm publishes with the network
 # Settings of [extract] that are a network's, not the extraction's.
 OF_THE_NETWORK = (

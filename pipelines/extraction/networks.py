@@ -26,7 +26,7 @@ from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 from ..training.initial_weights import imagenet_weights
 from ..training.precision import DTYPES, choose_precision
-from .given import EXPORTED, PUBLISHED, TRAINED, GivenNetwork, require_own
+from .given import EXPORTED, PUBLISHED, TRAINED, GivenNetwork, Use, require_own
 
 AS_EXPORTED = "as exported"
 
@@ -69,46 +69,47 @@ def open_network(
     *,
     config: ExtractConfig,
     device: torch.device,
-    fast: bool = True,
+    use: Use = "many",
     progress: Progress = Silent(),
 ) -> Network:
     """Return a network, ready to embed: the one given, or else the run's backbone.
 
-    fast: prepared as for many images, folded and in bf16 where that is fast; as it is, in float32,
-          it gives the same within bf16's rounding and is ready sooner.
+    use: what it is prepared for. "once": as it is, in float32, which is ready soonest; "served":
+         batch norms folded, in float32, for an image at a time; "many": folded, and in bf16 where
+         that is fast. They give the same within rounding.
 
     Raises:
         MissingArtifact: there is no backbone.pt.
         BadInput: no such network, weights that do not fit it, or settings that it does not have.
     """
     if given is None:
-        return backbone_network(run.artifact("backbone.pt"), config, device=device, fast=fast)
+        return backbone_network(run.artifact("backbone.pt"), config, device=device, use=use)
     if given.is_onnx:
         return _onnx_network(given, config, device=device, progress=progress)
     if given.arch == TRAINED:
         path = Path(given.weights)
         whole = Run(path.parent).artifact(path.name)
-        return backbone_network(whole, config, device=device, fast=fast)
+        return backbone_network(whole, config, device=device, use=use)
     if given.arch == EXPORTED:
-        return _exported(given, config, device=device, fast=fast)
-    return _as_is(given, config, device=device, fast=fast, progress=progress)
+        return _exported(given, config, device=device, use=use)
+    return _as_is(given, config, device=device, use=use, progress=progress)
 
 
 def backbone_network(
-    path: Path, config: ExtractConfig, *, device: torch.device, fast: bool = True
+    path: Path, config: ExtractConfig, *, device: torch.device, use: Use = "many"
 ) -> Network:
     """Return a trained backbone, ready to embed."""
     require_own(config)
     backbone, facts = load_backbone(path)
     preprocessing = Preprocessing(height=facts["height"], width=facts["width"])
     embed, precision = _prepared(
-        backbone, config, device=device, fast=fast, width=preprocessing.width
+        backbone, config, device=device, use=use, width=preprocessing.width
     )
     return Network(embed, preprocessing, precision, device)
 
 
 def _exported(
-    given: GivenNetwork, config: ExtractConfig, *, device: torch.device, fast: bool
+    given: GivenNetwork, config: ExtractConfig, *, device: torch.device, use: Use
 ) -> Network:
     """Return a backbone that was trained and exported elsewhere."""
     backbone, metadata = load_exported(Path(given.weights))
@@ -116,7 +117,7 @@ def _exported(
         stated = Preprocessing.of(json.loads(metadata[METADATA]))
     preprocessing = chosen_preprocessing(stated, config)
     embed, precision = _prepared(
-        backbone, config, device=device, fast=fast, width=preprocessing.width
+        backbone, config, device=device, use=use, width=preprocessing.width
     )
     return Network(embed, preprocessing, precision, device)
 
@@ -126,7 +127,7 @@ def _as_is(
     config: ExtractConfig,
     *,
     device: torch.device,
-    fast: bool,
+    use: Use,
     progress: Progress,
 ) -> Network:
     """Return an architecture with its weights, as they are."""
@@ -150,9 +151,7 @@ def _as_is(
         )
     network = AsIs(body.eval(), l2=config.l2).eval()
     require_size(network, given.arch, preprocessing=preprocessing)
-    embed, precision = _prepared(
-        network, config, device=device, fast=fast, width=preprocessing.width
-    )
+    embed, precision = _prepared(network, config, device=device, use=use, width=preprocessing.width)
     return Network(embed, preprocessing, precision, device, feature)
 
 
@@ -223,9 +222,11 @@ def _load(body: nn.Module, given: GivenNetwork, *, known: Architecture) -> Loade
 
 
 def _prepared(
-    network: nn.Module, config: ExtractConfig, *, device: torch.device, fast: bool, width: int
+    network: nn.Module, config: ExtractConfig, *, device: torch.device, use: Use, width: int
 ) -> tuple[Embeds, str]:
-    if fast or device.type != "cpu":
+    if use == "served" and device.type == "cpu":
+        return Embedder(network, device=device, dtype=torch.float32, flip=config.flip), "off"
+    if use == "many" or device.type != "cpu":
         precision = choose_precision(config.amp, device, network=network, image_width=width)
         embedder = Embedder(network, device=device, dtype=DTYPES[precision], flip=config.flip)
         return embedder, precision

@@ -19,6 +19,7 @@ from ..errors import BadInput
 from ..labels import NUMBERS, LabelNames
 from ..preprocessing import Preprocessing
 from ..progress import Progress
+from .given import Use
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 FRAMES_KEPT = 8  # decoded: a frame's boxes mostly follow each other
 MANY = 32  # pictures that are worth a faster network
 Crop = Rectangle
-Opens = Callable[[bool], "Network"]  # of whether it is worth being prepared for many pictures
+Opens = Callable[[Use], "Network"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def gather(
     labels = NUMBERS
     if paths:
         begun = time.perf_counter()
-        opened = network(len(paths) >= MANY)
+        opened = network("many" if len(paths) >= MANY else "once")
         loaded = time.perf_counter()
         from .chunks import embed_source
 

@@ -11,7 +11,7 @@ from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..flow import command_line
 from ..imports import importing
 from ..settings import build
-from .given import PUBLISHED, GivenNetwork
+from .given import PUBLISHED, GivenNetwork, Use
 
 if TYPE_CHECKING:
     from .networks import Network
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ITEMS = "embeddings.h5"
 
 
-def run_network(run: Run, device: str, *, fast: bool) -> "Network":
+def run_network(run: Run, device: str, *, use: Use) -> "Network":
     """Return the network of a run's index or embeddings, with the settings that made them.
 
     Raises: as `named_network`.
@@ -32,7 +32,7 @@ def run_network(run: Run, device: str, *, fast: bool) -> "Network":
     from ..device import choose_device
     from .networks import open_network
 
-    return open_network(run, given, config=config, device=choose_device(device), fast=fast)
+    return open_network(run, given, config=config, device=choose_device(device), use=use)
 
 
 def named_network(run: Run) -> tuple[GivenNetwork | None, ExtractConfig]:

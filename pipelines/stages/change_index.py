@@ -54,7 +54,7 @@ def add_to_index(
     new = gather(
         [Path(source) for source in sources],
         prefer="gallery",
-        network=lambda many: run_network(run, device, fast=many),
+        network=lambda use: run_network(run, device, use=use),
         pid=person,
         camid=camera,
         progress=progress,

@@ -10,6 +10,7 @@ import numpy as np
 from ..artifacts.embeddings import split_pids
 from ..artifacts.run import Run, require_run
 from ..errors import BadInput
+from ..extraction.given import Use
 from ..extraction.pictures import Crop, Gathered, gather
 from ..gallery.answers import Answer, Hit, SearchResult
 from ..imports import importing
@@ -64,7 +65,7 @@ class Searcher:
         self.clock.lap("imports")
         self.stored = opened(run)
         self.clock.lap("open index")
-        self._network: dict[bool, Network] = {}
+        self._network: dict[Use, Network] = {}
         self._training: dict[str, int] | None = None
 
     def search(
@@ -198,13 +199,13 @@ class Searcher:
         """Use the network of another searcher, opened already: it is the same one."""
         self._network = other._network
 
-    def network(self, many: bool) -> "Network":
-        """Return the network that embedded the index, opened once; many: prepared for a folder."""
-        if many not in self._network:
+    def network(self, use: Use) -> "Network":
+        """Return the network that embedded the index, opened once for each use."""
+        if use not in self._network:
             from ..extraction.run_network import run_network
 
-            self._network[many] = run_network(self.run, self.device, fast=many)
-        return self._network[many]
+            self._network[use] = run_network(self.run, self.device, use=use)
+        return self._network[use]
 
 
 class Clock:

@@ -161,7 +161,7 @@ class RunSearching:
         if isinstance(before, RunSearching) and before.key == self.key:
             self.searcher.take_network(before.searcher)
         if pictures:
-            self.preprocessing = self.searcher.network(False).preprocessing
+            self.preprocessing = self.searcher.network("served").preprocessing
 
     @property
     def index(self) -> "GalleryIndex":
@@ -197,7 +197,7 @@ class RunSearching:
         import torch
 
         stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # [B, 3, height, width]
-        features = self.searcher.network(False).of_images(stacked).float().cpu().numpy()
+        features = self.searcher.network("served").of_images(stacked).float().cpu().numpy()
         unknown = np.full(len(images), -1)
         return Gathered(Embeddings(features, unknown, camids), [None] * len(images))
 

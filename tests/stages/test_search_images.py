@@ -243,7 +243,7 @@ def photographed(tmp_path):
         stripes(tmp_path / "gallery" / f"{number}.png", number)
     pictures = [read_image(path) for path in sorted((tmp_path / "gallery").iterdir())]
     network = open_network(
-        run, None, config=ExtractConfig(), device=torch.device("cpu"), fast=False
+        run, None, config=ExtractConfig(), device=torch.device("cpu"), use="once"
     )
     features = embed_images(network, pictures)
     items = Embeddings(
@@ -381,3 +381,16 @@ def test_pictures_and_pages_from_the_command_line(photographed):
     ):
         refused = CliRunner().invoke(app, [*asked, *wrong])
         assert isinstance(refused.exception, BadInput) and text in str(refused.exception)
+
+
+def test_a_network_that_serves_is_folded_and_gives_what_the_plain_one_gives(photographed):
+    run, folder = photographed
+    pictures = [read_image(path) for path in sorted((folder / "gallery").iterdir())]
+    kinds = {}
+    for use in ("once", "served"):
+        network = open_network(
+            run, None, config=ExtractConfig(), device=torch.device("cpu"), use=use
+        )
+        kinds[use] = network.embed, embed_images(network, pictures), network.precision
+    np.testing.assert_allclose(kinds["served"][1], kinds["once"][1], atol=1e-5)
+    assert kinds["served"][2] == "off" and kinds["served"][0].folded
