@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -261,6 +261,10 @@ READER_OPTIONS: dict[str, Any] = {
             help="Which of a data set's test sets: see nformer datasets.",
         ),
     ],
+    "no_masks": Annotated[
+        bool,
+        typer.Option("--no-masks", help="wildlife: leave what lies outside of an animal's mask."),
+    ],
     "frames": Annotated[
         str | None,
         typer.Option(
@@ -281,7 +285,7 @@ def reading(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=False if name == "combine_all" else None,
+            default=False if get_args(kind)[0] is bool else None,
             annotation=kind,
         )
         for name, kind in READER_OPTIONS.items()

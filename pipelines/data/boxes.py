@@ -1,7 +1,8 @@
 """Boxes of frames: a CSV, MOT's text or COCO's JSON of rectangles, with scores and tracks.
 
 A box is a picture of its own. Its name is its frame's with a media fragment (W3C, 2012):
-`cam1/000042.jpg#xywh=210,80,64,128`, and `&track=7` behind it for a tracklet.
+`cam1/000042.jpg#xywh=210,80,64,128`, and `&track=7` behind it for a tracklet; `&mask=…` says which
+mask it has (`masks.named_mask`).
 """
 
 import json
@@ -33,7 +34,10 @@ ALIASES = {
     "track": ("track", "trackid", "trackletid", "tracklet", "objectid", "instanceid", "id"),
 }
 MOT = ("frame", "track", "x", "y", "w", "h", "score")  # its columns, without a header
-FRAGMENT = re.compile(r"#xywh=(\d+),(\d+),(\d+),(\d+)(?:&track=(.*))?$", re.DOTALL)
+FRAGMENT = re.compile(
+    r"#(?=xywh=|mask=)(?:xywh=(\d+),(\d+),(\d+),(\d+))?(?:&?mask=([^&#]*))?(?:&track=(.*))?$",
+    re.DOTALL,
+)
 SEPARATORS = (",", ";", "\t", " ")
 
 
@@ -95,8 +99,24 @@ def parts_of(name: str) -> tuple[str, Rectangle | None]:
     found = FRAGMENT.search(name)
     if found is None:
         return name, None
-    x, y, w, h = map(int, found.groups()[:4])
-    return name[: found.start()], (x, y, w, h)
+    file, box = name[: found.start()], found.groups()[:4]
+    if box[0] is None:
+        return file, None
+    x, y, w, h = map(int, box)
+    return file, (x, y, w, h)
+
+
+def mask_of(name: str) -> str:
+    """Return which mask a picture's name says that it has; "" for none."""
+    found = FRAGMENT.search(name)
+    return (found[5] or "") if found else ""
+
+
+def with_mask(name: str, mask: str) -> str:
+    """Return the name of a picture, or of its part, with that of its mask; "" for none."""
+    if not mask:
+        return name
+    return f"{name}&mask={mask}" if FRAGMENT.search(name) else f"{name}#mask={mask}"
 
 
 def within(box: Box, *, width: int, height: int) -> Box:

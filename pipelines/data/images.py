@@ -11,7 +11,9 @@ from PIL import Image, ImageOps
 from ..errors import BadInput, reason_of
 from ..files import no_file
 from ..preprocessing import Preprocessing
-from .boxes import Rectangle, parts_of
+from .boxes import mask_of, parts_of
+from .folders import inside
+from .masks import require_size, table_mask
 
 # No format that starts another program (PostScript) or that Pillow decodes without limits.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
@@ -59,18 +61,45 @@ class ImageFiles:
 def read_part(root: Path, name: str) -> Image.Image:
     """Return an image below a root by its name, which may be that of a box of a picture.
 
+    What lies outside of the mask that a name tells of is black.
+
     Raises:
-        UnreadableImage: as `read_image`, and where the box lies outside of its picture.
+        UnreadableImage: as `read_image`, where the box lies outside of its picture, and where the
+            mask is not there or of another size.
     """
-    file, rectangle = parts_of(name)
-    image = read_image(root / file)
+    image = _masked(read_image(root / parts_of(name)[0]), name, folder=root)
+    return _cut(image, name, folder=root)
+
+
+def _cut(image: Image.Image, name: str, *, folder: Path) -> Image.Image:
+    """Return the part of a picture that its name tells of."""
+    rectangle = parts_of(name)[1]
     if rectangle is None:
         return image
     x, y, width, height = rectangle
     if min(width, height) < 1 or x + width > image.width or y + height > image.height:
         size = f"{image.width}×{image.height}"
-        raise UnreadableImage(str(root / name), f"its box lies outside of the picture, {size}")
+        raise UnreadableImage(str(folder / name), f"its box lies outside of the picture, {size}")
     return image.crop((x, y, x + width, y + height))
+
+
+def _masked(image: Image.Image, name: str, *, folder: Path) -> Image.Image:
+    """Return a picture that is black outside of the mask that its name tells of."""
+    mask, size = mask_of(name), (image.height, image.width)
+    kept: np.ndarray
+    if not mask:
+        return image
+    try:
+        if not inside(mask):
+            raise BadInput(f"its mask {mask} lies below no folder of pictures")
+        if ":" in mask:
+            kept = table_mask(folder, mask, size=size)
+        else:
+            kept = np.any(np.asarray(read_image(folder / mask)), axis=2)
+        require_size(kept.shape, size)
+    except BadInput as error:
+        raise UnreadableImage(str(folder / name), str(error)) from error
+    return Image.fromarray(np.asarray(image) * kept[:, :, None])
 
 
 def read_image(path: Path) -> Image.Image:
@@ -117,28 +146,24 @@ def read_item(name: str, folders: Sequence[str]) -> Image.Image:
     Raises:
         UnreadableImage: as `read_image`, and where the name leads out of all folders.
     """
-    path, rectangle = item_place(name, folders)
-    image = read_image(path)
-    if rectangle is None:
-        return image
-    x, y, width, height = rectangle
-    return image.crop((x, y, x + width, y + height))
+    folder = Path(folders[0])
+    image = _masked(read_image(item_place(name, folders)), name, folder=folder)
+    return _cut(image, name, folder=folder)
 
 
-def item_place(name: str, folders: Sequence[str]) -> tuple[Path, Rectangle | None]:
-    """Return the file of an item's picture and its box in it; see `read_item`."""
-    file, rectangle = parts_of(name)
-    path = os.path.normpath(os.path.join(folders[0], file))
+def item_place(name: str, folders: Sequence[str]) -> Path:
+    """Return the file of an item's picture; see `read_item`."""
+    path = os.path.normpath(os.path.join(folders[0], parts_of(name)[0]))
     below = [os.path.join(os.path.normpath(folder), "") for folder in folders if folder]
     if not path.startswith(tuple(below)):
         raise UnreadableImage(name, "it lies below no folder of this run's pictures")
-    return Path(path), rectangle
+    return Path(path)
 
 
 def is_there(name: str, folders: Sequence[str]) -> bool:
     """Return whether an item's picture is a file below any of the folders; see `read_item`."""
     try:
-        return item_place(name, folders)[0].is_file()
+        return item_place(name, folders).is_file()
     except UnreadableImage:
         return False
 

@@ -9,13 +9,16 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..embeddings import COLUMNS
 from ..errors import BadInput, blaming
 from ..seeding import numpy_generator
-from .boxes import boxed
+from .boxes import boxed, mask_of, with_mask
 from .entry import Entry
 from .folders import inside, require_folder
+from .masks import COLUMNS as MASKS
+from .masks import named_mask
 from .own_rows import Row, numbered
 from .samples import Dataset
 from .tables import encoding_of, plain
@@ -31,20 +34,22 @@ NEW_SHARE = 0.1  # of the identities that are not known at all (open set)
 SEED = 0
 
 
-def read_wildlife(root: Path, *, variant: str | None = None) -> Dataset:
+def read_wildlife(root: Path, *, variant: str | None = None, no_masks: bool = False) -> Dataset:
     """Read a folder with a metadata.csv of path and identity and, where known, other columns.
 
-    These are split, bbox, date (a label `time`), and position or orientation (`viewpoint`).
+    These are split, bbox, segmentation or mask (COCO's RLE, polygons, or a path of an image), date
+    (a label `time`), and position or orientation (`viewpoint`).
 
     variant: given: by the table's split (the default where it has one); closed: a fifth of each
              identity's images are queries (the default where not); open: a tenth of the identities
              besides, of which no image is known; disjoint: half of the identities to train on,
              every image of the others is a query; time: the later half of each identity's days are
              queries. What is drawn is drawn with seed 0.
+    no_masks: leave what lies outside of a mask as it is; else it is made black.
 
     Raises:
-        BadInput: no such table, a column that lacks, a path that leads out of the folder, a box
-            that is none.
+        BadInput: no such table, a column that lacks, a path that leads out of the folder, a box or
+            a mask that is none.
     """
     require_folder(root, "wildlife")
     path = root / TABLE
@@ -53,7 +58,7 @@ def read_wildlife(root: Path, *, variant: str | None = None) -> Dataset:
         if len(found) != 1:
             raise BadInput(f"{root} has no {TABLE}; wildlife is a folder with one")
         path = found[0]
-    rows, named = _rows(path)
+    rows, named = _rows(path, masked=not no_masks)
     how = variant or ("given" if any(row.split for row in rows) else "closed")
     if how not in VARIANTS:
         raise BadInput(f"--variant {variant}: wildlife has {', '.join(VARIANTS)}")
@@ -63,7 +68,10 @@ def read_wildlife(root: Path, *, variant: str | None = None) -> Dataset:
     notices = [f"{path}: read {', '.join(named)}; queries and known images: --variant {how}"]
     if data.junk:
         notices.append(f"{path}: {data.junk:,} images have no identity and are left out")
-    options = {} if variant is None else {"variant": variant}
+    if any(mask_of(row.name) for row in rows):
+        notices.append(f"{path}: outside of masks pictures are made black; --no-masks leaves them")
+    given: dict[str, Any] = {"variant": variant, "no_masks": no_masks}
+    options = {name: value for name, value in given.items() if value}
     if how == "disjoint":
         splits = {**data.splits, "query": data.splits["gallery"]}
         return replace(
@@ -81,7 +89,7 @@ def read_wildlife(root: Path, *, variant: str | None = None) -> Dataset:
     )
 
 
-def _rows(path: Path) -> tuple[list[Row], list[str]]:
+def _rows(path: Path, *, masked: bool) -> tuple[list[Row], list[str]]:
     """Return the table's images, their split "" where it has none, and the columns read."""
     with blaming(path, saying="cannot be read as a table"):
         with path.open(encoding=encoding_of(path), newline="") as file:
@@ -91,7 +99,8 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
     for needed in ("path", "identity"):
         if needed not in names:
             raise BadInput(f"{path} has no column {needed}; it has {', '.join(names.values())}")
-    wanted = ("path", "identity", "split", "bbox", "date", "position", "orientation")
+    masks = MASKS if masked else ()
+    wanted = ("path", "identity", "split", "bbox", "date", "position", "orientation", *masks)
     rows, seen = [], set[str]()
     for number, line in lines:
         where = f"{path}, line {number}"
@@ -100,6 +109,9 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
         if not inside(name):
             raise BadInput(f"{where}: path {name!r} must be below {path.parent}")
         name = boxed(name, cells["bbox"], where=where)
+        for column in masks:
+            mask = named_mask(cells[column], table=path.name, where=where)
+            name = name if mask_of(name) else with_mask(name, mask)
         if name in seen:
             raise BadInput(f"{where}: {name} is listed twice")
         seen.add(name)
@@ -197,7 +209,7 @@ ENTRIES = (
         url="https://github.com/WildlifeDatasets/wildlife-datasets",
         licence="of each set",
         state="available; --variant given, closed, open, disjoint or time",
-        options=("variant",),
+        options=("variant", "no_masks"),
         rules="wildlife",
         marks=(TABLE,),
         looks=_has_animals,

@@ -153,8 +153,9 @@ def _same_content(data: Dataset, progress: Progress) -> Iterator[Finding]:
     with progress.task("compare", len(suspects), unit="files") as task:
         for split, name in suspects:
             with suppress(OSError):  # reported as unreadable; equal to no other
-                file, rectangle = parts_of(name)
-                groups[f"{file_digest(data.root / file)} {rectangle}"].append((split, name))
+                file, _ = parts_of(name)
+                part = name.removeprefix(file)  # its box and its mask
+                groups[f"{file_digest(data.root / file)} {part}"].append((split, name))
             task.advance()
     across = "the same content in train and in test"
     asked = "a query's picture in the gallery too: it finds itself, unless its camera is skipped"

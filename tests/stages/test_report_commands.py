@@ -82,7 +82,7 @@ def test_own_pictures_are_read_again_as_they_were(own, name, root, given):
 
 
 def test_every_option_of_every_data_set_can_be_typed(tmp_path):
-    values = {"distractors": "500k", "combine_all": True, "split": 0.5}
+    values = {"distractors": "500k", "combine_all": True, "no_masks": True, "split": 0.5}
     for known in ENTRIES:
         run = Run(tmp_path / known.name)
         told = {key: values.get(key, "a b") for key in known.options if key != "images"}
