@@ -1,9 +1,13 @@
 """The Typer application: every command, grouped for help; the stages in the order they run."""
 
+import functools
 import inspect
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+
+from pipelines.processes import rank
 
 from .commands import (
     clustering,
@@ -28,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+SHARED = ("train-backbone", "extract", "train")  # whose work processes share under torchrun
 COMMANDS = {
     "Stages": (
         datasets.demo,
@@ -76,10 +81,22 @@ def _root(
     """Person re-identification with neighbour-aware refinement, from images to mAP."""
 
 
+def _in_one_process(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command of one process: of several that torchrun started, the others end."""
+
+    @functools.wraps(command)
+    def alone(*given: Any, **options: Any) -> None:
+        if rank() == 0:
+            command(*given, **options)
+
+    return alone
+
+
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.replace("_", "-")
-        app.command(name, cls=Command, rich_help_panel=panel)(command)
+        callback = command if name in SHARED else _in_one_process(command)
+        app.command(name, cls=Command, rich_help_panel=panel)(callback)
 app.add_typer(search.index_app, name="index", rich_help_panel="Search")
 
 

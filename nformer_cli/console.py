@@ -18,6 +18,8 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.table import Column
 
+from pipelines.processes import rank
+
 UNSEEN = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
 del UNSEEN[ord("\n")], UNSEEN[ord("\t")]
 
@@ -38,8 +40,9 @@ class SafeConsole(Console):
             yield Segment(text if control else text.translate(UNSEEN), style, control)
 
 
-out = SafeConsole()
-err = SafeConsole(stderr=True)
+QUIET = rank() > 0  # of several processes the first one tells; each tells its own error
+out = SafeConsole(quiet=QUIET)
+err = SafeConsole(stderr=True, quiet=QUIET)
 
 WIDE = 110  # columns from which a long bar and the time spent fit too
 OTHERS = 26  # columns of a narrow line for the spinner, the bar, the time left, and the gaps

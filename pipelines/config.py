@@ -32,6 +32,7 @@ class BackboneConfig:
     label_smoothing: float = 0.1
     triplet_margin: float = 0.3
     triplet_weight: float = 1.0
+    triplet_over: Literal["all", "process"] = "all"  # under torchrun: whose images it compares
     center_weight: float = 5e-4
     center_lr: float = 0.5
     clip: float = 0.0  # largest gradient norm; 0: no clipping

@@ -27,6 +27,7 @@ FLOORS = (
         "embeddings",
         "config",
         "settings",
+        "processes",
         "progress",
         "flow",
         "errors",

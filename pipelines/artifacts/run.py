@@ -15,6 +15,7 @@ from ..embeddings import kind_of
 from ..errors import BadInput, MissingArtifact, StaleArtifact
 from ..files import file_digest, named_disk_errors, no_file, remove_left_over, replacing, write_text
 from ..flow import AT_WORK, remake_command
+from ..processes import rank
 from ..progress import Progress, Silent
 from . import lock
 from .manifest import Manifest
@@ -316,6 +317,8 @@ def writing_stage(
     @functools.wraps(stage)
     def alone(run: Run, /, *args: Options.args, **kwargs: Options.kwargs) -> Result:
         require_run(run, stage.__name__)
+        if rank() > 0:  # the first process writes, and has the lock
+            return stage(run, *args, **kwargs)
         progress = cast(Progress, kwargs.get("progress", Silent()))
 
         def work() -> Result:

@@ -56,8 +56,13 @@ class BatchLoader:
         self.skipped: dict[str, str] = {}
         self.waited = 0.0
 
-    def iterate(self, batches: Iterable[Sequence[int] | np.ndarray]) -> Iterator[Batch]:
-        """Yield each batch of rows as images; a batch without a readable image is left out."""
+    def iterate(
+        self, batches: Iterable[Sequence[int] | np.ndarray], *, every: bool = False
+    ) -> Iterator[Batch]:
+        """Yield each batch of rows as images.
+
+        every: yield a batch without a readable image too; otherwise it is left out.
+        """
         import torch  # here, so that what only lists a data set does without
 
         pool = ThreadPoolExecutor(max(1, self.workers), thread_name_prefix="decode")
@@ -70,9 +75,9 @@ class BatchLoader:
                 reading = [pool.submit(self._read, int(row), target) for row, target in targets]
                 waiting.append(Waiting(rows, images, reading))
                 if len(waiting) > AHEAD:
-                    yield from self._finished(waiting.popleft())
+                    yield from self._finished(waiting.popleft(), every)
             while waiting:
-                yield from self._finished(waiting.popleft())
+                yield from self._finished(waiting.popleft(), every)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -86,7 +91,7 @@ class BatchLoader:
             return error.reason
         return ""
 
-    def _finished(self, waiting: Waiting) -> Iterator[Batch]:
+    def _finished(self, waiting: Waiting, every: bool) -> Iterator[Batch]:
         rows, images, reading = waiting
         start = time.perf_counter()
         reasons = [future.result() for future in reading]
@@ -98,7 +103,7 @@ class BatchLoader:
                     self.skipped[self.source.names[row]] = reason
             good = np.flatnonzero([not reason for reason in reasons])
             images, index = images[good], index[good]
-        if len(index):
+        if every or len(index):
             yield Batch(images.permute(0, 3, 1, 2), index)
 
 

@@ -16,6 +16,7 @@ from ..device import choose_device
 from ..embeddings import Embeddings
 from ..errors import PipelineError
 from ..flow import command_line
+from ..processes import rank
 from ..progress import Progress, Silent
 from ..training.log import LogFiles
 from ..training.nformer import Trained, Trainer
@@ -59,6 +60,8 @@ def train(
     common: dict[str, Any] = {"device": device, "overwrite": overwrite, "progress": progress}
     trained_on(run, data, config=backbone, in_turn=turn, log=log, **common)
     extract(run, config=ExtractConfig(on_bad_image=backbone.on_bad_image), dataset=data, **common)
+    if rank() > 0:  # NFormer is one process's work
+        return run.path(ARTIFACT)
     wanted = Manifest(
         ARTIFACT, STAGE, as_table(config), {"embeddings.h5": run.digest("embeddings.h5")}
     )

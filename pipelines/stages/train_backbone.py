@@ -1,6 +1,7 @@
 """the data set's training images -> backbone.pt"""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from ..extraction.sources import dataset_facts, image_sources, skipped_text, tel
 from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..preprocessing import Preprocessing
+from ..processes import Processes, join, world
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
@@ -82,6 +84,35 @@ def trained_on(
     in_turn: "InTurn | None" = None,
 ) -> Path:
     """Train on an open data set; `in_turn` trains something else after every epoch."""
+    processes = join(choose_device(device)) if world() > 1 else Processes()
+    try:
+        return _trained_by(
+            processes,
+            run,
+            data,
+            config=config,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+            log=log,
+            in_turn=in_turn,
+        )
+    finally:
+        processes.leave()
+
+
+def _trained_by(
+    processes: Processes,
+    run: Run,
+    data: Dataset,
+    *,
+    config: BackboneConfig,
+    device: str,
+    overwrite: bool,
+    progress: Progress,
+    log: str,
+    in_turn: "InTurn | None",
+) -> Path:
     train = data.images("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
     cut = fitting_batch(
@@ -94,15 +125,14 @@ def trained_on(
     wanted = Manifest(
         ARTIFACT,
         in_turn.stage if in_turn else STAGE,
-        {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY}
-        | (in_turn.settings if in_turn else {}),
+        _settings(config) | (in_turn.settings if in_turn else {}),
         {"training images": data.digest("train"), **weights_digest(config.weights)},
         facts={**dataset_facts(data), "classes": len(pids)},
     )
     key = text_digest(wanted.to_json())
     if in_turn is not None:
         in_turn.key = key
-    if run.is_current(wanted, overwrite=overwrite):
+    if processes.agreed(lambda: run.is_current(wanted, overwrite=overwrite)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
     for line in data.table().splitlines():
@@ -126,16 +156,34 @@ def trained_on(
     loaded = start_from(backbone, config.weights, arch=config.arch)
     if loaded is not None:
         progress.message(f"weights {config.weights}: {loaded}")
-    trainer = BackboneTrainer(backbone, labels, config=config, device=chosen)
+    trainer = BackboneTrainer(backbone, labels, config=config, device=chosen, processes=processes)
+    if processes.world > 1:
+        kind = "its own images" if chosen.type == "cpu" else "the images of all"
+        progress.message(
+            f"{processes.world} processes share each batch of {config.batch} images; the batch "
+            f"norms of each see {kind}"
+        )
     training = Training(run, data, trainer=trainer, config=config, progress=progress)
     training.log = LogFiles(run.path(LOG), wants_tensorboard(log))
     training.in_turn = in_turn
     training.run_epochs(key=key)
-    with run.writing(wanted) as (temporary, facts):
-        save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
-        facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
-    run.clear_scratch(ARTIFACT)
+    if processes.is_first:
+        with run.writing(wanted) as (temporary, facts):
+            save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
+            facts.update(training.facts(), device=str(chosen), precision=trainer.precision)
+            if processes.world > 1:
+                facts["processes"] = processes.world
+        run.clear_scratch(ARTIFACT)
+    processes.wait()  # until the file is there
     return run.path(ARTIFACT)
+
+
+def _settings(config: BackboneConfig) -> dict[str, Any]:
+    """Return the settings that a backbone.pt depends on."""
+    kept = {key: value for key, value in as_table(config).items() if key not in EXECUTION_ONLY}
+    if config.triplet_over == "all":
+        del kept["triplet_over"]  # as before there was a choice
+    return kept
 
 
 class InTurn(Protocol):
@@ -167,7 +215,7 @@ class Training:
         progress: Progress,
     ) -> None:
         self.run, self.data, self.trainer = run, data, trainer
-        self.config, self.progress = config, progress
+        self.config, self.progress, self.processes = config, progress, trainer.processes
         self.log = LogFiles(run.path(LOG))
         self.in_turn: InTurn | None = None
         self.preprocessing = Preprocessing(height=config.height, width=config.width)
@@ -189,10 +237,11 @@ class Training:
             self.trainer.scaler.load_state_dict(counters["scaler"])
             self.loader.skipped.update(counters["skipped"])
             self.progress.message(f"going on after epoch {first} of {self.config.epochs}")
+            self._tell_processes(counters.get("processes", 1))
             self._other_turn(first)
         planned = len(self.trainer.batches(0))
         with (
-            TrainLog(self.log, STAGE, after=self.steps) as log,
+            self._log() as log,
             self.progress.task(
                 "train backbone", self.config.epochs * planned * self.config.batch, unit="images"
             ) as task,
@@ -202,12 +251,28 @@ class Training:
             self.estimate = Estimate(left, on_cpu=self.trainer.device.type == "cpu")
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch, log, task=task, planned=planned)
-                save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
-                note_progress(state.parent, epoch + 1, of=self.config.epochs, unit="epoch")
+                self.loader.skipped.update(self.processes.merged(self.loader.skipped))
+                if self.processes.is_first:
+                    save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
+                    note_progress(state.parent, epoch + 1, of=self.config.epochs, unit="epoch")
                 self._other_turn(epoch + 1)
 
+    def _log(self) -> AbstractContextManager[TrainLog | None]:
+        """Return the log of the process that writes one, None for the others."""
+        if self.processes.is_first:
+            return TrainLog(self.log, STAGE, after=self.steps)
+        return nullcontext()
+
+    def _tell_processes(self, before: int) -> None:
+        if before != self.processes.world:
+            self.progress.warn(
+                f"the epochs so far were trained by {before} processes, the others by "
+                f"{self.processes.world}: with batch norms that see a process's own images, the "
+                "weights are not those of a training by as many throughout"
+            )
+
     def _other_turn(self, epochs: int) -> None:
-        if self.in_turn is not None:
+        if self.in_turn is not None and self.processes.is_first:
             self.in_turn.after_epoch(epochs, self._embed("train"))
 
     def _counters(self, epochs: int) -> dict[str, Any]:
@@ -216,16 +281,21 @@ class Training:
             "step": self.steps,
             "scaler": self.trainer.scaler.state_dict(),
             "skipped": self.loader.skipped,
+            **({"processes": self.processes.world} if self.processes.world > 1 else {}),
         }
 
-    def _epoch(self, epoch: int, log: TrainLog, *, task: Task, planned: int) -> None:
+    def _epoch(self, epoch: int, log: TrainLog | None, *, task: Task, planned: int) -> None:
+        if self.processes.world > 1:  # what a process draws besides is its own, and drawn again
+            torch.manual_seed(derived_seed(self.config.seed, STAGE, epoch, self.processes.rank))
         batches = self.trainer.batches(epoch)
-        updates = self.trainer.epoch(epoch, self.loader.iterate(batches), steps=len(batches))
+        read = self.loader.iterate(map(self.trainer.own, batches), every=True)
+        updates = self.trainer.epoch(epoch, read, steps=len(batches))
         start, counted = time.perf_counter(), 0
         for losses in one_behind(updates):
             self.steps += 1
             figures = {name: require_finite(losses[name], self.steps) for name in LOSSES}
-            log.write(self.steps, epoch=epoch + 1, **figures, lr=losses["lr"])
+            if log is not None:
+                log.write(self.steps, epoch=epoch + 1, **figures, lr=losses["lr"])
             step = int(counted < planned)  # epochs differ by a few steps: count as planned
             counted += step
             shown = f"{epoch + 1}/{self.config.epochs}"
@@ -233,7 +303,7 @@ class Training:
             self._tell_duration()
         task.advance((planned - counted) * self.config.batch)
         self.seconds += time.perf_counter() - start
-        if self.config.eval_every and (epoch + 1) % self.config.eval_every == 0:
+        if self.config.eval_every and (epoch + 1) % self.config.eval_every == 0 and log is not None:
             self._evaluate(epoch + 1, log)
 
     def _tell_duration(self) -> None:

@@ -128,9 +128,8 @@ def _random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
         "python": torch.tensor(words, dtype=torch.int64),
         "numpy": torch.from_numpy(np.asarray(numpy_words, dtype=np.int64)),
     }
-    if torch.cuda.is_available():
-        for device, cuda in enumerate(torch.cuda.get_rng_state_all()):
-            tensors[f"cuda{device}"] = cuda
+    if torch.cuda.is_initialized():
+        tensors["cuda"] = torch.cuda.get_rng_state()  # of this process's device
     plain = {"python": [version, gauss], "numpy": [int(position), int(has_gauss), float(cached)]}
     return tensors, plain
 
@@ -141,6 +140,5 @@ def _restore_random(tensors: Mapping[str, Tensor], plain: dict[str, Any]) -> Non
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
     words = tensors["numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", words, *plain["numpy"]))
-    for device in range(torch.cuda.device_count()):
-        if f"cuda{device}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda{device}"], device)
+    if "cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["cuda"])

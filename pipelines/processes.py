@@ -1,0 +1,177 @@
+"""The processes of one training, as torchrun starts them: who writes, and what they exchange.
+
+torchrun gives each process its number (RANK), how many there are (WORLD_SIZE), and where a store is
+that all of them reach (MASTER_ADDR, MASTER_PORT). Without it there is one process, and nothing here
+does anything.
+"""
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import PipelineError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+T = TypeVar("T")
+FAILED = -1  # instead of a number of images: this process ends with an error
+PATIENCE = timedelta(days=1)  # while the first process evaluates, the others wait for it
+STEP = timedelta(seconds=60)  # on GPUs, for the gradients of a step
+REACHED = timedelta(seconds=5)
+
+
+class EndedElsewhere(PipelineError):
+    """Another process ended with an error, and has said so."""
+
+
+def rank() -> int:
+    """Return this process's number, from 0; 0 without torchrun."""
+    return _number("RANK") if world() > 1 else 0
+
+
+def world() -> int:
+    """Return how many processes torchrun has started; 1 without it."""
+    return max(1, _number("WORLD_SIZE"))
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def is_first_to_say(text: str) -> bool:
+    """Return whether no other process has said the same: what all of them find is said once."""
+    if world() == 1:
+        return True
+    try:
+        from torch.distributed import PrefixStore, TCPStore
+
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(host, port, is_master=False, timeout=REACHED)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return bool(PrefixStore(f"nformer/{attempt}", store).add(text, 1) == 1)
+    except Exception:  # no store in reach: better said twice than never
+        return True
+
+
+class Processes:
+    """This process among those of one training; one alone exchanges nothing.
+
+    rank:  its number; the first, 0, writes files.   world: how many there are.
+    group: what counts and decisions are exchanged by; None: the default one.
+    """
+
+    def __init__(self, rank: int = 0, world: int = 1, *, group: Any = None) -> None:
+        self.rank, self.world, self.group = rank, world, group
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def part(self, count: int) -> slice:
+        """Return which of some items are this process's: as many as the others', or one more."""
+        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
+    def counts(self, own: int) -> list[int]:
+        """Return how many images each process has of a batch.
+
+        Raises:
+            EndedElsewhere: another one has FAILED.
+        """
+        if self.world == 1:
+            return [own]
+        found = self._exchanged(own)
+        if FAILED in found and own != FAILED:
+            raise EndedElsewhere("another process ended with an error")
+        return found
+
+    def agreed(self, decide: Callable[[], T]) -> T:
+        """Return what the first process decides."""
+        if self.world == 1:
+            return decide()
+        return self._exchanged(decide() if self.is_first else None)[0]
+
+    def merged(self, own: dict[str, str]) -> dict[str, str]:
+        """Return what all processes have noted."""
+        if self.world == 1:
+            return own
+        return {key: value for part in self._exchanged(own) for key, value in part.items()}
+
+    def whole(self, rows: "Tensor", counts: Sequence[int]) -> "Tensor":
+        """Return the rows [B, …] of all processes in their order, from this one's [b, …].
+
+        Gradients flow into this process's own rows: the sum over processes of what each of them
+        gets so is the gradient of one process with all rows.
+        """
+        if self.world == 1:
+            return rows
+        from torch import cat, empty_like
+        from torch.distributed import all_gather
+
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows.detach()
+        parts = [empty_like(padded) for _ in counts]
+        with meeting():
+            all_gather(parts, padded)
+        parts = [part[:count] for part, count in zip(parts, counts, strict=True)]
+        parts[self.rank] = rows
+        return cat(parts)
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.world > 1:
+            self._exchanged(None)
+
+    def leave(self) -> None:
+        """End the exchange."""
+        if self.world > 1:
+            from torch.distributed import destroy_process_group
+
+            gc.collect()  # what still has the group keeps its threads, which must end before Python
+            destroy_process_group()
+
+    def _exchanged(self, own: Any) -> list[Any]:
+        from torch.distributed import all_gather_object
+
+        found: list[Any] = [None] * self.world
+        with meeting():
+            all_gather_object(found, own, group=self.group)
+        return found
+
+
+def join(device: "torch.device") -> Processes:
+    """Meet the other processes that torchrun has started, if there are any.
+
+    On GPUs gradients go over NCCL, and what is counted and agreed over Gloo, which notices at once
+    that a process ended, and has the patience to wait while the first one writes and evaluates.
+    """
+    if world() == 1:
+        return Processes()
+    import torch
+    from torch.distributed import init_process_group, new_group
+
+    if device.type != "cuda":
+        init_process_group("gloo", timeout=PATIENCE)
+        return Processes(rank(), world())
+    torch.cuda.set_device(device)
+    init_process_group("nccl", timeout=STEP, device_id=device)
+    return Processes(rank(), world(), group=new_group(backend="gloo", timeout=PATIENCE))
+
+
+@contextmanager
+def meeting() -> Iterator[None]:
+    """Turn the error of an exchange whose other side is gone into EndedElsewhere."""
+    try:
+        yield
+    except RuntimeError as error:
+        from torch.distributed import DistError
+
+        if world() > 1 and (isinstance(error, DistError) or "gloo" in str(error).lower()):
+            raise EndedElsewhere("another process ended") from error
+        raise

@@ -1,0 +1,71 @@
+"""A training whose batches are shared by processes, with frozen batch norms: run by torchrun."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipelines.backbones.backbone import build_backbone
+from pipelines.config import BackboneConfig
+from pipelines.data.batches import Batch
+from pipelines.processes import Processes, join, world
+from pipelines.training.backbone import BackboneTrainer
+
+PEOPLE, IMAGES, HEIGHT, WIDTH = 7, 6, 32, 16
+
+
+def train(config: BackboneConfig, processes: Processes, *, left_out=()) -> nn.Module:
+    """Train for the config's epochs on drawn images; rows `left_out` cannot be read."""
+    drawn = torch.Generator().manual_seed(0)
+    images = torch.randint(
+        0, 256, (PEOPLE * IMAGES, 3, HEIGHT, WIDTH), generator=drawn, dtype=torch.uint8
+    )
+    labels = np.repeat(np.arange(PEOPLE), IMAGES)
+    torch.manual_seed(0)
+    backbone = build_backbone(config.arch, classes=PEOPLE, dim=8, last_stage="stride2")
+    for module in backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = lambda mode=True, frozen=module: frozen
+    trainer = BackboneTrainer(
+        backbone, labels, config=config, device=torch.device("cpu"), processes=processes
+    )
+    for epoch in range(config.epochs):
+        batches = trainer.batches(epoch)
+        readable = (
+            np.array([row for row in trainer.own(batch) if row not in left_out], dtype=np.int64)
+            for batch in batches
+        )
+        read = (Batch(images[torch.from_numpy(rows)], rows) for rows in readable)
+        for losses in trainer.epoch(epoch, read, steps=len(batches)):
+            trainer.last = float(losses["loss"])
+    return trainer
+
+
+def config_of(**changes) -> BackboneConfig:
+    settings = {
+        "arch": "shufflenet_v2_x0_5", "dim": 8, "height": HEIGHT, "width": WIDTH, "epochs": 2,
+        "batch": 12, "instances": 4, "lr": 0.003, "warmup_epochs": 0, "pad": 2, "erase": 0.5,
+        "center_weight": 0.05, "amp": "off",
+    }  # fmt: skip
+    return BackboneConfig(**settings | changes)
+
+
+def state_of(trainer) -> dict:
+    """Return all that was trained."""
+    return {"loss": trainer.last, **trainer.backbone.state_dict(), **trainer.center.state_dict()}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    shared = join(torch.device("cpu")) if world() > 1 else Processes()
+    for name, settings, left_out in (
+        ("all", {}, ()),
+        ("process", {"triplet_over": "process"}, ()),
+        ("left_out", {}, (0, 1, 2, 8)),
+    ):
+        trained = train(config_of(**settings), shared, left_out=left_out)
+        torch.save(state_of(trained), folder / f"{name}{shared.rank}.pt")
+    shared.leave()

@@ -1,0 +1,178 @@
+"""Batches shared by processes make the same updates as one process, and errors end all of them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import sharing
+
+from pipelines import BadInput
+from pipelines.artifacts.checkpoints import load_checkpoint
+from pipelines.data.synthetic.dataset import write_synthetic
+from pipelines.processes import Processes
+from pipelines.training.losses import triplet_loss
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def started(*command, processes=2, **options):
+    """Start a Python program in some processes."""
+    many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    paths = [str(ROOT), str(ROOT / "tests")]
+    return subprocess.Popen(
+        [sys.executable, *many, *map(str, command)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What each of two processes has after training, by kind of training."""
+    folder = tmp_path_factory.mktemp("shared")
+    process = started(ROOT / "tests/helpers/sharing.py", folder)
+    assert process.wait() == 0, process.communicate()[1]
+    return {path.stem: torch.load(path, weights_only=True) for path in folder.iterdir()}
+
+
+def joined(state):
+    """Return all weights that move slowly as one row: the centers, by their own rate, are apart."""
+    kept = {name: one for name, one in state.items() if torch.is_tensor(one) and name != "centers"}
+    return torch.cat([one.double().ravel() for one in kept.values()])
+
+
+@pytest.mark.parametrize("kind", ["all", "process", "left_out"])
+def test_both_processes_have_the_same_bits(trained, kind):
+    one, other = trained[f"{kind}0"], trained[f"{kind}1"]
+    for name in one:
+        assert torch.equal(torch.as_tensor(one[name]), torch.as_tensor(other[name])), name
+
+
+@pytest.mark.parametrize(("kind", "left_out"), [("all", ()), ("left_out", (0, 1, 2, 8))])
+def test_the_weights_are_those_of_one_process(trained, kind, left_out):
+    alone = sharing.state_of(sharing.train(sharing.config_of(), Processes(), left_out=left_out))
+    still = sharing.config_of(lr=0.0, center_lr=0.0)
+    start = joined(sharing.state_of(sharing.train(still, Processes())))
+    ours, theirs = joined(trained[f"{kind}0"]), joined(alone)
+    assert float((theirs - start).norm()) > 1e-3
+    assert float((ours - theirs).norm()) < 1e-4 * float((theirs - start).norm())
+    assert float((ours - theirs).norm()) < 1e-5 * float(theirs.norm())
+    torch.testing.assert_close(trained[f"{kind}0"]["centers"], alone["centers"])
+    assert trained[f"{kind}0"]["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
+def test_a_triplet_over_a_process_sees_fewer_others_and_is_lower(trained):
+    assert trained["process0"]["loss"] < trained["all0"]["loss"] - 1e-3
+
+
+def test_the_hardest_of_all_images_are_another_processs(trained):
+    """By hand: the nearest other identity of either row is in the other process's part."""
+    rows = torch.tensor([[0.0], [1.0], [1.5], [5.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    found = float(triplet_loss(rows, labels, margin=0.3))
+    # farthest own, nearest other: (1, 1.5), (1, 0.5), (3.5, 0.5), (3.5, 4)
+    expected = (0 + 0.8 + 3.3 + 0) / 4
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_batch_of_fewer_identities_than_processes_is_refused():
+    with pytest.raises(BadInput, match="3 identities, fewer than the 4 processes; use --batch 16"):
+        sharing.train(sharing.config_of(), Processes(0, 4))
+
+
+def test_parts_are_as_large_as_the_others_or_one_more():
+    parts = [list(range(7))[Processes(rank, 3).part(7)] for rank in range(3)]
+    assert parts == [[0, 1], [2, 3], [4, 5, 6]]
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_synthetic(
+        tmp_path_factory.mktemp("data"), train_identities=6, test_identities=2, height=32, width=16
+    )
+
+
+def training(data, run, *options, epochs=2):
+    line = (
+        f"-m nformer -- train-backbone synthetic --root {data} --run {run} --weights none "
+        f"--arch shufflenet_v2_x0_5 --height 32 --width 16 --epochs {epochs} --batch 8 "
+        "--set instances=4"
+    )
+    return started(*line.split(), *options, cwd=ROOT)
+
+
+def weights(run):
+    return load_checkpoint(run / "backbone.pt")[0]
+
+
+def children(pid):
+    """Return the processes that a process has started, by their rank."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        environment = Path(f"/proc/{path}/environ").read_bytes().split(b"\0")
+        ranks = [one for one in environment if one.startswith(b"RANK=")]
+        found.update({int(rank[5:]): int(path) for rank in ranks})
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+def test_a_killed_process_ends_all_and_the_same_command_goes_on(tmp_path, data):
+    whole = training(data, tmp_path / "whole", epochs=8)
+    _, err = whole.communicate()
+    assert whole.returncode == 0, err
+    assert "2 processes share each batch of 8 images" in err
+    assert err.count("backbone.pt; next: nformer extract") == 1  # the first process tells
+    run = tmp_path / "killed"
+    process = training(data, run, epochs=8)
+    while not list(run.rglob("state*")) and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(children(process.pid)[1], signal.SIGKILL)
+    assert process.wait(60) != 0
+    assert not (run / "backbone.pt").exists()
+    again = training(data, run, epochs=8)
+    _, err = again.communicate()
+    assert again.returncode == 0, err
+    assert "going on after epoch" in err
+    expected = weights(tmp_path / "whole")
+    for name, value in weights(run).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_bad_image_of_one_process_ends_all_with_its_message(tmp_path, data):
+    broken = tmp_path / "broken"
+    subprocess.run(["cp", "-r", str(data), str(broken)], check=True)
+    name = sorted((broken / "bounding_box_train").iterdir())[0]
+    name.write_bytes(b"no picture")
+    begun = time.monotonic()
+    process = training(broken, tmp_path / "run")
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 60
+    assert process.returncode != 0
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and name.name in errors[0]
+    assert "Traceback" not in err.partition("error:")[0]
+
+
+def test_a_loss_that_is_not_finite_is_said_once(tmp_path, data):
+    process = training(data, tmp_path / "run", "--set", "lr=1e30", "--set", "warmup_epochs=0")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert err.count("training has diverged") == 1
+
+
+def test_other_commands_are_the_first_processs_work(tmp_path):
+    process = started("-m", "nformer", "--", "info", "--run", tmp_path / "nothing", cwd=ROOT)
+    _, err = process.communicate(timeout=60)
+    assert err.count("error:") == 1
