@@ -12,11 +12,20 @@ INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 def main() -> None:
     """Run the `nformer` command and exit."""
+    # Threads that wait by spinning make a shared machine five to thirty times slower (measured:
+    # ShuffleNet training on two busy cores, 5 to 35 images/s against 160). Set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # its default, without a warning of it
+    for stream in (sys.stdout, sys.stderr):  # what an encoding lacks is written as an escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _require_our_pipelines()
+    from pipelines.processes import world
+
     try:
         _run()
     except SystemExit as end:
-        from pipelines.processes import world
-
         if world() == 1:
             raise
         # Under torchrun, PyTorch's threads can abort a process while Python takes itself down
@@ -27,15 +36,6 @@ def main() -> None:
 
 
 def _run() -> None:
-    # Threads that wait by spinning make a shared machine five to thirty times slower (measured:
-    # ShuffleNet training on two busy cores, 5 to 35 images/s against 160). Set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
-    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # its default, without a warning of it
-    for stream in (sys.stdout, sys.stderr):  # what an encoding lacks is written as an escape
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    _require_our_pipelines()
     import typer
 
     from pipelines.errors import PipelineError
@@ -98,11 +98,13 @@ def _require_our_pipelines() -> None:
 
     if getattr(pipelines, "DISTRIBUTION", None) != "nformer":
         folders = pipelines.__file__ or ", ".join(getattr(pipelines, "__path__", ["?"]))
-        _complain(
+        text = (
             f"another package named `pipelines` stands before nformer's: {folders}. Run nformer "
             "from another folder, take that one off PYTHONPATH, or use a virtual environment "
             "of its own"
         )
+        _tell_as_json(text)
+        print(f"error: {text}", file=sys.stderr)  # our console needs our pipelines
         sys.exit(2)
 
 
@@ -115,9 +117,14 @@ def _complain(text: str) -> None:
     if not is_first_to_say(text):
         return
     err.quiet = False
+    _tell_as_json(text)
+    err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
+
+
+def _tell_as_json(text: str) -> None:
+    """Say what is wrong to a program that asked for JSON."""
     if "--json" in sys.argv[1:]:
         print(json.dumps({"error": text}, ensure_ascii=False))
-    err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

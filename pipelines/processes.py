@@ -35,8 +35,12 @@ def rank() -> int:
 
 
 def world() -> int:
-    """Return how many processes torchrun has started; 1 without it."""
-    return max(1, _number("WORLD_SIZE"))
+    """Return how many processes torchrun has started; 1 without it.
+
+    Other programs that start processes set RANK and WORLD_SIZE too, for what runs in them; only
+    torchrun sets TORCHELASTIC_RUN_ID.
+    """
+    return max(1, _number("WORLD_SIZE")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _number(name: str) -> int:

@@ -27,7 +27,14 @@ MANUAL = ROOT / "nformer_cli" / "manual"
 PAGES = sorted(MANUAL.glob("*.md"))
 DOCUMENTS = [README, *PAGES]
 DATABASES = {"qdrant_client", "pymilvus"}  # no extra of ours; their snippets run where they are
-OTHERS_OPTIONS = {"--abd-np", "--headless", "--hide-scrollbars", "--window-size", "--screenshot"}
+OTHERS_OPTIONS = {
+    "--max-restarts",
+    "--abd-np",
+    "--headless",
+    "--hide-scrollbars",
+    "--window-size",
+    "--screenshot",
+}
 
 
 def name_of(path: Path) -> str:

@@ -87,9 +87,9 @@ def trained_on(
     processes = join(choose_device(device)) if world() > 1 else Processes()
     try:
         return _trained_by(
-            processes,
             run,
             data,
+            processes=processes,
             config=config,
             device=device,
             overwrite=overwrite,
@@ -102,10 +102,10 @@ def trained_on(
 
 
 def _trained_by(
-    processes: Processes,
     run: Run,
     data: Dataset,
     *,
+    processes: Processes,
     config: BackboneConfig,
     device: str,
     overwrite: bool,
