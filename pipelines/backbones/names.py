@@ -91,9 +91,9 @@ def _require(arch: str, ours: Iterable[str], *, option: str = "--arch") -> None:
     known = (*ours, *torchvision_names())
     if arch not in known:
         near = get_close_matches(arch, known, n=5, cutoff=0.3)
-        spelled = f"spelled like it: {', '.join(near)}. " if near else ""
+        spelled = f"spelled like it: {', '.join(near)}; " if near else ""
         raise BadInput(
-            f"{option} {arch}: no such network; {spelled}Known are torchvision's "
+            f"{option} {arch}: no such network; {spelled}known are torchvision's "
             "(https://pytorch.org/vision/stable/models.html#classification), "
             f"{', '.join(TRAINED_HERE)}, timm:NAME, and for extract and index those of "
             "nformer manual backbones"

@@ -22,7 +22,12 @@ def fitting_batch(identities: int, *, batch: int, instances: int, where: str) ->
 
 
 def identity_batches(
-    labels: np.ndarray, *, batch: int, instances: int, generator: np.random.Generator
+    labels: np.ndarray,
+    *,
+    batch: int,
+    instances: int,
+    generator: np.random.Generator,
+    evenly: bool = False,
 ) -> list[np.ndarray]:
     """Return one epoch of batches, each [batch] int64 rows of `labels`, K of each of P identities.
 
@@ -30,17 +35,27 @@ def identity_batches(
     Each identity's images are shuffled and cut into groups of K; those with fewer than K are drawn
     with replacement, and a remainder is left out. Batches take a group from each of P identities
     until fewer than P have one left (as in the released code).
+
+    evenly: an identity whose groups are used up begins again, until there are as many batches as
+            groups can fill. So every identity is drawn as often as any other, to the end of the
+            epoch; otherwise those with few images, of several sets the smallest, are gone early.
     """
-    groups = {
-        int(label): _groups(np.flatnonzero(labels == label), instances, generator=generator)
-        for label in np.unique(labels)
-    }
+    rows = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+    groups = {label: _groups(own, instances, generator=generator) for label, own in rows.items()}
     people = batch // instances
-    batches = []
-    while len(groups) >= people:
-        drawn = generator.choice(sorted(groups), size=people, replace=False)
-        batches.append(np.concatenate([groups[label].pop() for label in drawn.tolist()]))
-        groups = {label: left for label, left in groups.items() if left}
+    most = sum(map(len, groups.values())) // people
+    batches: list[np.ndarray] = []
+    while len(groups) >= people and len(batches) < most:
+        drawn = generator.choice(sorted(groups), size=people, replace=False).tolist()
+        batches.append(np.concatenate([groups[label].pop() for label in drawn]))
+        if evenly:
+            groups |= {
+                label: _groups(rows[label], instances, generator=generator)
+                for label in drawn
+                if not groups[label]
+            }
+        else:
+            groups = {label: left for label, left in groups.items() if left}
     return batches
 
 

@@ -129,7 +129,7 @@ def asked_for(config: EvaluateConfig, *, has_nformer: bool) -> list[Method]:
     the re-rankings asked for besides.
     """
     chains: list[tuple[str, ...]] = [()]
-    reranked = config.rerank
+    reranked = tuple(dict.fromkeys(config.rerank))  # a name given twice is one row
     if config.every:
         chains += [(name,) for name in REFINERS] + [FREE_CHAIN]
         chains += [(NFORMER,)] if has_nformer else []

@@ -20,6 +20,7 @@ from ..data.batches import BatchLoader
 from ..data.catalogue import open_dataset, rules_of
 from ..data.sampler import fitting_batch
 from ..data.samples import Dataset, contiguous_labels, labelled
+from ..data.several import SETS
 from ..device import choose_device
 from ..embeddings import Embeddings
 from ..extraction.chunks import embed_rows
@@ -156,7 +157,14 @@ def _trained_by(
     loaded = start_from(backbone, config.weights, arch=config.arch)
     if loaded is not None:
         progress.message(f"weights {config.weights}: {loaded}")
-    trainer = BackboneTrainer(backbone, labels, config=config, device=chosen, processes=processes)
+    trainer = BackboneTrainer(
+        backbone,
+        labels,
+        config=config,
+        device=chosen,
+        processes=processes,
+        evenly=SETS in data.options,
+    )
     if processes.world > 1:
         kind = "its own images" if chosen.type == "cpu" else "the images of all"
         progress.message(

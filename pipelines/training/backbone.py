@@ -33,6 +33,7 @@ class BackboneTrainer:
     processes: those that share each batch. Each embeds its identities' images; the losses are
                those of the whole batch, and every process makes the same update. Batch norms see
                a process's own images on CPUs, where there is no other kind.
+    evenly:    see `identity_batches`.
 
     Raises:
         BadInput: a batch has fewer identities than there are processes.
@@ -46,8 +47,10 @@ class BackboneTrainer:
         config: BackboneConfig,
         device: torch.device,
         processes: Processes = Processes(),
+        evenly: bool = False,
     ) -> None:
         self.config, self.device, self.processes = config, device, processes
+        self.evenly = evenly
         people = config.batch // config.instances
         if people < processes.world:
             raise BadInput(
@@ -92,6 +95,7 @@ class BackboneTrainer:
             batch=self.config.batch,
             instances=self.config.instances,
             generator=generator,
+            evenly=self.evenly,
         )
 
     def own(self, batch: np.ndarray) -> np.ndarray:

@@ -53,3 +53,18 @@ def test_a_single_identity_cannot_be_trained_on():
 def test_a_batch_of_one_identity_is_refused(batch, instances):
     with pytest.raises(BadInput, match=f"use --batch {2 * instances} or more, or --set instances="):
         fitting_batch(50, batch=batch, instances=instances, where="x")
+
+
+@pytest.mark.parametrize("evenly", [False, True])
+def test_identities_with_few_images_last_as_long_as_the_others_where_they_begin_again(evenly):
+    labels = np.repeat(np.arange(20), [8] * 10 + [160] * 10)  # 2 groups each, and 40
+    generator = np.random.default_rng(0)
+    found = identity_batches(labels, batch=24, instances=4, generator=generator, evenly=evenly)
+    few = [np.isin(labels[rows], np.arange(10)).any() for rows in found[len(found) // 2 :]]
+    assert any(few) == evenly
+    times = np.bincount(np.concatenate([np.unique(labels[rows]) for rows in found]))
+    if evenly:
+        assert len(found) == 10 * (2 + 40) // 6
+        assert 10 <= times.min() <= times.max() <= 32  # 21 on average
+    else:
+        assert times[:10].max() <= 2

@@ -238,6 +238,9 @@ def test_names_of_methods():
     chained = EvaluateConfig(refine=("nformer", "nfc"), rerank=("kr",))
     rows = [method.name for method in asked_for(chained, has_nformer=True)]
     assert rows == ["baseline", "baseline+kr", "nformer,nfc", "nformer,nfc+kr"]
+    twice = EvaluateConfig(refine=(), rerank=("kr", "kr"))
+    rows = [method.name for method in asked_for(twice, has_nformer=False)]
+    assert rows == ["baseline", "baseline+kr"]
 
 
 @pytest.mark.parametrize(
