@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.processes import rank
+from pipelines.processes import go_alone, rank
 
 from .commands import (
     clustering,
@@ -87,6 +87,7 @@ def _in_one_process(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def alone(*given: Any, **options: Any) -> None:
         if rank() == 0:
+            go_alone()
             command(*given, **options)
 
     return alone
@@ -97,6 +98,9 @@ for panel, commands in COMMANDS.items():
         name = command.__name__.replace("_", "-")
         callback = command if name in SHARED else _in_one_process(command)
         app.command(name, cls=Command, rich_help_panel=panel)(callback)
+for part in (*search.index_app.registered_commands, search.index_app.registered_callback):
+    if part is not None and part.callback is not None:
+        part.callback = _in_one_process(part.callback)
 app.add_typer(search.index_app, name="index", rich_help_panel="Search")
 
 

@@ -7,22 +7,26 @@ does anything.
 
 import gc
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
-from .errors import PipelineError
+from .errors import BadInput, PipelineError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 T = TypeVar("T")
+STARTED = "TORCHELASTIC_RUN_ID"  # what torchrun sets, and nothing else
 FAILED = -1  # instead of a number of images: this process ends with an error
 PATIENCE = timedelta(days=1)  # while the first process evaluates, the others wait for it
 STEP = timedelta(seconds=60)  # on GPUs, for the gradients of a step
 REACHED = timedelta(seconds=5)
+PAUSE = 0.05  # seconds
 
 
 class EndedElsewhere(PipelineError):
@@ -37,10 +41,15 @@ def rank() -> int:
 def world() -> int:
     """Return how many processes torchrun has started; 1 without it.
 
-    Other programs that start processes set RANK and WORLD_SIZE too, for what runs in them; only
-    torchrun sets TORCHELASTIC_RUN_ID.
+    Other programs that start processes set RANK and WORLD_SIZE too, for what runs in them; so what
+    counts is STARTED.
     """
-    return max(1, _number("WORLD_SIZE")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return max(1, _number("WORLD_SIZE")) if STARTED in os.environ else 1
+
+
+def go_alone() -> None:
+    """Make this the only process: what follows, and what it starts, shares nothing."""
+    os.environ.pop(STARTED, None)
 
 
 def _number(name: str) -> int:
@@ -101,6 +110,14 @@ class Processes:
             return decide()
         return self._exchanged(decide() if self.is_first else None)[0]
 
+    def require_same(self, found: Any, *, what: str) -> None:
+        """Raise BadInput where the processes have found different things."""
+        if self.world > 1 and any(other != found for other in self._exchanged(found)):
+            raise BadInput(
+                f"the {self.world} processes do not find the same {what}; give all of them the "
+                "same command, and folders that are the same on every machine"
+            )
+
     def merged(self, own: dict[str, str]) -> dict[str, str]:
         """Return what all processes have noted."""
         if self.world == 1:
@@ -160,12 +177,52 @@ def join(device: "torch.device") -> Processes:
     import torch
     from torch.distributed import init_process_group, new_group
 
+    where: dict[str, Any] = {"store": _own_store(), "rank": rank(), "world_size": world()}
     if device.type != "cuda":
-        init_process_group("gloo", timeout=PATIENCE)
+        init_process_group("gloo", timeout=PATIENCE, **where)
         return Processes(rank(), world())
     torch.cuda.set_device(device)
-    init_process_group("nccl", timeout=STEP, device_id=device)
+    init_process_group("nccl", timeout=STEP, device_id=device, **where)
     return Processes(rank(), world(), group=new_group(backend="gloo", timeout=PATIENCE))
+
+
+def _own_store() -> Any:
+    """Return a part of torchrun's store that no earlier start has written in; None: PyTorch's own.
+
+    torchrun starts processes again with the store that it has. There PyTorch 2.14 finds the
+    addresses of those that were killed, and waits for them (seen in 2 of 2 starts after a kill).
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None  # a new one at each start
+    from torch.distributed import PrefixStore, TCPStore
+
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(*address, is_master=False, timeout=PATIENCE)
+    starts = PrefixStore("nformer/start", store)
+    return PrefixStore(word_of_this_start(starts, own=rank(), world=world()), store)
+
+
+def word_of_this_start(store: Any, *, own: int, world: int) -> str:
+    """Return a word that the first process has made, and all processes of this start have read.
+
+    Each process shows a word of its own. The first shows all of them, its own first, until each
+    process has seen its own there: so what it has seen is not an earlier start's.
+    """
+    word = uuid4().hex
+    store.set(f"word of {own}", word)
+    while own > 0:
+        words = store.get("words").decode().split()
+        if word in words:
+            store.set(f"{words[0]} seen by {own}", "")
+            return str(words[0])
+        time.sleep(PAUSE)
+    others = range(1, world)
+    while not store.check([f"{word} seen by {other}" for other in others]):
+        store.set(
+            "words", " ".join([word, *(store.get(f"word of {one}").decode() for one in others)])
+        )
+        time.sleep(PAUSE)
+    return word
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from ..extraction.sources import (
 from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..flow import command_line
+from ..processes import rank
 from ..progress import Progress, Silent
 
 ARTIFACT = "embeddings.h5"
@@ -53,7 +54,8 @@ def extract(
     """Embed every image of a data set, without augmentation; return the path of embeddings.h5.
 
     Several processes, on one machine or more, share the work where they are given the same run and
-    the same settings: each embeds chunks that no other has, and one puts them together.
+    the same settings: each embeds chunks that no other has, and one puts them together. Of those
+    that torchrun has started it is the first; the others return when everything is embedded.
 
     Of a data set of tracklets, each becomes one row: the mean of its frames' unit rows.
 
@@ -98,10 +100,13 @@ def extract(
     if not run.is_shared_work_done(wanted, overwrite=overwrite):  # since the first look
         with suppress(Gone):
             work.embed_all(extraction.sources)
-        run.claim()  # one of the processes that share the work puts the parts together
+        if rank() == 0:
+            run.claim()  # one of the processes that share the work puts the parts together
     if run.is_shared_work_done(wanted, overwrite=overwrite):
         clear_unless_at_work(run)
         progress.message(f"{run.path(ARTIFACT)} was put together by another process")
+        return run.path(ARTIFACT)
+    if rank() > 0:
         return run.path(ARTIFACT)
     with run.writing(wanted) as (temporary, recorded):
         extraction.assemble(temporary)

@@ -133,6 +133,7 @@ def _trained_by(
     key = text_digest(wanted.to_json())
     if in_turn is not None:
         in_turn.key = key
+    processes.require_same(key, what="training: data set, settings or weights differ")
     if processes.agreed(lambda: run.is_current(wanted, overwrite=overwrite)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
@@ -241,6 +242,7 @@ class Training:
         }
         counters = load_state(state, key=key, **parts) or {"epoch": 0, "step": 0}
         first, self.steps = counters["epoch"], counters["step"]
+        self.processes.require_same(first, what=f"{state.parent}")
         if first:
             self.trainer.scaler.load_state_dict(counters["scaler"])
             self.loader.skipped.update(counters["skipped"])

@@ -196,7 +196,8 @@ class BackboneTrainer:
         total = identity + config.triplet_weight * triplet + config.center_weight * center
         body = self.backbone.body
         if isinstance(body, ABDNet):
-            total = total + body.diversity() * (len(labels) / len(classes))
+            own = body.diversity() * (len(labels) / len(classes))
+            total = total + whole(own[None], [1] * len(counts)).sum()
         return dict(zip(LOSSES, (total, identity, triplet, center), strict=True))
 
     def _update(self) -> None:

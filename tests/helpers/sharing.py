@@ -9,6 +9,7 @@ from torch import nn
 
 from pipelines.backbones.backbone import build_backbone
 from pipelines.config import BackboneConfig
+from pipelines.data.augment import normalise
 from pipelines.data.batches import Batch
 from pipelines.processes import Processes, join, world
 from pipelines.training.backbone import BackboneTrainer
@@ -25,10 +26,14 @@ def train(config: BackboneConfig, processes: Processes, *, left_out=()) -> nn.Mo
     labels = np.repeat(np.arange(PEOPLE), IMAGES)
     torch.manual_seed(0)
     backbone = build_backbone(config.arch, classes=PEOPLE, dim=8, last_stage="stride2")
-    for module in backbone.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-            module.train = lambda mode=True, frozen=module: frozen
+    norms = [one for one in backbone.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():  # of these images: without it, all have nearly the same embedding
+        backbone(normalise(images))
+    for norm in norms:
+        norm.eval()
+        norm.train = lambda mode=True, frozen=norm: frozen
     trainer = BackboneTrainer(
         backbone, labels, config=config, device=torch.device("cpu"), processes=processes
     )
@@ -47,7 +52,7 @@ def train(config: BackboneConfig, processes: Processes, *, left_out=()) -> nn.Mo
 def config_of(**changes) -> BackboneConfig:
     settings = {
         "arch": "shufflenet_v2_x0_5", "dim": 8, "height": HEIGHT, "width": WIDTH, "epochs": 2,
-        "batch": 12, "instances": 4, "lr": 0.003, "warmup_epochs": 0, "pad": 2, "erase": 0.5,
+        "batch": 12, "instances": 4, "lr": 1e-5, "warmup_epochs": 0, "pad": 2, "erase": 0.5,
         "center_weight": 0.05, "amp": "off",
     }  # fmt: skip
     return BackboneConfig(**settings | changes)

@@ -106,6 +106,25 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(
     assert not (parts.folder / ".unfinished").exists()
 
 
+def test_of_torchruns_processes_the_first_puts_together_what_all_embedded(monkeypatch, run):
+    monkeypatch.setattr(chunks_of, "CHUNK", 8)
+    with monkeypatch.context() as second:
+        for name, value in {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}.items():
+            second.setenv(name, value)
+        extract(run, config=PLAIN, device="cpu")
+    assert not run.path("embeddings.h5").exists()
+    assert not (run.folder / ".lock").exists()
+    chunks = list((run.folder / ".unfinished" / "embeddings.h5").glob("*.npz"))
+    sizes = [
+        len(open_dataset("synthetic", run.facts("backbone.pt")["root"]).split(name))
+        for name in ("train", "query", "gallery")
+    ]
+    assert len(chunks) == sum(-(-size // 8) for size in sizes)
+    monkeypatch.setattr(chunks_of, "embed_rows", None)  # none is embedded again
+    extract(run, config=PLAIN, device="cpu")
+    assert run.path("embeddings.h5").exists()
+
+
 def test_chunks_of_another_extraction_are_dropped(monkeypatch, run):
     left = run.scratch("embeddings.h5")
     (left / "key").write_text("another")
