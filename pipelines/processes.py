@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+from .device import own_cuda
 from .errors import BadInput, PipelineError
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def world() -> int:
     counts is STARTED.
     """
     return max(1, _number("WORLD_SIZE")) if STARTED in os.environ else 1
+
+
+def beside() -> int:
+    """Return how many processes torchrun has started on this machine; 1 without it."""
+    return max(1, _number("LOCAL_WORLD_SIZE")) if world() > 1 else 1
 
 
 def go_alone() -> None:
@@ -171,9 +177,17 @@ def join(device: "torch.device") -> Processes:
 
     On GPUs gradients go over NCCL, and what is counted and agreed over Gloo, which notices at once
     that a process ended, and has the patience to wait while the first one writes and evaluates.
+
+    Raises:
+        BadInput: a device that is not this process's own, or of a kind that exchanges nothing.
     """
     if world() == 1:
         return Processes()
+    if device.type == "mps" or (device.type == "cuda" and str(device) != own_cuda()):
+        raise BadInput(
+            f"--device {device}: {world()} processes train on CPUs, or each on a CUDA GPU of its "
+            "own; use --device cpu or cuda"
+        )
     import torch
     from torch.distributed import init_process_group, new_group
 

@@ -7,7 +7,8 @@ import pytest
 from nformer_cli.app import SHARED, app
 from nformer_cli.commands.search import index_app
 from pipelines import BadInput
-from pipelines.processes import Processes, rank, word_of_this_start, world
+from pipelines.data import batches
+from pipelines.processes import Processes, join, rank, word_of_this_start, world
 
 ONE_PROCESSS = [
     part.callback
@@ -41,6 +42,24 @@ def test_a_command_that_is_not_shared_is_the_first_processs_alone(started, comma
     with pytest.raises(TypeError):
         command(not_an_option=1)
     assert (rank(), world()) == (0, 1)  # and waits for nobody
+
+
+@pytest.mark.parametrize("name", ["mps", "cuda:0"])
+def test_a_device_that_is_not_a_processs_own_is_refused(started, monkeypatch, name):
+    import torch
+
+    started(1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(BadInput, match=f"--device {name}: 2 processes train on CPUs, or each"):
+        join(torch.device(name))
+
+
+def test_processes_beside_each_other_divide_the_cores(started, monkeypatch):
+    monkeypatch.setattr(batches, "cores", lambda: 12)
+    assert batches.default_workers() == 12
+    started(0)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "5")
+    assert batches.default_workers() == 2
 
 
 def test_all_processes_of_a_start_read_the_same_new_word():

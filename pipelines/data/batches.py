@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ..device import cores
+from ..processes import beside
 from .images import ImageSource, UnreadableImage
 
 if TYPE_CHECKING:
@@ -108,8 +109,11 @@ class BatchLoader:
 
 
 def default_workers() -> int:
-    """Return as many decoding threads as this process may use cores, at most 16."""
-    return min(16, cores())
+    """Return as many decoding threads as this process may use cores, at most 16.
+
+    The processes that torchrun has started on this machine divide the cores.
+    """
+    return min(16, max(1, cores() // beside()))
 
 
 def ordered_batches(rows: int, size: int) -> Iterator[range]:

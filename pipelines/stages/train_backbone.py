@@ -29,7 +29,7 @@ from ..extraction.sources import dataset_facts, image_sources, skipped_text, tel
 from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..preprocessing import Preprocessing
-from ..processes import Processes, join, world
+from ..processes import Processes, join, rank, world
 from ..progress import Progress, Silent, Task
 from ..seeding import derived_seed
 from ..training.backbone import LOSSES, BackboneTrainer
@@ -85,6 +85,8 @@ def trained_on(
     in_turn: "InTurn | None" = None,
 ) -> Path:
     """Train on an open data set; `in_turn` trains something else after every epoch."""
+    if world() > 1 and rank() == 0:
+        run.claim()  # where another writer is waited for, the stage starts again: not once joined
     processes = join(choose_device(device)) if world() > 1 else Processes()
     try:
         return _trained_by(
@@ -276,9 +278,9 @@ class Training:
     def _tell_processes(self, before: int) -> None:
         if before != self.processes.world:
             self.progress.warn(
-                f"the epochs so far were trained by {before} processes, the others by "
-                f"{self.processes.world}: with batch norms that see a process's own images, the "
-                "weights are not those of a training by as many throughout"
+                f"number of processes: {before} in the epochs so far, {self.processes.world} from "
+                "here on. With batch norms that see a process's own images, the weights are not "
+                "those of a training by as many throughout"
             )
 
     def _other_turn(self, epochs: int) -> None:

@@ -1,5 +1,6 @@
 """Batches shared by processes make the same updates as one process, and errors end all of them."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,10 +12,10 @@ import pytest
 import torch
 from helpers import sharing
 
-from pipelines import BadInput
+from pipelines import BadInput, Run
 from pipelines.artifacts.checkpoints import load_checkpoint
 from pipelines.data.synthetic.dataset import write_synthetic
-from pipelines.processes import Processes
+from pipelines.processes import EndedElsewhere, Processes
 from pipelines.training.losses import triplet_loss
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,22 @@ def test_a_killed_training_goes_on_to_the_weights_of_one_that_was_not(
     found = weights(tmp_path)
     assert found.keys() == whole[0].keys()
     assert all(torch.equal(value, whole[0][name]) for name, value in found.items())
+
+
+def test_another_writer_is_waited_for_before_the_processes_meet(tmp_path, data, monkeypatch):
+    """What waited starts again, which it could not do among processes that have met."""
+    names = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+
+    def met(device):
+        assert (tmp_path / "run" / ".lock").exists()
+        raise EndedElsewhere
+
+    stage = importlib.import_module("pipelines.stages.train_backbone")
+    monkeypatch.setattr(stage, "join", met)
+    with pytest.raises(EndedElsewhere):
+        stage.train_backbone(Run(tmp_path / "run"), "synthetic", root=data, device="cpu")
 
 
 def test_a_bad_image_of_one_process_ends_all_with_its_message(tmp_path, data):
