@@ -13,7 +13,9 @@ from pipelines.data.augment import normalise
 from pipelines.data.batches import Batch
 from pipelines.processes import Processes, join, world
 from pipelines.training.backbone import BackboneTrainer
+from pipelines.training.losses import triplet_loss
 
+ROWS = [[[0.0], [1.0]], [[1.5], [5.0]]]  # of each process, of one identity
 PEOPLE, IMAGES, HEIGHT, WIDTH = 7, 6, 32, 16
 
 
@@ -73,4 +75,9 @@ if __name__ == "__main__":
     ):
         trained = train(config_of(**settings), shared, left_out=left_out)
         torch.save(state_of(trained), folder / f"{name}{shared.rank}.pt")
+    own = torch.tensor(ROWS[shared.rank], requires_grad=True)
+    embedding = shared.whole(own, [2, 2])
+    loss = triplet_loss(embedding, torch.tensor([0, 0, 1, 1]), margin=0.3)
+    loss.backward()
+    torch.save({"loss": float(loss), "gradient": own.grad}, folder / f"triplet{shared.rank}.pt")
     shared.leave()

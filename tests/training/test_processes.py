@@ -16,7 +16,6 @@ from pipelines import BadInput, Run
 from pipelines.artifacts.checkpoints import load_checkpoint
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.processes import EndedElsewhere, Processes
-from pipelines.training.losses import triplet_loss
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -79,13 +78,14 @@ def test_a_triplet_over_a_process_sees_fewer_others_and_is_lower(trained):
 
 
 def test_the_hardest_of_all_images_are_another_processs(trained):
-    """By hand: the nearest other identity of either row is in the other process's part."""
-    rows = torch.tensor([[0.0], [1.0], [1.5], [5.0]])
-    labels = torch.tensor([0, 0, 1, 1])
-    found = float(triplet_loss(rows, labels, margin=0.3))
+    """By hand, of 0 and 1 on one process, 1.5 and 5 on the other."""
     # farthest own, nearest other: (1, 1.5), (1, 0.5), (3.5, 0.5), (3.5, 4)
     expected = (0 + 0.8 + 3.3 + 0) / 4
-    assert found == pytest.approx(expected, abs=1e-5)
+    # of 0.8 = (b - a) - (c - b) + 0.3 and 3.3 = (d - c) - (c - b) + 0.3
+    for one, slopes in (("triplet0", [-1, 2 + 1]), ("triplet1", [-1 - 2, 1])):
+        assert trained[one]["loss"] == pytest.approx(expected, abs=1e-5)
+        found = trained[one]["gradient"].ravel() * 4
+        torch.testing.assert_close(found, torch.tensor(slopes).float(), atol=1e-4, rtol=0)
 
 
 def test_a_batch_of_fewer_identities_than_processes_is_refused():
