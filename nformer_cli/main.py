@@ -112,13 +112,13 @@ def _complain(text: str) -> None:
     """Say what is wrong on stderr; to a program that asked for JSON, on stdout too."""
     from pipelines.processes import is_first_to_say
 
-    from .console import err, one_line
+    from .console import err, tell
 
     if not is_first_to_say(text):
         return
     err.quiet = False
     _tell_as_json(text)
-    err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
+    tell(text, mark="error: ", style="bold red")
 
 
 def _tell_as_json(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from helpers.commands import refused
 from helpers.layouts import write_images
 
 TINY = (
@@ -60,3 +62,29 @@ def test_training_and_embedding_show_bars(pictures):
         code, screen = at_a_terminal(line)
         assert code == 0 and "Traceback" not in screen, screen[-3000:]
         assert title in screen and "\x1b[" in screen, screen
+
+
+def lines_of(screen: str) -> list[str]:
+    """Return what was written, without colours: long lines as they were written."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n").splitlines()
+
+
+def test_lines_end_between_words_and_a_command_stays_whole(pictures):
+    run = "runs/" + "a-name-so-long-that-its-command-is-wider-than-the-terminal" * 2
+    code, screen = at_a_terminal(f"evaluate --run {run}")
+    assert code == 2
+    assert lines_of(screen) == [
+        "error:",
+        f"{run}/embeddings.h5",
+        "is not there, nor is its folder (--run); make it with:",
+        f"nformer extract --run {run}",
+    ]
+
+
+def test_no_line_is_broken_within_a_word_and_a_pipe_gets_one_line(pictures):
+    line = "check-data people --root people"
+    code, screen = at_a_terminal(line)
+    said = lines_of(screen)
+    assert code == 2 and len(said) > 2 and max(map(len, said)) <= 80
+    assert said[0].startswith("error: 'people' is no data set known here") and said[0][-1] != " "
+    assert " ".join(said) == refused(line)
