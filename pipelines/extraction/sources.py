@@ -82,8 +82,8 @@ def find_dataset(
     where = root or facts["root"]
     if root is None and not Path(where).exists():
         raise BadInput(
-            f"the images of {name} were at {where} and are not there now; say where they are: "
-            "--root DIR"
+            f"the images of data set {name} were at {where} and are not there now; say where they "
+            "are: --root DIR"
         )
     return open_dataset(name, where, options={**kept, **(options or {})}, progress=progress)
 
