@@ -60,7 +60,8 @@ def _run() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.ctx.get_help())
         else:
-            asked = "nformer" if error.ctx is None else error.ctx.command_path
+            typed = [word for word in sys.argv[1:2] if word in typer.main.get_group(app).commands]
+            asked = " ".join(["nformer", *typed]) if error.ctx is None else error.ctx.command_path
             _complain(f"{error.format_message().rstrip('.')}; see {asked} --help")
         sys.exit(2)
     except typer.Abort:
