@@ -95,7 +95,8 @@ def _labelled(train: Embeddings) -> Embeddings:
                 f"{command_line('import-nformer', 'FILE')}"
             )
         raise BadInput(
-            f"the training embeddings have labels of {identities} identities; training needs two "
+            f"the training embeddings have labels of {identities} "
+            f"identit{'y' if identities == 1 else 'ies'}; training needs two "
             f"or more: {remedy}"
         )
     return labelled
