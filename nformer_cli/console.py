@@ -1,5 +1,7 @@
 """stdout for results, stderr for everything else: messages and progress."""
 
+import re
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 from rich.table import Column
+from rich.text import Text
 
 from pipelines.processes import rank
 
@@ -44,6 +47,28 @@ QUIET = rank() > 0  # of several processes the first one tells; each tells its o
 out = SafeConsole(quiet=QUIET)
 err = SafeConsole(stderr=True, quiet=QUIET)
 
+COMMAND = re.compile(  # to be copied
+    r"(?:(?<=: )|(?<=; see )|(?<=`))(?:nformer|python -m) .+?(?=`|\. [A-Z]| \(|; |$)"
+)
+JOINED = "\ue000"  # stands for a space at which no line is broken
+
+
+def tell(text: str, *, mark: str = "", style: str = "") -> None:
+    """Write one message to stderr, behind a mark of its kind.
+
+    A terminal gets lines that end between words. A command keeps a line of its own, however long,
+    so that it can be copied. A file or a pipe gets one line.
+    """
+    line = mark + text.replace("\n", "\\n")
+    if err.file.isatty():
+        line = COMMAND.sub(lambda found: found[0].replace(" ", JOINED), line)
+        parts = textwrap.wrap(line, err.width, break_long_words=False, break_on_hyphens=False)
+        line = "\n".join(parts).replace(JOINED, " ")
+    shown = Text(line)
+    shown.stylize(style, 0, len(mark.rstrip()))
+    err.print(shown, soft_wrap=True)
+
+
 WIDE = 110  # columns from which a long bar and the time spent fit too
 OTHERS = 26  # columns of a narrow line for the spinner, the bar, the time left, and the gaps
 LOG_SECONDS = 10.0  # between lines of progress where stderr is no terminal
@@ -53,12 +78,12 @@ class TerminalProgress:
     """A `pipelines.progress.Progress`: bars on a terminal, now and then a line elsewhere."""
 
     def message(self, text: str) -> None:
-        """Show one line."""
-        err.print(one_line(text), soft_wrap=True, highlight=False)
+        """Show one message."""
+        tell(text)
 
     def warn(self, text: str) -> None:
-        """Show one line that stands out."""
-        err.print(f"[yellow]note:[/] {one_line(text)}", soft_wrap=True, highlight=False)
+        """Show one message that stands out."""
+        tell(text, mark="note: ", style="yellow")
 
     @contextmanager
     def task(self, title: str, total: int | None, *, unit: str = "") -> Iterator["_Bar | _Lines"]:
@@ -154,4 +179,4 @@ class _Lines(_Counted):
 
     def print(self, ending: str) -> None:
         text = f"{self.title}: {self.counted()} {self.shown}".rstrip() + ending
-        err.print(one_line(text), soft_wrap=True, highlight=False)
+        tell(text)

@@ -66,7 +66,10 @@ def after_nformer(ctx: typer.Context, run: "Run") -> str:
     splits = facts.get("counts") or facts.get("images") or {"query": 1}
     if splits.get("query"):
         return command_line("evaluate", *with_recipe(ctx, "evaluate"), run=run.folder)
-    return command_line("index", run=run.folder)
+    if splits.get("gallery"):
+        return command_line("index", run=run.folder)
+    line = command_line("evaluate", "--model", run.path("nformer.pt"), run="ANOTHER")
+    return f"{line} (with query and gallery embeddings of the same network; none are in this run)"
 
 
 def search_in(run: "Run") -> str:

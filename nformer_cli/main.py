@@ -60,7 +60,8 @@ def _run() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.ctx.get_help())
         else:
-            asked = "nformer" if error.ctx is None else error.ctx.command_path
+            typed = [word for word in sys.argv[1:2] if word in typer.main.get_group(app).commands]
+            asked = " ".join(["nformer", *typed]) if error.ctx is None else error.ctx.command_path
             _complain(f"{error.format_message().rstrip('.')}; see {asked} --help")
         sys.exit(2)
     except typer.Abort:
@@ -112,13 +113,13 @@ def _complain(text: str) -> None:
     """Say what is wrong on stderr; to a program that asked for JSON, on stdout too."""
     from pipelines.processes import is_first_to_say
 
-    from .console import err, one_line
+    from .console import err, tell
 
     if not is_first_to_say(text):
         return
     err.quiet = False
     _tell_as_json(text)
-    err.print(f"[bold red]error:[/] {one_line(text)}", soft_wrap=True, highlight=False)
+    tell(text, mark="error: ", style="bold red")
 
 
 def _tell_as_json(text: str) -> None:

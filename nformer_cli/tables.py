@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -26,11 +26,24 @@ WIDEST = 4  # methods of a table across runs
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
+class TitledTable(Table):
+    """A table between a line above and one below it, which are as wide as the terminal."""
+
+    above, below = "", ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.above, style="table.title")
+        yield from super().__rich_console__(console, options)
+        if self.below:
+            yield Text(self.below, style="table.below")
+
+
 def titled_table(
     title: str, columns: Iterable[str], *, words: int = 1, no_wrap: bool = False, **style: Any
-) -> Table:
+) -> TitledTable:
     """Return a table to fill, of which the first `words` columns hold words, the others numbers."""
-    table = Table(title=escape(title), title_justify="left", caption_justify="left", **style)
+    table = TitledTable(**style)
+    table.above = title
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < words else "right", no_wrap=no_wrap)
     return table
@@ -46,11 +59,13 @@ def evaluation_table(result: "Evaluation") -> Table:
         f"{result.rules}, seed {result.seed}",
         ("", *columns.values(), *_open_set(result.results[0]), "sec", "MiB"),
         no_wrap=True,
-        caption=f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
-        f"{result.gallery:,} gallery items",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
+    )
+    table.below = (
+        f"{result.valid_queries:,} of {result.queries:,} queries have a match among "
+        f"{result.gallery:,} gallery items"
     )
     best = {key: max(row.figure(key) for row in result.results) for key in columns}
     for row in result.results:
@@ -156,7 +171,7 @@ def data_table(report: "DataReport") -> Table:
     notes = [f"{report.junk:,} junk images left out"] if report.junk else []
     if any(counts["published"] for counts in report.splits.values()):
         notes.append("in brackets: the published count, where it differs")
-    table.caption = "; ".join(notes)
+    table.below = "; ".join(notes)
     return table
 
 
@@ -231,7 +246,7 @@ def comparison_table(found: "Comparison") -> Table:
     title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries, {found.rules}"
     columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
     table = titled_table(title, columns, words=2, no_wrap=True)
-    table.columns[0].no_wrap = False
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for row in found.rows:
         change, interval = "", ""
         if row.difference is not None:
@@ -315,9 +330,9 @@ def clusters_table(found: "Clustered") -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_row(*cells)
-    table.caption = f"threshold {found.chosen.threshold:.3f}: {found.chosen}"
+    table.below = f"threshold {found.chosen.threshold:.3f}: {found.chosen}"
     if found.agreement is not None:
-        table.caption += (
+        table.below += (
             f"; figures in %, of {found.agreement.rows:,} rows of {found.agreement.identities:,} "
             "known identities"
         )

@@ -8,7 +8,7 @@ import typer
 from pipelines.config import EvaluateConfig
 
 from .. import options
-from ..console import TerminalProgress, err, out
+from ..console import TerminalProgress, out, tell
 from ..following import command_line, repeated
 from ..tables import across_table, evaluation_table
 from .results import write_report
@@ -142,7 +142,7 @@ def evaluate(
         if will_it_help:
             from pipelines.evaluation.foresee import will_it_help as foreseen
 
-            err.print(foreseen(one).describe(), highlight=False, soft_wrap=True)
+            tell(foreseen(one).describe())
         evaluated = evaluate_run(
             one, config=config, device=device, model=model, keep_state=index, **common
         )

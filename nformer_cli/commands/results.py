@@ -41,9 +41,10 @@ def report(
     progress, opened = TerminalProgress(), Run(run)
     opened.require_manifest("metrics.json")
     from pipelines.stages.early import require_moved
-    from pipelines.stages.report import build_report, report, to_json
 
     require_moved(root)
+    from pipelines.stages.report import build_report, report, to_json
+
     if json:
         found = build_report(opened, examples=examples, seed=seed, progress=progress, root=root)
         typer.echo(to_json(found))

@@ -64,7 +64,7 @@ def search(
     """
     from pipelines import Run
 
-    corner = parsed_crop(crop)
+    corner, limit = parsed_crop(crop), parsed_threshold(threshold)
     if montage or html:
         from pipelines.reporting.montage import require_endings
 
@@ -73,7 +73,7 @@ def search(
 
     progress, opened = TerminalProgress(), Run(run)
     require_moved(root)
-    require_sources(opened, images)
+    require_sources(opened, images, crop=corner, threshold=limit)
     from pipelines.stages.search_images import search_images
 
     result = search_images(
@@ -82,7 +82,7 @@ def search(
         top=top,
         crop=corner,
         camid=camid,
-        threshold=parsed_threshold(threshold),
+        threshold=limit,
         false_accepts=false_accept,
         device=device,
         progress=progress,

@@ -121,7 +121,7 @@ class Run:
         what = f"was interrupted at {kept}" if kept else "is not there"
         if not self.folder.exists():
             what = "is not there, nor is its folder (--run)"
-        how = "go on with" if kept else "make it with"
+        how = "go on with the command that began it" if kept else "make it with"
         return f"{self.path(name)} {what}; {how}: {self._remake(name)}"
 
     def digest(self, name: str) -> str:

@@ -215,12 +215,19 @@ def _levels(
     people = {row.person for row in rows}
     said = [f"{len(people):,} folders are identities, such as {min(people)!r}"]
     skip = 1 if "" not in splits else 0
-    inner = {row.name.split("/")[1 + skip] for row in rows if row.name.count("/") > 1 + skip}
+    deep = [row for row in rows if row.name.count("/") > 1 + skip]
+    pairs = {(row.person, row.name.split("/")[1 + skip]) for row in deep}
+    inner = {folder for _, folder in pairs}
     shared = len(inner) < len(people) and len(inner) > 1
     if camera is None and shared and all(row.name.count("/") == 2 + skip for row in rows):
         said.append(
             f"below them lie folders that may be cameras ({shortened(sorted(inner))}); no camera "
             "is known without --pattern '{pid}/{camid}/*'"
+        )
+    elif len(people) < len(inner) == len(pairs):  # several in each, of names of their own
+        said.append(
+            f"below them lie further folders ({shortened(sorted(inner))}); if these are the "
+            "identities, give --pattern '*/{pid}/**'"
         )
     elif camera is None:
         found = [CAMERA.search(row.name.rpartition("/")[2]) for row in rows]
@@ -251,7 +258,7 @@ def read_csv(
     """Read a table of path, pid and, where known, split, camid, bbox and further labels.
 
     Paths are below the table's folder or `images`, or absolute: then the root is the folder of all
-    images.
+    images, or, where that was moved, `images`.
 
     root:    the table, or a folder that holds one .csv file.   home: as `images`, found before.
     columns: which column is which, as in "path=file,pid=identity"; the others are recognised.
@@ -273,11 +280,19 @@ def read_csv(
     home = home or path.parent
     rows = _rows(table, home=home, names=names)
     if any(os.path.isabs(row.name) for row in rows):
-        home, rows = _below_one_folder(home, rows)
+        told, (home, rows) = home, _below_one_folder(home, rows)
+        if not _holds_some(home, rows) and _holds_some(told, rows):
+            home = told  # the folder was moved
+        elif not _holds_some(home, rows):
+            raise BadInput(
+                f"{path}: its paths are absolute, and its pictures are not in {home}: "
+                f"{rows[0].name} is not there; if that folder was moved, say where it is now with "
+                "--images DIR"
+            )
         notices.append(f"{path}: its paths are absolute; they are read below {home}")
     if not rows:
         raise BadInput(f"{path} lists no images")
-    if not any((home / parts_of(row.name)[0]).exists() for row in rows[:LOOKED_FOR]):
+    if not _holds_some(home, rows):
         raise BadInput(
             f"{path}: its pictures are not in {home}: {rows[0].name} is not there; name the folder "
             "that its paths start from with --images DIR"
@@ -291,6 +306,10 @@ def read_csv(
     given = {"table": name, "columns": columns, "pattern": pattern, "frames": frames}
     options = {key: value for key, value in given.items() if value} | drawn.options
     return _sampled(replace(data, options=options, notices=tuple(notices)), tracks, frames=frames)
+
+
+def _holds_some(home: Path, rows: Sequence[Row]) -> bool:
+    return any((home / parts_of(row.name)[0]).exists() for row in rows[:LOOKED_FOR])
 
 
 def read_csv_again(root: Path, *, table: str | None = None, **options: Any) -> Dataset:

@@ -30,7 +30,7 @@ class UnreadableImage(BadInput):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
             f"{name}: {reason}. Replace or remove it, or use --on-bad-image skip to go on without; "
-            "`nformer check-data` lists every such image"
+            "`nformer check-data DATASET --root DIR` lists every such image"
         )
         self.name, self.reason = name, reason
 

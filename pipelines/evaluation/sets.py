@@ -98,6 +98,12 @@ def read_sets(
     )
 
 
+def has_items(run: Run) -> bool:
+    """Return whether there is anything to rank: a query or a gallery."""
+    with open_embeddings(run.artifact("embeddings.h5")) as file:
+        return "query" in file or "gallery" in file
+
+
 def labelled(run: Run) -> bool:
     """Return whether an identity is known both of a query and of a gallery item."""
     with open_embeddings(run.artifact("embeddings.h5")) as file:

@@ -183,14 +183,20 @@ def cropped(image: "Image.Image", crop: Crop | None, *, path: Path) -> "Image.Im
     """Return the part of an image that a crop of x, y, width, height in pixels names."""
     if crop is None:
         return image
+    require_within(crop, image.size, path=path)
     x, y, width, height = crop
-    fits = x + width <= image.width and y + height <= image.height
+    return image.crop((x, y, x + width, y + height))
+
+
+def require_within(crop: Crop, size: tuple[int, int], *, path: Path) -> None:
+    """Raise BadInput unless a crop lies within an image of a width and a height."""
+    x, y, width, height = crop
+    fits = x + width <= size[0] and y + height <= size[1]
     if min(x, y) < 0 or min(width, height) < 1 or not fits:
         raise BadInput(
             f"--crop {x},{y},{width},{height} lies outside of {path}, which is "
-            f"{image.width}×{image.height}; wanted x,y,width,height in pixels within it"
+            f"{size[0]}×{size[1]}; wanted x,y,width,height in pixels within it"
         )
-    return image.crop((x, y, x + width, y + height))
 
 
 def _read(

@@ -11,7 +11,7 @@ from ..data.images import ImageFiles, ImageSource
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
 from ..data.several import SETS
-from ..errors import BadInput
+from ..errors import BadInput, MissingArtifact
 from ..flow import command_line
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
@@ -65,9 +65,15 @@ def find_dataset(
 
     Raises:
         BadInput: another data set without a root, or files that are not as they should be.
+        MissingArtifact: no backbone was trained here.
     """
     if isinstance(dataset, Dataset):
         return dataset
+    if run.manifest("backbone.pt") is None:
+        raise MissingArtifact(
+            f"{run.missing('backbone.pt')}. Or embed with a network as it is: --onnx FILE, or "
+            "--arch NAME --weights FILE"
+        )
     facts = run.facts("backbone.pt")
     name = dataset or facts["dataset"]
     same = name == facts["dataset"]
@@ -82,8 +88,8 @@ def find_dataset(
     where = root or facts["root"]
     if root is None and not Path(where).exists():
         raise BadInput(
-            f"the images of {name} were at {where} and are not there now; say where they are: "
-            "--root DIR"
+            f"the images of data set {name} were at {where} and are not there now; say where they "
+            "are: --root DIR"
         )
     return open_dataset(name, where, options={**kept, **(options or {})}, progress=progress)
 

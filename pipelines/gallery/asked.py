@@ -1,5 +1,6 @@
 """A search's settings as people type them: the part of a picture, and the threshold."""
 
+from pathlib import Path
 from typing import Literal
 
 from ..errors import BadInput
@@ -29,3 +30,11 @@ def parsed_threshold(text: str, *, option: str = "--threshold") -> float | Liter
     if not -1 <= value <= 1:
         raise BadInput(f"{option} {text}: wanted auto, or a similarity from -1 to 1")
     return value
+
+
+def uncalibrated(index: Path) -> BadInput:
+    """Return the error of `--threshold auto` with an index that has no calibration."""
+    return BadInput(
+        f"--threshold auto: {index} has no calibration, which takes training identities (at least "
+        "16); give a similarity, such as --threshold 0.6"
+    )

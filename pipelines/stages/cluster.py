@@ -139,9 +139,10 @@ def cluster_run(
     progress: Progress,
 ) -> Clustered:
     """Do what `cluster` does, as the run's only writer."""
+    anew = overwrite or _edited(run, asked.edited)  # before anything is loaded
     source = _source(run, index=index, files=files, config=config, device=device, progress=progress)
     wanted = Manifest(ARTIFACT, STAGE, as_table(config) | asked.as_table(), source.inputs)
-    if not overwrite and not _edited(run, asked.edited) and run.holds(wanted):
+    if not anew and run.holds(wanted):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return _stored(run, source)
     run.claim()
@@ -201,9 +202,11 @@ def _refine(run: Run, config: ClusterConfig, *, device: str, progress: Progress)
     if config.embeddings == PLAIN or run.manifest("nformer.pt") is None:
         return False
     if run.manifest("refined.h5") is None or run.changed_inputs("refined.h5"):
-        from ..evaluation.sets import labelled
+        from ..evaluation.sets import has_items, labelled
         from .refine import refine_run
 
+        if not has_items(run):
+            return False  # nothing to cluster, as is said where the rows are read
         if not labelled(run):
             progress.warn(
                 "no row's identity is known, and nformer refine leaves such rows out: the "

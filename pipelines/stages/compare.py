@@ -146,7 +146,7 @@ def _notes(scored: Sequence[_Scored], results: Sequence[ResultRow]) -> Iterator[
     protocols = sorted({row.protocol or first.evaluation.protocol for row in results})
     if len(protocols) > 1:
         listed = ", ".join(protocols)
-        yield f"the rows are of other protocols ({listed}): joint ones mix the queries"
+        yield f"the rows differ in protocol ({listed}): joint ones mix the queries"
 
 
 def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
@@ -154,7 +154,8 @@ def _chosen(one: _Scored, results: Sequence[str]) -> list[str]:
     there = [*named.values()]
     for name in results:
         if name not in there and name not in named:
-            raise BadInput(f"{one.run.folder} has no result {name!r}; it has {', '.join(named)}")
+            listed = ", ".join(map(repr, named))
+            raise BadInput(f"{one.run.folder} has no result {name!r}; it has {listed}")
     return [named.get(name, name) for name in results] or there
 
 
@@ -180,7 +181,7 @@ def _require_alike(first: _Scored, other: _Scored) -> None:
             some = missing[0] if missing else "none by its name"
             kind = "queries" if what == "query" else "galleries"
             raise BadInput(
-                f"{both} have other {kind}: {len(missing)} are in one of them only, as {some}. "
+                f"{both} have different {kind}: {len(missing)} are in one of them only, as {some}. "
                 "Runs on the same queries and gallery can be compared"
             )
     for field, what in (("pids", "identities"), ("camids", "cameras")):
@@ -190,8 +191,8 @@ def _require_alike(first: _Scored, other: _Scored) -> None:
         ]
         if not _alike(*labels):
             raise BadInput(
-                f"{both} have the same items with other {what}: what counts as a match differs, "
-                "so an interval would mean nothing. Import both with the same labels"
+                f"{both} have the same items with different {what}: what counts as a match "
+                "differs, so an interval would mean nothing. Import both with the same labels"
             )
 
 

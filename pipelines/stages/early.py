@@ -20,12 +20,13 @@ from ..data.images import UnreadableImage, image_size
 from ..data.samples import Dataset
 from ..errors import BadInput, MissingArtifact
 from ..extraction.given import GivenNetwork, given_network, require_own
-from ..extraction.pictures import pictures_in
+from ..extraction.pictures import pictures_in, require_within
 from ..extraction.run_network import named_network
 from ..extraction.sources import dataset_for_network, find_dataset
 from ..extraction.tracklets import require_pooling
 from ..files import no_file
 from ..flow import command_line
+from ..gallery.asked import uncalibrated
 from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -171,9 +172,20 @@ def require_index(run: Run) -> Manifest:
     return manifest
 
 
-def require_sources(run: Run, sources: Sequence[Path]) -> None:
-    """Raise BadInput unless the pictures and files are there, and the index that they are for."""
-    require_index(run)
+def require_sources(
+    run: Run,
+    sources: Sequence[Path],
+    *,
+    crop: tuple[int, int, int, int] | None = None,
+    threshold: float | str | None = None,
+) -> None:
+    """Raise BadInput unless the pictures and files are there, and the index that they are for.
+
+    crop, threshold: as asked for; the first must lie within each picture that is named itself.
+    """
+    manifest = require_index(run)
+    if threshold == "auto" and manifest.facts.get("calibration", "") is None:
+        raise uncalibrated(run.path(INDEX))
     for path in sources:
         if path.suffix.lower() in FORMATS and not path.is_dir():
             require_file(path, wanted="a file of embeddings")
@@ -181,12 +193,14 @@ def require_sources(run: Run, sources: Sequence[Path]) -> None:
         pictures = pictures_in(path)
         if pictures == [path]:
             try:
-                image_size(path)
+                size = image_size(path)
             except UnreadableImage as error:
                 raise BadInput(
                     f"{path}: {error.reason}; wanted is a picture, a folder of pictures, or a "
                     f"file of embeddings ({', '.join(FORMATS)})"
                 ) from None
+            if crop is not None:
+                require_within(crop, size, path=path)
         named_network(run)
 
 

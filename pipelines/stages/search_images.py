@@ -13,6 +13,7 @@ from ..errors import BadInput
 from ..extraction.given import Use
 from ..extraction.pictures import Crop, Gathered, gather
 from ..gallery.answers import Answer, Hit, SearchResult
+from ..gallery.asked import uncalibrated
 from ..imports import importing
 from ..progress import Progress, Silent
 
@@ -241,10 +242,7 @@ def _limit(
     if threshold != "auto":
         return threshold, None if calibration is None else calibration.false_accepts(threshold)
     if calibration is None:
-        raise BadInput(
-            f"--threshold auto: {run.path('index.h5')} has no calibration, which takes training "
-            "identities (at least 16); give a similarity, such as --threshold 0.6"
-        )
+        raise uncalibrated(run.path("index.h5"))
     limit = calibration.threshold(rate)
     return limit, calibration.false_accepts(limit)
 

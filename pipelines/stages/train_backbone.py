@@ -118,11 +118,13 @@ def _trained_by(
 ) -> Path:
     train = data.images("train")
     labels, pids = contiguous_labels([sample.pid for sample in train])
+    if len(pids) < 2:
+        _introduce(data, progress)  # what its folders and columns were taken for
     cut = fitting_batch(
         len(pids),
         batch=config.batch,
         instances=config.instances,
-        where=f"{data.name}'s train split",
+        where=f"the train split of {data.name} ({data.root})",
     )
     asked, config = config.batch, replace(config, batch=cut)
     wanted = Manifest(
@@ -139,9 +141,7 @@ def _trained_by(
     if processes.agreed(lambda: run.is_current(wanted, overwrite=overwrite)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
-    for line in data.table().splitlines():
-        progress.message(line)
-    tell(data, progress)
+    _introduce(data, progress)
     if cut != asked:
         progress.message(
             f"batches of {cut} images instead of {asked}: {config.instances} of each identity, of "
@@ -187,6 +187,13 @@ def _trained_by(
         run.clear_scratch(ARTIFACT)
     processes.wait()  # until the file is there
     return run.path(ARTIFACT)
+
+
+def _introduce(data: Dataset, progress: Progress) -> None:
+    """Show a data set's counts, and what was noticed while it was read."""
+    for line in data.table().splitlines():
+        progress.message(line)
+    tell(data, progress)
 
 
 def _settings(config: BackboneConfig) -> dict[str, Any]:

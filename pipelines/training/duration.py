@@ -48,6 +48,7 @@ class Estimate:
 def in_words(seconds: float) -> str:
     """Return a duration as people say it: 40 minutes, 3.5 hours, 52 hours."""
     if seconds < 2 * 3600:
-        return f"{max(1, round(seconds / 60))} minutes"
+        minutes = max(1, round(seconds / 60))
+        return f"{minutes} minute" + "s" * (minutes > 1)
     hours = seconds / 3600
     return f"{hours:.1f} hours" if hours < 10 else f"{hours:,.0f} hours"

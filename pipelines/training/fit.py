@@ -9,7 +9,7 @@ import torch
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..flow import command_line
+from ..flow import AT_WORK, command_line
 from ..nformer.model import NFormer
 from ..progress import Progress
 from .default_model import train_default_model
@@ -88,10 +88,16 @@ def _labelled(train: Embeddings) -> Embeddings:
     labelled = train.without_junk()
     identities = len(np.unique(labelled.pids))
     if identities < 2:
+        remedy = "fit(features, pids)"
+        if AT_WORK.get():
+            remedy = (
+                "give pids to the import, or import a trained model with: "
+                f"{command_line('import-nformer', 'FILE')}"
+            )
         raise BadInput(
-            f"the training embeddings have labels of {identities} identities; training needs two "
-            "or more: give pids to the import, or import a trained model with: "
-            f"{command_line('import-nformer', 'FILE')}"
+            f"the training embeddings have labels of {identities} "
+            f"identit{'y' if identities == 1 else 'ies'}; training needs two "
+            f"or more: {remedy}"
         )
     return labelled
 

@@ -244,6 +244,30 @@ def test_absolute_paths_below_the_table_and_outside_of_it(tmp_path):
     assert open_dataset("csv", data.root, options=data.options).digest() == data.digest()
 
 
+def test_absolute_paths_of_a_folder_that_was_moved(tmp_path):
+    path = table(tmp_path / "labels", TABLE.replace("x/", "/elsewhere/x/"))
+    (path.parent / "a.jpg").unlink()
+    write_images(tmp_path / "now", ["a.jpg", "b.jpg", "q.jpg", "g.jpg"])
+    with pytest.raises(BadInput, match="are not in /elsewhere/x: a.jpg .* now with --images DIR"):
+        open_dataset("csv", path)
+    data = open_dataset("csv", path, options={"images": str(tmp_path / "now")})
+    assert data.root == tmp_path / "now" and rows(data, "train")[0] == ("a.jpg", 0, 0)
+    assert open_dataset("csv", data.root, options=data.options).digest() == data.digest()
+
+
+def test_folders_below_those_of_the_identities_may_be_the_identities(tmp_path):
+    write_images(tmp_path, ["f0/anna/a.jpg", "f0/bob/cam1/b.jpg", "f1/cleo/c.jpg", "f1/dan/d.jpg"])
+    said = open_dataset("folder", tmp_path).notices
+    assert (
+        f"{tmp_path}: below them lie further folders (anna, bob, cleo, dan); if these are the "
+        "identities, give --pattern '*/{pid}/**'"
+    ) in said
+    data = open_dataset("folder", tmp_path, options={"pattern": "*/{pid}/**"})
+    assert data.labels.pids == ("anna", "bob", "cleo", "dan")
+    write_images(tmp_path / "two", ["anna/in/a.jpg", "anna/out/b.jpg", "bob/in/c.jpg"])
+    assert "further" not in " ".join(open_dataset("folder", tmp_path / "two").notices)
+
+
 def test_test_is_the_gallery_and_val_the_query_of_its_people(tmp_path):
     write_images(tmp_path / "train", ["anna/a.jpg"])
     write_images(tmp_path / "Test", ["carl/b.jpg", "dora/c.jpg"])

@@ -7,7 +7,12 @@ from helpers.commands import nformer, refused
 
 from pipelines.artifacts.checkpoints import save_checkpoint
 
-WITHOUT = {"all": (), "test": ("train",), "gallery": ("train", "query")}
+WITHOUT = {
+    "all": (),
+    "test": ("train",),
+    "gallery": ("train", "query"),
+    "train": ("query", "gallery"),
+}
 
 
 @pytest.fixture
@@ -40,6 +45,19 @@ def test_after_an_import_comes_what_its_splits_allow(folder, name, following):
     assert said == f"my run/embeddings.h5; next: nformer {following} --run 'my run'"
     nextly = last(said.partition("next: nformer ")[2])
     assert "error" not in nextly
+
+
+def test_after_a_training_set_alone_comes_a_run_with_a_gallery(folder):
+    nformer("import-embeddings train.npz --run r")
+    said = last("train-nformer --run r --steps 1 --no-closed-form --set held_out=0")
+    command = "nformer evaluate --model r/nformer.pt --run ANOTHER"
+    assert f"next: {command} (with query and gallery" in said
+    nformer("import-embeddings test.npz --run ANOTHER")
+    assert nformer(command.removeprefix("nformer ")).code == 0
+    done = nformer("cluster --run r")
+    assert done.code == 2 and done.err == (
+        "error: r/embeddings.h5 has no query and no gallery; nothing is there to cluster\n"
+    )
 
 
 def test_after_an_index_of_imported_items_no_picture_is_asked_for(folder):

@@ -2,13 +2,16 @@
 
 import os
 import pty
+import re
 import shlex
 import subprocess
 import sys
 import termios
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers.commands import nformer, refused
 from helpers.layouts import write_images
 
 TINY = (
@@ -60,3 +63,48 @@ def test_training_and_embedding_show_bars(pictures):
         code, screen = at_a_terminal(line)
         assert code == 0 and "Traceback" not in screen, screen[-3000:]
         assert title in screen and "\x1b[" in screen, screen
+
+
+def lines_of(screen: str) -> list[str]:
+    """Return what was written, without colours: long lines as they were written."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n").splitlines()
+
+
+def test_lines_end_between_words_and_a_command_stays_whole(pictures):
+    run = "runs/" + "a-name-so-long-that-its-command-is-wider-than-the-terminal" * 2
+    code, screen = at_a_terminal(f"evaluate --run {run}")
+    assert code == 2
+    assert lines_of(screen) == [
+        "error:",
+        f"{run}/embeddings.h5",
+        "is not there, nor is its folder (--run); make it with:",
+        f"nformer extract --run {run}",
+    ]
+
+
+def test_no_line_is_broken_within_a_word_and_a_pipe_gets_one_line(pictures):
+    line = "check-data people --root people"
+    code, screen = at_a_terminal(line)
+    said = lines_of(screen)
+    assert code == 2 and len(said) > 2 and max(map(len, said)) <= 80
+    assert said[0].startswith("error: 'people' is no data set known here") and said[0][-1] != " "
+    assert " ".join(said) == refused(line)
+
+
+def test_lines_beside_a_table_are_as_wide_as_the_terminal_and_runs_keep_their_names(pictures):
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split in ("query", "gallery"):
+        arrays[f"{split}_features"] = random.normal(size=(12, 8)).astype(np.float32)
+        arrays[f"{split}_pids"] = np.arange(12) % 4
+    np.savez("x.npz", **arrays)
+    runs = [f"results/of/this/week/{name}" for name in ("plain", "other")]
+    for run in runs:
+        assert nformer(f"import-embeddings x.npz --run {run} --dataset people").code == 0
+        code, screen = at_a_terminal(f"evaluate --refine none --no-report --run {run}")
+        assert code == 0, screen
+        assert "people: isolated protocol, rules market1501, seed 0" in screen
+        assert "12 of 12 queries have a match among 12 gallery items" in screen
+    code, screen = at_a_terminal("compare " + " ".join(runs))
+    cells = "".join(line.split("│")[1].strip() for line in lines_of(screen) if "│" in line)
+    assert cells == "".join(runs), screen

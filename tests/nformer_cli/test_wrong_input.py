@@ -50,6 +50,7 @@ train-backbone market1501 --root {set} --recipe nothing | known are demo, laptop
 train-backbone market1501 --root {set} --device gpu     | use auto, cpu, cuda, cuda:0 or mps
 train-nformer --run {run} --log wandb                   | wanted tensorboard; train.jsonl
 extract --run {empty}                                   | backbone.pt is not there; make it with:
+extract --run {empty}                                   | Or embed with a network as it is: --onnx
 extract --run {empty} --set heigth=3                    | did you mean height?
 extract --run {empty} --arch osnet_x9 --weights imagenet | --arch osnet_x9: no such network
 extract --run {empty} --arch resnet50 --weights {none}  | no such file; a file of weights is wanted
@@ -73,6 +74,8 @@ export-embeddings {none}.npz --run {run} --split nope   | --split nope: not know
 import-embeddings {none}.npz --run {empty}              | a file of embeddings is wanted
 import-nformer {none} --run {empty}                     | a file of weights (.pt, .pth,
 import-nformer {text} --run {empty}                     | is no PyTorch file
+report --root                                           | see nformer report --help
+report --run {done} --root {none}                       | the folder of the pictures is wanted
 report --run {run}                                      | with: nformer evaluate --run {run}
 compare {empty} {run}                                   | with: nformer evaluate --run {empty}
 reproduce table9 --run {run}                            | no table or figure of the paper; known are
@@ -83,6 +86,9 @@ settings nope                                           | no stage with settings
 search {text} --run {empty}                             | with: nformer index --run {empty}
 search {text} --run {empty} --crop 1,2                  | wanted x,y,width,height in pixels
 search {text} --run {empty} --montage {none}.txt        | wanted a name that ends in .png
+cluster --index {done}/index.h5                         | was changed since it was written
+search {picture} --run {done} --threshold auto          | has no calibration
+search {picture} --run {done} --crop 9,9,9,999          | which is 16×32; wanted x,y,width,height
 index --run {empty}                                     | with: nformer extract --run {empty}
 index --run {run} --model {none}                        | an nformer.pt is wanted
 index --run {run} --assume nope                         | none of 'auto', 'same', 'foreign'
@@ -101,13 +107,18 @@ def places(tmp_path_factory):
     whole = Embeddings([[1.0, 2.0]] * 6, [1] * 6, range(6))
     with Run(folder / "run").writing(Manifest("embeddings.h5", "extract", {}, {})) as (path, _):
         save_embeddings(path, query=whole, gallery=whole)
+    for name in ("metrics.json", "index.h5", "clusters.csv"):
+        with Run(folder / "done").writing(Manifest(name, "x", {}, {})) as (path, facts):
+            path.write_bytes(b"whole")
+            facts.update(calibration=None)
+    (folder / "done" / "clusters.csv").write_text("edited")
     (folder / "empty").mkdir()
     (folder / "text").write_text("hello")
     images = write_synthetic(
         folder / "set", train_identities=3, test_identities=2, height=32, width=16
     )
-    names = {name: folder / name for name in ("none", "run", "empty", "text")}
-    return {**names, "set": images}
+    names = {name: folder / name for name in ("none", "run", "done", "empty", "text")}
+    return {**names, "set": images, "picture": min(images.rglob("*.jpg"))}
 
 
 def run_lines(lines, folder):

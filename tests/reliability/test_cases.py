@@ -76,11 +76,11 @@ CASES = {
             for name in ("cams", "nocams", "a", "b")
             for line in (f"import-embeddings {name}.npz --run {name}", PLAIN.format(name))
         ],
-        ("compare cams nocams", 2, ("cams and nocams have the same items with other cameras",)),
-        ("compare a b", 2, ("a and b have the same items with other identities",)),
+        ("compare cams nocams", 2, ("cams and nocams have the same items with different cameras",)),
+        ("compare a b", 2, ("a and b have the same items with different identities",)),
         ("evaluate --run a --refine none --rerank kr --no-report --overwrite", 0, ()),
         ("compare a", 0, ("baseline+kr (joint)", "joint ones mix the queries")),
-        ("compare a b", 2, ("with other identities",)),
+        ("compare a b", 2, ("with different identities",)),
     ],
     "csv_dialects": [
         *table("spaces"),

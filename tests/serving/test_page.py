@@ -103,7 +103,9 @@ def test_the_whole_use(page, tmp_path):
         assert names(page)[0] == "3.png"
         first = page.get_by_role("button", name="Rank 1, id unknown: search with it")
         playwright.expect(first).to_be_visible()
-        assert page.locator("#hits .after").first.inner_text() == "1.000"
+        # Nothing is refined here: one similarity is shown, and named so.
+        shown = page.locator("#hits dl").first.locator("div:visible").all_inner_texts()
+        assert [one.split() for one in shown] == [["similarity", "1.000"]]
         # A part is drawn on it with the mouse, and the fields say which.
         page.wait_for_function("document.getElementById('picture').clientHeight > 300")
         box = page.locator("#frame").bounding_box()
@@ -167,6 +169,25 @@ def test_the_whole_use(page, tmp_path):
         page.on("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Remove Rank 1, id 12 from the index").click()
         status(page, "Done: the index has 8 items now")
+
+
+def test_what_is_no_picture_takes_the_earlier_answer_away(chromium, tmp_path):
+    run = pictures_run(tmp_path)
+    picture(3).save(tmp_path / "me.png")
+    (tmp_path / "list.csv").write_text("file;person")
+    with Listening(run) as place:
+        page = chromium.new_page()  # whose console tells of the refusal
+        page.goto(place)
+        status(page, "Choose a picture")
+        page.get_by_label("Choose a picture").set_input_files(tmp_path / "me.png")
+        playwright.expect(page.locator("#verdict")).to_contain_text("Somebody is here")
+        page.get_by_label("Choose a picture").set_input_files(tmp_path / "list.csv")
+        status(page, "what was sent is no picture of a known kind")
+        playwright.expect(page.locator("#verdict")).to_be_hidden()
+        assert page.locator("#hits li").count() == 0
+        page.get_by_label("Choose a picture").set_input_files(tmp_path / "me.png")
+        status(page, "8 of 8 items, in ")
+        page.close()
 
 
 def test_a_refined_answer_shows_who_was_listened_to_and_filters_by_camera(page, tmp_path):

@@ -68,9 +68,11 @@ def test_all_results_of_one_run_stand_beside_its_first(tmp_path):
 def test_other_queries_and_unknown_results_are_refused(tmp_path):
     one = make_run(tmp_path / "one", noise=1.0)
     other = make_run(tmp_path / "other", noise=1.0, names="person")
-    with pytest.raises(BadInput, match="have other queries: 40 are in one of them only"):
+    with pytest.raises(BadInput, match="have different queries: 40 are in one of them only"):
         compare([one, other])
-    with pytest.raises(BadInput, match=r"has no result 'nformer'; it has baseline, baseline\+kr"):
+    with pytest.raises(
+        BadInput, match=r"has no result 'nformer'; it has 'baseline', 'baseline\+kr'"
+    ):
         compare([one], results=["nformer"])
     with pytest.raises(MissingArtifact, match="nformer evaluate"):
         compare([one, Run(tmp_path / "empty")])
@@ -89,9 +91,13 @@ def test_runs_of_other_labels_or_galleries_are_refused(tmp_path):
     one = changed("one")
     unknown = {"camids": np.full(40, -1)}
     for name, labels, said in (
-        ("cameras", {"gallery": unknown}, "the same items with other cameras"),
-        ("people", {"query": {"pids": np.arange(20)[::-1].copy()}}, "with other identities"),
-        ("names", {"gallery": {"names": [f"g{row}" for row in range(40)]}}, "have other galleries"),
+        ("cameras", {"gallery": unknown}, "the same items with different cameras"),
+        ("people", {"query": {"pids": np.arange(20)[::-1].copy()}}, "with different identities"),
+        (
+            "names",
+            {"gallery": {"names": [f"g{row}" for row in range(40)]}},
+            "different galleries",
+        ),
     ):
         with pytest.raises(BadInput, match=said):
             compare([one, changed(name, **labels)])
@@ -105,7 +111,7 @@ def test_runs_of_other_labels_or_galleries_are_refused(tmp_path):
 
 def test_joint_rows_beside_isolated_ones_are_marked(tmp_path):
     run = make_run(tmp_path / "one", noise=1.0)
-    assert "other protocols (isolated, joint)" in compare([run]).notes[0]
+    assert "differ in protocol (isolated, joint)" in compare([run]).notes[0]
     shown = CliRunner().invoke(app, ["compare", str(run.folder)]).stdout
     assert "baseline+kr (joint)" in shown and "joint ones mix the queries" in shown
 

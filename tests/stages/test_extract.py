@@ -199,7 +199,7 @@ def test_images_that_were_moved_ask_for_the_root(run):
     manifest = run.manifest("backbone.pt")
     gone = dataclasses.replace(manifest, facts={**manifest.facts, "root": "/gone"})
     run.manifest_path("backbone.pt").write_text(gone.to_json())
-    message = "the images of synthetic were at /gone and are not there now; .* --root DIR"
+    message = "the images of data set synthetic were at /gone and are not there now; .* --root DIR"
     with pytest.raises(BadInput, match=message):
         extract(run, config=PLAIN, device="cpu")
 

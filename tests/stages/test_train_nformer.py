@@ -80,7 +80,7 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path):
         train_nformer(Run(tmp_path / "none"), config=SMALL, device="cpu")
     with pytest.raises(BadInput, match="no split 'train'"):
         train_nformer(run_with(tmp_path / "q", PEOPLE, splits=("query",)), device="cpu")
-    with pytest.raises(BadInput, match="labels of 1 identities"):
+    with pytest.raises(BadInput, match="labels of 1 identity;"):
         train_nformer(run_with(tmp_path / "1", [3, 3, 3]), config=SMALL, device="cpu")
     with pytest.raises(BadInput, match="labels of 0 identities"):
         train_nformer(run_with(tmp_path / "0", [-1] * 4), config=SMALL, device="cpu")

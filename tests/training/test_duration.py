@@ -31,7 +31,7 @@ def test_of_a_short_one_nothing_is_said():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(61, "1 minutes"), (2400, "40 minutes"), (187200, "52 hours")]
+    ("seconds", "text"), [(61, "1 minute"), (2400, "40 minutes"), (187200, "52 hours")]
 )
 def test_in_words(seconds, text):
     assert in_words(seconds) == text

@@ -119,8 +119,10 @@ def test_refusals(tmp_path):
         NeighbourRefiner().save(tmp_path / "x.pt")
     with pytest.raises(BadInput, match="3 embeddings but 2 pids: one for each is needed"):
         NeighbourRefiner().fit(np.ones((3, 2)), [1, 2])
-    with pytest.raises(BadInput, match="labels of 1 identities"):
+    with pytest.raises(BadInput, match="labels of 1 identity;"):
         NeighbourRefiner().fit(np.ones((3, 2)), [1, 1, 1])
+    with pytest.raises(BadInput, match=r"labels of 0 .* two or more: fit\(features, pids"):
+        NeighbourRefiner().fit(np.ones((3, 2)))
     fitted = NeighbourRefiner(**QUICK).fit(*clusters(16, 4, seed=0))
     with pytest.raises(BadInput, match=r"it was trained on embeddings of that width"):
         fitted.refine(np.ones((1, 3)), np.ones((2, 3)))

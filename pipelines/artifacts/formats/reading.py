@@ -157,6 +157,6 @@ def _features_of(labels: Path, files: Sequence[Path]) -> None:
     if any(path.stem == labels.stem for path in arrays) or len(arrays) == len(tables) == 1:
         return
     raise BadInput(
-        f"{labels} labels no features: a CSV holds path,pid,camid,split. Give the embeddings too, "
+        f"{labels} has no embeddings: a CSV holds path,pid,camid,split. Give the embeddings too, "
         f"as {labels.stem}.npy with a row for each of its lines; numbers in a CSV are not read"
     )

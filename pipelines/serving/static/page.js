@@ -122,6 +122,7 @@ async function search(retried = 0) {
       setTimeout(() => mine === turn && search(retried + 1), 1000 * error.retry);
       return;
     }
+    forgetAnswer();  // it is another picture's
     say(error.message, true);
   } finally {
     if (mine === turn) of("hits").removeAttribute("aria-busy");
@@ -167,7 +168,7 @@ function use(next) {
 
 function unseen() {
   // TIFF, say: the server reads it, this browser does not.
-  if (query) of("picture").alt = `${query.name} cannot be shown by this browser; it is searched with all the same`;
+  if (query) of("picture").alt = `${query.name} cannot be shown by this browser; the server may read it all the same`;
 }
 
 function setCrop(next) {
@@ -244,6 +245,13 @@ function drawing() {
 
 // The answer
 
+function forgetAnswer() {
+  answer = null;
+  of("hits").replaceChildren();
+  of("read").hidden = true;
+  showLimit();
+}
+
 function show() {
   const seconds = answer.seconds < 1 ? `${Math.round(answer.seconds * 1000)} ms` : `${answer.seconds.toFixed(1)} s`;
   say(`${answer.hits.length} of ${answer.gallery.toLocaleString("en")} items, in ${seconds}.`);
@@ -295,6 +303,8 @@ function card(item, version) {
   if (ranked) {
     part(".after").textContent = item.similarity.toFixed(3);
     part(".before").textContent = item.before.toFixed(3);
+    part(".before").parentElement.hidden = !answer.refined;
+    if (!answer.refined) part(".after").previousElementSibling.textContent = "similarity";
     part(".lent dd").textContent = percent(item.weight);
     part(".lent").hidden = !item.weight;
     for (const kind of ["right", "wrong"]) {

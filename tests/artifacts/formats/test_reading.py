@@ -429,7 +429,7 @@ def test_csv_refusals(tmp_path):
     with pytest.raises(BadInput, match=r"e\.npy has no labels: give the CSV .* \(e\.csv\)"):
         read(tmp_path / "e.npy")
     with pytest.raises(
-        BadInput, match=r"e\.csv labels no features: .* Give the embeddings too, as e\.npy"
+        BadInput, match=r"e\.csv has no embeddings: .* Give the embeddings too, as e\.npy"
     ):
         read(path)
 
