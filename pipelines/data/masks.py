@@ -2,7 +2,6 @@
 
 import ast
 import csv
-import hashlib
 import math
 import os
 from functools import lru_cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
+from ..files import text_digest
 from .folders import inside
 from .tables import encoding_of, plain
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 COLUMNS = ("segmentation", "mask")
+DIGITS = 12  # of a cell's SHA-256 in a name
 NONE = ("", "nan", "none", "null", "[]")
 WANTED = (
     "wanted COCO's RLE (size and counts), a list of polygons, or the path of an image file below "
@@ -47,7 +48,7 @@ def named_mask(text: str, *, table: str, where: str) -> str:
             f"{where}: masks as RLE or polygons need pycocotools: python -m pip install "
             "'nformer[masks]'; or leave backgrounds as they are with --no-masks"
         )
-    return f"{table}:{_digest(text)}"
+    return f"{table}:{text_digest(text)[:DIGITS]}"
 
 
 def table_mask(folder: Path, name: str, *, size: tuple[int, int]) -> "np.ndarray":
@@ -81,11 +82,7 @@ def _cells(path: Path, _: int) -> dict[str, str]:
         reader = csv.DictReader(file)
         column = next((one for one in reader.fieldnames or () if plain(one) in COLUMNS), "")
         cells = [(line.get(column) or "").strip() for line in reader]
-    return {_digest(cell): cell for cell in cells if cell[:1] in ("{", "[")}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return {text_digest(cell)[:DIGITS]: cell for cell in cells if cell[:1] in ("{", "[")}
 
 
 def _parsed(text: str, *, where: str) -> Any:
