@@ -10,6 +10,7 @@ from ..artifacts.run import Run, writing_stage
 from ..config import NFormerConfig, as_table
 from ..device import choose_device
 from ..files import text_digest
+from ..flow import command_line
 from ..progress import Progress, Silent
 from ..training.fit import fit_nformer
 from ..training.log import LogFiles
@@ -57,6 +58,8 @@ def train_nformer(
         log=LogFiles(run.path("train.jsonl"), wants_tensorboard(log)),
         key=text_digest(wanted.to_json()),
         progress=progress,
+        remedy="give pids to the import, or import a trained model with: "
+        + command_line("import-nformer", "FILE", run=run.folder),
     )
     found |= {"kind": model.kind, **_domain(run, model, progress=progress)}
     with run.writing(wanted) as (path, facts):

@@ -9,7 +9,7 @@ import torch
 from ..config import NFormerConfig
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..flow import AT_WORK, command_line
+from ..flow import command_line
 from ..nformer.model import NFormer
 from ..progress import Progress
 from .default_model import train_default_model
@@ -27,15 +27,17 @@ def fit_nformer(
     log: Path | LogFiles,
     key: str,
     progress: Progress,
+    remedy: str,
 ) -> tuple[NFormer, dict[str, Any]]:
     """Train on embeddings whose identities are known, as the settings say.
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
+    remedy: what the caller's user can do where identities are too few.
 
     Raises:
         BadInput: no labels, fewer than two identities, or camera ids asked for and not known.
     """
-    train = _labelled(train)
+    train = _labelled(train, remedy=remedy)
     _tell_cuts(train, config, progress=progress)
     options: dict[str, Any] = {"folder": folder, "log": log, "key": key, "progress": progress}
     if not config.closed_form:
@@ -83,17 +85,11 @@ def _counts(training: Embeddings) -> dict[str, int]:
     }
 
 
-def _labelled(train: Embeddings) -> Embeddings:
+def _labelled(train: Embeddings, *, remedy: str) -> Embeddings:
     """Return the rows that have an identity; BadInput when there are not two identities."""
     labelled = train.without_junk()
     identities = len(np.unique(labelled.pids))
     if identities < 2:
-        remedy = "fit(features, pids)"
-        if AT_WORK.get():
-            remedy = (
-                "give pids to the import, or import a trained model with: "
-                f"{command_line('import-nformer', 'FILE')}"
-            )
         raise BadInput(
             f"the training embeddings have labels of {identities} "
             f"identit{'y' if identities == 1 else 'ies'}; training needs two "

@@ -89,6 +89,7 @@ class NeighbourRefiner:
                 log=Path(folder) / "train.jsonl",
                 key="",
                 progress=progress,
+                remedy="fit(features, pids)",
             )
         self.model = model.eval().to(self.device)
         return self
