@@ -48,6 +48,7 @@ class OnnxNetwork:
             state.InvalidArgument,
             state.InvalidGraph,
             state.InvalidProtobuf,
+            state.NoSuchFile,
             state.NotImplemented,
             state.RuntimeException,
         ) as error:

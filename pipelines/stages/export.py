@@ -143,7 +143,8 @@ def _difference(network: nn.Module, path: Path, *, format: Format, images: Tenso
     else:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch recommends torch.export, which other programs
-            found = torch.jit.load(str(path))(images).numpy()  # do not read yet
+            content = io.BytesIO(path.read_bytes())  # do not read yet
+            found = torch.jit.load(content)(images).numpy()
     difference = float(np.abs(found - expected).max())
     largest = float(np.abs(expected).max())
     if not difference <= TOLERANCE * max(1.0, largest):

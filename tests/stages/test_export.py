@@ -270,3 +270,20 @@ def test_a_file_that_differs_from_torch_is_not_kept(run, monkeypatch):
     with pytest.raises(PipelineError, match="differ from torch's by .*nothing was written"):
         export(run, format="torchscript", overwrite=True)
     assert run.manifest("backbone.torchscript") == before
+
+
+@pytest.mark.parametrize("format", ["torchscript", "safetensors", "onnx"])
+def test_a_file_that_vanishes_before_it_is_compared_is_an_error_of_the_disk(
+    run, monkeypatch, format
+):
+    if format == "onnx":
+        pytest.importorskip("onnxscript")
+    compare = stage._difference
+
+    def removed_first(network, path, **kwargs):
+        path.unlink()
+        return compare(network, path, **kwargs)
+
+    monkeypatch.setattr(stage, "_difference", removed_first)
+    with pytest.raises((FileNotFoundError, BadInput), match="backbone"):
+        export(run, format=format, overwrite=True)
