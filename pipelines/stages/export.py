@@ -142,8 +142,9 @@ def _difference(network: nn.Module, path: Path, *, format: Format, images: Tenso
             found = read(images).numpy()
     else:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch recommends torch.export, which other programs
-            content = io.BytesIO(path.read_bytes())  # do not read yet
+            # PyTorch recommends torch.export's files, which other programs do not read yet.
+            warnings.simplefilter("ignore")
+            content = io.BytesIO(path.read_bytes())  # of a missing file it raises ValueError
             found = torch.jit.load(content)(images).numpy()
     difference = float(np.abs(found - expected).max())
     largest = float(np.abs(expected).max())

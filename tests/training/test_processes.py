@@ -53,30 +53,24 @@ def joined(state):
     return torch.cat([one.double().ravel() for one in kept.values()])
 
 
-@pytest.mark.parametrize("kind", ["all", "process", "smooth", "left_out"])
+@pytest.mark.parametrize("kind", ["all", "process", "left_out"])
 def test_both_processes_have_the_same_bits(trained, kind):
     one, other = trained[f"{kind}0"], trained[f"{kind}1"]
     for name in one:
         assert torch.equal(torch.as_tensor(one[name]), torch.as_tensor(other[name])), name
 
 
-@pytest.mark.parametrize(("kind", "left_out"), [("smooth", ()), ("left_out", (0, 1, 2, 8))])
+@pytest.mark.parametrize(("kind", "left_out"), [("all", ()), ("left_out", (0, 1, 2, 8))])
 def test_the_weights_are_those_of_one_process(trained, kind, left_out):
-    config = sharing.config_of(**sharing.SMOOTH)
-    alone = sharing.state_of(sharing.train(config, Processes(), left_out=left_out))
+    alone = sharing.state_of(sharing.train(sharing.config_of(), Processes(), left_out=left_out))
     still = sharing.config_of(lr=0.0, center_lr=0.0)
     start = joined(sharing.state_of(sharing.train(still, Processes())))
     ours, theirs = joined(trained[f"{kind}0"]), joined(alone)
-    assert float((theirs - start).norm()) > 1e-3
-    assert float((ours - theirs).norm()) < 1e-3 * float((theirs - start).norm())
-    assert float((ours - theirs).norm()) < 1e-5 * float(theirs.norm())
-    torch.testing.assert_close(trained[f"{kind}0"]["centers"], alone["centers"])
-    torch.testing.assert_close(trained[f"{kind}0"]["losses"], alone["losses"], rtol=1e-4, atol=0)
-
-
-def test_the_first_loss_with_triplets_is_that_of_one_process(trained):
-    alone = sharing.train(sharing.config_of(epochs=1), Processes())
-    assert float(trained["all0"]["losses"][0]) == pytest.approx(alone.losses_of[0], rel=1e-5)
+    change = float((theirs - start).norm())
+    assert change > 1e-3
+    assert float((ours - theirs).norm()) < 1e-9 * change
+    for name in ("centers", "losses"):
+        torch.testing.assert_close(trained[f"{kind}0"][name], alone[name], rtol=1e-9, atol=1e-12)
 
 
 def test_a_triplet_over_a_process_sees_fewer_others_and_is_lower(trained):
