@@ -68,9 +68,9 @@ def test_the_weights_are_those_of_one_process(trained, kind, left_out):
     ours, theirs = joined(trained[f"{kind}0"]), joined(alone)
     change = float((theirs - start).norm())
     assert change > 1e-3
-    assert float((ours - theirs).norm()) < 1e-9 * change
+    assert float((ours - theirs).norm()) < 1e-6 * change
     for name in ("centers", "losses"):
-        torch.testing.assert_close(trained[f"{kind}0"][name], alone[name], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(trained[f"{kind}0"][name], alone[name], rtol=1e-6, atol=1e-9)
 
 
 def test_a_triplet_over_a_process_sees_fewer_others_and_is_lower(trained):
