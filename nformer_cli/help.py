@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+from .numbers import PlainNumbers
+
 NAMES_WIDTH = 27  # columns for an option's names; a wider one has a line of its own
 COMMANDS_WIDTH = 17  # for a command's: import-embeddings
 WIDEST = 100  # columns: longer lines are hard to read
@@ -45,12 +47,12 @@ class HelpPage:
                 console.print(listed, width=width)
 
 
-class Command(HelpPage, TyperCommand):
-    """A command with our help page."""
+class Command(PlainNumbers, HelpPage, TyperCommand):
+    """A command with our help page, whose numbers are plain."""
 
 
-class CommandGroup(HelpPage, TyperGroup):
-    """A command with commands below it, with our help page."""
+class CommandGroup(PlainNumbers, HelpPage, TyperGroup):
+    """A command with commands below it, likewise."""
 
 
 def _commands(group: Any) -> dict[str, list[tuple[str, Text]]]:

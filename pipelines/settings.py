@@ -1,6 +1,7 @@
 """Settings as people write them: recipes (TOML) and `--set`, their names, types and ranges."""
 
 import math
+import re
 import tomllib
 import types
 import typing
@@ -41,6 +42,7 @@ USUAL = {  # other programs' names of settings, to say which is meant
     "random_erasing": "erase",
 }
 RENAMED = {"prior": "closed_form"}  # settings of earlier versions, still taken
+UNUSUAL = re.compile(r"[0-9]_[0-9]|\b0[xob]|[^\x00-\x7f]")  # 1_0, 0x10, digits of other scripts
 ANY = math.inf
 # The least and the largest value of every number; a key's range is the same in all sections but
 # where a section is named.
@@ -173,7 +175,14 @@ def parse_setting(setting: str, section: str) -> tuple[str, str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # TOML's own error, 5,000 digits, 5,000 brackets
         value = text.strip()  # a bare word is a string
+    if not isinstance(value, str) and is_unusual_number(text):
+        value = text.strip()
     return target, name, value
+
+
+def is_unusual_number(text: str) -> bool:
+    """Return whether a program takes for a number what a person may not have meant as one."""
+    return UNUSUAL.search(text) is not None
 
 
 def build(kind: type[C], table: Mapping[str, Any], *, where: str) -> C:

@@ -48,7 +48,8 @@ def check_data(
 
     Reads: every file of the data set. Compares its counts with the published ones; finds unreadable
     images, the same content or the same identities in train and in test, and identities that only
-    one camera saw. Ends with exit code 1 when there are errors.
+    one camera saw. Ends with exit code 1 when there are errors, and with 2 when there is no data
+    set that could be read.
 
     Writes: nothing.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import BadInput
+from ..settings import is_unusual_number
 
 
 def parsed_crop(text: str, *, option: str = "--crop") -> tuple[int, int, int, int] | None:
@@ -27,7 +28,7 @@ def parsed_threshold(text: str, *, option: str = "--threshold") -> float | Liter
         value = float(text)
     except ValueError:
         value = 2.0
-    if not -1 <= value <= 1:
+    if is_unusual_number(text) or not -1 <= value <= 1:
         raise BadInput(f"{option} {text}: wanted auto, or a similarity from -1 to 1")
     return value
 

@@ -14,7 +14,6 @@ from ..data.catalogue import completed, count_differences, entry, open_dataset, 
 from ..data.images import GUESS, UnreadableImage, read_part
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
-from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress, Silent
 from ..ranking.rules import MARKET1501, RULES
@@ -67,16 +66,13 @@ def check_data(
     options: Mapping[str, Any] | None = None,
     progress: Progress = Silent(),
 ) -> DataReport:
-    """Read a data set, decode every image, and report; a layout that cannot be read is an error.
+    """Read a data set, decode every image, and report.
 
     Raises:
-        BadInput: an unknown name of a data set.
+        BadInput: an unknown name of a data set, or nothing that could be read as one.
     """
     name = entry(dataset).name
-    try:
-        data = open_dataset(name, root, options=options, progress=progress)
-    except BadInput as error:
-        return DataReport(name, str(root), findings=(Finding("error", str(error)),))
+    data = open_dataset(name, root, options=options, progress=progress)
     told = (*unread_files(data), *count_differences(data))
     findings = [
         *(Finding("note", text) for text in data.notices),

@@ -1,6 +1,7 @@
 """The commands about data sets: their tables, their JSON and their exit codes."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -40,11 +41,13 @@ def test_check_data_of_a_sound_set_ends_with_0(images):
     assert json.loads(run("check-data", "market1501", "--root", images, "--json").stdout)["ok"]
 
 
-def test_check_data_of_an_empty_folder_ends_with_1(tmp_path):
-    done = run("check-data", "market1501", "--root", tmp_path, "--json")
+def test_check_data_of_a_damaged_image_ends_with_1(images, tmp_path):
+    copy = shutil.copytree(images, tmp_path / "images")
+    min((copy / "query").glob("*.jpg")).write_bytes(b"")
+    done = run("check-data", "market1501", "--root", copy, "--json")
     assert done.exit_code == 1
     report = json.loads(done.stdout)
-    assert report["ok"] is False and "is empty" in report["findings"][0]["what"]
+    assert report["ok"] is False and report["findings"][-1]["what"].endswith("empty (0 bytes)")
 
 
 def test_pack_writes_images_of_the_size_asked_for(images, tmp_path):

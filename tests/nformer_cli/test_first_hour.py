@@ -137,7 +137,7 @@ def test_columns_that_nobody_can_guess_are_named(columns):
     path, pid, camid = next(csv.reader([columns], delimiter=";"))
     own = "check-data csv --root list.csv --split 0.5"
     said = nformer(own)
-    assert said.code == 1 and "--columns" in said.out + said.err
+    assert said.code == 2 and "--columns" in said.out + said.err
     named = shlex.quote(f"path={path},pid={pid},camid={camid}")
     assert "gallery │ 4 │ 4 │" in well(f"{own} --columns {named}")
 

@@ -58,12 +58,25 @@ extract --run {empty} --onnx {none}                     | a network in ONNX form
 train-nformer --run {empty}                             | with: nformer extract --run {empty}
 train-nformer --run {run} --graph nope                  | 'nope' is none of 'cosine', 'affinity'
 evaluate --run {empty}                                  | with: nformer extract --run {empty}
+evaluate --run {run} --k1 1_0                           | '--k1': '1_0' is not a whole number in
+evaluate --run {run} --k1=١٠                             | '--k1': '١٠' is not a whole number in
+evaluate --run {run} --set k1=1_0                       | '1_0' is no whole number
+reproduce table1 --run {run} --seeds 1_0                | '--seeds': '1_0' is not a whole number
+benchmark accuracy --seeds 1_0                          | '--seeds': '1_0' is not a whole number
+train-backbone market1501 --root {set} --lr 1_0         | '--lr': '1_0' is not a number in plain
+check-data folder --root {set} --split 0_1              | '--split': '0_1' is not a number in plain
+index --run {run} --seed 1_0                            | '--seed': '1_0' is not a whole number
+search {picture} --run {done} --threshold 0_1           | --threshold 0_1: wanted auto, or a
 evaluate --run {empty} --will-it-help                   | with: nformer extract --run {empty}
 evaluate --run {run} --rerank nope                      | known are kr, kr-isolated, cajaccard, gnn
 evaluate --run {run} --refine nope                      | --refine nope: unknown; known are nformer,
 evaluate --run {run} --model {none}                     | an nformer.pt is wanted
 evaluate --run {run} --protocol nope                    | none of 'isolated', 'joint'
 refine --run {empty}                                    | with: nformer extract --run {empty}
+check-data folder --root {none}                         | is not there; --root (or NFORMER_DATA)
+check-data folder --root {set} --pattern 'x{{pid}}.jpg' | --pattern x{{pid}}.jpg fits none of the
+check-data market1501 --root {empty}                    | is empty; --root
+check-data csv --root {text}                            | {text}
 check-data nothing                                      | 'nothing' is no data set known here
 pack market1501 --root {none} --run {empty}             | is not there; --root
 subsample --run {run} --images-per-identity x           | wanted whole numbers

@@ -155,7 +155,7 @@ CASES = {
         )
     ],
     "nul_in_csv": [
-        ("check-data csv --root own", 1, ("own/data.csv, line 4: path 'p/00\\x0003.jpg' holds a",)),
+        ("check-data csv --root own", 2, ("own/data.csv, line 4: path 'p/00\\x0003.jpg' holds a",)),
         (TRAIN.format("csv --root own", "run"), 2, ("own/data.csv, line 4: path 'p/00\\x0003.j",)),
     ],
     "query_in_gallery": [

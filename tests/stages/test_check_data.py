@@ -98,9 +98,9 @@ def test_one_camera_identities_and_queries_without_a_match_are_warnings(images):
     assert lost.names == ("query/9001_c1s1_000001_00.jpg",)
 
 
-def test_another_layout_is_an_error_in_the_report(tmp_path):
-    report = check_data(NAME, root=tmp_path)
-    assert "is empty; --root" in report.errors[0].what and report.splits == {}
+def test_what_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="is empty; --root"):
+        check_data(NAME, root=tmp_path)
 
 
 def test_an_unknown_name_is_refused(tmp_path):
