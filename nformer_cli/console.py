@@ -1,11 +1,11 @@
 """stdout for results, stderr for everything else: messages and progress."""
 
 import re
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
@@ -62,11 +62,21 @@ def tell(text: str, *, mark: str = "", style: str = "") -> None:
     line = mark + text.replace("\n", "\\n")
     if err.file.isatty():
         line = COMMAND.sub(lambda found: found[0].replace(" ", JOINED), line)
-        parts = textwrap.wrap(line, err.width, break_long_words=False, break_on_hyphens=False)
-        line = "\n".join(parts).replace(JOINED, " ")
+        line = "\n".join(wrapped(line, err.width)).replace(JOINED, " ")
     shown = Text(line)
     shown.stylize(style, 0, len(mark.rstrip()))
     err.print(shown, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines of at most `width` columns; a word that is wider is a line."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 WIDE = 110  # columns from which a long bar and the time spent fit too
@@ -105,7 +115,9 @@ class TerminalProgress:
         )
         with Progress(*columns, console=err) as bars:
             task = bars.add_task(escape(title), total=total, count="", figures="")
-            yield _Bar(bars, task, total=total, unit=unit, room=err.width - len(title) - OTHERS)
+            yield _Bar(
+                bars, task, total=total, unit=unit, room=err.width - cell_len(title) - OTHERS
+            )
 
 
 class _Counted:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.stages.info import ArtifactInfo
 
 WIDEST = 4  # methods of a table across runs
+WIDTH_OF_ALL = 10_000  # columns, to measure a table that nothing cuts
 LONGEST = 40  # rows of a table on a terminal: t-SNE's points are for the file
 
 
@@ -78,7 +80,7 @@ def evaluation_table(result: "Evaluation") -> Table:
 
 
 def across_table(across: "AcrossRuns") -> Table:
-    """Show the mAP of each run, its difference from the first run's, and the mean over runs.
+    """Show each run's mAP, its difference from the first, and the mean over runs of one data set.
 
     Of more than `WIDEST` methods, the baseline and those with the highest mean are shown.
     """
@@ -102,6 +104,12 @@ def across_table(across: "AcrossRuns") -> Table:
         ]
         words = [result.domain["words"] if result.domain else "–"] if domains else []
         table.add_row(escape(folder), *cells, *words)
+    if not across.one_set:
+        table.below = (
+            "The runs are of different data sets: a difference also holds how hard each set is, "
+            "and no mean is shown."
+        )
+        return table
     over = [
         f"{100 * means[name]['mAP']:.1f} ± {100 * means[name]['mAP_std']:.1f}" for name in names
     ]
@@ -233,7 +241,7 @@ def fitting_table(
 ) -> Table | None:
     """Return a table of text, or None where it takes more than `width` columns."""
     cells = zip(columns, *rows, strict=True)
-    if sum(max(map(len, column)) + 2 for column in cells) > width:
+    if sum(max(map(cell_len, column)) + 2 for column in cells) > width:
         return None
     table = titled_table(title, map(escape, columns), no_wrap=True, box=box.SIMPLE_HEAD)
     for row in rows:
@@ -241,8 +249,27 @@ def fitting_table(
     return table
 
 
-def comparison_table(found: "Comparison") -> Table:
-    """Show a comparison's rows in per cent, and differences in points."""
+def comparison_table(found: "Comparison", width: int) -> Table:
+    """Show a comparison's rows in per cent, and differences in points.
+
+    Where `width` columns do not hold the runs' names beside them, letters stand for them.
+    """
+    names = {row.run: row.run for row in found.rows}
+    table = _compared(found, names)
+    if Console(width=WIDTH_OF_ALL).measure(table).maximum <= width:
+        return table
+    names = {run: _letter(number) for number, run in enumerate(names)}
+    table = _compared(found, names)
+    table.below = "\n".join(f"{letter}: {run}" for run, letter in names.items())
+    return table
+
+
+def _letter(number: int) -> str:
+    """Return A, B, … Z, then A2, B2, …"""
+    return chr(ord("A") + number % 26) + (str(number // 26 + 1) if number >= 26 else "")
+
+
+def _compared(found: "Comparison", names: Mapping[str, str]) -> TitledTable:
     title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries, {found.rules}"
     columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
     table = titled_table(title, columns, words=2, no_wrap=True)
@@ -256,7 +283,7 @@ def comparison_table(found: "Comparison") -> Table:
                 change, interval = f"[bold]{change}[/]", f"[bold]{interval}[/]"
         figures = (f"{100 * row.result.mAP:.1f}", f"{100 * row.result.rank1:.1f}")
         joint = " [dim](joint)[/]" if row.result.protocol == "joint" else ""
-        table.add_row(escape(row.run), row.result.label + joint, *figures, change, interval)
+        table.add_row(escape(names[row.run]), row.result.label + joint, *figures, change, interval)
     for one in found.paper:
         table.add_row(one.method, "", f"{100 * one.mAP:.1f}", f"{100 * one.rank1:.1f}", "", "")
     return table

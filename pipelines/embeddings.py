@@ -180,7 +180,9 @@ def integers(values: Any, what: str) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # NaN and what is too large differ from every number
         whole = array.astype(np.int64)
     if (whole != array).any():
-        raise BadInput(f"{what} must be whole numbers; row {np.argmax(whole != array)} is not")
+        row = int(np.argmax(whole != array))
+        known = "" if np.isfinite(array[row]) else "; -1 stands for what is not known"
+        raise BadInput(f"{what} must be whole numbers; row {row} is {array[row]:g}{known}")
     return np.ascontiguousarray(whole)
 
 

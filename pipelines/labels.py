@@ -50,6 +50,7 @@ NUMBERS = LabelNames()  # labels are numbers themselves
 WHOLE = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")  # 7, -1, 0007 and pandas' 7.0; not 1_000
 NO_NAMES = {"none", "null", "<na>", "nat", "#n/a", "n/a"}  # what stands where programs know nothing
 SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", ",": "."})  # of numbers, as people type them
+OF_NOBODY = {"junk", "junkimages", "distractor", "distractors", "background", "nobody", "unknown"}
 NEGATIVE = re.compile(r"0*-[0-9]{1,18}(?:\.0+)?")  # -1, -1.0, and MARS's 00-1
 
 
@@ -147,6 +148,16 @@ def names_of(numbers: Mapping[str, int]) -> tuple[str, ...]:
     if all(WHOLE.fullmatch(text) or NEGATIVE.fullmatch(text) for text in numbers):
         return ()
     return tuple(sorted(text for text in numbers if numbers[text] >= 0))
+
+
+def told_of_nobody(names: Iterable[str]) -> list[str]:
+    """Return a sentence where names of persons may stand for pictures of nobody."""
+    found = [name for name in names if re.sub("[^a-z]", "", name.lower()) in OF_NOBODY]
+    return [
+        f"{name!r} is read as the name of one person; if its pictures show nobody in particular, "
+        "call it -1"
+        for name in found
+    ]
 
 
 def distractors(pids: np.ndarray, queried: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import BadInput
-from pipelines.labels import names_of, numbered, numbers_of, texts_of
+from pipelines.labels import names_of, numbered, numbers_of, texts_of, told_of_nobody
 
 
 def test_whole_numbers_are_their_own():
@@ -11,6 +11,11 @@ def test_whole_numbers_are_their_own():
 
 def test_names_are_numbered_in_sorted_order_and_underscores_are_no_separators():
     assert numbers_of(["11_1", "1_11", "b"], "an identity") == {"11_1": 0, "1_11": 1, "b": 2}
+
+
+def test_names_that_may_mean_nobody_are_told():
+    (said,) = told_of_nobody(["anna", "Junk_images", "junker"])
+    assert said.startswith("'Junk_images' is read as the name of one person") and "-1" in said
 
 
 @pytest.mark.parametrize("junk", ["-1", "-1.0", "00-1", "-7"])

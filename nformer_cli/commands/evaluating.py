@@ -107,8 +107,8 @@ def evaluate(
 ) -> None:
     """Refine, rank and score query against gallery.
 
-    With several --run, each is evaluated for itself, and one table shows what a model loses from
-    one data set to another.
+    With several --run, each is evaluated for itself, and one table shows them together: with their
+    mean where they are of one data set.
 
     Reads: embeddings.h5, and nformer.pt where NFormer refines.
 
@@ -133,9 +133,11 @@ def evaluate(
         one.require_manifest("embeddings.h5")
     require_different(opened)
     if model is not None:
-        from pipelines.stages.early import require_file
+        from pipelines.stages.early import require_file, require_same_width
 
         require_file(model, option="--model", wanted="an nformer.pt")
+        for one in opened:
+            require_same_width(one, model)
     common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
     results = {}
     for one in opened:

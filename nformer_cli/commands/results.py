@@ -90,7 +90,7 @@ def compare(
     if json:
         typer.echo(found.to_json())
     else:
-        out.print(comparison_table(found))
+        out.print(comparison_table(found, out.width))
         for note in found.notes:
             out.print(escape(note), highlight=False)
 

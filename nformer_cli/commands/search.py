@@ -164,10 +164,12 @@ def build(
     if ctx.invoked_subcommand is not None:
         return
     from pipelines import Run
-    from pipelines.stages.early import require_file
+    from pipelines.stages.early import require_file, require_same_width
 
     progress, opened = TerminalProgress(), Run(run)
     require_file(model, option="--model", wanted="an nformer.pt")
+    if model is not None and pictures is None:
+        require_same_width(opened, model)
     if pictures is not None:
         from pipelines.stages.early import network_given, require_pictures
 
@@ -293,11 +295,11 @@ def remove(
     Example: nformer index remove '*/0042_*' --run runs/market
     """
     from pipelines import Run
-    from pipelines.stages.early import require_index
+    from pipelines.stages.early import require_names
 
     run, progress = named_run(ctx, run), TerminalProgress()
     opened = Run(run)
-    require_index(opened)
+    require_names(opened, pattern)
     from pipelines.stages.change_index import remove_from_index
 
     count = remove_from_index(opened, pattern, progress=progress)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..embeddings import COLUMNS
 from ..errors import BadInput, naming
+from ..labels import NEGATIVE
 from .boxes import boxed, parts_of
 from .entry import Entry
 from .folders import image_names, inside, require_folder, scan, shortened
@@ -92,8 +93,11 @@ def read_folder(
     given = {"camera_pattern": camera_pattern, "pattern": pattern, "frames": frames}
     options = {key: value for key, value in given.items() if value} | drawn.options
     notices = tuple(f"{root}: {text}" for text in (*said, *drawn.said))
-    data = numbered("folder", root, rows=drawn.rows)
-    return _sampled(replace(data, options=options, notices=notices), tracks, frames=frames)
+    with naming(root):
+        data = numbered("folder", root, rows=drawn.rows)
+    return _sampled(
+        replace(data, options=options, notices=(*data.notices, *notices)), tracks, frames=frames
+    )
 
 
 def _sampled(data: Dataset, tracks: dict[str, list[str]], *, frames: str | None) -> Dataset:
@@ -212,7 +216,7 @@ def _levels(
     """Return sentences about what each level of folders was taken for."""
     if names is not None:
         return [f"{len(rows):,} names are of --pattern {names.text}"]
-    people = {row.person for row in rows}
+    people = {row.person for row in rows if not NEGATIVE.fullmatch(row.person)} or {"-1"}
     said = [f"{len(people):,} folders are identities, such as {min(people)!r}"]
     skip = 1 if "" not in splits else 0
     deep = [row for row in rows if row.name.count("/") > 1 + skip]
@@ -305,7 +309,9 @@ def read_csv(
         data = numbered("csv", home, rows=drawn.rows)
     given = {"table": name, "columns": columns, "pattern": pattern, "frames": frames}
     options = {key: value for key, value in given.items() if value} | drawn.options
-    return _sampled(replace(data, options=options, notices=tuple(notices)), tracks, frames=frames)
+    return _sampled(
+        replace(data, options=options, notices=(*data.notices, *notices)), tracks, frames=frames
+    )
 
 
 def _holds_some(home: Path, rows: Sequence[Row]) -> bool:

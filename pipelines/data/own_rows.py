@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..embeddings import COLUMNS, SPLITS
-from ..errors import BadInput, naming
-from ..labels import LabelNames, column_numbers, column_values, names_of, numbers_of
+from ..errors import BadInput
+from ..labels import LabelNames, column_numbers, column_values, names_of, numbers_of, told_of_nobody
 from ..seeding import numpy_generator
 from .samples import NO_CAMERA, Dataset, Sample
 
@@ -83,9 +83,8 @@ def with_splits(
 
 def numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     """Give every person and camera a number: its own where all have one, else by sorted name."""
-    with naming(root):
-        pids = numbers_of((row.person for row in rows), "an identity")
-        camids = numbers_of((row.camera for row in rows), "a camera")
+    pids = numbers_of((row.person for row in rows), "an identity")
+    camids = numbers_of((row.camera for row in rows), "a camera")
     splits = {
         split: sorted(
             Sample(row.name, pids[row.person], camids[row.camera])
@@ -96,7 +95,10 @@ def numbered(dataset: str, root: Path, *, rows: Sequence[Row]) -> Dataset:
     }
     junk = sum(pids[row.person] < 0 for row in rows)
     labels = LabelNames(names_of(pids), names_of(camids))
-    return Dataset(dataset, root, splits, junk=junk, labels=labels, columns=_columns(rows))
+    notices = tuple(told_of_nobody(labels.pids))
+    return Dataset(
+        *(dataset, root, splits), junk=junk, labels=labels, columns=_columns(rows), notices=notices
+    )
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..embeddings import COLUMNS
-from ..errors import BadInput, blaming
+from ..errors import BadInput, blaming, naming
 from ..seeding import numpy_generator
 from .boxes import boxed, mask_of, with_mask
 from .entry import Entry
@@ -62,7 +62,8 @@ def read_wildlife(root: Path, *, variant: str | None = None, no_masks: bool = Fa
     how = variant or ("given" if any(row.split for row in rows) else "closed")
     if how not in VARIANTS:
         raise BadInput(f"--variant {variant}: wildlife has {', '.join(VARIANTS)}")
-    data = numbered("wildlife", path.parent, rows=VARIANTS[how](rows))
+    with naming(path):
+        data = numbered("wildlife", path.parent, rows=VARIANTS[how](rows))
     if not data.splits["gallery"]:
         raise BadInput(f"{path}: no image with an identity is known; wanted some of split database")
     notices = [f"{path}: read {', '.join(named)}; queries and known images: --variant {how}"]

@@ -15,6 +15,14 @@ class AcrossRuns:
     results: Mapping[str, Evaluation]
 
     @property
+    def one_set(self) -> bool:
+        """Whether all runs are of one data set by its name and rules, or else by its size."""
+        every = self.results.values()
+        names = {(one.title or one.dataset, one.rules) for one in every}
+        sizes = {(one.queries, one.gallery) for one in every}
+        return len(names) == 1 and (all(name for name, _ in names) or len(sizes) == 1)
+
+    @property
     def gaps(self) -> dict[str, dict[str, float]]:
         """By run and row, how much lower mAP is than in the first run, where that has the row."""
         first = {row.name: row.mAP for row in next(iter(self.results.values())).results}
@@ -43,9 +51,13 @@ class AcrossRuns:
         return found
 
     def to_json(self) -> str:
-        """Return one JSON object: `runs`, each an evaluation with its gaps, and `over_runs`."""
+        """Return one JSON object: `runs`, each an evaluation with its gaps, and `over_runs`.
+
+        `over_runs`, the means, are empty where the runs are of different data sets.
+        """
         runs = [
             {"run": folder, **asdict(result), "gaps": self.gaps[folder]}
             for folder, result in self.results.items()
         ]
-        return json.dumps({"runs": runs, "over_runs": self.means}, ensure_ascii=False)
+        means = self.means if self.one_set else {}
+        return json.dumps({"runs": runs, "over_runs": means}, ensure_ascii=False)

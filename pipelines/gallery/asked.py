@@ -33,6 +33,11 @@ def parsed_threshold(text: str, *, option: str = "--threshold") -> float | Liter
     return value
 
 
+def all_removed(items: int) -> BadInput:
+    """Return the error of removing everything from an index."""
+    return BadInput(f"all {items:,} items would be removed; an index needs one at least")
+
+
 def uncalibrated(index: Path) -> BadInput:
     """Return the error of `--threshold auto` with an index that has no calibration."""
     return BadInput(

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..embeddings import Embeddings
-from ..errors import BadInput
 from ..labels import NUMBERS, LabelNames
 from ..neighbours.checked import check_widths, unit_rows
 from ..neighbours.inverted_lists import InvertedLists
@@ -17,6 +16,7 @@ from ..neighbours.reciprocity import nearest_of
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
 from ..refiners.closed_form import camera_ids
+from .asked import all_removed
 from .explanation import LayerWeights
 from .refinement import GalleryState, prepare
 from .states import add_items, refine_gallery, refine_prepared, remove_items
@@ -129,7 +129,7 @@ def reduced(index: GalleryIndex, gone: np.ndarray) -> GalleryIndex:
     """
     keep = ~gone
     if not keep.any():
-        raise BadInput(f"all {len(gone)} items would be removed; an index needs one at least")
+        raise all_removed(len(gone))
     names, members = (
         [name for name, stays in zip(column, keep, strict=False) if stays]
         for column in (index.names, index.members)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .index import GalleryIndex
 
+NAMES = {"names/ends": "i[N]", "names/text": "u[letters]"}  # arrays that hold the names
 SCHEMA = 3
 PAGE = 4096  # arrays begin on pages: what is not needed is never touched
 
@@ -58,11 +59,22 @@ def open_index(path: Path, *, blocks: BlockedFile | None = None) -> "GalleryInde
         if file.attrs.get("schema") != SCHEMA or "model" not in file.attrs:
             raise BadInput(f"{path} is not an index of ours; {remake}")
         settings = json.loads(file.attrs["model"])
-        names = {"names/ends": "i[N]", "names/text": "u[letters]"}
-        require_arrays(path, file, rows="f[N,d]", pids="i[N]", camids="i[N]", **names)
+        require_arrays(path, file, rows="f[N,d]", pids="i[N]", camids="i[N]", **NAMES)
         arrays = {name: _mapped(blocks, stored) for name, stored in _datasets(file)}
     with blaming(path, saying=f"was written by another version of nformer; {remake}"):
         return _index_of(arrays, settings)
+
+
+def index_names(path: Path) -> Sequence[str]:
+    """Return the names in an index; PyTorch is not loaded for them.
+
+    Raises:
+        BadInput: no such file, or not an index of ours.
+    """
+    remake = f"remake it with: {command_line('index', '--overwrite', run=path.parent)}"
+    with reading(path, remedy=remake) as file:
+        require_arrays(path, file, **NAMES)
+        return Names(file["names/ends"][:], file["names/text"][:])
 
 
 class Column(Sequence[Any]):

@@ -7,9 +7,9 @@ from ..artifacts.embeddings import open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run, writing_stage
-from ..errors import BadInput
 from ..files import file_digest
 from ..progress import Progress, Silent
+from .early import unlike_width
 from .import_nformer import ARTIFACT, STAGE, import_nformer
 
 NETWORKS = ("backbone.pt", "network weights", "onnx network")  # what embeddings are made by
@@ -35,10 +35,7 @@ def adopt_nformer(
     with open_embeddings(run.artifact("embeddings.h5")) as embeddings:
         width = int(embeddings.attrs["dim"])
     if width != model.dim:
-        raise BadInput(
-            f"--model {source} refines embeddings {model.dim} wide, the run's are {width} wide; "
-            "use one that was trained on embeddings of this width"
-        )
+        raise unlike_width(source, dim=model.dim, width=width)
     _compare_networks(run, source, progress=progress)
     inputs = {"the model of another run": file_digest(source)}
     wanted = Manifest(ARTIFACT, STAGE, {}, inputs)

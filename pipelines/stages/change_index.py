@@ -19,7 +19,7 @@ from ..gallery.index import GalleryIndex, extended, reduced
 from ..gallery.index_file import save_index
 from ..labels import NAME, LabelNames, joined_labels, same_everywhere
 from ..progress import Progress, Silent
-from .early import require_index
+from .early import require_index, require_names
 from .index import ARTIFACT, opened
 
 
@@ -83,15 +83,10 @@ def remove_from_index(run: Run, pattern: str, *, progress: Progress = Silent()) 
     Raises:
         BadInput: no name matches, or all do.
     """
-    require_index(run)
+    require_names(run, pattern)
     run.claim()
     stored = opened(run, whole=True)
     gone = np.array([fnmatch.fnmatchcase(name, pattern) for name in stored.index.names])
-    if not gone.any():
-        first = stored.index.names[0]
-        raise BadInput(
-            f"no name in {run.path(ARTIFACT)} matches {pattern!r}; names look like {first}"
-        )
     _replace(run, reduced(stored.index, gone), manifest=stored.manifest, removed=int(gone.sum()))
     return int(gone.sum())
 

@@ -3,6 +3,7 @@
 The stages check the same again: they are called without a command too.
 """
 
+import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,8 @@ from ..extraction.sources import dataset_for_network, find_dataset
 from ..extraction.tracklets import require_pooling
 from ..files import no_file
 from ..flow import command_line
-from ..gallery.asked import uncalibrated
+from ..gallery.asked import all_removed, uncalibrated
+from ..gallery.index_file import index_names
 from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -170,6 +172,40 @@ def require_index(run: Run) -> Manifest:
             f"with: {command_line('index', '--overwrite', run=run.folder)}"
         )
     return manifest
+
+
+def require_names(run: Run, pattern: str) -> None:
+    """Raise BadInput unless a pattern fits some names in a run's index, and not all of them.
+
+    pattern: as a shell has it, capitals apart.
+    """
+    require_index(run)
+    names = index_names(run.path(INDEX))
+    count = sum(fnmatch.fnmatchcase(name, pattern) for name in names)
+    if not count:
+        raise BadInput(
+            f"no name in {run.path(INDEX)} matches {pattern!r}; names look like {names[0]}"
+        )
+    if count == len(names):
+        raise all_removed(count)
+
+
+def require_same_width(run: Run, model: Path) -> None:
+    """Raise BadInput where another run's NFormer is known to refine embeddings of another width."""
+    dim, width = (
+        0 if manifest is None else int(manifest.facts.get("dim", 0))
+        for manifest in (Run(model.parent).manifest(model.name), run.manifest("embeddings.h5"))
+    )
+    if dim and width and dim != width:
+        raise unlike_width(model, dim=dim, width=width)
+
+
+def unlike_width(model: Path, *, dim: int, width: int) -> BadInput:
+    """Return the error of an NFormer that refines embeddings of another width than a run's."""
+    return BadInput(
+        f"--model {model} refines embeddings {dim} wide, the run's are {width} wide; use one that "
+        "was trained on embeddings of this width"
+    )
 
 
 def require_sources(

@@ -147,9 +147,24 @@ def edge_gate(
     if "gate_gain" not in facts:
         progress.message("No edge gate: too few edges of one person to learn from.")
     else:
-        gain = f"held-out mAP {facts['gate_gain']:+.3f} ± {facts['gate_gain_error']:.3f}"
-        progress.message(f"edge gate {'kept' if gate is not None else 'not kept'}: {gain}")
+        gain, error = facts["gate_gain"], facts["gate_gain_error"]
+        progress.message(told_of_gate(gain, error=error, kept=gate is not None))
     return gate, facts
+
+
+def told_of_gate(gain: float, *, error: float, kept: bool) -> str:
+    """Return in words what the edge gate changed in held-out mAP, and whether it is kept."""
+    if not kept:
+        return (
+            f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {gain:+.3f}, standard "
+            f"error {error:.3f})."
+        )
+    size = "more" if abs(gain) > error else "less"
+    reason = "" if gain > error else "; a gate is left out only where mAP or rank-1 clearly fall"
+    return (
+        f"Edge gate kept: it changed held-out mAP by {gain:+.3f}, {size} than the standard error "
+        f"of {error:.3f}{reason}."
+    )
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:

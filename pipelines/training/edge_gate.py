@@ -1,4 +1,4 @@
-"""The edge gate: trained on edges of held-out identities, kept where others gain by it."""
+"""The edge gate: trained on edges of held-out identities, kept unless others lose by it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -139,6 +139,9 @@ def train_edge_gate(
     train: TrainingRows, settings: ClosedFormSettings, *, cameras: bool, seed: int, task: Task
 ) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the gate on cross-fitted edges; None where held-out identities lose by it. And facts.
+
+    It is kept unless mAP or rank-1 fall by more than their error and `TOLERANCE`, for a gate tried
+    has seen fewer edges than the one kept: a gain within its error keeps it.
 
     The identities are divided into halves, three times. A closed form fitted on one half refines
     the other, by itself and with the first half as distractors; its edges are examples. So are

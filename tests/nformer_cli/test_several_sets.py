@@ -1,14 +1,20 @@
 """One backbone on several data sets, and one model in several runs, by the commands as typed."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
 from helpers.commands import nformer, refused
 from helpers.gallery_runs import people, run_with
 from helpers.layouts import write_dukemtmcreid, write_market1501
+from rich.console import Console
 
+from nformer_cli.tables import across_table
 from pipelines import Run
 from pipelines.artifacts.embeddings import load_embeddings, load_labels
+from pipelines.artifacts.results import Evaluation, ResultRow
+from pipelines.evaluation.across_runs import AcrossRuns
 
 TINY = (
     "--arch shufflenet_v2_x0_5 --weights none --height 32 --width 16 --batch 8 --epochs 1 "
@@ -52,6 +58,7 @@ def test_one_model_in_two_runs_is_one_table_with_the_gap(tmp_path):
     line = f"evaluate --run {first.folder} --run {second.folder} --model {first.folder}/nformer.pt"
     done = nformer(f"{line} --device cpu --no-report")
     assert done.code == 0, done.err
+    assert "different data sets" not in done.out  # both without a name, and of one size
     assert "mAP in %, and its difference from the first run" in done.out
     whole = json.loads(nformer(f"{line} --device cpu --json").out)
     told = whole["runs"]
@@ -69,6 +76,32 @@ def test_one_model_in_two_runs_is_one_table_with_the_gap(tmp_path):
     assert over["mAP_std"] == pytest.approx(abs(first_map - second_map) / 2)
     assert f"{100 * over['mAP']:.1f} ± {100 * over['mAP_std']:.1f}" in done.out
     assert (second.folder / "metrics.json").exists()
+
+
+def test_a_mean_is_of_one_data_set_alone():
+    row = ResultRow(name="baseline", mAP=0.5, mINP=0, rank1=1, rank5=1, rank10=1, seconds=0)
+    one = Evaluation(
+        dataset="market1501", protocol="isolated", seed=0, queries=4, valid_queries=4, gallery=8,
+        peak_rss_mib=1.0, results=(row,), title="Market-1501",
+    )  # fmt: skip
+    other = replace(one, results=(replace(row, mAP=0.3),))
+    for same, changed in (
+        (True, {}),
+        (True, {"queries": 5}),  # another of its official splits
+        (False, {"title": "con-reid (Market-1501's layout)"}),
+        (False, {"rules": "vehicleid"}),
+    ):
+        across = AcrossRuns({"a": one, "b": replace(other, **changed)})
+        assert across.one_set is same
+        over = json.loads(across.to_json())["over_runs"]
+        assert over == ({"baseline": {"mAP": pytest.approx(0.4), "mAP_std": pytest.approx(0.1),
+                                      "rank1": 1.0, "rank1_std": 0.0}} if same else {})  # fmt: skip
+        console = Console(width=80, file=io.StringIO())
+        console.print(across_table(across))
+        shown = console.file.getvalue()
+        assert ("mean ± deviation" in shown, "no mean is shown" in shown) == (same, not same)
+    unnamed = replace(one, title="", dataset="")
+    assert not AcrossRuns({"a": unnamed, "b": replace(unnamed, gallery=9)}).one_set
 
 
 def test_the_same_run_twice_is_refused(tmp_path):

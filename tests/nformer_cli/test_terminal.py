@@ -106,5 +106,5 @@ def test_lines_beside_a_table_are_as_wide_as_the_terminal_and_runs_keep_their_na
         assert "people: isolated protocol, rules market1501, seed 0" in screen
         assert "12 of 12 queries have a match among 12 gallery items" in screen
     code, screen = at_a_terminal("compare " + " ".join(runs))
-    cells = "".join(line.split("│")[1].strip() for line in lines_of(screen) if "│" in line)
-    assert cells == "".join(runs), screen
+    assert max(map(len, lines_of(screen))) <= 80
+    assert all(run in screen for run in runs), screen

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from pipelines import Run, save_embeddings
@@ -12,6 +14,7 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.embeddings import Embeddings
 
+TWO_NAMES = b"a/1.jpga/2.jpg"
 ROOT = Path(__file__).parents[2]
 # Runs lines in one process that refuses to load torch; writes [line, exit code, stdout, stderr].
 DRIVER = """
@@ -110,6 +113,10 @@ index --run {empty} --pictures {set}                    | has no network to embe
 index --run {empty} --pictures {set} --tracks nope      | wanted mean, median, or best-K
 index add {text} --run {empty}                          | with: nformer index --run {empty}
 index remove x --run {empty}                            | with: nformer index --run {empty}
+index remove x --run {wide}                             | matches 'x'; names look like a/1.jpg
+index remove '*.jpg' --run {wide}                       | all 2 items would be removed; an index
+evaluate --run {wide} --model {wide}/nformer.pt         | refines embeddings 3 wide, the run's are
+index --run {wide} --model {wide}/nformer.pt            | are 2 wide; use one that was trained on
 demo --run {text}                                       | is a file; a run is a folder
 """
 
@@ -125,12 +132,19 @@ def places(tmp_path_factory):
             path.write_bytes(b"whole")
             facts.update(calibration=None)
     (folder / "done" / "clusters.csv").write_text("edited")
+    for name, dim in (("embeddings.h5", 2), ("nformer.pt", 3)):
+        with Run(folder / "wide").writing(Manifest(name, "x", {}, {})) as (path, facts):
+            path.write_bytes(b"whole")
+            facts.update(dim=dim)
+    with Run(folder / "wide").writing(Manifest("index.h5", "x", {}, {})) as (path, facts):
+        with h5py.File(path, "w") as file:
+            file["names/ends"], file["names/text"] = [7, 14], np.frombuffer(TWO_NAMES, np.uint8)
     (folder / "empty").mkdir()
     (folder / "text").write_text("hello")
     images = write_synthetic(
         folder / "set", train_identities=3, test_identities=2, height=32, width=16
     )
-    names = {name: folder / name for name in ("none", "run", "done", "empty", "text")}
+    names = {name: folder / name for name in ("none", "run", "done", "wide", "empty", "text")}
     return {**names, "set": images, "picture": min(images.rglob("*.jpg"))}
 
 

@@ -10,7 +10,11 @@ from pipelines.config import NFormerConfig
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 from pipelines.progress import Silent
-from pipelines.training.default_model import train_default_model, with_cameras_that_differ
+from pipelines.training.default_model import (
+    told_of_gate,
+    train_default_model,
+    with_cameras_that_differ,
+)
 
 
 class Told(Silent):
@@ -21,6 +25,19 @@ class Told(Silent):
         self.said.append(text)
 
     warn = message
+
+
+def test_what_a_gate_changed_is_said_beside_its_error():
+    assert told_of_gate(0.002, error=0.003, kept=True) == (
+        "Edge gate kept: it changed held-out mAP by +0.002, less than the standard error of 0.003; "
+        "a gate is left out only where mAP or rank-1 clearly fall."
+    )
+    assert told_of_gate(0.01, error=0.003, kept=True) == (
+        "Edge gate kept: it changed held-out mAP by +0.010, more than the standard error of 0.003."
+    )
+    assert told_of_gate(-0.01, error=0.003, kept=False) == (
+        "No edge gate kept: held-out mAP or rank-1 fell with it (mAP -0.010, standard error 0.003)."
+    )
 
 
 def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):

@@ -23,6 +23,7 @@ from ...labels import (
     numbered,
     numbers_of,
     texts_of,
+    told_of_nobody,
 )
 from .keys import Warn, keyed_fields
 
@@ -261,6 +262,12 @@ def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
         array = array.reshape(-1)
     if len(array.shape) == 1:
         require_count(where, rows=rows, count=len(array), what=what)
+    if array.dtype.kind == "f":  # as pandas has a column with gaps
+        gaps = np.isnan(array)
+        if what == "pids" and gaps.any():
+            row = int(np.argmax(gaps))
+            raise BadInput(f"{where}: row {row} has no identity (NaN); -1 stands for nobody")
+        array = np.where(gaps, JUNK, array)
     texts = texts_of(array)
     if texts is not None:
         if what == "pids" and (texts == "").any():
@@ -288,6 +295,8 @@ def numbered_together(parts: Sequence[FileSplit], warn: Warn) -> list[FileSplit]
                 f"{what} is named by text ({', '.join(names[:3])}…): {len(names)} names, numbered "
                 "from 0 in sorted order"
             )
+            for text in told_of_nobody(names if kind == "pids" else ()):
+                warn(text)
         found = [
             _with(part, kind, labels=labels, numbers=numbers)
             for part, labels in zip(found, texts, strict=True)

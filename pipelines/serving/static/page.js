@@ -9,6 +9,7 @@ let query = null; // {file} or {row, version}, with a name and a link to its pic
 let crop = null; // [x, y, width, height] in the picture's pixels
 let answer = null; // the last one
 let marks = load(); // by key: what is marked, and in which answer
+let moved = false; // whether a person set the threshold
 let turn = 0; // of searches: an answer that comes late is not shown
 
 // Start
@@ -347,8 +348,14 @@ function showLimit() {
   of("hits").classList.remove("nobody-here");
   verdict.hidden = !answer || answer.nearest === null;
   if (verdict.hidden) return;
-  const nobody = answer.nearest < limit;
   const what = answer.refined ? "before refinement" : "similarity";
+  if (!about.calibration && !moved) {
+    verdict.classList.remove("nobody");
+    verdict.textContent = `The nearest: ${what} ${answer.nearest.toFixed(3)}. ` +
+      "No threshold was calibrated, so whether this is the person is for you to judge.";
+    return;
+  }
+  const nobody = answer.nearest < limit;
   verdict.classList.toggle("nobody", nobody);
   verdict.textContent = nobody
     ? `Nobody here: ${what} ${answer.nearest.toFixed(3)} < ${limit.toFixed(3)}`
@@ -358,7 +365,7 @@ function showLimit() {
 
 function reached(limit) {
   const tells = about && about.calibration;
-  if (!tells) return "Similarity before refinement. This index has no calibrated threshold.";
+  if (!tells) return "Similarity before refinement. No threshold was calibrated for this index: set your own.";
   const place = tells.similarities.filter((one) => one < limit).length;
   const at = Math.min(place, tells.similarities.length - 1);
   return `Similarity before refinement. In training, ${percent(tells.strangers[at])} of strangers and ` +
@@ -474,7 +481,10 @@ function listen() {
   of("whole").addEventListener("click", () => { setCrop(null); again(); });
   for (const id of ["x", "y", "w", "h"]) of(id).addEventListener("change", fieldsToCrop);
   for (const id of ["top", "since", "until"]) of(id).addEventListener("change", again);
-  of("threshold").addEventListener("input", showLimit);
+  of("threshold").addEventListener("input", () => {
+    moved = true;
+    showLimit();
+  });
   of("add").addEventListener("click", add);
   of("export").addEventListener("click", exported);
   of("forget").addEventListener("click", () => {

@@ -137,7 +137,7 @@ def test_parquet(tmp_path):
     for changed, said in (
         ({"split": ["gallery"] * 4 + ["x"]}, "split is 'x'; wanted train, query, gallery"),
         ({"pid": [1, 2, 3, None, 4]}, "row 3: pid is None; a whole number or a name is wanted"),
-        ({"camid": [1, 2, 0.5, 3, 4]}, "camids must be whole numbers; row 2 is not"),
+        ({"camid": [1, 2, 0.5, 3, 4]}, "camids must be whole numbers; row 2 is 0.5"),
     ):
         parquet.write_table(pa.table(columns | changed), tmp_path / "bad.parquet")
         with pytest.raises(BadInput, match=said):
@@ -242,6 +242,12 @@ def test_unknown_keys_are_said(tmp_path, recorder):
     assert recorder.warnings == [f"{tmp_path / 'e.npz'}: ignored gallery_camid"]
 
 
+def test_a_camera_that_is_nan_is_unknown(tmp_path):
+    """pandas gives a column with gaps so."""
+    np.savez(tmp_path / "e.npz", **arrays(gallery_camids=np.array([2.0, np.nan, 1.0])))
+    assert read(tmp_path / "e.npz")["gallery"][0].camids.tolist() == [2, -1, 1]
+
+
 REFUSED = {
     "labels": (
         {"query_pids": np.array([1, 2, 3])},
@@ -254,7 +260,11 @@ REFUSED = {
     "names": ({"query_names": np.array(["a"])}, "split query: 2 features but 1 names: one for"),
     "half labels": (
         {"query_pids": np.array([0.5, 1])},
-        "split query: pids must be whole numbers; row 0 is not",
+        "split query: pids must be whole numbers; row 0 is 0.5",
+    ),
+    "no number": (
+        {"query_pids": np.array([1, np.nan])},
+        r"row 1 has no identity \(NaN\); -1 stands",
     ),
     "an empty label": ({"query_pids": np.array(["a", " "])}, "row 1 has no identity"),
     "text like a number": (
