@@ -88,8 +88,8 @@ def cluster(
     Training identities choose the threshold, where there are some.
 
     Writes: clusters.csv, a line a row: identity, confidence, the nearest other identity; and
-    clusters.html, the doubtful identities first. Change the column identity, and read it back with
-    --edited.
+    clusters.html, the doubtful identities first. Merge and split on the page and download the
+    table, or change its column identity, and read it back with --edited.
 
     Example: nformer cluster --run runs/market
     """

@@ -1,16 +1,20 @@
 """clusters.csv, which a person may edit, and tables of pairs -> constraints for a clustering."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..clustering.constraints import Constraints
 from ..data.tables import SEPARATORS, encoding_of, lines_of, plain
 from ..errors import BadInput
 from ..files import require_file
+
+if TYPE_CHECKING:  # it loads SciPy, which a look at a table's titles can do without
+    from ..clustering.constraints import Constraints
 
 COLUMNS = (
     *("row", "name", "identity", "cluster", "confidence", "nearest", "distance"),
@@ -18,18 +22,20 @@ COLUMNS = (
 )
 YES = "yes"
 NEEDED = ("name", "identity", "cluster")  # of an edited file
+NUMBER = re.compile(r"\d+(?:[.,]0*)?")  # 3, or 3.0 as some programs write it: no name
 
 
 @dataclass(frozen=True, eq=False)
 class Members:
     """The rows of clusters.csv: names and, [N] each, what is known of them.
 
-    identity:       a number from 0; a person who edits the file may write anything there.
+    identity:       a number from 0.
     confidence:     the silhouette, -1 to 1.
     nearest:        the nearest other identity; -1 where there is none.
     distance:       to that one: 1 less the mean cosine; NaN where there is none.
     representative: whether the row is its identity's medoid.
     confirmed:      whether a person has put the row where it is.
+    called:         the names that a person gave to identities, by number.
     """
 
     names: Sequence[str]
@@ -39,6 +45,11 @@ class Members:
     distance: np.ndarray
     representative: np.ndarray
     confirmed: np.ndarray
+    called: Mapping[int, str] = field(default_factory=dict)
+
+    def label(self, identity: int) -> str:
+        """Return the name that a person gave to an identity, or else its number."""
+        return self.called.get(identity, str(identity))
 
 
 def write_members(path: Path, members: Members) -> None:
@@ -49,11 +60,12 @@ def write_members(path: Path, members: Members) -> None:
         for row, name in enumerate(members.names):
             known = members.nearest[row] >= 0
             identity = int(members.identity[row])
+            nearest = members.label(int(members.nearest[row])) if known else ""
             writer.writerow(
                 [
-                    *(row, name, identity, identity),
+                    *(row, name, members.label(identity), identity),
                     f"{members.confidence[row]:.4f}",
-                    int(members.nearest[row]) if known else "",
+                    nearest,
                     f"{members.distance[row]:.4f}" if known else "",
                     YES if members.representative[row] else "",
                     YES if members.confirmed[row] else "",
@@ -65,10 +77,13 @@ def read_members(path: Path) -> Members:
     """Read clusters.csv as `write_members` wrote it."""
     lines = list(_records(path))
     columns: dict[str, list[str]] = {name: [line[name] for line in lines] for name in COLUMNS}
+    labels = dict(zip(columns["cluster"], columns["identity"], strict=True))
+    numbers = {"": -1} | {text: int(number) for number, text in labels.items()}
     whole = {
-        name: np.array([int(text or -1) for text in columns[name]], np.int64)
+        name: np.array([numbers[text] for text in columns[name]], np.int64)
         for name in ("identity", "nearest")
     }
+    called = {int(number): text for number, text in labels.items() if text != number}
     parts = {
         name: np.array([float(text or "nan") for text in columns[name]], np.float32)
         for name in ("confidence", "distance")
@@ -77,7 +92,7 @@ def read_members(path: Path) -> Members:
         name: np.array([text == YES for text in columns[name]], bool)
         for name in ("representative", "confirmed")
     }
-    return Members(columns["name"], **whole, **parts, **marks)
+    return Members(columns["name"], **whole, **parts, **marks, called=called)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,41 +100,45 @@ class Edited:
     """What a person decided in a clusters.csv.
 
     confirmed: [N] bool, the rows of identities that were looked at.
+    called:    a row of each identity that has a name rather than a number, by the name.
     """
 
-    constraints: Constraints
+    constraints: "Constraints"
     confirmed: np.ndarray
+    called: Mapping[str, int]
 
 
 def read_edited(path: Path, names: Sequence[str]) -> Edited:
     """Return what a person decided who changed the column `identity` of clusters.csv.
 
     An identity counts as looked at if its rows were in several clusters, if the rows of one of its
-    clusters are now of several identities, or if a row of it says confirmed = yes. All rows of such
-    an identity are one person; no two such identities are. Lines may be missing and in any order.
+    clusters are now of several identities, if it has a name rather than a number, or if a row of it
+    says confirmed = yes. All rows of such an identity are one person; no two such identities are.
+    Lines may be missing and in any order.
 
     Raises:
         BadInput: not such a file; a name that is none of `names`; a line without an identity.
     """
+    from ..clustering.constraints import Constraints
+
     places = _places(names)
     rows, identities, clusters, confirmed = [], [], [], []
-    for line in _records(path):
+    for line in edited_lines(path):
         where = f"{path}, line {line['line']}"
         rows.append(_row(line["name"], line.get("row", ""), names=names, places=places, at=where))
-        if not line["identity"]:
-            raise BadInput(f"{where}: no identity; write one of your own, such as new1")
         identities.append(line["identity"])
         clusters.append(line["cluster"])
         confirmed.append(line.get("confirmed", "").lower() in (YES, "y", "true", "1", "x"))
     if len(set(rows)) < len(rows):
         twice = next(row for row in rows if rows.count(row) > 1)
         raise BadInput(f"{path}: {names[twice]} stands in two lines; take one out")
-    person, group = (
-        np.unique(np.array(texts, str), return_inverse=True)[1] for texts in (identities, clusters)
+    (people, person), (_, group) = (
+        np.unique(np.array(texts, str), return_inverse=True) for texts in (identities, clusters)
     )
     cells = np.unique(np.stack([person, group]), axis=1)  # each identity with each of its clusters
     of_people, of_groups = np.bincount(cells[0]), np.bincount(cells[1])
-    looked = of_people > 1
+    named = np.array([NUMBER.fullmatch(text) is None for text in people], bool)
+    looked = named | (of_people > 1)
     looked[cells[0][of_groups[cells[1]] > 1]] = True
     looked[person[np.array(confirmed, bool)]] = True
     place, decided = np.array(rows, np.int64), looked[person]
@@ -135,10 +154,25 @@ def read_edited(path: Path, names: Sequence[str]) -> Edited:
         apart=heads,
         group=np.zeros(len(heads), np.int64),
     )
-    return Edited(constraints, mask)
+    who = zip(identities, rows, strict=True)
+    return Edited(constraints, mask, {text: row for text, row in who if not NUMBER.fullmatch(text)})
 
 
-def read_pairs(path: Path, names: Sequence[str], *, together: bool) -> Constraints:
+def edited_lines(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the lines of an edited clusters.csv by their titles, and each one's number as `line`.
+
+    Raises:
+        BadInput: not such a file, or a line without an identity.
+    """
+    for line in _records(path):
+        if not line["identity"]:
+            raise BadInput(
+                f"{path}, line {line['line']}: no identity; write a name or a number of your own"
+            )
+        yield line
+
+
+def read_pairs(path: Path, names: Sequence[str], *, together: bool) -> "Constraints":
     """Return the pairs of rows, two names or numbers from 0 a line, as constraints.
 
     The first line may have titles.   together: whether the two of a pair are one identity.
@@ -146,6 +180,8 @@ def read_pairs(path: Path, names: Sequence[str], *, together: bool) -> Constrain
     Raises:
         BadInput: no such table, or a cell that is no row's name or number.
     """
+    from ..clustering.constraints import Constraints
+
     places = _places(names)
     pairs: list[tuple[int, int]] = []
     for number, fields in _lines(path):

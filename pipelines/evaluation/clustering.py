@@ -1,13 +1,13 @@
 """The rows of a source -> clusters: which embeddings, which threshold, under which constraints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..artifacts.cluster_files import Members, read_edited, read_pairs
+from ..artifacts.cluster_files import Edited, Members, read_edited, read_pairs
 from ..clustering.agreement import Agreement, agreement
 from ..clustering.constraints import Constraints
 from ..clustering.frames import apart_in_frames
@@ -70,7 +70,7 @@ def find(
 ) -> Found:
     """Cluster the rows of a source, and write nothing."""
     names, pids = source.items.names, source.items.pids
-    constraints, confirmed = _constraints(source, asked=asked)
+    constraints, edited = _constraints(source, asked=asked)
     kind, known, notes = _embeddings_to_take(source, config=config, asked=asked)
     given = source.refined if kind == REFINED else source.plain
     assert given is not None
@@ -84,7 +84,9 @@ def find(
     chosen = _chosen(rows, graph, free=free, known=known, asked=asked, config=config)
     labels = found.cut(chosen.threshold)
     members = members_of(rows, labels, names=names, graph=graph, chosen=chosen)
-    members.confirmed[:] = confirmed
+    if edited is not None:
+        called = {int(labels[row]): name for name, row in edited.called.items()}
+        members = replace(members, confirmed=edited.confirmed, called=called)
     return Found(members, kind, chosen, agreement(labels, pids), notes)
 
 
@@ -111,10 +113,10 @@ def members_of(
     )
 
 
-def _constraints(source: Source, *, asked: Asked) -> tuple[Constraints, np.ndarray]:
-    """Return what a person demands, and which rows [N] bool one has decided on."""
+def _constraints(source: Source, *, asked: Asked) -> tuple[Constraints, Edited | None]:
+    """Return what a person demands, and what one decided in an edited table, where there is one."""
     items = source.items
-    found, confirmed = Constraints(len(items)), np.zeros(len(items), bool)
+    found, edited = Constraints(len(items)), None
     for path, together in ((asked.must_link, True), (asked.cannot_link, False)):
         if path is not None:
             found = found.joined(read_pairs(path, items.names, together=together))
@@ -122,9 +124,9 @@ def _constraints(source: Source, *, asked: Asked) -> tuple[Constraints, np.ndarr
         found = found.joined(apart_in_frames(items, asked.frames, members=source.members))
     if asked.edited is not None:
         edited = read_edited(asked.edited, items.names)
-        found, confirmed = found.joined(edited.constraints), edited.confirmed
+        found = found.joined(edited.constraints)
     found.require_possible(items.names)
-    return found, confirmed
+    return found, edited
 
 
 def _embeddings_to_take(

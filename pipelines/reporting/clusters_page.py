@@ -1,15 +1,16 @@
 """clusters.html: the pictures of each identity that was found, doubtful ones first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..artifacts.cluster_files import Members
 from ..data.images import UnreadableImage, is_there, read_item
 from ..files import write_text
-from .page import data_uri, not_there, template
+from .page import data_uri, not_there, script, template
 
 PICTURES = 3000  # on a page at most: it stays below 15 MB
 EACH = 24  # of one identity
@@ -49,7 +50,13 @@ class Group:
 
 @dataclass(frozen=True)
 class ClustersPage:
-    """Everything that the page tells.   unshown: identities of several rows that it does not."""
+    """Everything that the page tells.
+
+    label:   the name or number of an identity.   unshown: identities of several rows that it has
+             no pictures of.
+    table:   every row, as the script needs it to write clusters.csv anew.
+    script, script_hash: what changes the page, and how the page says that nothing else may.
+    """
 
     rows: int
     identities: int
@@ -60,6 +67,10 @@ class ClustersPage:
     unshown: int
     alone: Sequence[Shown]
     alone_count: int
+    label: Callable[[int], str]
+    table: dict[str, Any]
+    script: str
+    script_hash: str
 
 
 def write_clusters_page(
@@ -88,6 +99,7 @@ def write_clusters_page(
         groups.append(_group(part, members, album=album))
     single = np.array([part[0] for part in np.split(order, ends) if len(part) == 1], np.int64)
     single = single[np.argsort(members.confidence[single], kind="stable")]
+    text, digest = script("clusters.js")
     page = ClustersPage(
         rows=len(members.names),
         identities=int(members.identity.max(initial=-1)) + 1,
@@ -98,6 +110,15 @@ def write_clusters_page(
         unshown=len(several) - len(groups),
         alone=[album.shown(row) for row in single[:ALONE].tolist()],
         alone_count=len(single),
+        label=members.label,
+        table={
+            "names": [*members.names],
+            "cluster": members.identity.tolist(),
+            "called": dict(members.called),
+            "confirmed": np.flatnonzero(members.confirmed).tolist(),
+        },
+        script=text,
+        script_hash=digest,
     )
     write_text(path, template("clusters.html.j2").render(page=page) + "\n")
     return album.missing()

@@ -1,6 +1,7 @@
 """report.html: a run's results as one self-contained page."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -229,6 +230,15 @@ def data_uri(image: "Image", size: tuple[int, int] = CROP) -> str:
     content = BytesIO()
     small.save(content, format="JPEG", quality=QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def script(name: str) -> tuple["Markup", str]:
+    """Return a script beside the templates, and its digest as a Content-Security-Policy has it."""
+    from markupsafe import Markup
+
+    content = (TEMPLATES / name).read_bytes()
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    return Markup(content.decode()), f"sha256-{digest}"
 
 
 @cache

@@ -62,6 +62,7 @@ class Clustered:
         clusters = [
             {
                 "identity": int(members.identity[row]),
+                "name": members.called.get(int(members.identity[row])),
                 "rows": int(sizes[members.identity[row]]),
                 "representative": members.names[row],
                 "confidence": round(

@@ -128,11 +128,14 @@ def require_clustering(
     method: str,
 ) -> None:
     """Raise BadInput or MissingArtifact where there is nothing to cluster, or no way to do it."""
+    from ..artifacts.cluster_files import edited_lines
     from ..clustering.names import require_method
 
     require_method(method)
     for option, table in tables.items():
         require_file(table, option=option, wanted="a table (.csv)")
+        if table is not None and option == "--edited":
+            list(edited_lines(table))
     if index is not None:
         require_file(index, option="--index", wanted="the index.h5 of a run")
     for path in files:

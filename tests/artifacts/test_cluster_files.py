@@ -1,5 +1,7 @@
 """clusters.csv there and back, what an edited one means, and tables of pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,18 @@ def test_there_and_back(tmp_path):
         np.testing.assert_allclose(getattr(found, column), getattr(given, column), atol=1e-4)
 
 
+def test_given_names_are_there_and_back(tmp_path):
+    given = replace(members(0, 0, 1, 2), called={0: "Anna, K.", 2: "7b"})
+    write_members(tmp_path / "clusters.csv", given)
+    text = (tmp_path / "clusters.csv").read_text().splitlines()
+    assert text[1].startswith('0,a.jpg,"Anna, K.",0,') and text[3].startswith('2,"c, d.jpg",1,1,')
+    assert ',"Anna, K.",0.2500,' in text[4]  # the nearest of g is called so too
+    found = read_members(tmp_path / "clusters.csv")
+    assert found.called == given.called and found.identity.tolist() == [0, 0, 1, 2]
+    assert found.nearest.tolist() == [-1, -1, 0, 0]
+    assert [found.label(number) for number in range(3)] == ["Anna, K.", "1", "7b"]
+
+
 def test_nothing_changed_is_nothing_decided(tmp_path):
     path = edited(tmp_path / "a.csv", 0, 0, 1, 1, 2, 2)
     assert links(read_edited(path, NAMES)) == ([], [], [False] * 6)
@@ -71,6 +85,12 @@ def test_two_clusters_of_one_identity_are_one(tmp_path):
 def test_a_cluster_of_two_identities_is_two(tmp_path):
     path = edited(tmp_path / "a.csv", 0, "Anna", 1, 1, 2, 2)
     assert links(read_edited(path, NAMES)) == ([], [0, 1], [True, True] + [False] * 4)
+
+
+def test_a_name_decides_an_identity_and_a_number_does_not(tmp_path):
+    found = read_edited(edited(tmp_path / "a.csv", 9, 9, "Anna", "Anna", "2.0", "2.0"), NAMES)
+    assert links(found) == ([(2, 3)], [2], [False] * 2 + [True] * 2 + [False] * 2)
+    assert list(found.called) == ["Anna"] and found.called["Anna"] in (2, 3)
 
 
 def test_a_row_moved_decides_both_identities(tmp_path):

@@ -103,6 +103,8 @@ search {text} --run {empty}                             | with: nformer index --
 search {text} --run {empty} --crop 1,2                  | wanted x,y,width,height in pixels
 search {text} --run {empty} --montage {none}.txt        | wanted a name that ends in .png
 cluster --index {done}/index.h5                         | was changed since it was written
+cluster --run {run} --edited {done}/clusters.csv        | has no column name, identity, cluster
+cluster --run {run} --edited {none}                     | --edited {none} is not there
 search {picture} --run {done} --threshold auto          | has no calibration
 search {picture} --run {done} --crop 9,9,9,999          | which is 16×32; wanted x,y,width,height
 index --run {empty}                                     | with: nformer extract --run {empty}

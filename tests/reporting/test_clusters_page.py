@@ -1,6 +1,10 @@
 """clusters.html: doubtful identities first, bounded, escaped, without what others could load."""
 
+import base64
+import hashlib
+import html
 import re
+from dataclasses import replace
 
 import numpy as np
 from helpers.layouts import write_image
@@ -49,12 +53,29 @@ def test_pictures_are_in_it_and_missing_ones_are_counted(tmp_path):
     page, missing = written(tmp_path / "a.html", found, folders=[str(tmp_path / "images")])
     assert page.count("data:image/jpeg") >= 1
     assert missing == f"2 of 3 images are not below {tmp_path / 'images'}, such as 1.png"
-    assert "://" not in page and "<script" not in page
+    assert "://" not in page and " src=" not in page.replace(' src="data:', "")
 
 
 def test_names_are_escaped(tmp_path):
-    found = members([0, 0], [0.9, 0.8], names=["<b>&.png", "x.png"])
-    assert "<b>" not in written(tmp_path / "a.html", found)[0]
+    found = members([0, 0], [0.9, 0.8], names=["<b>&.png", "</script><i>.png"])
+    page, _ = written(tmp_path / "a.html", found)
+    assert "<b>" not in page and "</script><i>" not in page
+
+
+def test_only_its_own_script_may_run(tmp_path):
+    page, _ = written(tmp_path / "a.html", members([0, 0], [0.9, 0.8]))
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = html.unescape(re.search(r'Security-Policy" content="([^"]*)"', page)[1])
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
+    assert " onclick=" not in page
+
+
+def test_given_names_are_shown_and_their_anchors_are_numbers(tmp_path):
+    found = replace(members([0, 0, 1, 1, 2], [0.9, 0.8, 0.7, -0.2, 0.5]), called={2: "Anna & Co"})
+    page, _ = written(tmp_path / "a.html", found)
+    assert '<a href="#i2">Anna &amp; Co</a>' in page and "nearer to Anna &amp; Co" in page
+    assert "identity Anna &amp; Co, row 4" in page and 'id="i2"' in page
 
 
 def test_a_large_set_is_bounded(tmp_path, monkeypatch):
@@ -64,6 +85,7 @@ def test_a_large_set_is_bounded(tmp_path, monkeypatch):
     several = np.repeat(np.arange(30), 9)
     found = members([*several, *range(30, 60)], np.linspace(0.1, 1, 300))
     page, _ = written(tmp_path / "a.html", found)
-    assert page.count("<article") == 6  # of four members, a medoid beside or among them, a nearest
+    # Each of four members, a medoid beside or among them, and a nearest one.
+    assert page.count('<article id="') == 6
     assert "24 more identities, all surer" in page and "20 more, all surer" in page
-    assert "And 5 surer ones." in page
+    assert "And 5 that are not shown." in page

@@ -2,12 +2,12 @@
 
 import csv
 import re
-import shutil
 import threading
 import time
 
 import pytest
 import uvicorn
+from helpers.chromium import launched, playwright
 from helpers.gallery_runs import GALLERY, run_with
 from helpers.serving import picture, pictures_run
 
@@ -15,15 +15,6 @@ from pipelines.serving.app import create_app
 from pipelines.serving.settings import ServeSettings
 from pipelines.stages.index import index_gallery
 from pipelines.stages.serve import service_of
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-
 
 HANDED = """([kind, bytes]) => {
     const file = new File([new Uint8Array(bytes)], "handed.png", { type: "image/png" });
@@ -62,10 +53,8 @@ class Listening:
 
 @pytest.fixture(scope="module")
 def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_a_file_is_clustered_beside_it(file):
     assert all(float(line["confidence"]) > 0 and line["nearest"] for line in table)
     assert sum(one["rows"] for one in told["clusters"]) == 48
     page = (file.parent / "clusters.html").read_text()
-    assert "8 identities among 48 pictures" in page and "script" not in page
+    assert "8 identities among 48 pictures" in page and "://" not in page
     said = nformer(f"cluster {file} --no-page").err
     assert "is up to date" in said
 
@@ -132,6 +132,28 @@ def test_an_edited_table_is_obeyed_and_so_is_the_next(file):
     second = groups(path)
     assert ["gallery/0503_2.jpg"] in second and ["gallery/0504_0.jpg"] in second
     assert max(map(len, second)) == 12 and len(second) == 9
+
+
+def test_a_given_name_stays_and_holds_who_has_it(file):
+    nformer(f"cluster {file} --no-page")
+    path = file.parent / "clusters.csv"
+    table = lines(path)
+    for line in table:
+        if "/0502_" in line["name"]:
+            line["identity"] = "Anna"
+    rewrite(path, table)
+    again = f"cluster {file} --no-page --json --edited {path}"
+    for _ in range(2):  # the second reads what the first wrote
+        done = nformer(again)
+        assert done.code == 0, done.err
+        (anna,) = [one for one in json.loads(done.out)["clusters"] if one["name"]]
+        assert (anna["identity"], anna["name"], anna["rows"]) == (2, "Anna", 6)
+        table = lines(path)
+        assert {line["name"][8:12] for line in table if line["identity"] == "Anna"} == {"0502"}
+        assert {line["cluster"] for line in table if line["identity"] == "Anna"} == {"2"}
+        assert sum(line["confirmed"] == "yes" for line in table) == 6
+    assert "is up to date" in nformer(f"cluster {file} --edited {path}").err  # it is read again
+    assert '<span class="who">Anna</span>: ' in (file.parent / "clusters.html").read_text()
 
 
 def test_boxes_of_one_frame_are_different_people(tmp_path):
