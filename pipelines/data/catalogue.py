@@ -145,12 +145,17 @@ def open_dataset(
     if known.unpacks:
         given["progress"] = progress
     place = Path(root).expanduser()
+    if known.name == "folder" and "pattern" not in given:
+        _require_own(place)
     try:
         data = known.read(place, **given)
     except BadInput as error:
-        other = recognised(place)
-        if other is None or other.name == known.name or known.name in ("csv", "folder"):
+        found = recognised(place)
+        if not found or known in found:
             raise
+        other = found[0]
+        if known.name in ("csv", "folder"):
+            raise BadInput(f"{error}; if it is {other.title}, use {other.name}") from error
         raise BadInput(
             f"{place} is not laid out as {known.name}: this looks like {other.title}; use "
             f"{other.name}"
@@ -204,14 +209,23 @@ def _joined(sets: Sequence[Dataset]) -> Dataset:
     return joined([replace(one, notices=notices) for one, notices in zip(sets, told, strict=True)])
 
 
-def recognised(root: Path) -> Entry | None:
-    """Return the data set that a folder, or one folder in it, looks like; None: like none."""
+def recognised(root: Path) -> list[Entry]:
+    """Return the data sets that a folder, or else one folder in it, looks like."""
     folders = [root, *sorted(root.iterdir())] if root.is_dir() else []
-    for folder in folders[:50]:
-        for one in ENTRIES:
-            if one.is_laid_out_in(folder):
-                return one
-    return None
+    return next(filter(None, map(_laid_out_in, folders[:50])), [])
+
+
+def _laid_out_in(folder: Path) -> list[Entry]:
+    return [one for one in ENTRIES if one.is_laid_out_in(folder)]
+
+
+def _require_own(root: Path) -> None:
+    """Raise BadInput where a folder of one's own pictures is laid out as a data set is."""
+    for other in _laid_out_in(root) if root.is_dir() else []:
+        raise BadInput(
+            f"{root}: this looks like {other.title}; use {other.name}, or say where names hold the "
+            "identity: --pattern"
+        )
 
 
 def count_differences(dataset: Dataset) -> list[str]:

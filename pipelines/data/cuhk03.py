@@ -165,6 +165,7 @@ LABELLED = Entry(
     state="by request; protocol: github.com/zhunzhong07/person-re-ranking",
     counts=counts((7368, 767, 2), (1400, 700, 2), (5328, 700, 2)),
     source="Zhong et al., CVPR 2017; CUHK03-NP/README.md of its repository",
+    marks=(("labeled/bounding_box_train",), ("images_labeled",)),
     unpacks=True,
 )
 ENTRIES = (
@@ -175,5 +176,6 @@ ENTRIES = (
         title="CUHK03 (detected boxes)",
         read=read_cuhk03_detected,
         counts=counts((7365, 767, 2), (1400, 700, 2), (5332, 700, 2)),
+        marks=(("detected/bounding_box_train",), ("images_detected",)),
     ),
 )

@@ -23,7 +23,7 @@ class Entry:
     variants: what other test sets have otherwise, by `--variant`.   source: where all of them are
               published.
     rules:    whom its users compare with whom: a name of ranking's rules.
-    marks:    entries of a folder by which the layout is known; empty: it is not.
+    marks:    sets of entries of a folder, each of which shows the layout; empty: none does.
     looks:    what else must be true of such a folder.
     unpacks:  whether reading may take images out of an archive, which takes a while.
     """
@@ -39,15 +39,14 @@ class Entry:
     source: str = ""
     options: tuple[str, ...] = ()
     rules: str = MARKET1501
-    marks: tuple[str, ...] = ()
+    marks: tuple[tuple[str, ...], ...] = ()
     looks: Callable[[Path], bool] | None = None
     unpacks: bool = False
 
     def is_laid_out_in(self, folder: Path) -> bool:
         """Return whether a folder has this layout's marks."""
-        if not self.marks or any(child(folder, mark) is None for mark in self.marks):
-            return False
-        return self.looks is None or self.looks(folder)
+        marked = any(all(child(folder, one) for one in marks) for marks in self.marks)
+        return marked and (self.looks is None or self.looks(folder))
 
     def published(self, options: Mapping[str, Any]) -> Mapping[str, SplitCounts]:
         """Return the published counts by split of what is read with such options."""

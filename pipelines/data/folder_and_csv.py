@@ -20,13 +20,6 @@ from .tables import ALIASES, KNOWN, SPLIT_NAMES, Table, open_table, plain, split
 from .tables import TEST as TEST_NAMES
 from .tracks import grouped, sampled
 
-# A folder inside of a root that shows whose layout it is: the reader to take.
-LAYOUTS = {
-    "boundingboxtrain": "market1501",
-    "masktrainv2": "msmt17",
-    "imageslabeled": "cuhk03-labelled",
-    "imagesdetected": "cuhk03-detected",
-}
 LOOKED_FOR = 20  # pictures of a table: with none of them there, it starts from another folder
 CAMERA = re.compile(r"(?:^|(?<=[^A-Za-z]))(c|cam|camera)\d", re.I)  # in a name
 SIDE = {"macosx"}  # folders that archives leave
@@ -162,9 +155,6 @@ def _unlike(root: Path, strange: Sequence[str], *, names: NamePattern | None) ->
             f"--pattern {names.text} fits none of the {len(strange):,} pictures in {root}, such as "
             f"{strange[0]}"
         )
-    layout = LAYOUTS.get(plain(strange[0].partition("/")[0]))
-    if layout:
-        return f"{root} looks like {layout}: {strange[0]} lies in no identity's folder; read it so"
     usual = usual_pattern(strange)
     return (
         f"{root / strange[0]} lies in no identity's folder: move it into one, or say where names "
@@ -175,9 +165,6 @@ def _unlike(root: Path, strange: Sequence[str], *, names: NamePattern | None) ->
 def _require_identities(root: Path, entries: Sequence[str]) -> None:
     """Raise BadInput where the folders in a root are no identities but a data set's own."""
     for name in entries:
-        layout = LAYOUTS.get(plain(name))
-        if layout:
-            raise BadInput(f"{root} looks like {layout}: it holds {name}; read it so")
         inner = root / name
         if inner.is_dir():
             found = {entry.name for entry in scan(inner) if entry.is_dir()}

@@ -53,7 +53,7 @@ def laid_out(layout: Layout, *, name: str, **facts: Any) -> Entry:
     """Return the catalogue's entry of a data set with a layout; facts: its other fields."""
     options = (("variant",) if layout.variants else ()) + (("frames",) if layout.tracks else ())
     read = partial(read_laid_out, dataset=name, layout=layout)
-    own: dict[str, Any] = {"options": options, "marks": layout.needs}
+    own: dict[str, Any] = {"options": options, "marks": (layout.needs,)}
     return Entry(name=name, read=read, **own | facts)
 
 

@@ -149,6 +149,17 @@ def parse_names(
     ]
 
 
+DUKE = Entry(
+    name="dukemtmcreid",
+    title="DukeMTMC-reID",
+    read=read_dukemtmcreid,
+    licence="CC BY-NC-SA 4.0 (DukeMTMC)",
+    state="withdrawn by its authors in 2019",
+    counts=counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
+    source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
+    marks=((FOLDERS["train"],),),
+    looks=names_in("bounding_box_train", r"\d+_c\d_f\d"),
+)
 ENTRIES = (
     Entry(
         name="market1501",
@@ -160,18 +171,8 @@ ENTRIES = (
         counts=counts((12936, 751, 6), (3368, 750, 6), (15913, 750, 6)),
         source="Zheng et al., ICCV 2015; without junk, as in torchreid's market1501.py",
         options=("distractors",),
-        marks=tuple(FOLDERS.values()),
+        marks=((FOLDERS["train"],),),
         looks=names_in("bounding_box_train", r"-?\d+_c\d+s\d"),
     ),
-    Entry(
-        name="dukemtmcreid",
-        title="DukeMTMC-reID",
-        read=read_dukemtmcreid,
-        licence="CC BY-NC-SA 4.0 (DukeMTMC)",
-        state="withdrawn by its authors in 2019",
-        counts=counts((16522, 702, 8), (2228, 702, 8), (17661, 1110, 8)),
-        source="Zheng et al., ICCV 2017, and its README: 702 identities and 408 distractors",
-        marks=tuple(FOLDERS.values()),
-        looks=names_in("bounding_box_train", r"\d+_c\d_f\d"),
-    ),
+    DUKE,
 )

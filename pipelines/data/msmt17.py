@@ -76,6 +76,6 @@ ENTRIES = (
         counts=counts((30248, 1041, 15), (11659, 3060, 15), (82161, 3060, 15)),
         source="Wei et al., CVPR 2018; the lines of its lists, train without list_val's 2,373",
         options=("combine_all",),
-        marks=("list_train.txt", "list_query.txt", "list_gallery.txt"),
+        marks=(("list_train.txt", "list_query.txt", "list_gallery.txt"), ("mask_train_v2",)),
     ),
 )

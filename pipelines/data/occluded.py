@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .entry import ANY, Entry, counts
+from .entry import ANY, Entry, counts, names_in
 from .layouts import Found, Layout, Part, laid_out, read_parts
-from .market1501 import read_occluded_duke
+from .market1501 import DUKE, read_occluded_duke
 
 WHOLE = "whole_body_images"
 OCCLUDED, PARTIAL = "occluded", "partial"
@@ -46,8 +46,9 @@ ENTRIES = (
         state="a list of files for DukeMTMC-reID, which was withdrawn",
         counts=counts((15618, 702, 8), (2210, 519, 8), (17661, 1110, 8)),
         source="Miao et al., ICCV 2019; the lines of the lists in its repository",
+        marks=DUKE.marks,
+        looks=DUKE.looks,
     ),
-    # Partial-REID first: it has all the marks of the other.
     laid_out(
         Layout(
             ("Partial_REID", "PartialREID", "Partial-REID_Dataset"),
@@ -71,5 +72,6 @@ ENTRIES = (
         state="available; no training set",
         counts=counts(None, (1000, 200, 1), (1000, 200, 1)),
         source="Zhuo et al., ICME 2018; reid_datasets.md of github.com/wangguanan/light-reid",
+        looks=names_in("occluded_body_images", r"\d+$"),  # Partial-REID's holds images
     ),
 )

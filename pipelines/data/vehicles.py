@@ -52,7 +52,7 @@ ENTRIES = (
         state="by request",
         counts=counts((37778, 576, ANY), (1678, 200, ANY), (11579, 200, ANY)),
         source="Liu et al., ECCV 2016; images: fast-reid's veri.py; identities: MSINet's veri.py",
-        marks=("image_train", "image_query", "image_test"),
+        marks=(("image_train", "image_query", "image_test"),),
     ),
     laid_out(
         Layout(

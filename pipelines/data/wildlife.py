@@ -212,7 +212,7 @@ ENTRIES = (
         state="available; --variant given, closed, open, disjoint or time",
         options=("variant", "no_masks"),
         rules="wildlife",
-        marks=(TABLE,),
+        marks=((TABLE,),),
         looks=_has_animals,
     ),
 )

@@ -73,8 +73,10 @@ def test_another_layout_says_what_was_wanted(tmp_path):
     with pytest.raises(BadInput, match=r"photos holds train; give --root .*photos"):
         open_dataset("folder", tmp_path)
     write_image(tmp_path / "bounding_box_train" / "0001_c1s1_0.jpg")
-    with pytest.raises(BadInput, match="looks like market1501: bounding_box_train/0001_c1s1_0.jpg"):
+    with pytest.raises(BadInput, match="looks like Market-1501; use market1501, or"):
         open_dataset("folder", tmp_path)
+    own = open_dataset("folder", tmp_path, options={"pattern": "{pid}_c{camid}s*"})
+    assert rows(own, "train") == [("bounding_box_train/0001_c1s1_0.jpg", 1, 1)]
 
 
 def test_a_loop_of_links_ends(folder):

@@ -117,7 +117,7 @@ def test_cuhk03_in_the_protocols_own_folders(tmp_path):
         write_images(tmp_path / "cuhk03-np" / "detected" / folder, ["0003_c1_21.png"])
     data = open_dataset("cuhk03-detected", tmp_path)
     assert labels(data, "train") == [(3, 1)]
-    with pytest.raises(BadInput, match="is not laid out as cuhk03-labelled: wanted labeled/"):
+    with pytest.raises(BadInput, match=r"\(detected boxes\); use cuhk03-detected"):
         open_dataset("cuhk03-labelled", tmp_path)
 
 

@@ -141,11 +141,11 @@ def test_from_a_table_to_a_result(tmp_path):
 
 def test_other_tables_of_this_name_are_not_animals(tmp_path):
     home = animals(tmp_path / "lynx")
-    assert recognised(tmp_path).name == "wildlife"
+    assert [one.name for one in recognised(tmp_path)] == ["wildlife"]
     (home / "metadata.csv").write_text("song,artist\na,b\n")
-    assert recognised(tmp_path) is None
+    assert recognised(tmp_path) == []
     (home / "metadata.csv").write_bytes(b"\xff\xfe\0\xd8path")
-    assert recognised(tmp_path) is None
+    assert recognised(tmp_path) == []
 
 
 def test_viewpoints_are_labels(tmp_path):
