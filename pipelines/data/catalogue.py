@@ -153,12 +153,10 @@ def open_dataset(
         found = recognised(place)
         if not found or known in found:
             raise
-        other = found[0]
         if known.name in ("csv", "folder"):
-            raise BadInput(f"{error}; if it is {other.title}, use {other.name}") from error
+            raise BadInput(f"{error}. It may be {_reader_of(found)}") from error
         raise BadInput(
-            f"{place} is not laid out as {known.name}: this looks like {other.title}; use "
-            f"{other.name}"
+            f"{place} is not laid out as {known.name}: this looks like {_reader_of(found)}"
         ) from error
     return replace(data, rules=data.rules or known.rules)
 
@@ -219,12 +217,19 @@ def _laid_out_in(folder: Path) -> list[Entry]:
     return [one for one in ENTRIES if one.is_laid_out_in(folder)]
 
 
+def _reader_of(found: Sequence[Entry]) -> str:
+    """Return what a folder is, and which reader to take: two data sets may share a layout."""
+    titles, names = [one.title for one in found], [one.name for one in found]
+    return f"{' or '.join(titles)}; use {' or '.join(names)}"
+
+
 def _require_own(root: Path) -> None:
     """Raise BadInput where a folder of one's own pictures is laid out as a data set is."""
-    for other in _laid_out_in(root) if root.is_dir() else []:
+    found = _laid_out_in(root) if root.is_dir() else []
+    if found:
         raise BadInput(
-            f"{root}: this looks like {other.title}; use {other.name}, or say where names hold the "
-            "identity: --pattern"
+            f"{root}: this looks like {_reader_of(found)}, or say where names hold the identity: "
+            "--pattern"
         )
 
 

@@ -90,7 +90,7 @@ def test_the_wrong_kind_is_told_what_it_looks_like(tmp_path, name):
         error = refusal(other, root=place)
         assert f"this looks like {entry(name).title}; use {name}" in error
     assert f"looks like {entry(name).title}; use {name}" in refusal("folder", root=home)
-    assert f"if it is {entry(name).title}, use {name}" in refusal("csv", root=home)
+    assert f"It may be {entry(name).title}; use {name}" in refusal("csv", root=home)
 
 
 def test_each_test_set_has_its_own_published_counts(tmp_path):
@@ -113,7 +113,7 @@ def test_a_vehicle_without_a_camera_is_named(tmp_path):
 def test_names_tell_layouts_of_the_same_folders_apart(tmp_path):
     home = write_occluded_duke(tmp_path / "DukeMTMC-reID")
     error = refusal("sop", root=home)
-    assert "this looks like DukeMTMC-reID; use dukemtmcreid" in error
+    assert "looks like DukeMTMC-reID or Occluded-Duke; use dukemtmcreid or occluded-duke" in error
     shutil.rmtree(home / "query")
     error = refusal("occluded-duke", root=home)
     assert "query" in error and "looks like" not in error
