@@ -133,11 +133,9 @@ def evaluate(
         one.require_manifest("embeddings.h5")
     require_different(opened)
     if model is not None:
-        from pipelines.stages.early import require_file, require_same_width
+        from pipelines.stages.early import require_model
 
-        require_file(model, option="--model", wanted="an nformer.pt")
-        for one in opened:
-            require_same_width(one, model)
+        require_model(model, runs=opened)
     common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
     results = {}
     for one in opened:

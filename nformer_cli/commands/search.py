@@ -164,12 +164,11 @@ def build(
     if ctx.invoked_subcommand is not None:
         return
     from pipelines import Run
-    from pipelines.stages.early import require_file, require_same_width
+    from pipelines.stages.early import require_model
 
     progress, opened = TerminalProgress(), Run(run)
-    require_file(model, option="--model", wanted="an nformer.pt")
-    if model is not None and pictures is None:
-        require_same_width(opened, model)
+    if model is not None:
+        require_model(model, runs=[opened] if pictures is None else [])
     if pictures is not None:
         from pipelines.stages.early import network_given, require_pictures
 

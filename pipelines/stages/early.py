@@ -20,7 +20,7 @@ from ..data.catalogue import open_datasets
 from ..data.images import UnreadableImage, image_size
 from ..data.samples import Dataset
 from ..errors import BadInput, MissingArtifact
-from ..extraction.given import GivenNetwork, given_network, require_own
+from ..extraction.given import PUBLISHED, GivenNetwork, given_network, require_own
 from ..extraction.pictures import pictures_in, require_within
 from ..extraction.run_network import named_network
 from ..extraction.sources import dataset_for_network, find_dataset
@@ -33,6 +33,7 @@ from ..progress import Progress
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 INDEX = "index.h5"
+WEIGHTS = "a file of weights (.pt, .pth, .safetensors)"
 SERVER = ("fastapi", "uvicorn", "prometheus_client")
 NETWORK_FORMATS = ("onnx", "torchscript", "safetensors")  # of `nformer export`
 
@@ -49,7 +50,9 @@ def dataset_to_train_on(
     looked at first.
     """
     require_trainable(config.arch)
-    initial_weights_file(config.weights)
+    weights = initial_weights_file(config.weights)
+    if weights is not None:
+        require_checkpoint(weights, option="--weights")
     data = open_datasets(datasets, roots, options=options, progress=progress)
     data.split("train")
     return data
@@ -116,6 +119,8 @@ def network_given(
     given = given_network(arch=arch, weights=weights, onnx=onnx)
     if given is not None and not (given.is_onnx or given.names_itself):
         require_published(given.arch)
+        if given.weights != PUBLISHED:
+            require_checkpoint(Path(given.weights), option="--weights")
     return given
 
 
@@ -193,14 +198,21 @@ def require_names(run: Run, pattern: str) -> None:
         raise all_removed(count)
 
 
-def require_same_width(run: Run, model: Path) -> None:
-    """Raise BadInput where another run's NFormer is known to refine embeddings of another width."""
-    dim, width = (
-        0 if manifest is None else int(manifest.facts.get("dim", 0))
-        for manifest in (Run(model.parent).manifest(model.name), run.manifest("embeddings.h5"))
-    )
-    if dim and width and dim != width:
-        raise unlike_width(model, dim=dim, width=width)
+def require_model(model: Path, *, runs: Sequence[Run]) -> None:
+    """Raise BadInput unless --model is a PyTorch file, and as wide as the embeddings of each run.
+
+    Widths are compared where manifests tell them.
+    """
+    require_checkpoint(model, option="--model", wanted="an nformer.pt")
+    dim = _width(Run(model.parent), model.name)
+    for width in (_width(run, "embeddings.h5") for run in runs):
+        if dim and width and dim != width:
+            raise unlike_width(model, dim=dim, width=width)
+
+
+def _width(run: Run, name: str) -> int:
+    manifest = run.manifest(name)
+    return 0 if manifest is None else int(manifest.facts.get("dim", 0))
 
 
 def unlike_width(model: Path, *, dim: int, width: int) -> BadInput:
@@ -279,14 +291,13 @@ def require_network_format(format: str) -> None:
         raise BadInput(f"--format {format}: known are {', '.join(NETWORK_FORMATS)}")
 
 
-def require_checkpoint(path: Path) -> None:
+def require_checkpoint(path: Path, *, option: str = "", wanted: str = WEIGHTS) -> None:
     """Raise BadInput unless a file begins as PyTorch's do: with a zip's bytes, or a pickle's."""
-    wanted = "a file of weights (.pt, .pth, .safetensors)"
-    require_file(path, wanted=wanted)
-    with path.open("rb") as file:
-        begins = file.read(2)
-    if path.suffix != ".safetensors" and begins[:1] not in (b"P", b"\x80"):
-        raise BadInput(f"{path} is no PyTorch file; {wanted} is wanted")
+    require_file(path, option=option, wanted=wanted)
+    with path.expanduser().open("rb") as file:
+        begins = file.read(1)
+    if path.suffix != ".safetensors" and begins not in (b"P", b"\x80"):
+        raise BadInput(f"{option} {path} is no PyTorch file; {wanted} is wanted".lstrip())
 
 
 def require_file(path: Path | None, *, option: str = "", wanted: str) -> None:

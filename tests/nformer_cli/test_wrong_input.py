@@ -47,6 +47,7 @@ train-backbone market1501 --root {set} --arch resnet5O  | spelled like it: resne
 train-backbone market1501 --root {set} --arch osnet_x9  | spelled like it: osnet_x1_0
 train-backbone market1501 --root {set} --arch mlfn      | nformer extract --arch mlfn --weights FILE
 train-backbone market1501 --root {set} --weights {none} | no such file; wanted imagenet, none, or
+train-backbone market1501 --root {set} --weights {text} | --weights {text} is no PyTorch file
 train-backbone market1501 --root {set} --set epoch=3    | did you mean epochs?
 train-backbone market1501 --root {set} --set epochs=ten | 'ten' is no whole number
 train-backbone market1501 --root {set} --recipe nothing | known are demo, laptop, paper, released
@@ -57,6 +58,7 @@ extract --run {empty}                                   | Or embed with a networ
 extract --run {empty} --set heigth=3                    | did you mean height?
 extract --run {empty} --arch osnet_x9 --weights imagenet | --arch osnet_x9: no such network
 extract --run {empty} --arch resnet50 --weights {none}  | no such file; a file of weights is wanted
+extract --run {empty} --arch resnet50 --weights {text}  | is no PyTorch file; a file of weights
 extract --run {empty} --onnx {none}                     | a network in ONNX format is wanted
 train-nformer --run {empty}                             | with: nformer extract --run {empty}
 train-nformer --run {run} --graph nope                  | 'nope' is none of 'cosine', 'affinity'
@@ -74,6 +76,7 @@ evaluate --run {empty} --will-it-help                   | with: nformer extract 
 evaluate --run {run} --rerank nope                      | known are kr, kr-isolated, cajaccard, gnn
 evaluate --run {run} --refine nope                      | --refine nope: unknown; known are nformer,
 evaluate --run {run} --model {none}                     | an nformer.pt is wanted
+evaluate --run {run} --model {text}                     | is no PyTorch file; an nformer.pt is
 evaluate --run {run} --protocol nope                    | none of 'isolated', 'joint'
 refine --run {empty}                                    | with: nformer extract --run {empty}
 check-data folder --root {none}                         | is not there; --root (or NFORMER_DATA)
@@ -136,7 +139,7 @@ def places(tmp_path_factory):
     (folder / "done" / "clusters.csv").write_text("edited")
     for name, dim in (("embeddings.h5", 2), ("nformer.pt", 3)):
         with Run(folder / "wide").writing(Manifest(name, "x", {}, {})) as (path, facts):
-            path.write_bytes(b"whole")
+            path.write_bytes(b"PK")
             facts.update(dim=dim)
     with Run(folder / "wide").writing(Manifest("index.h5", "x", {}, {})) as (path, facts):
         with h5py.File(path, "w") as file:
