@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BadInput
-from .labels import same_everywhere, texts_of
+from .labels import JUNK, same_everywhere, texts_of
 
 SPLITS = ("train", "query", "gallery")
 # Further labels that a row may have, by name: whole numbers, -1 where one is not known.
@@ -161,7 +161,11 @@ def as_numpy(values: Any, *, what: str = "the values") -> np.ndarray:
 
 
 def integers(values: Any, what: str) -> np.ndarray:
-    """Return labels as [N] int64; BadInput when they are no whole numbers or text in one row."""
+    """Return labels as [N] int64; what is NaN, as in a table with gaps, is -1, but of identities.
+
+    Raises:
+        BadInput: no whole numbers; an identity that is NaN; text, but of a single row.
+    """
     array = as_numpy(values, what=what)
     if array.ndim != 1:
         raise BadInput(f"{what} must be [N]; these have the shape {array.shape}")
@@ -171,18 +175,22 @@ def integers(values: Any, what: str) -> np.ndarray:
     if len(array) and array.dtype.kind not in NUMBERS:
         raise BadInput(f"{what} must be whole numbers; these are {array.dtype}")
     if array.dtype.kind == "f" and len(array):
+        gaps = np.isnan(array)
+        if what == "pids" and gaps.any():
+            row = int(np.argmax(gaps))
+            raise BadInput(f"row {row} has no identity (NaN); -1 stands for nobody")
+        array = np.where(gaps, array.dtype.type(JUNK), array)
         exact = 2.0 ** (np.finfo(array.dtype).nmant + 1)
         if (np.abs(array) > exact).any():
             raise BadInput(
                 f"{what} must be whole numbers; these are {array.dtype}, in which those above "
                 f"{exact:.0f} are rounded, so that two can be one: save them as integers"
             )
-    with np.errstate(invalid="ignore"):  # NaN and what is too large differ from every number
+    with np.errstate(invalid="ignore"):  # an infinity and what is too large differ from all
         whole = array.astype(np.int64)
     if (whole != array).any():
         row = int(np.argmax(whole != array))
-        known = "" if np.isfinite(array[row]) else "; -1 stands for what is not known"
-        raise BadInput(f"{what} must be whole numbers; row {row} is {array[row]:g}{known}")
+        raise BadInput(f"{what} must be whole numbers; row {row} is {array[row]:g}")
     return np.ascontiguousarray(whole)
 
 

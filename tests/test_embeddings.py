@@ -30,8 +30,8 @@ def test_converts_and_names_rows():
         ((ROWS, [1, 2], [1, 1, 1]), "3 embeddings but 2 pids"),
         ((ROWS, [1, 2, 3], [1, 1]), "3 embeddings but 2 camids"),
         ((ROWS, [1, 2, 3], [1, 1, 1], ["a"]), "3 embeddings but 1 names"),
-        ((ROWS, [1.5, 2, 3], [1, 1, 1]), "whole numbers; row 0 is not"),
-        ((ROWS, [np.nan, 2, 3], [1, 1, 1]), "whole numbers; row 0 is not"),
+        ((ROWS, [1.5, 2, 3], [1, 1, 1]), "whole numbers; row 0 is 1.5"),
+        ((ROWS, [np.nan, 2, 3], [1, 1, 1]), r"row 0 has no identity \(NaN\); -1"),
         (
             (ROWS, [1, 2e30, 3], [1, 1, 1]),
             "these are float64, in which those above 9007199254740992",
@@ -51,6 +51,11 @@ def test_converts_and_names_rows():
 def test_refuses(arguments, message):
     with pytest.raises(BadInput, match=message):
         Embeddings(*arguments)
+
+
+def test_a_camera_or_a_column_that_is_nan_is_unknown():
+    made = Embeddings(ROWS, [1, 2, 3], [np.nan, 2, 3], columns={"time": [5, np.nan, 7]})
+    assert (made.camids.tolist(), made.columns["time"].tolist()) == ([-1, 2, 3], [5, -1, 7])
 
 
 def test_a_tensor_of_doubles_keeps_its_whole_numbers():

@@ -262,12 +262,6 @@ def labels(values: Any, where: str, *, what: str, rows: int) -> np.ndarray:
         array = array.reshape(-1)
     if len(array.shape) == 1:
         require_count(where, rows=rows, count=len(array), what=what)
-    if array.dtype.kind == "f":  # as pandas has a column with gaps
-        gaps = np.isnan(array)
-        if what == "pids" and gaps.any():
-            row = int(np.argmax(gaps))
-            raise BadInput(f"{where}: row {row} has no identity (NaN); -1 stands for nobody")
-        array = np.where(gaps, JUNK, array)
     texts = texts_of(array)
     if texts is not None:
         if what == "pids" and (texts == "").any():
