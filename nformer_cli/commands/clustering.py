@@ -84,7 +84,8 @@ def cluster(
 ) -> None:
     """Group embeddings by identity, without labels.
 
-    Reads: embeddings.h5, and nformer.pt where there is one; or an index; or files of embeddings.
+    Reads: embeddings.h5, and nformer.pt where there is one; or an index, which is taken where the
+    run has nothing else; or files of embeddings.
     Training identities choose the threshold, where there are some.
 
     Writes: clusters.csv, a line a row: identity, confidence, the nearest other identity; and
@@ -102,16 +103,19 @@ def cluster(
     require_moved(root)
     sources = list(files or [])
     tables = {"--must-link": must_link, "--cannot-link": cannot_link, "--edited": edited}
+    opened = Run(run)
+    if index is None and not sources and not opened.path("embeddings.h5").exists():
+        index = opened.path("index.h5") if opened.path("index.h5").exists() else None
     beside = [index] if index is not None else sources
     folder = out_folder or (beside[0].parent if beside else run)
-    opened, progress = Run(options.at_work(folder)), TerminalProgress()
-    require_clustering(Run(run), index=index, files=sources, tables=tables, method=config.method)
+    writes, progress = Run(options.at_work(folder)), TerminalProgress()
+    require_clustering(opened, index=index, files=sources, tables=tables, method=config.method)
     from pipelines.stages.cluster import Asked, cluster, write_page
 
     if out_folder is not None and not beside:
         raise BadInput("--out DIR belongs to an index or files; a run's clusters lie in the run")
     found = cluster(
-        opened,
+        writes,
         index=index,
         files=sources,
         config=config,

@@ -107,6 +107,14 @@ class Edited:
     confirmed: np.ndarray
     called: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """Say how much a person decided."""
+        return (
+            f"decided by hand: {len(self.constraints.apart):,} identities of "
+            f"{int(self.confirmed.sum()):,} rows, {len(self.called):,} of them named; no two of "
+            "them are merged"
+        )
+
 
 def read_edited(path: Path, names: Sequence[str]) -> Edited:
     """Return what a person decided who changed the column `identity` of clusters.csv.

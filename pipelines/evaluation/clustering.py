@@ -87,6 +87,7 @@ def find(
     if edited is not None:
         called = {int(labels[row]): name for name, row in edited.called.items()}
         members = replace(members, confirmed=edited.confirmed, called=called)
+        notes = [*notes, str(edited)]
     return Found(members, kind, chosen, agreement(labels, pids), notes)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,8 @@ def cluster(
     index: an index.h5, whose items are clustered instead.   files: of embeddings, likewise.
 
     Results are replaced where the settings differ, unless a person has changed the file meanwhile.
+    What was decided by hand in it and read back stays, unless another edited table is given or
+    `overwrite` is.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, refined.h5 or the index.
@@ -141,6 +143,8 @@ def cluster_run(
 ) -> Clustered:
     """Do what `cluster` does, as the run's only writer."""
     anew = overwrite or _edited(run, asked.edited)  # before anything is loaded
+    if not overwrite:
+        asked = _with_decisions(run, asked, progress=progress)
     source = _source(run, index=index, files=files, config=config, device=device, progress=progress)
     wanted = Manifest(ARTIFACT, STAGE, as_table(config) | asked.as_table(), source.inputs)
     if not anew and run.holds(wanted):
@@ -230,6 +234,22 @@ def _edited(run: Run, edited: Path | None) -> bool:
         f"{path} was changed since it was written; read what was decided there with --edited "
         f"{path}, or move it elsewhere"
     )
+
+
+def _with_decisions(run: Run, asked: Asked, *, progress: Progress) -> Asked:
+    """Return what is asked, with what clusters.csv holds of a person's decisions, if no other
+    table does.
+    """
+    path = run.path(ARTIFACT)
+    if asked.edited is not None or run.manifest(ARTIFACT) is None:
+        return asked
+    decided = int(read_members(path).confirmed.sum())
+    if not decided:
+        return asked
+    progress.message(
+        f"{decided:,} rows were decided by hand in {path} and stay so; --overwrite forgets them"
+    )
+    return replace(asked, edited=path)
 
 
 def write_page(found: Clustered, *, root: Path | None = None) -> tuple[Path, str]:

@@ -86,6 +86,11 @@ def test_an_index_is_clustered(tmp_path):
     assert done.code == 0, done.err
     assert json.loads(done.out)["agreement"]["ari"] == 1
     assert (tmp_path / "there/clusters.csv.json").exists()
+    for name in ("embeddings.h5", "embeddings.h5.json"):  # as after: nformer index --pictures
+        run.path(name).unlink()
+    done = nformer(f"cluster --run {run.folder} --no-page")
+    assert done.code == 0, done.err
+    assert f"cluster --index {run.path('index.h5')} --out {run.folder} --edited" in done.err
 
 
 @pytest.mark.parametrize("method", ["agglomerative", "components", "hdbscan", "leiden", "infomap"])
@@ -123,6 +128,7 @@ def test_an_edited_table_is_obeyed_and_so_is_the_next(file):
     first = groups(path)
     assert ["gallery/0503_2.jpg"] in first and len(first) == 8
     assert sum(line["confirmed"] == "yes" for line in lines(path)) == 18
+    assert "decided by hand: 3 identities of 18 rows, 1 of them named" in done.err
     table = lines(path)
     for line in table:  # and now one of 0504 as well
         if line["name"] == "gallery/0504_0.jpg":
@@ -154,6 +160,26 @@ def test_a_given_name_stays_and_holds_who_has_it(file):
         assert sum(line["confirmed"] == "yes" for line in table) == 6
     assert "is up to date" in nformer(f"cluster {file} --edited {path}").err  # it is read again
     assert '<span class="who">Anna</span>: ' in (file.parent / "clusters.html").read_text()
+
+
+def test_what_was_decided_stays_until_it_is_to_be_forgotten(file, tmp_path):
+    nformer(f"cluster {file} --no-page")
+    path = file.parent / "clusters.csv"
+    table = lines(path)
+    for line in table:
+        if "/0502_" in line["name"] or "/0503_" in line["name"]:
+            line["identity"] = "Anna"
+    away = tmp_path / "downloaded.csv"
+    rewrite(away, table)
+    assert nformer(f"cluster {file} --no-page --edited {away}").code == 0
+    for more in ("", "--threshold 0.99", "--method components", "--method components"):
+        done = nformer(f"cluster {file} --no-page {more}")
+        assert "12 rows were decided by hand" in done.err and done.code == 0
+        anna = [line["name"][8:12] for line in lines(path) if line["identity"] == "Anna"]
+        assert sorted(anna) == ["0502"] * 6 + ["0503"] * 6
+    assert "is up to date" in nformer(f"cluster {file} --no-page --method components").err
+    assert nformer(f"cluster {file} --no-page --overwrite").code == 0
+    assert not {"Anna"} & {line["identity"] for line in lines(path)} and len(groups(path)) == 8
 
 
 def test_boxes_of_one_frame_are_different_people(tmp_path):
