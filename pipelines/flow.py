@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import sys
 from contextvars import ContextVar
+from pathlib import Path
 
 # The run at work, for the commands that messages name: what takes arrays alone knows none.
 AT_WORK: ContextVar[str] = ContextVar("run", default="")
@@ -49,3 +51,13 @@ def command_line(command: str, *arguments: object, run: str | os.PathLike[str] =
     folder = os.fspath(run) or AT_WORK.get()
     words = ["nformer", *command.split(), *map(str, arguments)]
     return shlex.join([*words, "--run", folder] if folder else words)
+
+
+def typed() -> str:
+    """Return the command line of this process as it was typed; "" in another program."""
+    place, *words = sys.argv
+    program = Path(place)
+    ours = program.stem == "nformer" or program.parent.name == "nformer_cli"
+    if not ours or "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun's own arguments are not known
+        return ""
+    return shlex.join(["nformer", *words])

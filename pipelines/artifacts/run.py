@@ -19,7 +19,7 @@ from ..processes import rank
 from ..progress import Progress, Silent
 from . import lock
 from .manifest import Manifest
-from .unfinished import progress_in
+from .unfinished import unfinished_in
 
 SCRATCH = ".unfinished"
 MAPPED = ("index.h5", "images.h5")  # too large to be read whole before their first use
@@ -117,12 +117,12 @@ class Run:
 
     def missing(self, name: str) -> str:
         """Return what to say where `name` is not there: why, and the command that makes it."""
-        kept = progress_in(self.folder / SCRATCH / name)
-        what = f"was interrupted at {kept}" if kept else "is not there"
-        if not self.folder.exists():
-            what = "is not there, nor is its folder (--run)"
-        how = "go on with the command that began it" if kept else "make it with"
-        return f"{self.path(name)} {what}; {how}: {self._remake(name)}"
+        kept, path = unfinished_in(self.folder / SCRATCH / name), self.path(name)
+        if kept is not None:
+            go_on = kept.go_on(otherwise=self._remake(name))
+            return f"{path} was interrupted at {kept}; {go_on}"
+        gone = "" if self.folder.exists() else ", nor is its folder (--run)"
+        return f"{path} is not there{gone}; make it with: {self._remake(name)}"
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a checked artifact: what the next stage's manifest records."""

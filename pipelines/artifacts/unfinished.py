@@ -1,22 +1,79 @@
-"""How far an interrupted stage has come, beside what it goes on from."""
+"""How far an interrupted stage has come, beside what it goes on from, and how to go on."""
 
 import json
+import os
+import shlex
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..files import write_text
+from ..errors import BadInput
+from ..files import text_digest, write_text
+from ..flow import remake_command, typed
+from .manifest import Manifest
 
 NAME = "progress.json"
 
 
-def note_progress(folder: Path, done: int, *, of: int, unit: str) -> None:
-    """Write how much of a stage is kept in its scratch folder."""
-    write_text(folder / NAME, json.dumps({"done": done, "of": of, "unit": unit}))
+@dataclass(frozen=True)
+class Unfinished:
+    """What is kept of an interrupted stage.
+
+    done, of: how much of what there is, in units.   purpose: of `purpose_of`.
+    command:  that began it, as it was typed, or "".   place: the folder that it was typed in.
+    """
+
+    done: int
+    of: int
+    unit: str
+    purpose: str = ""
+    command: str = ""
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.done:,} of {self.of:,}"
+
+    def go_on(self, *, otherwise: str) -> str:
+        """Return in words how to go on; otherwise: the command, where what was typed is unknown."""
+        if not self.command:
+            return f"go on with the command that began it: {otherwise}"
+        elsewhere = self.place and self.place != os.getcwd()
+        return f"go on with{f', in {self.place}' if elsewhere else ''}: {self.command}"
 
 
-def progress_in(folder: Path) -> str:
-    """Return `epoch 1 of 3`, or "" where nothing is kept to go on from."""
+def purpose_of(wanted: Manifest) -> str:
+    """Return a digest of what is to be made, but of what is done about an image that is damaged.
+
+    After the error that names such an image the same is begun again, without it.
+    """
+    config = {key: value for key, value in wanted.config.items() if key != "on_bad_image"}
+    return text_digest(replace(wanted, config=config).to_json())
+
+
+def note_progress(folder: Path, done: int, *, of: int, unit: str, purpose: str) -> None:
+    """Write how much of a stage is kept in its scratch folder, and the command at work."""
+    kept = Unfinished(done, of, unit, purpose, typed(), os.getcwd())
+    write_text(folder / NAME, json.dumps(asdict(kept)))
+
+
+def unfinished_in(folder: Path) -> Unfinished | None:
+    """Return what is kept in a scratch folder; None where there is nothing to go on from."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return f"{found['unit']} {found['done']:,} of {found['of']:,}"
+        kept = Unfinished(**found)
+        return kept if str(kept) else None  # of what is no number, this raises
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return None
+
+
+def require_unfinished(folder: Path, *, purpose: str, overwrite: bool) -> None:
+    """Raise BadInput where a scratch folder holds what is for something else, and would be lost.
+
+    folder: .unfinished/ARTIFACT in a run's folder.
+    """
+    kept, run = unfinished_in(folder), folder.parent.parent
+    if kept is not None and kept.purpose not in ("", purpose) and not overwrite:
+        make = f"{remake_command(folder.name)} --run {shlex.quote(str(run))}"
+        raise BadInput(
+            f"{run / folder.name} was interrupted at {kept} with other settings or images; "
+            f"{kept.go_on(otherwise=make)}. Or begin anew: add --overwrite"
+        )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ..artifacts.unfinished import note_progress
+from ..artifacts.unfinished import note_progress, require_unfinished, unfinished_in
 from ..config import ExtractConfig
 from ..data.batches import BatchLoader, ordered_batches
 from ..data.images import ImageSource
@@ -35,11 +35,12 @@ class Chunk(NamedTuple):
 class ChunkedEmbedding:
     """Image sources embedded by one network, in chunks, each a file.
 
-    folder: where the chunks are kept; those of another extraction than `key` are removed. Other
-        processes with the same key embed chunks there too, each chunk one of them.
+    folder: where the chunks are kept; those of another extraction than `key` are removed, to
+        `overwrite`. Other processes with the same key embed chunks there too, each its own.
+    purpose: see `purpose_of`.
 
     Raises:
-        BadInput: another extraction than `key` is at work there.
+        BadInput: another extraction than `key` is at work there, or was interrupted.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class ChunkedEmbedding:
         folder: Path,
         *,
         key: str,
+        purpose: str,
         config: ExtractConfig,
         progress: Progress,
+        overwrite: bool = False,
     ) -> None:
-        self.network, self.folder, self.config = network, folder, config
+        self.network, self.folder, self.config, self.purpose = network, folder, config, purpose
         self.progress, self.seconds, self.embedded, self.kept = progress, 0.0, 0, 0
         self.waited = False
+        self.earlier = unfinished_in(folder)  # of this key, unless it is removed here
         mark = folder / "key"
         with exclusive(folder) as now:
             if not mark.exists() or mark.read_bytes() != key.encode():
@@ -63,10 +67,16 @@ class ChunkedEmbedding:
                         f"{at_work[0]} embeds other images, or with other settings, in "
                         f"{folder}; wait for it to finish, or end it: nothing is lost by that"
                     )
+                require_unfinished(folder, purpose=purpose, overwrite=overwrite)
                 for old in folder.iterdir():
                     if old.name != MUTEX:
                         old.unlink()
                 write_text(mark, key)
+                self.earlier = None
+
+    def _note(self, *, of: int) -> None:
+        done = self.kept + self.embedded
+        note_progress(self.folder, done, of=of, unit="image", purpose=self.purpose)
 
     def embed_all(self, sources: dict[str, ImageSource]) -> None:
         """Embed every chunk of named sources that is not there yet, and wait for those of others.
@@ -75,7 +85,9 @@ class ChunkedEmbedding:
             UnreadableImage: an image cannot be read, and such are not to be left out.
             Gone: another process has put all chunks together and removed them.
         """
-        total = sum(len(source.names) for source in sources.values())
+        total, earlier = sum(len(source.names) for source in sources.values()), self.earlier
+        if earlier is not None:
+            self.progress.message(f"going on after {earlier}")
         left = [(self._path(name, rows), name, rows)
                 for name, source in sources.items() for rows in chunks(source)]  # fmt: skip
         with (
@@ -92,8 +104,7 @@ class ChunkedEmbedding:
                         others.append((path, name, rows))
                     elif sealed(path) is None:  # nor has it been finished in this instant
                         self._embed(path, sources[name], rows=rows, task=task)
-                        done = self.kept + self.embedded
-                        note_progress(self.folder, done, of=total, unit="image")
+                        self._note(of=total)
                         claims.release(path.stem)
                     else:
                         self.kept += len(rows)

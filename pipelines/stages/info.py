@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..artifacts.manifest import Manifest
 from ..artifacts.results import Evaluation
 from ..artifacts.run import SCRATCH, Run
-from ..artifacts.unfinished import progress_in
+from ..artifacts.unfinished import unfinished_in
 from ..errors import BadInput
 from ..flow import OTHER_WAYS, STAGES, command_line
 
@@ -61,9 +61,10 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
         return ArtifactInfo(name, "damaged", command, {}, 0, str(error))
     if manifest is None:
         note = "its manifest is missing" if run.path(name).exists() else ""
-        kept = progress_in(run.folder / SCRATCH / name)
+        kept = unfinished_in(run.folder / SCRATCH / name)
         if kept:
-            note = f"interrupted at {kept}, the next run goes on"
+            go_on = kept.go_on(otherwise="") if kept.command else "the next run goes on"
+            note = f"interrupted at {kept}; {go_on}"
         return ArtifactInfo(name, "begun" if kept else "missing", command, {}, 0, note)
     state: Literal["whole", "stale", "damaged"] = "whole"
     note, changed = "", run.changed_inputs(name)
@@ -75,7 +76,7 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
             note = _summary(run, manifest)
         except BadInput as error:
             state, note = "damaged", str(error)
-    kept = progress_in(run.folder / SCRATCH / name)
+    kept = unfinished_in(run.folder / SCRATCH / name)
     if kept:
         note = f"another was interrupted at {kept}; {note}".rstrip("; ")
     return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)

@@ -11,8 +11,8 @@ import torch
 
 from ..artifacts.backbone import save_backbone
 from ..artifacts.manifest import Manifest
-from ..artifacts.run import Run, writing_stage
-from ..artifacts.unfinished import note_progress
+from ..artifacts.run import SCRATCH, Run, writing_stage
+from ..artifacts.unfinished import note_progress, purpose_of, require_unfinished
 from ..backbones.backbone import build_backbone, require_image_size
 from ..backbones.embedder import Embedder
 from ..config import BackboneConfig, as_table
@@ -141,6 +141,8 @@ def _trained_by(
     if processes.agreed(lambda: run.is_current(wanted, overwrite=overwrite)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
+    purpose = purpose_of(wanted)
+    require_unfinished(run.path(SCRATCH) / ARTIFACT, purpose=purpose, overwrite=overwrite)
     _introduce(data, progress)
     if cut != asked:
         progress.message(
@@ -177,7 +179,7 @@ def _trained_by(
     training = Training(run, data, trainer=trainer, config=config, progress=progress)
     training.log = LogFiles(run.path(LOG), wants_tensorboard(log))
     training.in_turn = in_turn
-    training.run_epochs(key=key)
+    training.run_epochs(key=key, purpose=purpose)
     if processes.is_first:
         with run.writing(wanted) as (temporary, facts):
             save_backbone(temporary, backbone, facts=backbone_facts(config, classes=len(pids)))
@@ -242,7 +244,7 @@ class Training:
         self.steps = 0  # updates made so far
         self.seconds = 0.0
 
-    def run_epochs(self, *, key: str) -> None:
+    def run_epochs(self, *, key: str, purpose: str) -> None:
         """Train from the last whole epoch of a training with this `key`, or from the first."""
         state = self.run.scratch(ARTIFACT) / "state.pt"
         parts: dict[str, Any] = {
@@ -273,7 +275,13 @@ class Training:
                 self.loader.skipped.update(self.processes.merged(self.loader.skipped))
                 if self.processes.is_first:
                     save_state(state, key=key, counters=self._counters(epoch + 1), **parts)
-                    note_progress(state.parent, epoch + 1, of=self.config.epochs, unit="epoch")
+                    note_progress(
+                        state.parent,
+                        epoch + 1,
+                        of=self.config.epochs,
+                        unit="epoch",
+                        purpose=purpose,
+                    )
                 self._other_turn(epoch + 1)
 
     def _log(self) -> AbstractContextManager[TrainLog | None]:

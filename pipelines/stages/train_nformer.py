@@ -7,6 +7,7 @@ from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run, writing_stage
+from ..artifacts.unfinished import require_unfinished
 from ..config import NFormerConfig, as_table
 from ..device import choose_device
 from ..files import text_digest
@@ -49,14 +50,17 @@ def train_nformer(
     if run.is_current(wanted, overwrite=overwrite):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
         return run.path(ARTIFACT)
+    key = text_digest(wanted.to_json())
+    folder = run.scratch(ARTIFACT)
+    require_unfinished(folder, purpose=key, overwrite=overwrite)
     kept = run.facts("embeddings.h5")
     model, found = fit_nformer(
         load_embeddings(run.artifact("embeddings.h5"), "train"),
         config,
         device=choose_device(device),
-        folder=run.scratch(ARTIFACT),
+        folder=folder,
         log=LogFiles(run.path("train.jsonl"), wants_tensorboard(log)),
-        key=text_digest(wanted.to_json()),
+        key=key,
         progress=progress,
         remedy="give pids to the import, or import a trained model with: "
         + command_line("import-nformer", "FILE", run=run.folder),

@@ -107,7 +107,9 @@ class Trainer:
                 while self.step_done < last:
                     self._stretch(lines, task, last=last)
                     self._save(checkpoint, key)
-                    note_progress(folder, self.step_done, of=self.config.steps, unit="step")
+                    note_progress(
+                        folder, self.step_done, of=self.config.steps, unit="step", purpose=key
+                    )
         return self._finished()
 
     def _stretch(self, lines: TrainLog, task: Any, *, last: int) -> None:

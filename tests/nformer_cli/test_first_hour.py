@@ -358,5 +358,9 @@ def test_ctrl_c_loses_nothing():
     assert process.returncode == 130
     assert "interrupted; what was finished is kept, the same command goes on from there" in said
     assert "Traceback" not in said
-    assert "of 40, the next run goes on" in well("info --run r")
+    told = " ".join(well("info --run r").split())
+    assert f"go on with: nformer {shlex.join(command[3:])}" in told
+    other = refused(line.replace("instances=2", "instances=3"))
+    assert "with other settings or images; go on with: nformer train-backbone folder" in other
+    assert "Or begin anew: add --overwrite" in other
     assert "going on after epoch" in well(line)

@@ -14,10 +14,10 @@ def rows(run):
 def test_an_interrupted_stage_says_how_far_it_came(tmp_path):
     run = Run(tmp_path)
     (tmp_path / ".unfinished" / "backbone.pt").mkdir(parents=True)
-    note_progress(tmp_path / ".unfinished" / "backbone.pt", 1, of=3, unit="epoch")
+    note_progress(tmp_path / ".unfinished" / "backbone.pt", 1, of=3, unit="epoch", purpose="k")
     row = rows(run)["backbone.pt"]
     assert row.state == "begun"
-    assert row.note == "interrupted at epoch 1 of 3, the next run goes on"
+    assert row.note == "interrupted at epoch 1 of 3; the next run goes on"
     assert rows(run)["nformer.pt"].state == "missing"
 
 

@@ -162,7 +162,9 @@ def test_an_interrupted_training_is_not_gone_on_with_by_another(images, tmp_path
         patch.setattr(NFormerInTurn, "after_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             in_turns(run, images, backbone=replace(BACKBONE, lr=1e-2))
-    in_turns(run, images)
+    with pytest.raises(BadInput, match="interrupted at epoch 2 of 3 with other settings"):
+        in_turns(run, images)
+    in_turns(run, images, overwrite=True)
     whole = Run(tmp_path / "whole")
     in_turns(whole, images)
     assert digests(run) == digests(whole)
