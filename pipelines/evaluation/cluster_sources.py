@@ -31,6 +31,7 @@ class Source:
     refined: the same rows refined; None where nothing refined them.
     train:   training identities, which a threshold can be calibrated on; None without any.
     run:     the run whose nformer.pt refined them.
+    gallery: the rows that were read to refine them; None: all of them.
     strangers: whether the rows show other people than `train` does.
     members: the pictures that each row is made of, a line each; nothing where no row is a tracklet.
     root, folders: where the pictures named lie.
@@ -43,6 +44,7 @@ class Source:
     inputs: dict[str, str]
     train: Embeddings | None = None
     run: Run | None = None
+    gallery: Embeddings | None = None
     strangers: bool = True
     members: Sequence[str] = ()
     root: str = ""
@@ -65,11 +67,12 @@ def of_run(run: Run, *, refined: bool, progress: Progress) -> Source:
         MissingArtifact, StaleArtifact: embeddings.h5 or refined.h5.
     """
     path, inputs = run.artifact("embeddings.h5"), {"embeddings.h5": run.digest("embeddings.h5")}
-    facts, plain, after, domain = run.facts("embeddings.h5"), _tested(path), None, None
+    parts, facts = _tested(path), run.facts("embeddings.h5")
+    plain, gallery, after, domain = joined(parts), parts[-1], None, None
     if refined:
         from ..refiners.domain_shift import Domain
 
-        after = _tested(run.artifact("refined.h5"))
+        after = joined(_tested(run.artifact("refined.h5")))
         inputs["refined.h5"] = run.digest("refined.h5")
         found = run.facts("refined.h5").get("domain")
         domain = None if found is None else Domain(found["shift"], found["assume"])
@@ -78,12 +81,20 @@ def of_run(run: Run, *, refined: bool, progress: Progress) -> Source:
                 f"{len(plain) - len(after):,} of {len(plain):,} rows are junk (pid -1), which "
                 "refined.h5 leaves out, and are not clustered; --embeddings plain takes them too"
             )
-            plain = plain.without_junk()
+            plain, gallery = plain.without_junk(), gallery.without_junk()
     train = _train(path)
     others = train is None or set(train.names).isdisjoint(plain.names)  # wildlife's are the same
     root = str(facts.get("root") or "")
     return Source(
-        plain, after, inputs, train=train, run=run, root=root, strangers=others, domain=domain
+        plain,
+        after,
+        inputs,
+        train=train,
+        run=run,
+        gallery=gallery,
+        strangers=others,
+        root=root,
+        domain=domain,
     )
 
 
@@ -145,8 +156,8 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
     )
 
 
-def _tested(path: Path) -> Embeddings:
-    """Return query and gallery as one set; the gallery alone where both are the same items."""
+def _tested(path: Path) -> list[Embeddings]:
+    """Return query and gallery; the gallery alone where both are the same items."""
     with open_embeddings(path) as file:
         splits = [name for name in TESTED if name in splits_in(file)]
         if not splits:
@@ -156,7 +167,7 @@ def _tested(path: Path) -> Embeddings:
     parts = [load_embeddings(path, name) for name in splits]
     if len(parts) == 2 and set(parts[0].names) <= set(parts[1].names):
         parts = parts[1:]
-    return joined(parts)
+    return parts
 
 
 def _train(path: Path) -> Embeddings | None:

@@ -1,9 +1,10 @@
 """Training identities -> the threshold that clusters identities which were held out best."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from ..clustering.constraints import Constraints
 from ..clustering.methods import hierarchy
@@ -15,59 +16,181 @@ from ..gallery.calibration import some_identities
 from ..neighbours.checked import unit_rows
 from ..neighbours.graph import neighbour_graph
 from ..nformer.model import NFormer
+from ..nformer.on_closed_form import NFormerOnClosedForm
+from ..refiners.closed_form import camera_ids
 from ..seeding import numpy_generator
 from .cluster_sources import joined
+from .foresee import SPREADS, spread_together
 from .recommend import Trial as HeldOut
 from .recommend import refined_trial
 
 MOST = 10_000  # training rows, and rows to cluster, that are looked at
+MATCHED = 2  # trials that a spread is chosen on: halves, so that each identity is in one of them
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What held-out identities say, by kind of embeddings: as they are, and refined.
+
+    chosen:  the best threshold, with the figures of identities spread as wide as the widest.
+    spreads: how many times as wide held-out identities were spread for the threshold.
+    """
+
+    chosen: Mapping[str, Chosen]
+    spreads: Mapping[str, float]
+
+    @property
+    def worse(self) -> bool:
+        """Whether refined embeddings cluster held-out identities worse than those as they are."""
+        refined = self.chosen.get(REFINED)
+        return refined is not None and refined.worse_than(self.chosen[PLAIN])
+
+    def __str__(self) -> str:
+        said = ", ".join(
+            f"{kind} {one.bcubed:.3f} and {one.pairwise:.3f}" for kind, one in self.chosen.items()
+        )
+        widest = max(self.spreads.values())
+        wide = f", spread {widest:g} times as wide to be like these rows" if widest > 1 else ""
+        return f"held-out identities{wide}, BCubed and pairwise F: {said}"
 
 
 def calibrated(
     trials: Sequence[HeldOut],
     *,
     train: Embeddings,
-    strangers: Embeddings | None,
+    rows: Mapping[str, Embeddings],
+    gallery: Embeddings | None = None,
+    strangers: bool,
     model: NFormer | None,
     config: ClusterConfig,
-) -> dict[str, Chosen]:
+) -> Calibrated:
     """Return the best threshold on training identities: for rows as they are, and refined.
 
     They are clustered among the rows to cluster, which show other people: the more rows there are,
     the more of them are alike by chance, and the higher the best threshold is. What falls into a
     cluster with those counts as wrong.
 
+    They are refined as the rows are: by a form with the k that it takes for these.
+
+    A network draws the identities that it was trained on together, as it never will others: their
+    best threshold is too strict for others. So held-out identities are spread about their means
+    until their rows are as near to their nearest rows as the rows to cluster are.
+
     Nothing was fitted for rows as they are, so all training rows are clustered at once for their
-    threshold. Their figures are those of the trials, as those of the refined rows are, so that
-    the two can be compared.
+    threshold. Their figures are those of the trials, as those of the refined rows are, and both
+    are of identities spread alike, so that the two can be compared.
 
     trials:    see `recommend.trials_of`; each is clustered by itself, and means are taken.
-    strangers: the rows to cluster; None where they may show training identities.
+    rows:      those to cluster, by kind.
+    gallery:   those that were read to refine them; None: all of them.
+    strangers: whether they show other people than `train`; if not, neither is anything spread.
     model:     what refines; of one on a closed form, the form is fitted on the other identities.
     """
-    others = None if strangers is None else _nobody(strangers, seed=config.seed)
-    beside = [] if others is None else [others]
-    some = some_identities(train, most=MOST, seed=config.seed)
-    whole = by_identities([_of([some, *beside], config)])
-    apart = by_identities([_of([one.query, one.gallery, *beside], config) for one in trials])
-    found = {PLAIN: replace(apart, threshold=whole.threshold)}
+    kinds = [PLAIN] if model is None else [PLAIN, REFINED]
+    some = {kind: _nobody(rows[kind], seed=config.seed) for kind in kinds}
+    read = _neighbours_for(model, gallery or rows[PLAIN])
+    among = Among(
+        trials, some[PLAIN] if strangers else None, model=model, neighbours=read, config=config
+    )
+    spreads = {kind: among.spread(kind, like=some[kind]) if strangers else 1.0 for kind in kinds}
+    widest = max(spreads.values())
+    train = some_identities(train, most=MOST, seed=config.seed)
+    whole = _of([*spread_together([train], factor=spreads[PLAIN]), *among.beside], config)
+    thresholds = {PLAIN: by_identities([whole]).threshold}
+    found = {kind: among.chosen(kind, spread=widest) for kind in kinds}
     if model is not None:
-        among = [replace(one, gallery=joined([one.gallery, *beside])) for one in trials]
-        pairs = [refined_trial(one, model) for one in among]
-        found[REFINED] = by_identities([_of(pair, config) for pair in pairs])
-    return found
+        own = spreads[REFINED]
+        best = found[REFINED] if own == widest else among.chosen(REFINED, spread=own)
+        thresholds[REFINED] = best.threshold
+    chosen = {kind: replace(found[kind], threshold=thresholds[kind]) for kind in kinds}
+    return Calibrated(chosen, spreads)
 
 
-def _nobody(strangers: Embeddings, *, seed: int) -> Embeddings:
+class Among:
+    """Held-out identities among strangers, of whom nothing is known; None: alone.
+
+    neighbours: k of the closed form that refines them; None: the model's.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[HeldOut],
+        strangers: Embeddings | None,
+        *,
+        model: NFormer | None,
+        neighbours: int | None,
+        config: ClusterConfig,
+    ) -> None:
+        self.trials, self.model, self.neighbours = trials, model, neighbours
+        self.beside, self.config = [] if strangers is None else [strangers], config
+
+    def chosen(self, kind: str, *, spread: float) -> Chosen:
+        """Return the threshold that is best on all trials, for identities spread so wide."""
+        return by_identities(
+            [_of(self._parts(one, kind, spread=spread), self.config) for one in self.trials]
+        )
+
+    def spread(self, kind: str, *, like: Embeddings) -> float:
+        """Return how much wider identities must be spread to be as near to others as some rows.
+
+        Of all spreads from 1 on, up to the first that brings them no closer to that.
+        """
+        wanted = nearness(unit_rows(like.features, "embeddings")).mean()
+        best, least = 1.0, np.inf
+        for spread in SPREADS:
+            apart = abs(self._nearness(kind, spread=spread) - wanted)
+            if apart >= least:
+                break
+            best, least = spread, apart
+        return best
+
+    def _nearness(self, kind: str, *, spread: float) -> float:
+        found = []
+        for one in self.trials[:MATCHED]:
+            rows, pids = _rows_of(self._parts(one, kind, spread=spread))
+            found.append(nearness(rows)[pids >= 0])
+        return float(np.concatenate(found).mean())
+
+    def _parts(self, one: HeldOut, kind: str, *, spread: float) -> list[Embeddings]:
+        """Return a trial's query and gallery, and the strangers, of a kind of embeddings."""
+        query, gallery = spread_together([one.query, one.gallery], factor=spread)
+        if kind == PLAIN:
+            return [query, gallery, *self.beside]
+        assert self.model is not None
+        wide = replace(one, query=query, gallery=joined([gallery, *self.beside]))
+        return list(refined_trial(wide, self.model, neighbours=self.neighbours))
+
+
+def nearness(rows: np.ndarray) -> np.ndarray:
+    """Return the cosine of each unit row [N, d] and the nearest other one: [N]."""
+    nearest: np.ndarray = neighbour_graph(rows, 2, device="cpu").similarity[:, 1]
+    return nearest
+
+
+def _neighbours_for(model: NFormer | None, rows: Embeddings) -> int | None:
+    """Return the k that a model on a closed form takes for some rows; None of other models."""
+    if not isinstance(model, NFormerOnClosedForm):
+        return None
+    form, features = model.closed_form, torch.from_numpy(unit_rows(rows.features, "embeddings"))
+    camids = camera_ids(rows.camids, len(rows), device="cpu")
+    means = form.means(features, camids)
+    return form.fitting_neighbours(form.standardise(features, camids, means=means))
+
+
+def _nobody(rows: Embeddings, *, seed: int) -> Embeddings:
     """Return at most MOST rows without identities and further labels."""
-    drawn = numpy_generator(seed, "strangers").permutation(len(strangers))[:MOST]
-    some = strangers.select(np.sort(drawn))
+    drawn = numpy_generator(seed, "strangers").permutation(len(rows))[:MOST]
+    some = rows.select(np.sort(drawn))
     return Embeddings(some.features, None, some.camids, some.names)  # type: ignore[arg-type]
 
 
-def _of(parts: Sequence[Embeddings], config: ClusterConfig) -> Trial:
+def _rows_of(parts: Sequence[Embeddings]) -> tuple[np.ndarray, np.ndarray]:
     rows = unit_rows(np.concatenate([one.features for one in parts]), "held-out embeddings")
-    pids = np.concatenate([one.pids for one in parts])
+    return rows, np.concatenate([one.pids for one in parts])
+
+
+def _of(parts: Sequence[Embeddings], config: ClusterConfig) -> Trial:
+    rows, pids = _rows_of(parts)
     graph = neighbour_graph(rows, config.neighbours, device="cpu")
     nothing = Constraints(len(rows))
     return Trial(hierarchy(config.method, rows, graph=graph, constraints=nothing), pids)

@@ -162,18 +162,18 @@ def _embeddings_to_take(
         return forced, None, ["no training identity has a match to calibrate on"]
     if usual == REFINED and model is None:
         return forced, None, ["refined by a model of another run: none to calibrate with"]
-    strangers = source.plain if source.strangers else None
-    found = calibrated(trials, train=train, strangers=strangers, model=model, config=config)
-    worse = REFINED in found and found[REFINED].worse_than(found[PLAIN])
-    taken = PLAIN if worse and config.embeddings == "auto" else forced
-    said = ", ".join(
-        f"{kind} {one.bcubed:.3f} and {one.pairwise:.3f}" for kind, one in found.items()
+    rows = {PLAIN: source.items} | ({} if source.refined is None else {REFINED: source.refined})
+    found = calibrated(
+        trials,
+        train=train,
+        rows=rows,
+        gallery=source.gallery,
+        strangers=source.strangers,
+        model=model,
+        config=config,
     )
-    return (
-        taken,
-        found.get(taken),
-        [f"held-out identities, BCubed and pairwise F: {said}"],
-    )
+    taken = PLAIN if found.worse and config.embeddings == "auto" else forced
+    return taken, found.chosen.get(taken), [str(found)]
 
 
 def _chosen(

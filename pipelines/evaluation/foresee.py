@@ -1,6 +1,6 @@
 """embeddings -> what refinement should bring, foreseen without any label of the test set"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +139,16 @@ def nearness(query: Embeddings, gallery: Embeddings, *, seed: int = 0) -> float:
     return float((asking @ items.T).max(axis=1).mean())
 
 
+def spread_together(parts: Sequence[Embeddings], *, factor: float) -> list[Embeddings]:
+    """Return sets with rows `factor` times as far from their identity's mean over all of them."""
+    if factor == 1:
+        return list(parts)
+    rows = unit_rows(np.concatenate([part.features for part in parts]), "embeddings")
+    pids = np.concatenate([part.pids for part in parts])
+    means = {int(pid): rows[pids == pid].mean(axis=0) for pid in np.unique(pids)}
+    return [spread(part, means, factor=factor) for part in parts]
+
+
 def spread(items: Embeddings, means: dict[int, np.ndarray], *, factor: float) -> Embeddings:
     """Return items `factor` times as far from their identities' means."""
     rows = unit_rows(items.features, "embeddings")
@@ -161,12 +171,10 @@ def _as_hard(
     query: Embeddings, gallery: Embeddings, *, wanted: float, seed: int
 ) -> tuple[Embeddings, Embeddings]:
     """Return a query and a gallery spread until queries are as near to the gallery as wanted."""
-    rows = unit_rows(np.concatenate([query.features, gallery.features]), "embeddings")
-    pids = np.concatenate([query.pids, gallery.pids])
-    means = {int(pid): rows[pids == pid].mean(axis=0) for pid in np.unique(pids)}
-    tries = [(spread(query, means, factor=by), spread(gallery, means, factor=by)) for by in SPREADS]
-    apart = [abs(nearness(*pair, seed=seed) - wanted) for pair in tries]
-    return tries[int(np.argmin(apart))]
+    tries = [spread_together([query, gallery], factor=by) for by in SPREADS]
+    apart = [abs(nearness(one[0], one[1], seed=seed) - wanted) for one in tries]
+    as_hard = tries[int(np.argmin(apart))]
+    return as_hard[0], as_hard[1]
 
 
 def _gain(query: Embeddings, gallery: Embeddings) -> float:

@@ -1,7 +1,7 @@
 """Which refiner to use: compared on held-out training identities, never on the test set."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -157,18 +157,25 @@ def _nformer(trial: Trial, model: NFormer) -> float:
     return score(*refined_trial(trial, model)).mean_ap
 
 
-def refined_trial(trial: Trial, model: NFormer) -> tuple[Embeddings, Embeddings]:
+def refined_trial(
+    trial: Trial, model: NFormer, *, neighbours: int | None = None
+) -> tuple[Embeddings, Embeddings]:
     """Return a trial's query and gallery refined by NFormer.
 
     Of one on a closed form, by that form fitted on the trial's other identities.
+
+    neighbours: k of that form; None: the model's.
     """
     if not isinstance(model, NFormerOnClosedForm):
         return refine(model, trial.query, trial.gallery)
+    settings = model.closed_form.settings
+    if neighbours is not None:
+        settings = replace(settings, neighbours=neighbours)
     query, gallery = closed_form_rows(
         trial.fit,
         trial.query,
         gallery=trial.gallery,
-        settings=model.closed_form.settings,
+        settings=settings,
         gate=model.closed_form.gate,
     )
     assert query is not None
