@@ -11,12 +11,15 @@ from ..artifacts.run import Run
 from ..clustering.agreement import Agreement, agreement
 from ..clustering.dendrogram import in_order_of_rows
 from ..clustering.methods import Hierarchy
-from ..clustering.names import require_method
+from ..clustering.names import PLAIN, require_method
 from ..clustering.threshold import Trial, by_identities, by_separation
 from ..config import ClusterConfig
+from ..embeddings import Embeddings
 from ..evaluation.cluster_sources import Source, of_run
-from ..evaluation.clustering import find
-from ..evaluation.recommend import domain_of
+from ..evaluation.cluster_threshold import Among, nobody
+from ..evaluation.clustering import HALVES, find
+from ..evaluation.foresee import spread_together
+from ..evaluation.recommend import domain_of, trials_of
 from ..neighbours.checked import unit_rows
 from ..neighbours.graph import neighbour_graph
 from ..progress import Progress, Silent
@@ -27,14 +30,15 @@ from .record import Record
 
 TITLE = (
     "ARI / BCubed F in % of clusters found without labels; every threshold chosen in the same "
-    "manner, on training identities among the rows or, where these are foreign, by separation "
-    "(HDBSCAN: by its own stability)"
+    "manner, on training identities among the rows, spread to be as near to each other as these, "
+    "or, where they are foreign, by separation (HDBSCAN: by its own stability)"
 )
 COLUMNS = (
     *("", "rows, identities", "DBSCAN, plain", "agglomerative, plain", "HDBSCAN, plain"),
     *("ours, plain", "ours"),
 )
 DRAWN = ("eight images, width 128", "strong poses, two cameras", "two images, camera to camera")
+LEAST = 0.0005  # differences that a figure in % with one digit shows
 LEVELS = 30  # thresholds that a baseline is compared at
 
 
@@ -56,16 +60,17 @@ def measure(
     require_method("hdbscan")
     with tempfile.TemporaryDirectory(prefix="nformer-clusters-") as scratch:
         runs = list(_runs(Kept(Path(keep or scratch)), quick=quick, sets=sets))
-        rows, refined, plain = [], [], []
+        rows, refined, plain, others = [], [], [], []
         with progress.task("cluster", len(runs), unit="sets") as task:
             for name, make in runs:
                 source = make()
                 found = figures(source)
                 plain.append(found[COLUMNS[-2]])
                 refined.append(found[COLUMNS[-1]])
+                others.append([found[title] for title in COLUMNS[2:5]])
                 rows.append(_row(name, found))
                 task.advance()
-    told = summary([row[0] for row in rows], plain=plain, refined=refined)
+    told = summary([row[0] for row in rows], plain=plain, refined=refined, others=others)
     return Record(TITLE, list(COLUMNS), rows, told)
 
 
@@ -94,10 +99,10 @@ def figures(source: Source) -> dict[str, Agreement]:
     """Return how the clusters of each way agree with the labels, by the titles of columns."""
     assert source.plain is not None and source.train is not None
     rows = unit_rows(source.plain.features, "embeddings")
-    train = unit_rows(source.train.features, "training embeddings")
+    domain = source.domain or domain_of(source.train, source.plain)
+    train = unit_rows(_as_near(source).features, "training embeddings")
     both, pids = np.concatenate([train, rows]), source.train.pids
     known = np.concatenate([pids, np.full(len(rows), -1)])
-    domain = source.domain or domain_of(source.train, source.plain)
     found = {}
     for title, way in zip(COLUMNS[2:5], BASELINES, strict=True):
         hierarchy = way(rows)
@@ -112,6 +117,17 @@ def figures(source: Source) -> dict[str, Agreement]:
     ):
         found[title] = _agreement(find(source, config=config).members.identity, source)
     return found
+
+
+def _as_near(source: Source) -> Embeddings:
+    """Return the training rows, spread as for the thresholds that are chosen on them."""
+    assert source.plain is not None and source.train is not None
+    if not source.strangers:
+        return source.train
+    trials = list(trials_of(source.train, None, manifest=None, seed=0, plan=HALVES))
+    among = Among(trials, nobody(source.plain, seed=0), config=ClusterConfig())
+    factor = among.spread(PLAIN, like=source.plain) if trials else 1.0
+    return spread_together([source.train], factor=factor)[0]
 
 
 class Dense:
@@ -175,21 +191,38 @@ BASELINES: tuple[Callable[[np.ndarray], Hierarchy], ...] = (
 
 
 def summary(
-    names: Sequence[str], *, plain: Sequence[Agreement], refined: Sequence[Agreement]
+    names: Sequence[str],
+    *,
+    plain: Sequence[Agreement],
+    refined: Sequence[Agreement],
+    others: Sequence[Sequence[Agreement]],
 ) -> list[str]:
-    """Return whether the default falls below the same clustering of plain embeddings anywhere."""
+    """Return where the default falls below what clusters plain embeddings.
+
+    others: of each set, the agreement of each of scikit-learn's methods.
+    """
     lines = []
     for what, title in (("ari", "ARI"), ("bcubed", "BCubed F")):
-        gains = [
-            100 * (getattr(two, what) - getattr(one, what))
-            for one, two in zip(plain, refined, strict=True)
-        ]
-        below = [f"{name} {gain:+.1f}" for name, gain in zip(names, gains, strict=True) if gain < 0]
+        values, unrefined = (
+            np.array([getattr(one, what) for one in each]) for each in (refined, plain)
+        )
+        best = np.array([max(getattr(one, what) for one in each) for each in others])
         lines.append(
-            f"{title}, ours less ours on plain embeddings: {np.mean(gains):+.1f} on the average; "
-            f"below on {', '.join(below) or 'none'}. "
+            f"{title}, ours less ours on plain embeddings: "
+            f"{100 * (values - unrefined).mean():+.1f} on the average; "
+            f"below on {_below(names, values - unrefined)}; "
+            f"below the best of the other methods on {_below(names, values - best)}. "
         )
     return lines
+
+
+def _below(names: Sequence[str], gains: np.ndarray) -> str:
+    found = [
+        f"{name} {100 * gain:+.1f}"
+        for name, gain in zip(names, gains.tolist(), strict=True)
+        if gain < -LEAST
+    ]
+    return ", ".join(found) or "none"
 
 
 def _agreement(labels: np.ndarray, source: Source) -> Agreement:

@@ -87,7 +87,7 @@ def calibrated(
     model:     what refines; of one on a closed form, the form is fitted on the other identities.
     """
     kinds = [PLAIN] if model is None else [PLAIN, REFINED]
-    some = {kind: _nobody(rows[kind], seed=config.seed) for kind in kinds}
+    some = {kind: nobody(rows[kind], seed=config.seed) for kind in kinds}
     read = _neighbours_for(model, gallery or rows[PLAIN])
     among = Among(
         trials, some[PLAIN] if strangers else None, model=model, neighbours=read, config=config
@@ -117,9 +117,9 @@ class Among:
         trials: Sequence[HeldOut],
         strangers: Embeddings | None,
         *,
-        model: NFormer | None,
-        neighbours: int | None,
         config: ClusterConfig,
+        model: NFormer | None = None,
+        neighbours: int | None = None,
     ) -> None:
         self.trials, self.model, self.neighbours = trials, model, neighbours
         self.beside, self.config = [] if strangers is None else [strangers], config
@@ -177,7 +177,7 @@ def _neighbours_for(model: NFormer | None, rows: Embeddings) -> int | None:
     return form.fitting_neighbours(form.standardise(features, camids, means=means))
 
 
-def _nobody(rows: Embeddings, *, seed: int) -> Embeddings:
+def nobody(rows: Embeddings, *, seed: int) -> Embeddings:
     """Return at most MOST rows without identities and further labels."""
     drawn = numpy_generator(seed, "strangers").permutation(len(rows))[:MOST]
     some = rows.select(np.sort(drawn))

@@ -59,8 +59,10 @@ def test_the_summary_names_where_the_default_falls_below():
             ["a", "b"],
             plain=[one(0.5, 0.5), one(0.4, 0.6)],
             refined=[one(0.7, 0.6), one(0.3, 0.7)],
+            others=[[one(0.6, 0.2), one(0.71, 0.3)], [one(0.1, 0.7), one(0.3, 0.1)]],
         )
     )
     assert "ARI, ours less ours on plain embeddings: +5.0 on the average; below on b -10.0" in said
+    assert "below the best of the other methods on a -1.0. BCubed" in said
     assert "BCubed F, ours less ours on plain embeddings: +10.0 on the average; below on" in said
-    assert said.strip().endswith("below on none.")
+    assert said.strip().endswith("below the best of the other methods on none.")
