@@ -32,25 +32,25 @@ MATCHED = 2  # trials that a spread is chosen on: halves, so that each identity 
 class Calibrated:
     """What held-out identities say, by kind of embeddings: as they are, and refined.
 
-    chosen:  the best threshold, with the figures of identities spread as wide as the widest.
-    spreads: how many times as wide held-out identities were spread for the threshold.
+    chosen:   the best threshold, with the figures of identities spread as wide as `compared`.
+    spreads:  how many times as wide held-out identities were spread for the threshold.
+    compared: of these spreads, one at which refined rows are worse; the widest where at none.
     """
 
     chosen: Mapping[str, Chosen]
     spreads: Mapping[str, float]
+    compared: float
 
     @property
     def worse(self) -> bool:
         """Whether refined embeddings cluster held-out identities worse than those as they are."""
-        refined = self.chosen.get(REFINED)
-        return refined is not None and refined.worse_than(self.chosen[PLAIN])
+        return _worse(self.chosen)
 
     def __str__(self) -> str:
         said = ", ".join(
             f"{kind} {one.bcubed:.3f} and {one.pairwise:.3f}" for kind, one in self.chosen.items()
         )
-        widest = max(self.spreads.values())
-        wide = f", spread {widest:g} times as wide to be like these rows" if widest > 1 else ""
+        wide = f", spread {self.compared:g} times as wide" if self.compared > 1 else ""
         return f"held-out identities{wide}, BCubed and pairwise F: {said}"
 
 
@@ -78,7 +78,7 @@ def calibrated(
 
     Nothing was fitted for rows as they are, so all training rows are clustered at once for their
     threshold. Their figures are those of the trials, as those of the refined rows are, and both
-    are of identities spread alike, so that the two can be compared.
+    are of identities spread alike, so that the two can be compared: at the spread of either.
 
     trials:    see `recommend.trials_of`; each is clustered by itself, and means are taken.
     rows:      those to cluster, by kind.
@@ -93,17 +93,26 @@ def calibrated(
         trials, some[PLAIN] if strangers else None, model=model, neighbours=read, config=config
     )
     spreads = {kind: among.spread(kind, like=some[kind]) if strangers else 1.0 for kind in kinds}
-    widest = max(spreads.values())
-    train = some_identities(train, most=MOST, seed=config.seed)
-    whole = _of([*spread_together([train], factor=spreads[PLAIN]), *among.beside], config)
-    thresholds = {PLAIN: by_identities([whole]).threshold}
-    found = {kind: among.chosen(kind, spread=widest) for kind in kinds}
-    if model is not None:
-        own = spreads[REFINED]
-        best = found[REFINED] if own == widest else among.chosen(REFINED, spread=own)
-        thresholds[REFINED] = best.threshold
-    chosen = {kind: replace(found[kind], threshold=thresholds[kind]) for kind in kinds}
-    return Calibrated(chosen, spreads)
+    thresholds: dict[str, float] = {}
+    figures: dict[float, dict[str, Chosen]] = {}
+    for spread in sorted(set(spreads.values())):
+        figures[spread] = {kind: among.chosen(kind, spread=spread) for kind in kinds}
+        thresholds |= {
+            kind: figures[spread][kind].threshold for kind in kinds if spreads[kind] == spread
+        }
+    some_train = some_identities(train, most=MOST, seed=config.seed)
+    whole = _of([*spread_together([some_train], factor=spreads[PLAIN]), *among.beside], config)
+    thresholds[PLAIN] = by_identities([whole]).threshold
+    worse = [spread for spread, found in figures.items() if _worse(found)]
+    compared = max(worse or figures)
+    chosen = {
+        kind: replace(one, threshold=thresholds[kind]) for kind, one in figures[compared].items()
+    }
+    return Calibrated(chosen, spreads, compared)
+
+
+def _worse(found: Mapping[str, Chosen]) -> bool:
+    return REFINED in found and found[REFINED].worse_than(found[PLAIN])
 
 
 class Among:

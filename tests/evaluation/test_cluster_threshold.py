@@ -75,12 +75,38 @@ def test_a_threshold_fits_rows_less_alike_than_training_identities():
 def test_refined_is_worse_where_either_figure_falls():
     plain = Chosen(0.5, "held-out identities", bcubed=0.6, pairwise=0.4)
     lower, higher = replace(plain, bcubed=0.5, pairwise=0.9), replace(plain, bcubed=0.7)
-    assert Calibrated({PLAIN: plain, REFINED: lower}, {PLAIN: 1, REFINED: 1}).worse
-    assert not Calibrated({PLAIN: plain, REFINED: higher}, {PLAIN: 1, REFINED: 1}).worse
-    assert not Calibrated({PLAIN: plain}, {PLAIN: 1}).worse
-    assert str(Calibrated({PLAIN: plain}, {PLAIN: 1})) == (
+    assert Calibrated({PLAIN: plain, REFINED: lower}, {PLAIN: 1, REFINED: 1}, 1).worse
+    assert not Calibrated({PLAIN: plain, REFINED: higher}, {PLAIN: 1, REFINED: 1}, 1).worse
+    assert not Calibrated({PLAIN: plain}, {PLAIN: 1}, 1).worse
+    assert str(Calibrated({PLAIN: plain}, {PLAIN: 1}, 1)) == (
         "held-out identities, BCubed and pairwise F: plain 0.600 and 0.400"
     )
+
+
+@pytest.mark.parametrize("bad", [1.0, 2.0])
+def test_refined_is_compared_at_the_spreads_of_both_kinds(monkeypatch, bad):
+    spreads, figure = {PLAIN: 1.0, REFINED: 2.0}, Chosen(0.3, "held-out identities")
+
+    def chosen(self, kind, *, spread):
+        lower = kind == REFINED and spread == bad
+        value = 0.5 if lower else 0.6 / spread
+        return replace(figure, threshold=spread / 10, bcubed=value, pairwise=0.6)
+
+    monkeypatch.setattr(Among, "spread", lambda self, kind, *, like: spreads[kind])
+    monkeypatch.setattr(Among, "chosen", chosen)
+    monkeypatch.setattr("pipelines.evaluation.cluster_threshold._neighbours_for", lambda *_: None)
+    rows = pairs(10, first=PEOPLE)
+    found = calibrated(
+        TRIALS,
+        train=TRAIN,
+        rows={PLAIN: rows, REFINED: rows},
+        strangers=True,
+        model=with_neighbours(1),
+        config=ClusterConfig(),
+    )
+    # 0.5 is less than 0.6 at spread 1, and more than 0.3 at spread 2: worse at the first alone.
+    assert (found.compared, found.worse) == ((1.0, True) if bad == 1 else (2.0, False))
+    assert found.chosen[REFINED].threshold == 0.2
 
 
 def with_neighbours(k):
