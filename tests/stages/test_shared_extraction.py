@@ -110,7 +110,7 @@ def test_a_killed_process_costs_the_chunk_that_it_was_at(home):
 
 
 def test_other_settings_at_the_same_time_are_refused(home):
-    first = worker(home, pause=1.0)
+    first = worker(home, pause=30.0)
     claims = home / "run" / ".unfinished" / "embeddings.h5"
     deadline = time.monotonic() + 60
     while not list(claims.glob("*.claim")) and time.monotonic() < deadline:
