@@ -158,7 +158,7 @@ def sealing(path: Path) -> Iterator[Path]:
         yield temporary
         found = path.with_name(f"{path.stem}.{file_digest(temporary)}{path.suffix}")
         _put(temporary, found)
-    for older in _sealed_files(path):
+    for older in sealed_files(path):
         if older != found:
             older.unlink(missing_ok=True)
 
@@ -169,7 +169,7 @@ def sealed(path: Path) -> Path | None:
     One whose content is no longer what its name says is removed, with a warning.
     """
     whole = None
-    for found in _sealed_files(path):
+    for found in sealed_files(path):
         if found.name.split(".")[-2] == file_digest(found):
             whole = found
         else:
@@ -178,7 +178,7 @@ def sealed(path: Path) -> Path | None:
     return whole
 
 
-def _sealed_files(path: Path) -> list[Path]:
+def sealed_files(path: Path) -> list[Path]:
     """Return the files sealed under a name, the latest last."""
     found = path.parent.glob(f"{path.stem}.{'[0-9a-f]' * 64}{path.suffix}")
     return sorted(found, key=lambda one: one.stat().st_mtime_ns)

@@ -1,6 +1,6 @@
 """A refined gallery with its states: new queries in milliseconds, items added and removed."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -8,7 +8,6 @@ from torch import Tensor
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..neighbours.checked import like
-from ..neighbours.inverted_lists import InvertedLists
 from ..neighbours.nearest import search
 from ..neighbours.reciprocity import reciprocal
 from ..nformer.layerwise import Layer, embed, evaluating, fill_up, fitting_threads, layer_by_layer
@@ -34,6 +33,13 @@ from .refinement import (
 )
 
 ROUNDING = 1e-6  # of a product's last bits: a list is searched anew rather than kept in doubt
+
+
+class Lists(Protocol):
+    """Finds the nearest of some rows without comparing with all."""
+
+    def nearest(self, asking: Tensor, keys: Tensor, *, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k nearest keys of each row, as `nearest_of`."""
 
 
 def refine_gallery(
@@ -84,11 +90,12 @@ def refine_prepared(
     *,
     camids: Tensor,
     explain: list[LayerWeights] | None = None,
-    lists: InvertedLists | None = None,
+    lists: Lists | None = None,
 ) -> Tensor:
     """Do what `refine_queries` does with rows that `prepare` has checked: [Q, d] -> [Q, d].
 
-    lists: of the gallery's states before the first layer, to look through; None: all are compared.
+    lists: finds neighbours among the gallery's states before the first layer; None: all are
+           compared.
     """
     model = state.model
     if state.start is not None and isinstance(model, NFormerOnClosedForm):
@@ -116,7 +123,7 @@ def refine_prepared(
         return model.after(rows, embed(model, states[: len(rows)]), start=state.start)
 
 
-def _known(lists: InvertedLists, rows: Tensor, *, keys: Tensor) -> Known:
+def _known(lists: Lists, rows: Tensor, *, keys: Tensor) -> Known:
     """Return what gives the nearest of rows [Q, d] by lists."""
     return lambda k: lists.nearest(rows, keys, k=k)[1].numpy()
 

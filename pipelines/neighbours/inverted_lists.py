@@ -12,7 +12,7 @@ from ..progress import Progress, Silent
 from ..seeding import numpy_generator
 from .exact import top_k
 from .faiss_indexes import list_count
-from .ivf import in_lists, lists_needed, nearest_centres
+from .ivf import in_lists, lists_needed, nearest_centres, sampled
 from .nearest import RECALL_SAMPLE, cluster_centres
 from .reciprocity import nearest_of
 
@@ -94,7 +94,9 @@ def inverted_lists(rows: np.ndarray, *, progress: Progress = Silent()) -> Invert
     """
     centres = cluster_centres(rows, list_count(len(rows)))
     list_of = nearest_centres(rows, centres, count=1)[:, 0]
-    probes = lists_needed(rows, rows, k=MEASURED, centres=centres, list_of=list_of, share=SHARE)
+    sample = sampled(rows)
+    true = top_k(sample, rows, k=min(MEASURED, len(rows)))[1]
+    probes = lists_needed(sample, true, centres=centres, list_of=list_of, share=SHARE)
     members = in_lists(list_of[:, None], len(centres))
     ends = np.cumsum([len(one) for one in members], dtype=np.int64)
     order = np.concatenate(members).astype(np.int64)

@@ -5,15 +5,16 @@ matrix product, in bfloat16 where cores have it. How many lists a row looks thro
 sample that is searched exactly; among what is found float32 decides.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
 from ..device import native_bfloat16
 from ..embeddings import row_blocks
-from ..progress import Progress
+from ..progress import Progress, Silent
 from ..seeding import numpy_generator
 from .candidates import CandidateLists
 from .exact import decide, in_threads, lower_bounds, top_k
@@ -24,6 +25,16 @@ PROBED_ROWS = 1 << 16  # rows whose nearest centres are found at once
 TILE = 1 << 22  # products held at once
 ROW_MULTIPLE, COLUMN_MULTIPLE = 1024, 32  # of a product's shape
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Rows(Protocol):
+    """Rows [N, d] float32 that are read by their numbers, wherever they lie."""
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """[M] int64 -> [M, d]."""
+
+    def __len__(self) -> int:
+        """N."""
 
 
 def top_k_in_lists(
@@ -50,20 +61,42 @@ def candidates_of(
     returns: [Q, S] int64, best first, and how many lists each row looked through.
     """
     list_of = nearest_centres(others, centres, count=1)[:, 0]  # [G]
-    probes = lists_needed(rows, others, k=k, centres=centres, list_of=list_of)
+    sample = sampled(rows)
+    true = top_k(sample, others, k=k)[1]
+    probes = lists_needed(sample, true, centres=centres, list_of=list_of)
     members = in_lists(list_of[:, None], len(centres))
     near = nearest_centres(rows, centres, count=probes)
-    homes, askers = in_lists(near[:, :1], len(centres)), in_lists(near, len(centres))
-    del near
-    product = rounded_product(rows, others)
-    found = CandidateLists(min(k + k // 2 + 12, len(others)), len(rows), wanted=k)
+    found = CandidateLists(candidates_kept(k, len(others)), len(rows), wanted=k)
+    look_through(
+        found, near, members=members, product=rounded_product(rows, others), progress=progress
+    )
+    return found.best()[1], probes
+
+
+def candidates_kept(k: int, columns: int) -> int:
+    """Return how many candidates are kept of each row: rounding may put the k best behind them."""
+    return min(k + k // 2 + 12, columns)
+
+
+def look_through(
+    found: CandidateLists,
+    near: np.ndarray,
+    *,
+    members: Sequence[np.ndarray],
+    product: Product,
+    progress: Progress = Silent(),
+) -> None:
+    """Offer each row the products with all that the lists near it hold.
+
+    near: [N, probes], each row's lists, the nearest first.   members: of each list, row numbers.
+    """
+    homes, askers = in_lists(near[:, :1], len(members)), in_lists(near, len(members))
     for at_home, inside in zip(homes, members, strict=True):
         bound(found, at_home, inside=inside, product=product)
-    with progress.task("neighbours", len(centres), unit="lists") as task:
+    with progress.task("neighbours", len(members), unit="lists") as task:
         for asking, inside in zip(askers, members, strict=True):
             offer_list(found, asking, inside=inside, product=product)
             task.advance()
-    return found.best()[1], probes
 
 
 def nearest_centres(rows: np.ndarray, centres: np.ndarray, *, count: int) -> np.ndarray:
@@ -74,23 +107,26 @@ def nearest_centres(rows: np.ndarray, centres: np.ndarray, *, count: int) -> np.
     return near
 
 
+def sampled(rows: np.ndarray | Rows) -> np.ndarray:
+    """Return the rows of a sample whose true neighbours say how many lists are needed."""
+    count = min(SAMPLE_ROWS, len(rows))
+    return rows[numpy_generator(0, "lists").choice(len(rows), count, replace=False)]
+
+
 def lists_needed(
-    rows: np.ndarray,
-    others: np.ndarray,
+    sample: np.ndarray,
+    true: np.ndarray,
     *,
-    k: int,
     centres: np.ndarray,
     list_of: np.ndarray,
     share: float = SHARE,
 ) -> int:
     """Return how many lists a row must look through to find its neighbours, by a sample.
 
-    share: of the neighbours of all rows together.
+    sample: [S, d].   true: [S, k], its true neighbours.   list_of: [G], each row's list.
+    share:  of the neighbours of all rows together.
     """
-    count = min(SAMPLE_ROWS, len(rows))
-    sample = rows[numpy_generator(0, "lists").choice(len(rows), count, replace=False)]
     rank = np.argsort(nearest_centres(sample, centres, count=len(centres)), axis=1)  # [S, C]
-    true = top_k(sample, others, k=k)[1]
     needed = np.sort(np.take_along_axis(rank, list_of[true], axis=1), axis=None)
     return 1 + int(needed[int(np.ceil(share * len(needed))) - 1])
 
@@ -105,18 +141,24 @@ def in_lists(near: np.ndarray, lists: int) -> list[np.ndarray]:
     return np.split(table.indices, table.indptr[1:-1])
 
 
-def rounded_product(rows: np.ndarray, others: np.ndarray) -> Product:
+def rounded_product(rows: np.ndarray, others: np.ndarray | Rows) -> Product:
     """Return a function from row numbers [a] and [b] to their inner products [a, b], rounded."""
     if not native_bfloat16():
         return lambda asking, inside: rows[asking] @ others[inside].T
     import torch
 
     left = torch.from_numpy(rows).bfloat16()
-    right = left if others is rows else torch.from_numpy(others).bfloat16()
+    right = left if others is rows else None
+    if right is None and isinstance(others, np.ndarray):
+        right = torch.from_numpy(others).bfloat16()
 
     def product(asking: np.ndarray, inside: np.ndarray) -> np.ndarray:
         near = left.index_select(0, torch.from_numpy(filled(asking, ROW_MULTIPLE)))
-        far = right.index_select(0, torch.from_numpy(filled(inside, COLUMN_MULTIPLE)))
+        columns = filled(inside, COLUMN_MULTIPLE)
+        if right is not None:
+            far = right.index_select(0, torch.from_numpy(columns))
+        else:
+            far = torch.from_numpy(others[columns]).bfloat16()
         found = (near @ far.T)[: len(asking), : len(inside)]
         return found.float().contiguous().numpy()
 

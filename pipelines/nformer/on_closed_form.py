@@ -79,8 +79,11 @@ class NFormerOnClosedForm(NFormer):
 
     @torch.no_grad()
     def after(self, rows: Tensor, refined: Tensor, *, start: Any = None) -> Tensor:
-        """Add a share of what the blocks made of its rows: [N, d], [N, d] -> [N, d]."""
-        if not self.share or start.domain.foreign:
+        """Add a share of what the blocks made of its rows: [N, d], [N, d] -> [N, d].
+
+        start: the set as the closed form refined it; None: one that looks like training.
+        """
+        if not self.share or (start is not None and start.domain.foreign):
             return rows
         return functional.normalize(rows + self.share * functional.normalize(refined))
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..embeddings import row_blocks
 from ..neighbours.nearest import nearest_neighbours
 from ..neighbours.reciprocity import row_numbers, similarity_of
-from .mutual_neighbours import read, searched
+from .mutual_neighbours import nearest_first, read, searched
 
 NEAREST = 20  # neighbours that a row may read
 AMONG = (5, 10, 20)  # nearest of both ends whose overlap is counted
@@ -33,35 +33,55 @@ class Gated:
     """A set that is read through a gate: unit rows [N, d] with cameras [N] and their neighbours.
 
     lists: [N, K] int64, the 20 nearest others of each row, nearest first; cosines [N, K].
+    known_profile: [4], of the whole set where these rows are a part of one; it lists -1 for rows
+           that are not here.
     """
 
     rows: Tensor
     camids: Tensor
     lists: Tensor
     cosines: Tensor
+    known_profile: Tensor | None = None
 
     @cached_property
     def profile(self) -> Tensor:
         """Mean cosines with the 1st, 2nd, 4th and 8th nearest, less that with the last: [4]."""
-        width = self.cosines.shape[1]
-        if not width:
-            return self.cosines.new_zeros(len(PROFILE))
-        places = torch.tensor(PROFILE, device=self.cosines.device).clip(max=width) - 1
-        apart = self.cosines[:, places] - self.cosines[:, -1:]
-        return apart.double().mean(dim=0).to(self.cosines.dtype)
+        if self.known_profile is not None:
+            return self.known_profile
+        return (profile_sum(self.cosines) / len(self.cosines)).to(self.cosines.dtype)
 
     @staticmethod
     def of(rows: Tensor, camids: Tensor) -> "Gated":
         """Search the nearest others of each row; of few rows all."""
-        count = min(NEAREST, len(rows) - 1)
-        found = nearest_neighbours(rows, count + 1)[1]
-        own = (found == row_numbers(rows)[:, None]).int()
-        own[:, -1] += 1 - own.sum(dim=1)  # crowded out by its copies: the last one goes
-        lists = found[own == 0].view(len(rows), count).sort(dim=1).values
-        cosines, order = similarity_of(rows, rows, lists=lists).sort(
-            dim=1, descending=True, stable=True
-        )
-        return Gated(rows, camids, lists.gather(1, order), cosines)
+        found = nearest_neighbours(rows, min(NEAREST, len(rows) - 1) + 1)[1]
+        lists, cosines = others_by_cosine(found, rows, itself=row_numbers(rows), sources=rows)
+        return Gated(rows, camids, lists, cosines)
+
+
+def profile_sum(cosines: Tensor) -> Tensor:
+    """Return the sum over rows of what `Gated.profile` is the mean of: [N, K] -> [4] float64."""
+    width = cosines.shape[1]
+    if not width:
+        return cosines.new_zeros(len(PROFILE), dtype=torch.float64)
+    places = torch.tensor(PROFILE, device=cosines.device).clip(max=width) - 1
+    return (cosines[:, places] - cosines[:, -1:]).double().sum(dim=0)
+
+
+def others_by_cosine(
+    found: Tensor, rows: Tensor, *, itself: Tensor, sources: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what rows list without themselves, nearest first, and how near: [M, K - 1] each.
+
+    found: [M, K] int64, rows of the sources [N, d].   rows: [M, d].   itself: [M], where each row
+    is among the sources.
+    """
+    own = (found == itself[:, None]).int()
+    own[:, -1] += 1 - own.sum(dim=1)  # crowded out by its copies: the last one goes
+    lists = found[own == 0].view(len(rows), found.shape[1] - 1).sort(dim=1).values
+    cosines, order = similarity_of(rows, sources, lists=lists).sort(
+        dim=1, descending=True, stable=True
+    )
+    return lists.gather(1, order), cosines
 
 
 class EdgeGate(nn.Module):
@@ -102,9 +122,14 @@ class EdgeGate(nn.Module):
         found += [self(features[part]).sigmoid() for part in row_blocks(len(features), BLOCK_ROWS)]
         return torch.cat(found) * (OF_QUERY if query else OF_ITEM)
 
-    def edges(self, items: Gated, query: Tensor, *, camids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the items near each query [Q, d] and their weights: [Q, K] int64 and float."""
-        lists, features = query_features(items, query, camids=camids)
+    def edges(
+        self, items: Gated, query: Tensor, *, camids: Tensor, found: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the items near each query [Q, d] and their weights: [Q, K] int64 and float.
+
+        found: [Q, S] int64, the items that the nearest are among, where they are known.
+        """
+        lists, features = query_features(items, query, camids=camids, found=found)
         return lists, self.weights(features, query=True)
 
     def read_items(self, items: Gated) -> Tensor:
@@ -113,9 +138,14 @@ class EdgeGate(nn.Module):
         return read(items.rows, items.rows, lists=items.lists, weights=weights)
 
 
-def query_features(items: Gated, query: Tensor, *, camids: Tensor) -> tuple[Tensor, Tensor]:
+def query_features(
+    items: Gated, query: Tensor, *, camids: Tensor, found: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the items near each query [Q, d], [Q, K], and the features of these edges."""
-    lists, cosines = searched(query, items.rows, members=row_numbers(items.rows), k=NEAREST)
+    if found is None:
+        lists, cosines = searched(query, items.rows, members=row_numbers(items.rows), k=NEAREST)
+    else:
+        lists, cosines = nearest_first(query, items.rows, lists=found, k=NEAREST)
     return lists, edge_features(lists, cosines, camids=camids, items=items, query=True)
 
 

@@ -1,5 +1,6 @@
 """Mutual neighbours of a set, the k nearest of each camera or of all, and sums along them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,11 +70,13 @@ def query_edges(
     rows: Tensor,
     graph: CameraGraph,
     similarity: Tensor | None = None,
+    found: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the rows near each query and which of them it reads: [Q, K] int64 and bool.
 
     query: [Q, d], unit.   camids: [Q] int64.   rows: [N, d], the set's states.
     similarity: [Q, N], where it is at hand.
+    found: of each camera the rows [Q, S] int64 that its k nearest are among, where they are known.
     A query reads row j where j is among the k nearest of its camera, the query itself being one
     of those of its own, and where the query would be among the k nearest of j.
     """
@@ -82,12 +85,14 @@ def query_edges(
     number_of = torch.searchsorted(cameras, camids).clamp(max=len(cameras) - 1)
     known = cameras[number_of] == camids if not single else torch.ones_like(camids).bool()
     lists, kept = [], []
-    few = similarity is None and len(query) <= FEW_QUERIES
+    few = similarity is None and found is None and len(query) <= FEW_QUERIES
     product = query @ rows.T if few and len(query) * len(rows) <= MOST_PRODUCTS else None
     for number, camera in enumerate(cameras.tolist()):
         members = (graph.groups == camera).nonzero()[:, 0]
         if similarity is not None:
             near, cosine = _listed(similarity, members, k=k)
+        elif found is not None:
+            near, cosine = nearest_first(query, rows, lists=found[number], k=k)
         else:
             near, cosine = searched(query, rows, members=members, k=k, product=product)
         own = known & (number_of == number)
@@ -119,7 +124,12 @@ def searched(
     else:
         theirs, few = rows if whole else rows[members], len(query) <= FEW_QUERIES
         place = (nearest_of(query, theirs, k=wider) if few else search(query, theirs, wider))[1]
-    near = members[place].sort(dim=1).values
+    return nearest_first(query, rows, lists=members[place], k=k)
+
+
+def nearest_first(query: Tensor, rows: Tensor, *, lists: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest of the rows that each query lists, ties by number, and how near."""
+    near = lists.sort(dim=1).values
     cosine, order = similarity_of(query, rows, lists=near).sort(dim=1, descending=True, stable=True)
     return near.gather(1, order)[:, :k], cosine[:, :k]
 
