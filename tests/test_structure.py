@@ -18,6 +18,7 @@ FLOORS = (
     {"evaluation", "reporting"},
     {"extraction"},
     {"training"},
+    {"distributed"},
     {"gallery"},
     {"artifacts"},
     {"nformer", "backbones", "data"},

@@ -1,0 +1,104 @@
+"""A set refined in parts is what one process makes of it, for any number of parts."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.dense import rows_of, sharp, sharp_model
+
+from pipelines.artifacts.nformer import save_nformer
+from pipelines.distributed.gallery_steps import ModelFile
+from pipelines.distributed.refinement import Place, refine_in_parts
+from pipelines.distributed.workers import ThisProcess
+from pipelines.embeddings import Embeddings
+from pipelines.gallery.refinement import refine
+from pipelines.nformer.model import NFormer
+from pipelines.nformer.on_closed_form import NFormerOnClosedForm
+from pipelines.progress import Silent
+from pipelines.ranking.metrics import score
+from pipelines.refiners.closed_form import ClosedForm
+
+WIDTH, CAMERAS = 16, 4
+CLOSE = 6e-6  # of embeddings
+
+
+def people(rows, seed):
+    """Bundles of about six rows; cameras 0 to 3, and some rows of which none is known."""
+    camids = np.random.default_rng(seed).integers(-1, CAMERAS, rows)
+    return Embeddings(rows_of(rows, WIDTH, seed=seed), np.arange(rows) % (rows // 6), camids)
+
+
+GALLERY, QUERY = people(400, 1), people(30, 2)
+CLOSED_FORMS = {
+    "baseline": {},
+    "all": {"centre": "global", "neighbours": 6, "sharpness": 2.5},
+    # Plain sums make equal rows of those that all list each other: ties.
+    "per camera": {
+        "centre": "camera",
+        "neighbours": 3,
+        "per_camera": True,
+        "sharpness": 1.0,
+        "layers": 2,
+    },
+    "gate": {"centre": "camera", "neighbours": 5, "sharpness": 2.5, "layers": 2, "gate": True},
+    "gate alone": {"centre": "global", "gate": True},
+}
+
+
+def on_closed_form(*, share, **settings):
+    torch.manual_seed(3)
+    form = ClosedForm(dim=WIDTH, cameras=2, **settings)
+    form.cameras.copy_(torch.arange(2))
+    form.camera_means.normal_(std=0.1)
+    form.metric.normal_().add_(3 * torch.eye(WIDTH))
+    if form.gate is not None:  # weights that differ widely from edge to edge
+        form.gate.layers[0].weight.data.mul_(5)
+    learned = sharp(NFormer(dim=WIDTH, classes=4, layers=2, neighbours=4, landmarks=3))
+    return NFormerOnClosedForm.joined(form, learned if share else None, share=share)
+
+
+MODELS = {
+    "NFormer": lambda: sharp_model(WIDTH),
+    "NFormer, top-k": lambda: sharp_model(WIDTH, mask="topk", affinity="exact"),
+    "NFormer, k above the set": lambda: sharp_model(WIDTH, neighbours=500),
+    **{
+        name: lambda name=name: on_closed_form(share=0.0, **CLOSED_FORMS[name])
+        for name in CLOSED_FORMS
+    },
+    **{
+        f"{name}, NFormer": lambda name=name: on_closed_form(share=0.7, **CLOSED_FORMS[name])
+        for name in ("per camera", "gate")
+    },
+}
+
+
+def in_parts(model, folder, *, shards, protocol="isolated", workers=None, query=QUERY, **others):
+    folder.mkdir(exist_ok=True)
+    path = folder / "nformer.pt"
+    save_nformer(path, model)
+    file = ModelFile(path, model.neighbours)
+    place = Place(workers or ThisProcess(), folder / "parts", file, Silent(), shards=shards)
+    return refine_in_parts(
+        model, query, gallery=GALLERY, place=place, protocol=protocol, seed=5, **others
+    )
+
+
+@pytest.fixture(autouse=True)
+def unflushed(monkeypatch):
+    """Thousands of small files, each of which would wait for the disk."""
+    monkeypatch.setattr("pipelines.files._flush", lambda path: None)
+
+
+@pytest.mark.parametrize("protocol", ["isolated", "joint"])
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_make_what_one_process_makes(name, protocol, tmp_path):
+    model = MODELS[name]()
+    expected = refine(model, QUERY, GALLERY, protocol=protocol, seed=5)
+    changed = np.abs(expected[1].features - GALLERY.features).max()
+    assert changed > 0.05 or name.startswith("baseline")
+    for shards in (1, 4, 7):
+        folder = tmp_path / str(shards)
+        found = in_parts(model, folder, shards=shards, protocol=protocol)
+        for side in (0, 1):
+            apart = np.abs(found[side].features - expected[side].features).max()
+            assert apart < CLOSE, (shards, side)
+        assert score(*found).mean_ap == pytest.approx(score(*expected).mean_ap, abs=1e-6)
