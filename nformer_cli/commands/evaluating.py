@@ -182,6 +182,18 @@ def refine(
     average_draws: Annotated[
         bool, typer.Option("--average-draws", help="Average the embeddings of all draws.")
     ] = False,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="local:N|ADDRESS",
+            help="Refine in parts on a Ray cluster: N workers that are started here, or those of "
+            "a cluster that runs.",
+        ),
+    ] = "",
+    shards: Annotated[
+        int,
+        typer.Option(min=0, help="--cluster: parts of the gallery; 0: one a worker, or more."),
+    ] = 0,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = DEFAULT.seed,
@@ -196,11 +208,23 @@ def refine(
     Example: nformer refine --run runs/market
     """
     from pipelines.artifacts.run import Run
-    from pipelines.stages.refine import refine_run
 
     config, progress = options.config_of(ctx, "evaluate"), TerminalProgress()
+    if cluster:
+        from pipelines.distributed.asked import require_cluster, require_done_in_parts
+
+        require_cluster(cluster)
+        require_done_in_parts(protocol=config.protocol, search=config.search, device=device)
+    from pipelines.stages.refine import refine_run
+
     path = refine_run(
-        Run(run), config=config, device=device, overwrite=overwrite, progress=progress
+        Run(run),
+        config=config,
+        device=device,
+        overwrite=overwrite,
+        cluster=cluster,
+        shards=shards,
+        progress=progress,
     )
     same = ("protocol", "neighbours", "assume", "landmarks", "landmark_draws", "average_draws")
     again = repeated(ctx, *same, "settings", "seed", "device")

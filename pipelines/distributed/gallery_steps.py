@@ -35,7 +35,7 @@ from .shards import order_by_place
 
 @dataclass(frozen=True)
 class ModelFile:
-    """An nformer.pt, and how many neighbours its layers read."""
+    """An nformer.pt, and how many neighbours its layers read; 0: as it was trained."""
 
     path: Path
     neighbours: int
@@ -54,7 +54,7 @@ class ModelFile:
 @functools.lru_cache(maxsize=1)
 def _loaded(file: ModelFile) -> NFormer:
     model = load_nformer(file.path)
-    model.neighbours = file.neighbours
+    model.neighbours = file.neighbours or model.neighbours
     return model
 
 

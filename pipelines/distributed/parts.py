@@ -40,7 +40,12 @@ class Parts:
 
     def __len__(self) -> int:
         """Return the number of rows N."""
-        return self.ends[-1]
+        return self.ends[-1] if self.ends else 0
+
+    @property
+    def width(self) -> int:
+        """The number of columns, of an array [N, d]."""
+        return int(_mapped(self.paths[0]).shape[1])
 
     def rows_of(self, part: int) -> slice:
         """Return the rows that a part holds."""

@@ -12,7 +12,7 @@ ROWS = 100_000  # of a part, where no number of parts is asked for
 
 def parts_wanted(rows: int, *, workers: int, asked: int = 0) -> int:
     """Return the number of parts of a set: as asked, or one for each worker, or more."""
-    return max(1, min(asked or max(workers, -(-rows // ROWS)), rows))
+    return min(asked or max(workers, -(-rows // ROWS)), rows)
 
 
 def ends_of(rows: int, parts: int) -> tuple[int, ...]:

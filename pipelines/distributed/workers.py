@@ -1,14 +1,14 @@
 """Who does the tasks: this process, or the workers of a Ray cluster."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ..errors import BadInput, PipelineError
+from .asked import LOCAL, require_cluster
 
-LOCAL = "local:"
 RETRIES = 5  # of a task whose worker or machine has died
 OBJECT_STORE = 100 << 20  # bytes, of a local cluster: tasks hand each other files
 
@@ -70,22 +70,8 @@ class RayWorkers:
             ) from None
 
 
-def require_cluster(asked: str) -> None:
-    """Raise BadInput where `--cluster` names none, or Ray is not installed."""
-    number = asked.removeprefix(LOCAL)
-    if asked.startswith(LOCAL) and not (number.isascii() and number.isdigit() and int(number)):
-        raise BadInput(f"--cluster {asked}: local: and a number of workers is wanted, as local:2")
-    if not asked.startswith(LOCAL) and ":" not in asked and asked != "auto":
-        raise BadInput(
-            f"--cluster {asked}: local:NUMBER starts a cluster on this machine, HOST:PORT or auto "
-            "joins one that runs"
-        )
-    if find_spec("ray") is None:
-        raise BadInput("--cluster needs Ray: python -m pip install 'nformer[cluster]'")
-
-
 @contextmanager
-def cluster(asked: str) -> Iterator[Workers]:
+def cluster_of(asked: str) -> Iterator[Workers]:
     """Yield the workers of a cluster: "local:N" starts one here, an address joins one that runs.
 
     No usage statistics are sent. A local cluster's processes know each other by a token, and end
@@ -97,11 +83,12 @@ def cluster(asked: str) -> Iterator[Workers]:
     require_cluster(asked)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if asked.startswith(LOCAL):  # before Ray is loaded, which reads it once
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if asked.startswith(LOCAL):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         quiet |= {
             "num_cpus": int(asked.removeprefix(LOCAL)),
             "include_dashboard": False,

@@ -1,6 +1,6 @@
 """Query and gallery -> refined by a chain of refiners, once for every draw of the landmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -58,8 +58,12 @@ def refine_with_nformer(
     model: "NFormer",
     draws: int,
     keep_states: bool = False,
+    elsewhere: Callable[..., Iterator[Pair]] | None = None,
 ) -> Refined:
-    """Refine by a chain with NFormer, with `draws` draws of its landmarks or the mean over them."""
+    """Refine by a chain with NFormer, with `draws` draws of its landmarks or the mean over them.
+
+    elsewhere: does what `refine_draws` does, without the graphs at hand, and keeps no states.
+    """
     from ..gallery.refinement import average_draws, refine_draws
     from ..nformer.landmarks import landmark_draws
     from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -78,16 +82,19 @@ def refine_with_nformer(
 
     def refined(pair: Pair, seeds: Sequence[int]) -> list[Pair]:
         query, gallery = shown_to(pair, aware=aware)
-        found = refine_draws(
+        here = partial(
+            refine_draws,
+            near=near if pair[1] is near.gallery_items else None,
+            keep=states.append if keep_states else None,
+        )
+        found = (elsewhere or here)(
             model,
             query,
             gallery=gallery,
             seeds=seeds,
             protocol=protocol,
             landmarks=config.landmarks,
-            near=near if pair[1] is near.gallery_items else None,
             record=lambda chosen: rows.append(chosen.tolist()),
-            keep=states.append if keep_states else None,
             tell=domains.append,
         )
         return [relabelled(pair, one) for one in found]

@@ -1,5 +1,8 @@
 """embeddings.h5 + nformer.pt -> refined.h5"""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,11 @@ from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..config import EvaluateConfig, as_table, require_papers_model
 from ..device import choose_device
+from ..distributed.asked import require_cluster, require_done_in_parts
 from ..evaluation.plan import NFORMER
 from ..evaluation.refining import Refined, refine_with_nformer
 from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
+from ..files import text_digest
 from ..progress import Progress, Silent
 
 ARTIFACT, STAGE = "refined.h5", "refine"
@@ -29,15 +34,24 @@ def refine_run(
     config: EvaluateConfig = EvaluateConfig(),
     device: str = "auto",
     overwrite: bool = False,
+    cluster: str = "",
+    shards: int = 0,
     progress: Progress = Silent(),
 ) -> Path:
     """Refine the run's query and gallery, without ranking or scoring them.
 
     Results are replaced when the settings differ: nothing is made from them.
 
+    cluster: "local:N" or the address of a Ray cluster, whose workers refine the set in parts.
+    shards:  how many parts; 0: one for each worker, or more.
+
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5 or nformer.pt, with the command for it.
+        BadInput: what a cluster's workers do not do, or no cluster.
     """
+    if cluster:
+        require_cluster(cluster)
+        require_done_in_parts(protocol=config.protocol, search=config.search, device=device)
     require_protocol(run, config)
     if not overwrite and run.holds(refined_manifest(run, config)):
         progress.message(f"{run.path(ARTIFACT)} is up to date")
@@ -51,12 +65,36 @@ def refine_run(
         rules=rules_for(run, config),
     )
     progress.message(f"refining {len(sets.query)} queries and {len(sets.gallery)} gallery items")
-    draws = draws_written(config)
-    refined = refine_and_write(run, sets, config=config, device=device, draws=draws)
+    settings: dict[str, Any] = {"config": config, "draws": draws_written(config)}
+    if cluster:
+        with on_cluster(run, config, cluster=cluster, shards=shards, progress=progress) as there:
+            refined = refine_and_write(run, sets, device="cpu", elsewhere=there, **settings)
+    else:
+        refined = refine_and_write(run, sets, device=device, **settings)
     if refined.domain is not None and refined.domain["foreign"]:
         progress.warn(told(refined.domain))
     keep_graphs(run, sets)
     return run.path(ARTIFACT)
+
+
+@contextmanager
+def on_cluster(
+    run: Run, config: EvaluateConfig, *, cluster: str, shards: int, progress: Progress
+) -> Iterator[Callable[..., Any]]:
+    """Yield what refines a set in parts, on a cluster, from where an earlier command ended."""
+    from ..distributed.gallery_steps import ModelFile
+    from ..distributed.items import Place
+    from ..distributed.refinement import refine_in_parts
+    from ..distributed.workers import cluster_of
+
+    key = text_digest(refined_manifest(run, config).to_json())
+    folder = run.scratch(ARTIFACT).absolute() / key[:16]
+    file = ModelFile(run.path("nformer.pt").absolute(), config.neighbours)
+    with cluster_of(cluster) as workers:
+        progress.message(f"{workers.count} workers of the cluster {cluster}")
+        place = Place(workers, folder, file, progress, shards=shards, method=config.search)
+        yield partial(refine_in_parts, place=place)
+    run.clear_scratch(ARTIFACT)
 
 
 def require_protocol(run: Run, config: EvaluateConfig) -> None:
@@ -126,13 +164,20 @@ def refine_and_write(
     device: str,
     draws: int,
     keep_states: bool = False,
+    elsewhere: Callable[..., Any] | None = None,
 ) -> Refined:
     """Refine by NFormer; write the first draw of the landmarks, or the mean over all of them."""
     wanted = refined_manifest(run, config)
     model = load_nformer(run.artifact("nformer.pt"), device=choose_device(device))
     model.neighbours = config.neighbours or model.neighbours
     refined = refine_with_nformer(
-        (NFORMER,), sets, config=config, model=model, draws=draws, keep_states=keep_states
+        (NFORMER,),
+        sets,
+        config=config,
+        model=model,
+        draws=draws,
+        keep_states=keep_states,
+        elsewhere=elsewhere,
     )
     query, gallery = refined.pairs[0]
     dataset = run.facts("embeddings.h5").get("dataset", "")

@@ -7,7 +7,8 @@ from helpers.dense import rows_of, sharp, sharp_model
 
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.distributed.gallery_steps import ModelFile
-from pipelines.distributed.refinement import Place, refine_in_parts
+from pipelines.distributed.items import Place
+from pipelines.distributed.refinement import refine_in_parts
 from pipelines.distributed.workers import ThisProcess
 from pipelines.embeddings import Embeddings
 from pipelines.gallery.refinement import refine
@@ -77,8 +78,10 @@ def in_parts(model, folder, *, shards, protocol="isolated", workers=None, query=
     save_nformer(path, model)
     file = ModelFile(path, model.neighbours)
     place = Place(workers or ThisProcess(), folder / "parts", file, Silent(), shards=shards)
-    return refine_in_parts(
-        model, query, gallery=GALLERY, place=place, protocol=protocol, seed=5, **others
+    return next(
+        refine_in_parts(
+            model, query, gallery=GALLERY, place=place, protocol=protocol, seeds=[5], **others
+        )
     )
 
 
