@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.config import EvaluateConfig
+from pipelines.errors import BadInput
 
 from .. import options
 from ..console import TerminalProgress, out, tell
@@ -215,6 +216,8 @@ def refine(
 
         require_cluster(cluster)
         require_done_in_parts(protocol=config.protocol, search=config.search, device=device)
+    elif shards:
+        raise BadInput("--shards is of --cluster, which refines in parts; give both")
     from pipelines.stages.refine import refine_run
 
     path = refine_run(

@@ -13,7 +13,7 @@ METHODS = {
 }
 PLAIN, REFINED = "plain", "refined"  # which embeddings are clustered
 NEEDS = {"hdbscan": "sklearn", "leiden": "igraph", "infomap": "igraph"}
-EXTRAS = {"sklearn": "cluster", "igraph": "communities"}
+EXTRAS = {"sklearn": "clusters", "igraph": "communities"}
 
 
 def require_method(name: str) -> None:

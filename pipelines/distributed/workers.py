@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -61,7 +62,12 @@ class RayWorkers:
         try:
             return self.ray.get(done)
         except errors.RayTaskError as error:
-            raise error.cause from None
+            if "failed to import" in str(error.cause):
+                raise BadInput(
+                    "a worker of the cluster cannot import nformer; install the same version of it "
+                    "on every machine"
+                ) from error
+            raise error.cause from error
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[0]
             raise PipelineError(
@@ -74,8 +80,8 @@ class RayWorkers:
 def cluster_of(asked: str) -> Iterator[Workers]:
     """Yield the workers of a cluster: "local:N" starts one here, an address joins one that runs.
 
-    No usage statistics are sent. A local cluster's processes know each other by a token, and end
-    with this one.
+    No usage statistics are sent. A local cluster's processes know each other by a token, unless
+    Ray was loaded before, and end with this one.
 
     Raises:
         BadInput: Ray is not installed, or no cluster answers.
@@ -83,7 +89,7 @@ def cluster_of(asked: str) -> Iterator[Workers]:
     require_cluster(asked)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if asked.startswith(LOCAL):  # before Ray is loaded, which reads it once
+    if asked.startswith(LOCAL) and "ray" not in sys.modules:  # it reads them as it is loaded
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 

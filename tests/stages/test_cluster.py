@@ -208,7 +208,7 @@ def test_what_cannot_be_done_is_a_line(file, tmp_path, monkeypatch):
     assert "must be one identity by one constraint" in said
     monkeypatch.setattr("pipelines.clustering.names.find_spec", lambda name: None)
     done = nformer(f"cluster {file} --method hdbscan --json")
-    assert done.code == 2 and "pip install 'nformer[cluster]'" in json.loads(done.out)["error"]
+    assert done.code == 2 and "pip install 'nformer[clusters]'" in json.loads(done.out)["error"]
     assert not (folder / "clusters.csv").exists()
 
 

@@ -1,0 +1,133 @@
+"""A Ray cluster: a killed worker or driver changes nothing, and what is not done is refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.commands import nformer, refused
+from helpers.ending import Mortal
+from helpers.in_parts import GALLERY, MODELS, QUERY, in_parts
+
+from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.nformer import save_nformer
+from pipelines.artifacts.run import Run
+from pipelines.distributed.asked import require_done_in_parts
+from pipelines.distributed.workers import ThisProcess, cluster_of
+from pipelines.errors import BadInput
+from pipelines.gallery.refinement import refine
+
+ROOT = Path(__file__).parents[2]
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+CLOSE = 6e-6
+MODEL = "gate, NFormer"
+
+
+def run_of(folder, *, model=MODEL, **facts):
+    run = Run(folder)
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
+        save_embeddings(path, query=QUERY, gallery=GALLERY)
+    inputs = {"embeddings.h5": run.digest("embeddings.h5")}
+    with run.writing(Manifest("nformer.pt", "train-nformer", {}, inputs)) as (path, written):
+        written.update(facts)
+        save_nformer(path, MODELS[model]())
+    return run
+
+
+@contextmanager
+def this_process():
+    """Stand for a cluster, which takes ten seconds to start."""
+    yield ThisProcess()
+
+
+def require_ray():
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'nformer[cluster]'")
+
+
+@pytest.mark.slow
+def test_killed_workers_change_nothing(tmp_path, monkeypatch):
+    require_ray()
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    (tmp_path / "marks").mkdir()
+    steps = ("sum-0-lists", "queries-gate")
+    model = MODELS[MODEL]()
+    with cluster_of("local:2") as workers:
+        assert workers.count == 2
+        mortal = Mortal(workers, tmp_path / "marks", steps)
+        found = in_parts(model, tmp_path, shards=4, workers=mortal)
+    assert sorted(mark.name for mark in (tmp_path / "marks").iterdir()) == sorted(steps)
+    expected = refine(model, QUERY, GALLERY, seed=5)
+    for side in (0, 1):
+        assert np.abs(found[side].features - expected[side].features).max() < CLOSE
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_with_what_it_finished(tmp_path):
+    require_ray()
+    run = run_of(tmp_path / "run")
+    line = f"refine --run {run.folder} --cluster local:2 --shards 4 --set assume=same"
+    started = subprocess.run(
+        [sys.executable, "-m", "helpers.ending", "sum-1", *line.split()],
+        env=os.environ | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert started.returncode == -signal.SIGKILL, started.stderr
+    kept = {path: path.stat().st_mtime_ns for path in run.folder.rglob("in-4/*/*.npy")}
+    names = {path.parent.name for path in kept}
+    assert {"gallery", "sum-0", "sum-1"} <= names and "gate" not in names
+
+    seen = {}
+    clear = Run.clear_scratch
+
+    def look_first(self, name):
+        seen.update({path: path.stat().st_mtime_ns for path in run.folder.rglob("in-4/*/*.npy")})
+        clear(self, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "clear_scratch", look_first)
+        patch.setattr("pipelines.distributed.workers.cluster_of", lambda asked: this_process())
+        done = nformer(line)
+    assert done.code == 0, done.err
+    assert kept.items() <= seen.items() and len(seen) > len(kept)
+    assert not list(run.folder.rglob("*.npy"))
+    model = MODELS[MODEL]()
+    model.closed_form.assume = "same"
+    expected = refine(model, QUERY, GALLERY)
+    for split, wanted in zip(("query", "gallery"), expected, strict=True):
+        found = load_embeddings(run.path("refined.h5"), split)
+        assert np.abs(found.features - wanted.features).max() < CLOSE
+        assert found.pids.tolist() == wanted.pids.tolist()
+    assert "up to date" in nformer(f"refine --run {run.folder} --set assume=same").err
+
+
+WRONG = {
+    "--cluster local:0": "local: and a number of workers is wanted",
+    "--cluster here": "local:NUMBER starts a cluster on this machine, HOST:PORT or auto joins one",
+    "--cluster local:2 --protocol paper": "protocols isolated and joint, not by paper",
+    "--cluster local:2 --set search=hnsw": "searches by auto, exact, numpy, ivf, not by hnsw",
+    "--shards 4": "--shards is of --cluster",
+}
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_what_is_not_done_is_refused(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.distributed.asked.find_spec", lambda name: name)
+    assert WRONG[options] in refused(f"refine --run {tmp_path} {options}")
+
+
+def test_workers_have_no_gpu():
+    with pytest.raises(BadInput, match="on the workers' CPUs, not on --device cuda"):
+        require_done_in_parts(protocol="joint", search="auto", device="cuda")
+
+
+def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.distributed.asked.find_spec", lambda name: None)
+    assert "pip install 'nformer[cluster]'" in refused(f"refine --run {tmp_path} --cluster local:2")
