@@ -195,6 +195,10 @@ def refine(
         int,
         typer.Option(min=0, help="--cluster: parts of the gallery; 0: one a worker, or more."),
     ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="--cluster: say what it will take, and refine nothing."),
+    ] = False,
     settings: options.Settings = None,
     device: options.Device = "auto",
     seed: options.Seed = DEFAULT.seed,
@@ -216,10 +220,14 @@ def refine(
 
         require_cluster(cluster)
         require_done_in_parts(protocol=config.protocol, search=config.search, device=device)
-    elif shards:
-        raise BadInput("--shards is of --cluster, which refines in parts; give both")
-    from pipelines.stages.refine import refine_run
+    elif shards or dry_run:
+        raise BadInput("--shards and --dry-run are of --cluster, which refines in parts")
+    from pipelines.stages.refine import plan_refinement, refine_run
 
+    if dry_run:
+        plan = plan_refinement(Run(run), config=config, cluster=cluster, shards=shards)
+        out.print(str(plan), highlight=False)
+        return
     path = refine_run(
         Run(run),
         config=config,

@@ -1,6 +1,6 @@
 """A gallery and queries that were written in parts, and what is made of them step by step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..progress import Progress
 from . import gallery_steps as gallery_work
 from .gallery_steps import ModelFile
-from .parts import Parts, Step, Steps
+from .parts import Cost, Parts, Step, Steps
 from .query_steps import Queries
 from .search import Columns, searchable
 from .shards import ends_of, parts_wanted
@@ -22,9 +22,11 @@ from .workers import ThisProcess, Workers
 class Place:
     """Where a set is refined in parts: who works, in which folder, and with which model.
 
+    folder: of this set and these settings alone: what is finished there is taken as it is.
     shards: parts asked for; 0: as many as fit.
     method: how a plain NFormer's neighbours are searched; those of a closed form are by "auto", as
             in one process.
+    costs:  what each step has taken, by name.
     """
 
     workers: Workers
@@ -33,12 +35,13 @@ class Place:
     progress: Progress
     shards: int = 0
     method: str = "auto"
+    costs: dict[str, Cost] = field(default_factory=dict)
 
     def steps(self, rows: int) -> Steps:
         """Return the steps of a set of so many rows."""
         parts = parts_wanted(rows, workers=self.workers.count, asked=self.shards)
         folder = self.folder / f"in-{parts}"
-        return Steps(self.workers, folder, ends_of(rows, parts), self.progress)
+        return Steps(self.workers, folder, ends_of(rows, parts), self.progress, self.costs)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Items:
     def placed(place: Place, rows: Tensor, *, camids: Tensor, groups: Tensor) -> "Items":
         """Write a gallery's rows in parts."""
         steps = place.steps(len(rows))
-        here = replace(steps, workers=ThisProcess())
+        here = replace(steps, workers=ThisProcess(), costs={})
         order = here.run(
             gallery_work.order_rows, "order", gives=["order"], ends=(len(rows),),
             rows=rows.numpy(), parts=len(steps.ends),
@@ -149,7 +152,7 @@ class Asking:
     def placed(place: Place, rows: Tensor, *, camids: Tensor) -> "Asking":
         """Write queries in blocks."""
         steps = place.steps(len(rows))
-        files = replace(steps, workers=ThisProcess()).run(
+        files = replace(steps, workers=ThisProcess(), costs={}).run(
             gallery_work.take_rows, "queries", gives=["rows", "camids"], bounds=steps.ends,
             rows=rows.numpy(), camids=camids.numpy(),
         )  # fmt: skip

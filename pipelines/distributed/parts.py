@@ -4,7 +4,7 @@ import functools
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,12 @@ class Cost:
     seconds: float = 0.0
     peak: int = 0
 
+    def __str__(self) -> str:
+        return (
+            f"tasks read {self.bytes / 1e9:.3g} GB and took {self.seconds:,.0f} s of processors; "
+            f"the largest worker had {self.peak >> 20:,} MiB"
+        )
+
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.bytes + other.bytes,
@@ -110,7 +116,7 @@ class Steps:
     folder: Path
     ends: tuple[int, ...]
     progress: Progress
-    costs: dict[str, Cost] = field(default_factory=dict)
+    costs: dict[str, Cost]
 
     def run(
         self,

@@ -70,18 +70,24 @@ class Columns:
 
     def within(self, part: int) -> np.ndarray:
         """Return those of these rows that are in a part."""
-        rows, here = self.rows.part(part), self.rows.rows_of(part)
         if self.members is None:
-            return rows
-        members = self.members.only
+            return self.rows.part(part)
+        members, here = self.members.only, self.rows.rows_of(part)
         first, last = np.searchsorted(members, [here.start, here.stop])
-        return rows[members[first:last] - here.start]
+        return self.rows[members[first:last]]
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """Yield these rows, in order, in blocks."""
+        """Yield these rows, in order, in blocks that are worth a product."""
+        waiting: list[np.ndarray] = []
         for part in range(len(self.rows.paths)):
             rows = self.within(part)
-            yield from (rows[some] for some in row_blocks(len(rows), PIECE))
+            for some in row_blocks(len(rows), PIECE):
+                waiting.append(rows[some])
+                if sum(map(len, waiting)) >= PIECE:
+                    yield np.concatenate(waiting)
+                    waiting = []
+        if waiting:
+            yield np.concatenate(waiting)
 
     def nearest(self, own: np.ndarray, k: int) -> np.ndarray:
         """Return the numbers of the k nearest of each unit row [n, d], ties by number: [n, k].

@@ -4,20 +4,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..artifacts.embeddings import load_embeddings, load_labels, save_embeddings
+from ..artifacts.embeddings import (
+    load_embeddings,
+    load_labels,
+    open_embeddings,
+    save_embeddings,
+)
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
 from ..config import EvaluateConfig, as_table, require_papers_model
 from ..device import choose_device
-from ..distributed.asked import require_cluster, require_done_in_parts
+from ..distributed.asked import LOCAL, require_cluster, require_done_in_parts
 from ..evaluation.plan import NFORMER
 from ..evaluation.refining import Refined, refine_with_nformer
 from ..evaluation.sets import Sets, keep_graphs, read_sets, rules_for
 from ..files import text_digest
 from ..progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from ..distributed.plan import Plan, Size
+    from ..nformer.model import NFormer
 
 ARTIFACT, STAGE = "refined.h5", "refine"
 SETTINGS = (
@@ -77,6 +86,49 @@ def refine_run(
     return run.path(ARTIFACT)
 
 
+def plan_refinement(
+    run: Run, *, config: EvaluateConfig = EvaluateConfig(), cluster: str, shards: int = 0
+) -> "Plan":
+    """Return what `refine_run` on a cluster will take; nothing is refined.
+
+    Raises:
+        MissingArtifact, StaleArtifact, BadInput: as `refine_run`.
+    """
+    from ..distributed.plan import plan_of
+    from ..distributed.refinement import require_neighbours_by_cosine
+    from ..distributed.workers import cluster_of
+
+    require_cluster(cluster)
+    require_done_in_parts(protocol=config.protocol, search=config.search, device="cpu")
+    require_protocol(run, config)
+    model = load_nformer(run.artifact("nformer.pt"))
+    model.neighbours = config.neighbours or model.neighbours
+    require_neighbours_by_cosine(model)
+    size = size_of(run, model, config=config)
+    if cluster.startswith(LOCAL):
+        workers = int(cluster.removeprefix(LOCAL))
+    else:
+        with cluster_of(cluster) as there:
+            workers = there.count
+    return plan_of(model, size, workers=workers, shards=shards, method=config.search)
+
+
+def size_of(run: Run, model: "NFormer", *, config: EvaluateConfig) -> "Size":
+    """Return the sizes of the set that a run refines, and of how many cameras it takes lists."""
+    from ..distributed.plan import Size
+    from ..nformer.on_closed_form import NFormerOnClosedForm
+
+    with open_embeddings(run.artifact("embeddings.h5")) as file:
+        known = {split: file[split]["pids"][:] >= 0 for split in ("query", "gallery")}
+        camids = file["gallery"]["camids"][:][known["gallery"]]
+    queries, gallery = (int(known[split].sum()) for split in ("query", "gallery"))
+    if config.protocol == "joint":
+        queries, gallery = 0, queries + gallery
+    each = isinstance(model, NFormerOnClosedForm) and model.closed_form.settings.per_camera
+    cameras = len(set(camids.tolist())) if each and config.camera_aware != "off" else 1
+    return Size(queries, gallery, model.dim, max(1, cameras))
+
+
 @contextmanager
 def on_cluster(
     run: Run, config: EvaluateConfig, *, cluster: str, shards: int, progress: Progress
@@ -84,6 +136,7 @@ def on_cluster(
     """Yield what refines a set in parts, on a cluster, from where an earlier command ended."""
     from ..distributed.gallery_steps import ModelFile
     from ..distributed.items import Place
+    from ..distributed.parts import Cost
     from ..distributed.refinement import refine_in_parts
     from ..distributed.workers import cluster_of
 
@@ -94,6 +147,7 @@ def on_cluster(
         progress.message(f"{workers.count} workers of the cluster {cluster}")
         place = Place(workers, folder, file, progress, shards=shards, method=config.search)
         yield partial(refine_in_parts, place=place)
+    progress.message(str(sum(place.costs.values(), Cost())))
     run.clear_scratch(ARTIFACT)
 
 

@@ -113,7 +113,7 @@ WRONG = {
     "--cluster here": "local:NUMBER starts a cluster on this machine, HOST:PORT or auto joins one",
     "--cluster local:2 --protocol paper": "protocols isolated and joint, not by paper",
     "--cluster local:2 --set search=hnsw": "searches by auto, exact, numpy, ivf, not by hnsw",
-    "--shards 4": "--shards is of --cluster",
+    "--shards 4": "--shards and --dry-run are of --cluster",
 }
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from helpers.dense import sharp_model
 from helpers.in_parts import GALLERY, MODELS, QUERY, in_parts
 
+from pipelines.errors import BadInput
 from pipelines.gallery.refinement import refine
 from pipelines.ranking.metrics import score
 
@@ -30,3 +32,35 @@ def test_parts_make_what_one_process_makes(name, protocol, tmp_path):
             apart = np.abs(found[side].features - expected[side].features).max()
             assert apart < CLOSE, (shards, side)
         assert score(*found).mean_ap == pytest.approx(score(*expected).mean_ap, abs=1e-6)
+
+
+def test_draws_and_chosen_landmarks_are_those_of_one_process(tmp_path):
+    model, chosen = MODELS["gate, NFormer"](), []
+    for choice, seed in (("random", 6), ("farthest", 5)):
+        found = in_parts(
+            model,
+            tmp_path / choice,
+            seeds=range(5, seed + 1),
+            landmarks=choice,
+            record=chosen.append,
+        )
+        expected = refine(model, QUERY, GALLERY, landmarks=choice, seed=seed)
+        for side in (0, 1):
+            assert np.abs(found[side].features - expected[side].features).max() < CLOSE
+    assert len({str(one.tolist()) for one in chosen}) == 3
+
+
+def test_a_foreign_set_stays_as_it_is(tmp_path):
+    model, told = MODELS["gate, NFormer"](), []
+    model.closed_form.assume = "foreign"
+    for protocol in ("isolated", "joint"):
+        found = in_parts(model, tmp_path, protocol=protocol, tell=told.append)
+        for side, given in zip(found, (QUERY, GALLERY), strict=True):
+            assert np.allclose(side.features, given.features, atol=1e-6)
+    assert [domain.foreign for domain in told] == [True, True]
+
+
+@pytest.mark.parametrize("choice", [{"mask": "none"}, {"graph": "affinity"}])
+def test_layers_that_read_otherwise_are_refused(choice, tmp_path):
+    with pytest.raises(BadInput, match="layers that read neighbours by cosine; this NFormer has"):
+        in_parts(sharp_model(16, **choice), tmp_path)

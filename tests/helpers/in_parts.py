@@ -68,14 +68,17 @@ MODELS = {
 }
 
 
-def in_parts(model, folder, *, shards, protocol="isolated", workers=None, query=QUERY, **others):
+def place_in(folder, model, *, shards, workers=None):
+    """Return a place in a folder that the model is written to."""
     folder.mkdir(exist_ok=True)
     path = folder / "nformer.pt"
     save_nformer(path, model)
     file = ModelFile(path, model.neighbours)
-    place = Place(workers or ThisProcess(), folder / "parts", file, Silent(), shards=shards)
-    return next(
-        refine_in_parts(
-            model, query, gallery=GALLERY, place=place, protocol=protocol, seeds=[5], **others
-        )
-    )
+    return Place(workers or ThisProcess(), folder / "parts", file, Silent(), shards=shards)
+
+
+def in_parts(model, folder, *, place=None, shards=4, workers=None, seeds=(5,), **others):
+    """Return what refining the made-up set in parts makes of it, with the last of the seeds."""
+    place = place or place_in(folder, model, shards=shards, workers=workers)
+    settings = {"query": QUERY, "gallery": GALLERY, **others}
+    return list(refine_in_parts(model, place=place, seeds=seeds, **settings))[-1]
