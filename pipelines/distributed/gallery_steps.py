@@ -83,9 +83,14 @@ def order_rows(part: int, *, rows: np.ndarray, parts: int) -> Arrays:
     return {"order": order_by_place(rows, parts)}
 
 
-def take_rows(part: int, *, bounds: tuple[int, ...], **arrays: np.ndarray) -> Arrays:
-    """Take the rows of a part of some arrays. bounds: [P], the row behind each part's last one."""
-    own = slice(bounds[part - 1] if part else 0, bounds[part])
+def take_rows(
+    part: int, *, bounds: tuple[int, ...], order: np.ndarray, **arrays: np.ndarray
+) -> Arrays:
+    """Take the rows of a part of some arrays, in an order.
+
+    bounds: [P], the row behind each part's last one.
+    """
+    own = order[bounds[part - 1] if part else 0 : bounds[part]]
     return {name: array[own] for name, array in arrays.items()}
 
 

@@ -81,18 +81,18 @@ class Items:
             gallery_work.order_rows, "order", gives=["order"], ends=(len(rows),),
             rows=rows.numpy(), parts=len(steps.ends),
         )["order"].only  # fmt: skip
-        given = {"rows": rows, "camids": camids, "groups": groups}
-        arrays: dict[str, Any] = {name: array.numpy()[order] for name, array in given.items()}
         files: dict[str, Any] = here.run(
-            gallery_work.take_rows, "gallery", gives=list(arrays), bounds=steps.ends, **arrays
-        )
-        first, cameras = files.pop("rows"), np.unique(arrays["groups"])
+            gallery_work.take_rows, "gallery", gives=["rows", "camids", "groups"],
+            bounds=steps.ends, order=order, rows=rows.numpy(), camids=camids.numpy(),
+            groups=groups.numpy(),
+        )  # fmt: skip
+        first, cameras = files.pop("rows"), np.unique(groups)
         items = Items(place, steps, order, first, first, **files, cameras=cameras)
         if len(cameras) == 1:
             return items
         every = here.run(
             gallery_work.members_of, "members", gives=["members"],
-            ends=tuple(range(1, len(cameras) + 1)), groups=arrays["groups"],
+            ends=tuple(range(1, len(cameras) + 1)), groups=groups.numpy()[order],
         )["members"]  # fmt: skip
         return replace(items, members=tuple(Parts((path,), (len(rows),)) for path in every.paths))
 
@@ -136,7 +136,8 @@ class Items:
     def back(self, rows: Parts) -> Tensor:
         """Return rows in the order in which the gallery came."""
         found = np.empty((len(rows), rows.width), np.float32)
-        found[self.order] = np.concatenate(list(rows))
+        for number, part in enumerate(rows):
+            found[self.order[rows.rows_of(number)]] = part
         return torch.from_numpy(found)
 
 
@@ -154,6 +155,7 @@ class Asking:
         steps = place.steps(len(rows))
         files = replace(steps, workers=ThisProcess(), costs={}).run(
             gallery_work.take_rows, "queries", gives=["rows", "camids"], bounds=steps.ends,
+            order=np.arange(len(rows)),
             rows=rows.numpy(), camids=camids.numpy(),
         )  # fmt: skip
         return Asking(steps, Queries(**files), Queries(**files))
