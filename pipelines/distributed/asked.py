@@ -1,26 +1,38 @@
 """What `--cluster` is asked for, looked at before PyTorch or Ray is loaded."""
 
+import socket
 from importlib.util import find_spec
 
 from ..errors import BadInput
 
 LOCAL = "local:"
 PROTOCOLS = ("isolated", "joint")
+PATIENCE = 10  # seconds
 SEARCHES = ("auto", "exact", "numpy", "ivf")
 
 
 def require_cluster(asked: str) -> None:
     """Raise BadInput where `--cluster` names none, or Ray is not installed."""
-    number = asked.removeprefix(LOCAL)
-    if asked.startswith(LOCAL) and not (number.isascii() and number.isdigit() and int(number)):
-        raise BadInput(f"--cluster {asked}: local: and a number of workers is wanted, as local:2")
-    if not asked.startswith(LOCAL) and ":" not in asked and asked != "auto":
+    host, _, number = asked.rpartition(":")
+    if not (host and number.isascii() and number.isdigit() and int(number)):
         raise BadInput(
-            f"--cluster {asked}: local:NUMBER starts a cluster on this machine, HOST:PORT or auto "
-            "joins one that runs"
+            f"--cluster {asked}: local:NUMBER starts so many workers on this machine, HOST:PORT "
+            "joins a Ray cluster that runs"
         )
     if find_spec("ray") is None:
         raise BadInput("--cluster needs Ray: python -m pip install 'nformer[cluster]'")
+
+
+def require_reachable(address: str) -> None:
+    """Raise BadInput where nothing listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(
+            f"--cluster {address}: nothing answers there ({error}); start a cluster with `ray "
+            "start --head`, or use --cluster local:2"
+        ) from error
 
 
 def require_done_in_parts(*, protocol: str, search: str, device: str) -> None:

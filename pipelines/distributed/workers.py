@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..errors import BadInput, PipelineError
-from .asked import LOCAL, require_cluster
+from .asked import LOCAL, require_cluster, require_reachable
 
 RETRIES = 5  # of a task whose worker or machine has died
 OBJECT_STORE = 100 << 20  # bytes, of a local cluster: tasks hand each other files
@@ -87,6 +87,8 @@ def cluster_of(asked: str) -> Iterator[Workers]:
         BadInput: Ray is not installed, or no cluster answers.
     """
     require_cluster(asked)
+    if not asked.startswith(LOCAL):
+        require_reachable(asked)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if asked.startswith(LOCAL) and "ray" not in sys.modules:  # it reads them as it is loaded

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.artifacts.run import Run
-from pipelines.distributed.asked import require_done_in_parts
+from pipelines.distributed.asked import require_done_in_parts, require_reachable
 from pipelines.distributed.workers import ThisProcess, cluster_of
 from pipelines.errors import BadInput
 from pipelines.gallery.refinement import refine
@@ -109,8 +110,8 @@ def test_a_killed_command_goes_on_with_what_it_finished(tmp_path):
 
 
 WRONG = {
-    "--cluster local:0": "local: and a number of workers is wanted",
-    "--cluster here": "local:NUMBER starts a cluster on this machine, HOST:PORT or auto joins one",
+    "--cluster local:0": "local:NUMBER starts so many workers on this machine, HOST:PORT joins",
+    "--cluster here": "local:NUMBER starts so many workers on this machine, HOST:PORT joins a",
     "--cluster local:2 --protocol paper": "protocols isolated and joint, not by paper",
     "--cluster local:2 --set search=hnsw": "searches by auto, exact, numpy, ivf, not by hnsw",
     "--shards 4": "--shards and --dry-run are of --cluster",
@@ -126,6 +127,22 @@ def test_what_is_not_done_is_refused(options, tmp_path, monkeypatch):
 def test_workers_have_no_gpu():
     with pytest.raises(BadInput, match="on the workers' CPUs, not on --device cuda"):
         require_done_in_parts(protocol="joint", search="auto", device="cuda")
+
+
+def test_an_address_that_nothing_listens_at_is_refused_at_once():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BadInput, match=f"--cluster {address}: nothing answers there"):
+            require_reachable(address)
+
+
+def test_a_dry_run_says_what_it_will_take(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.distributed.asked.find_spec", lambda name: name)
+    run = run_of(tmp_path / "run")
+    done = nformer(f"refine --run {run.folder} --cluster local:3 --dry-run")
+    assert done.code == 0 and "3 parts, 3 workers: at most 0.00" in " ".join(done.out.split())
+    assert not run.path("refined.h5").exists() and not (run.folder / ".unfinished").exists()
 
 
 def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
