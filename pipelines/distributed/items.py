@@ -1,5 +1,6 @@
 """A gallery and queries that were written in parts, and what is made of them step by step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..progress import Progress
 from . import gallery_steps as gallery_work
 from .gallery_steps import ModelFile
+from .on_disk import room_for
 from .parts import Cost, Parts, Step, Steps
 from .query_steps import Queries
 from .search import Columns, searchable
@@ -133,11 +135,11 @@ class Items:
         )["kept"]  # fmt: skip
         return found["lists"], found["reach"], kept
 
-    def back(self, rows: Parts) -> Tensor:
-        """Return rows in the order in which the gallery came."""
-        found = np.empty((len(rows), rows.width), np.float32)
-        for number, part in enumerate(rows):
-            found[self.order[rows.rows_of(number)]] = part
+    def back(self, name: str, rows: Callable[[int], np.ndarray]) -> Tensor:
+        """Return the rows of all parts in the order in which the gallery came, kept in a file."""
+        found = room_for(self.place.folder / name, len(self.order), self.now.width)
+        for part in range(len(self.steps.ends)):
+            found[self.order[self.now.rows_of(part)]] = rows(part)
         return torch.from_numpy(found)
 
 

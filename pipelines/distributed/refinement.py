@@ -6,6 +6,7 @@ training, k, standardised rows. A worker holds one part of the rows at a time, a
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..gallery.refinement import pick_landmarks, prepare, require_rows
+from ..gallery.refinement import pick_landmarks, require_rows
 from ..nformer.layerwise import embed
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
@@ -25,6 +26,7 @@ from . import gallery_steps as gallery_work
 from . import query_steps as query_work
 from .gallery_steps import GatedParts
 from .items import Asking, Items, Place, Searched
+from .on_disk import in_blocks, prepared
 from .parts import Parts
 from .query_steps import GraphParts
 
@@ -61,13 +63,12 @@ def refine_in_parts(
         BadInput: rows as for `refine`; a model whose layers read more than neighbours by cosine.
     """
     require_neighbours_by_cosine(model)
-    rows = prepare(model, gallery.features, what="gallery embeddings")
-    camids = camera_ids(gallery.camids, len(gallery), device="cpu")
-    query_rows = prepare(model, query.features, what="query embeddings")
-    query_camids = camera_ids(query.camids, len(query), device="cpu")
-    if protocol == "joint":
-        rows, camids = torch.cat([query_rows, rows]), torch.cat([query_camids, camids])
-        query_rows, query_camids = query_rows[:0], query_camids[:0]
+    asked, joint = (query, "query embeddings"), protocol == "joint"
+    sets = [asked] * joint + [(gallery, "gallery embeddings")]
+    rows = prepared(model, sets, path=place.folder / "rows.npy")
+    camids = cameras_of(*(items for items, _ in sets))
+    query_rows = prepared(model, [asked] * (not joint), path=place.folder / "queries.npy")
+    query_camids = cameras_of(*[query] * (not joint))
     require_rows(rows)
     form = model.closed_form if isinstance(model, NFormerOnClosedForm) else None
     k = 1
@@ -80,8 +81,9 @@ def refine_in_parts(
                 yield both(query, gallery, rows=rows, asking=query_rows)
             return
         means = form.means(rows, camids)
-        rows = form.standardise(rows, camids, means=means)
-        query_rows = form.standardise(query_rows, query_camids, means=means)
+        standardise = partial(form.standardise, means=means)
+        rows = in_blocks(standardise, rows, camids, path=place.folder / "standardised.npy")
+        query_rows = standardise(query_rows, query_camids)
         as_chosen = model.neighbours == form.settings.neighbours
         k = form.fitting_neighbours(rows) if as_chosen else model.neighbours
     groups = torch.zeros_like(camids) if form is None else form.settings.groups(camids)
@@ -91,15 +93,28 @@ def refine_in_parts(
         items, asking = by_closed_form(form, items, asking=asking, k=k)
         if form.gate is not None:
             items, asking = through_gate(items, asking)
-    rows = items.back(items.now)
+    start = items.back("start.npy", items.now.part)
     for seed in seeds:
-        chosen = pick_landmarks(model, rows, landmarks=landmarks, seed=seed)
+        chosen = pick_landmarks(model, start, landmarks=landmarks, seed=seed)
         record(chosen)
-        refined, answers = rows, asking
+        refined, answers = start, asking
         if len(model.blocks):
             states, answers = by_layers(model, items, asking=asking, chosen=chosen, seed=seed)
-            refined = model.after(rows, embed(model, items.back(states)))
+            last = partial(after, model=model, rows=items.now, states=states)
+            refined = items.back(f"refined-{seed}.npy", last)
         yield both(query, gallery, rows=refined, asking=answers.back())
+
+
+def cameras_of(*sets: Embeddings) -> Tensor:
+    """Return the cameras of some sets, one after another: [N] int64."""
+    found = [camera_ids(items.camids, len(items), device="cpu") for items in sets]
+    return torch.cat([torch.zeros(0, dtype=torch.int64), *found])
+
+
+def after(part: int, *, model: NFormer, rows: Parts, states: Parts) -> np.ndarray:
+    """Return a part's embeddings from its last states and the rows that the layers read."""
+    own, last = (torch.from_numpy(array.part(part)) for array in (rows, states))
+    return model.after(own, embed(model, last)).numpy()
 
 
 def both(query: Embeddings, gallery: Embeddings, *, rows: Tensor, asking: Tensor) -> Pair:

@@ -13,9 +13,10 @@ CLOSE = 6e-6  # of embeddings
 
 
 @pytest.fixture(autouse=True)
-def unflushed(monkeypatch):
-    """Thousands of small files, each of which would wait for the disk."""
+def small_blocks(monkeypatch):
+    """Several blocks in the first process; thousands of small files, which wait for no disk."""
     monkeypatch.setattr("pipelines.files._flush", lambda path: None)
+    monkeypatch.setattr("pipelines.distributed.on_disk.BLOCK_ROWS", 64)
 
 
 @pytest.mark.parametrize("protocol", ["isolated", "joint"])
@@ -58,6 +59,13 @@ def test_a_foreign_set_stays_as_it_is(tmp_path):
         for side, given in zip(found, (QUERY, GALLERY), strict=True):
             assert np.allclose(side.features, given.features, atol=1e-6)
     assert [domain.foreign for domain in told] == [True, True]
+
+
+def test_rows_that_cannot_be_refined_are_named_by_their_numbers(tmp_path):
+    features = GALLERY.features.copy()
+    features[[70, 399]] = 0
+    with pytest.raises(BadInput, match=r"2 of 400 gallery embeddings are zero.*rows 70, 399"):
+        in_parts(MODELS["NFormer"](), tmp_path, gallery=GALLERY.with_features(features))
 
 
 @pytest.mark.parametrize("choice", [{"mask": "none"}, {"graph": "affinity"}])
