@@ -1,6 +1,7 @@
 """A Ray cluster: a killed worker or driver changes nothing, and what is not done is refused."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.commands import nformer, refused
-from helpers.ending import Mortal
-from helpers.in_parts import GALLERY, MODELS, QUERY, in_parts
+from helpers.ending import MARK
+from helpers.in_parts import GALLERY, MODELS, QUERY
 
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.nformer import save_nformer
 from pipelines.artifacts.run import Run
 from pipelines.distributed.asked import require_done_in_parts, require_reachable
-from pipelines.distributed.workers import ThisProcess, cluster_of
+from pipelines.distributed.workers import ThisProcess
 from pipelines.errors import BadInput
 from pipelines.gallery.refinement import refine
 
@@ -52,53 +53,19 @@ def require_ray():
         pytest.skip("Ray is not installed: pip install 'nformer[cluster]'")
 
 
-@pytest.mark.slow
-def test_killed_workers_change_nothing(tmp_path, monkeypatch):
-    require_ray()
-    monkeypatch.setenv("PYTHONPATH", PATHS)
-    (tmp_path / "marks").mkdir()
-    steps = ("sum-0-lists", "queries-gate")
-    model = MODELS[MODEL]()
-    with cluster_of("local:2") as workers:
-        assert workers.count == 2
-        mortal = Mortal(workers, tmp_path / "marks", steps)
-        found = in_parts(model, tmp_path, shards=4, workers=mortal)
-    assert sorted(mark.name for mark in (tmp_path / "marks").iterdir()) == sorted(steps)
-    expected = refine(model, QUERY, GALLERY, seed=5)
-    for side in (0, 1):
-        assert np.abs(found[side].features - expected[side].features).max() < CLOSE
-
-
-@pytest.mark.slow
-def test_a_killed_command_goes_on_with_what_it_finished(tmp_path):
-    require_ray()
-    run = run_of(tmp_path / "run")
-    line = f"refine --run {run.folder} --cluster local:2 --shards 4 --set assume=same"
-    started = subprocess.run(
-        [sys.executable, "-m", "helpers.ending", "sum-1", *line.split()],
-        env=os.environ | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"},
+def command(last, line, **environment):
+    """Run the command in another process; `last` is the step that it ends after, if any."""
+    known = {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "helpers.ending", last, *line.split()],
+        env=os.environ | known,
         capture_output=True,
         text=True,
     )
-    assert started.returncode == -signal.SIGKILL, started.stderr
-    kept = {path: path.stat().st_mtime_ns for path in run.folder.rglob("in-4/*/*.npy")}
-    names = {path.parent.name for path in kept}
-    assert {"gallery", "sum-0", "sum-1"} <= names and "gate" not in names
 
-    seen = {}
-    clear = Run.clear_scratch
 
-    def look_first(self, name):
-        seen.update({path: path.stat().st_mtime_ns for path in run.folder.rglob("in-4/*/*.npy")})
-        clear(self, name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "clear_scratch", look_first)
-        patch.setattr("pipelines.distributed.workers.cluster_of", lambda asked: this_process())
-        done = nformer(line)
-    assert done.code == 0, done.err
-    assert kept.items() <= seen.items() and len(seen) > len(kept)
-    assert not list(run.folder.rglob("*.npy"))
+def require_refined(run):
+    """Raise AssertionError unless refined.h5 is what one process makes."""
     model = MODELS[MODEL]()
     model.closed_form.assume = "same"
     expected = refine(model, QUERY, GALLERY)
@@ -106,7 +73,82 @@ def test_a_killed_command_goes_on_with_what_it_finished(tmp_path):
         found = load_embeddings(run.path("refined.h5"), split)
         assert np.abs(found.features - wanted.features).max() < CLOSE
         assert found.pids.tolist() == wanted.pids.tolist()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_a_task_and_a_killed_command_what_it_had_begun(tmp_path, monkeypatch):
+    require_ray()
+    run, mark = run_of(tmp_path / "run"), tmp_path / "worker"
+    line = f"refine --run {run.folder} --cluster local:2 --shards 4 --set assume=same"
+    done = command("sum-1", line, **{MARK: str(mark)})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert mark.exists()
+    kept = files_of(run)
+    names = {path.parent.name for path in kept}
+    assert {"gallery", "sum-0", "sum-1"} <= names and "gate" not in names
+    seen, clear = {}, Run.clear_scratch
+
+    def look_first(self, name):
+        seen.update(files_of(run))
+        clear(self, name)
+
+    monkeypatch.setattr(Run, "clear_scratch", look_first)
+    monkeypatch.setattr("pipelines.distributed.workers.cluster_of", lambda asked: this_process())
+    again = nformer(line)
+    assert again.code == 0, again.err
+    assert kept.items() <= seen.items() and len(seen) > len(kept)
+    assert not list(run.folder.rglob("*.npy"))
+    require_refined(run)
     assert "up to date" in nformer(f"refine --run {run.folder} --set assume=same").err
+
+
+def files_of(run):
+    """Return the finished files of a refinement in four parts, with their times."""
+    return {path: path.stat().st_mtime_ns for path in run.folder.rglob("in-4/*/*.npy")}
+
+
+def node(*options, **environment):
+    """Start a node of a Ray cluster, and wait until it runs."""
+    line = "-m ray.scripts.scripts start --block --num-cpus=1 --object-store-memory=80000000"
+    started = subprocess.Popen(
+        [sys.executable, *line.split(), "--disable-usage-stats", *options],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert started.stdout is not None
+    said = []
+    for text in started.stdout:
+        said.append(text)
+        if "Ray runtime started" in text:
+            return started
+    raise AssertionError("".join(said))
+
+
+@pytest.mark.slow
+def test_a_killed_node_costs_its_tasks(tmp_path):
+    """Two nodes on loopback, which know each other by a token, and are stopped by their numbers."""
+    require_ray()
+    run, mark = run_of(tmp_path / "run"), tmp_path / "node"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    common = known | {"PYTHONPATH": PATHS, "OMP_NUM_THREADS": "1"}
+    nodes = [node("--head", "--include-dashboard=false", f"--port={port}", **common)]
+    try:
+        nodes.append(node(f"--address=127.0.0.1:{port}", **common, **{MARK: str(mark)}))
+        line = f"refine --run {run.folder} --cluster 127.0.0.1:{port} --shards 4"
+        done = command("", f"{line} --set assume=same", **known)
+    finally:
+        for one in nodes:
+            one.terminate()
+        for one in nodes:
+            one.communicate()
+    assert done.returncode == 0, done.stderr
+    assert mark.exists()
+    require_refined(run)
 
 
 WRONG = {

@@ -1,59 +1,45 @@
-"""Processes that end in the middle of their work; Ray's workers import this."""
+"""Commands, workers and nodes that end in the middle of refining in parts; workers import this."""
 
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.distributed import parts
 
+MARK = "NFORMER_TEST_MARK"  # names a file: what is to be killed, once, and not again
+STEP = "sum-0-lists"
+WORK, RUN = parts.work, parts.Steps.run
 
-def worked_or_killed(*, marks: Path, **call):
-    """Do a task of a step, but kill this process in the second part the first time."""
-    mark = marks / call["folder"].name
-    if call["part"] == 1 and not mark.exists():
-        mark.touch()
+
+def worked_or_killed(**call):
+    """Do a task of a step; the first that finds no mark kills its worker, and its node too."""
+    mark = os.environ.get(MARK)
+    if mark and call["folder"].name == STEP and not Path(mark).exists():
+        Path(mark).touch()
+        if Path(mark).name == "node":
+            os.kill(os.getppid(), signal.SIGKILL)  # the node's own process, which started this one
         os.kill(os.getpid(), signal.SIGKILL)
-    return parts.work(**call)
-
-
-@dataclass(frozen=True)
-class Mortal:
-    """Workers, each of which is killed once in some of the steps, or is this process."""
-
-    workers: Any
-    marks: Path
-    steps: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        return self.workers.count
-
-    def run(self, work, calls):
-        if calls and calls[0]["folder"].name in self.steps:
-            calls = [{**call, "marks": self.marks} for call in calls]
-            work = worked_or_killed
-        return self.workers.run(work, calls)
+    return WORK(**call)
 
 
 def main() -> None:
-    """Refine on a cluster, as the command does, and end by SIGKILL in a step."""
+    """Run the command, which ends by SIGKILL after a step where one is named."""
     from nformer_cli import main as command
 
-    step, sys.argv = sys.argv[1], ["nformer", *sys.argv[2:]]
-    run = parts.Steps.run
+    last, sys.argv = sys.argv[1], ["nformer", *sys.argv[2:]]
 
-    def ended(self, work, name, **given):
-        found = run(self, work, name, **given)
-        if name == step:
+    def ended(self, step, name, **given):
+        found = RUN(self, step, name, **given)
+        if name == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
-    parts.Steps.run = ended
+    parts.work, parts.Steps.run = worked_or_killed, ended
     command.main()
 
 
 if __name__ == "__main__":
-    main()
+    from helpers import ending  # under the name that workers know
+
+    ending.main()
