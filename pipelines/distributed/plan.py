@@ -14,6 +14,8 @@ from .shards import parts_wanted
 
 IDLE = 800 << 20  # bytes of a worker that does nothing, with PyTorch's CUDA build
 SEARCH = 128 << 20  # bytes of a search's blocks of products
+LISTS, LOOKED = 256 << 20, 5000  # bytes of an approximate search, and for each row that asks
+AGAIN = 4  # times as many bytes as all rows, at most: a list is read for each block that asks
 TRIED = 1 << 14  # rows that are multiplied to measure this machine
 
 
@@ -61,11 +63,17 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
     blocks = parts_wanted(size.queries, workers=workers, asked=shards)
     rows = -(-size.gallery // parts)
     line = 4 * size.width
+    how = choose(
+        "auto" if isinstance(model, NFormerOnClosedForm) else method,
+        rows=size.gallery, columns=size.gallery // size.cameras, where="cpu", k=model.neighbours,
+    )  # fmt: skip
+    exact = how not in APPROXIMATE
     read = memory = searches = 0
     for width, layers in lists_of(model, size.cameras):
         halo = min(size.gallery, rows * (1 + width))
         searches += 1
-        read += (parts + blocks + 1) * size.gallery * line  # every task compares with all rows
+        every = (parts + blocks + 1) * size.gallery * line  # every task compares with all rows
+        read += every if exact else AGAIN * every
         read += parts * (rows * 10 * width + halo * 8 * width)  # lists, edges
         read += parts * layers * (rows * (9 * width + line) + halo * line)
         held = rows * (3 * line + 26 * width) + halo * (2 * line + 16 * width)
@@ -73,19 +81,9 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
             held += rows * width * FEATURES * 8
         memory = max(memory, held)
     pairs = (size.gallery + size.queries) * size.gallery
-    closed_form = isinstance(model, NFormerOnClosedForm)
-    how = choose(
-        "auto" if closed_form else method,
-        rows=size.gallery, columns=size.gallery // size.cameras, where="cpu", k=model.neighbours,
-    )  # fmt: skip
-    return Plan(
-        parts,
-        workers,
-        read,
-        IDLE + SEARCH + memory,
-        searches * pairs * seconds_a_pair(size.width) / workers,
-        how not in APPROXIMATE,
-    )
+    memory += IDLE + SEARCH + (0 if exact else LISTS + rows * LOOKED)
+    seconds = searches * pairs * seconds_a_pair(size.width) / workers
+    return Plan(parts, workers, read, memory, seconds, exact)
 
 
 def lists_of(model: NFormer, cameras: int) -> list[tuple[int, int]]:
