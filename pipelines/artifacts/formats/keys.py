@@ -28,7 +28,13 @@ HINTS = {
     "camids": (),
     "names": ("file", "image"),
 }
-OF_SPLIT = {"test": "gallery", "probe": "query", **dict(zip(SPLITS, SPLITS, strict=True))}
+ALSO = {"probe": "query"}  # by another name, the split that is read from it
+OF_SPLIT = {
+    **ALSO,
+    **{"test": "gallery", "q": "query", "g": "gallery"},
+    **dict(zip(SPLITS, SPLITS, strict=True)),
+}
+SHORT = {"qf": "query_features", "gf": "gallery_features"}  # re-identification's usual names
 
 
 def keyed_fields(
@@ -42,9 +48,10 @@ def keyed_fields(
     Raises:
         BadInput: no split in it, a split without features or without pids, or two keys for one.
     """
+    called = {split: split for split in (*SPLITS, *(() if labelled else ("",)))} | ALSO
     wanted = {
-        (f"{split}_{alias}" if split else alias): (split, field)
-        for split in (*SPLITS, *(() if labelled else ("",)))
+        (f"{name}_{alias}" if name else alias): (split, field)
+        for name, split in called.items()
         for field, aliases in FIELDS.items()
         for alias in aliases
     }
@@ -74,7 +81,11 @@ def keyed_fields(
                     f"{path} has {split} but no {split}_{field}; it is needed{hint}, or the file "
                     f"is cut. Its {what} are {_listed(keys)}{_meant(set(keys), wanted)}"
                 )
-    unknown = set(keys) - {key for fields in found.values() for key in fields.values()}
+    read = {key for fields in found.values() for key in fields.values()}
+    for name, split in ALSO.items():
+        if theirs := [key for key in read if key.startswith(f"{name}_")]:
+            warn(f"{path}: {name} is read as {split} ({_listed(theirs)})")
+    unknown = set(keys) - read
     if unknown:
         warn(f"{path}: ignored {_listed(list(unknown))}")
     return {split: found[split] for split in (*SPLITS, "") if split in found}
@@ -83,12 +94,17 @@ def keyed_fields(
 def _meant(keys: Iterable[str], wanted: Mapping[str, tuple[str, str]]) -> str:
     """Return what to rename, where keys are nearly right: each to a name of its own."""
     given, near = set(keys), dict[str, str]()
+    fields = {alias: field for field, aliases in FIELDS.items() for alias in aliases}
+    alone = {key: fields[key.lower()] for key in sorted(given) if key.lower() in fields}
+    if {"features", "pids"} <= set(alone.values()):
+        renamed = ", ".join(f"{key} to gallery_{field}" for key, field in alone.items())
+        return f". They name no split: rename {renamed}, or to train_… or query_… likewise"
     names = {key: "_".join(filter(None, which)) for key, which in wanted.items()}
     taken = {names[key] for key in given & set(wanted)}
     for key in sorted(given - set(wanted)):
         plain = re.sub("[^a-z]+", "_", key.lower()).strip("_")
         close = get_close_matches(plain, [name for name in wanted if "_" in name], n=1, cutoff=0.7)
-        found = _by_words(plain) or (names[close[0]] if close else "")
+        found = SHORT.get(plain) or _by_words(plain) or (names[close[0]] if close else "")
         if found and found not in taken:
             near[key] = found
             taken.add(found)
