@@ -69,7 +69,12 @@ def tell(text: str, *, mark: str = "", style: str = "") -> None:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return a text as lines of at most `width` columns; a word that is wider is a line."""
+    """Return a text as lines of at most `width` columns; a word that is wider is a line.
+
+    What fits into one line stays as it is, with its columns.
+    """
+    if cell_len(text) <= width:
+        return [text]
     lines: list[str] = []
     for word in text.split():
         if lines and cell_len(f"{lines[-1]} {word}") <= width:

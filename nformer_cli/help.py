@@ -86,7 +86,7 @@ def _lines(names: str, about: Text, *, width: int) -> Iterator[RenderableType]:
 
 def _argument(parameter: Any) -> str:
     name = str(parameter.metavar or parameter.name.upper())
-    name += "…" if parameter.nargs != 1 and not name.endswith(("…", "...")) else ""
+    name += "…" if parameter.nargs != 1 and not name.rstrip("]").endswith(("…", "...")) else ""
     return name if parameter.required or name.startswith("[") else f"[{name}]"
 
 
@@ -128,4 +128,6 @@ def _default(parameter: Any, ctx: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(parameter.opts[0]).removeprefix("--")
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -193,10 +193,19 @@ SECTIONS: dict[str, type] = {
 }
 
 
-def require_section(section: str) -> None:
-    """Raise BadInput where no stage has such settings."""
+OF_COMMANDS = {"train-backbone": "backbone", "train-nformer": "nformer"}  # of another name
+
+
+def section_of(stage: str) -> str:
+    """Return the section of a stage's settings, from its own name or the command's.
+
+    Raises:
+        BadInput: no stage has such settings.
+    """
+    section = OF_COMMANDS.get(stage, stage)
     if section not in SECTIONS:
-        raise BadInput(f"{section} is no stage with settings; known are {', '.join(SECTIONS)}")
+        raise BadInput(f"{stage} is no stage with settings; known are {', '.join(SECTIONS)}")
+    return section
 
 
 def as_table(config: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ USUAL = {  # other programs' names of settings, to say which is meant
 RENAMED = {"prior": "closed_form"}  # settings of earlier versions, still taken
 UNUSUAL = re.compile(r"[0-9]_[0-9]|\b0[xob]|[^\x00-\x7f]")  # 1_0, 0x10, digits of other scripts
 ANY = math.inf
+ENDLESS = 10**12  # what is larger bounds no value that anybody writes
 # The least and the largest value of every number; a key's range is the same in all sections but
 # where a section is named.
 RANGES: dict[str, tuple[float, float]] = {
@@ -215,7 +216,8 @@ def _require_in_range(number: float, limits: tuple[float, float], *, where: str)
 
 
 def _limit(least: float, largest: float) -> str:
-    return f"at least {least:g}" if largest == ANY else f"from {least:g} to {largest:.10g}"
+    endless = largest > ENDLESS
+    return f"at least {least:g}" if endless else f"from {least:g} to {largest:.10g}"
 
 
 UNLIKE = {

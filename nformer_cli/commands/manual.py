@@ -4,7 +4,7 @@ import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGES = Path(__file__).parents[1] / "manual"
 WIDEST = 100  # columns: longer lines are hard to read
+BEFORE_A_PAGE = re.compile(r"(?:^|\(|\| |[Ss]ee |\bin |[.;,] )$")  # a page's name, not a word
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -83,12 +84,16 @@ def show_page(page: Path) -> None:
     os.environ.setdefault("LESS", "FRX")  # colours; no pager for what fits the screen
     colours = Theme({"markdown.code": "cyan", "markdown.code_block": "cyan"})
     with out.use_theme(colours), out.pager(styles=True):
-        out.print(laid_out(text), width=min(out.width, WIDEST))
+        out.print(laid_out(text, of=page.stem), width=min(out.width, WIDEST))
 
 
-def laid_out(text: str) -> "Markdown":
-    """Return a page for a terminal: plain headings, code as it is, links that name the topic."""
+def laid_out(text: str, *, of: str = "") -> "Markdown":
+    """Return a page for a terminal: plain headings, code as it is, links that name the topic.
+
+    of: the page's own name.
+    """
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.containers import Lines
     from rich.markdown import CodeBlock, Heading, Markdown, TableDataElement
     from rich.padding import Padding
     from rich.text import Text
@@ -106,12 +111,20 @@ def laid_out(text: str) -> "Markdown":
             code = Text(str(self.text).rstrip(), style="markdown.code_block", overflow="fold")
             yield Padding(code, (0, 0, 0, 2))
 
+    class Broken(Text):
+        """Text in which a word that is wider than its column ends after a / or _."""
+
+        def wrap(self, console: Console, width: int, **options: Any) -> Lines:
+            """Return the lines of a width."""
+            pieces = self.divide(breaks_in(self.plain, width))
+            return Text.wrap(Text("\n").join(pieces), console, width, **options)
+
     class WholeCell(TableDataElement):
         """A table's cell that folds a long word; rich would cut it."""
 
         def __init__(self, justify: "JustifyMethod") -> None:
             super().__init__(justify)
-            self.content.overflow = "fold"
+            self.content = Broken("", justify=justify, overflow="fold")
 
     class Page(Markdown):
         elements = {  # noqa: RUF012 - rich declares it so
@@ -123,18 +136,44 @@ def laid_out(text: str) -> "Markdown":
             "th_open": WholeCell,
         }
 
-    return Page(LINK.sub(_link_in_words, text), hyperlinks=False)
+    paragraphs = [_links_in_words(one, of=of) for one in text.split("\n\n")]
+    return Page("\n\n".join(paragraphs), hyperlinks=False)
 
 
-def _link_in_words(link: re.Match[str]) -> str:
-    """Return a link as a terminal shows it: another page as its topic, a term as the term."""
+def breaks_in(text: str, width: int) -> list[int]:
+    """Return where words wider than a column are to be broken: after the last / that fits, or _."""
+    found = []
+    for word in re.finditer(r"\S+", text):
+        start, end = word.span()
+        while end - start > width:
+            ends = [text.rfind(mark, start, start + width) for mark in "/_"]
+            start = 1 + next((place for place in ends if place >= 0), -1)
+            if not start:
+                break  # it is folded
+            found.append(start)
+    return found
+
+
+def _links_in_words(paragraph: str, *, of: str) -> str:
+    """Return a paragraph in which each other page that is linked is named once as its command."""
+    named = {of}
+    return LINK.sub(lambda link: _link_in_words(link, named=named), paragraph)
+
+
+def _link_in_words(link: re.Match[str], *, named: set[str]) -> str:
+    """Return a link as a terminal shows it: another page as its topic, a term as the term.
+
+    named: the pages that have been named; this one is added.
+    """
     picture, words, target = link.groups()
     if picture:
         return f"*[Picture: {words}]*"
     page, ending, _ = target.partition(".md")
-    if target.startswith("#") or page == "glossary":
+    if target.startswith("#") or page == "glossary" or (ending and page in named):
         return words
     if ending and "/" not in page:
-        same = words.lower() == page
+        named.add(page)
+        before = link.string[max(0, link.start() - 5) : link.start()]
+        same = words.lower() == page and BEFORE_A_PAGE.search(before)
         return f"`nformer manual {page}`" if same else f"{words} (`nformer manual {page}`)"
     return f"[{words}]({target.removeprefix('../../')})"

@@ -14,7 +14,7 @@ from ..tables import titled_table
 
 def settings(
     stage: Annotated[
-        str | None, typer.Argument(help="backbone, extract, pack, nformer or evaluate.")
+        str | None, typer.Argument(help="backbone, extract, pack, nformer, evaluate or cluster.")
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -26,11 +26,10 @@ def settings(
 
     Example: nformer settings nformer
     """
-    from pipelines.config import SECTIONS, require_section
+    from pipelines.config import SECTIONS, section_of
     from pipelines.settings import read_recipe, recipe_names, values_of
 
-    if stage is not None:
-        require_section(stage)
+    chosen = list(SECTIONS) if stage is None else [section_of(stage)]
     recipes = {name: read_recipe(name) for name in recipe_names()}
     found: dict[str, dict[str, dict[str, Any]]] = {
         section: {
@@ -45,7 +44,7 @@ def settings(
             }
             for field in dataclasses.fields(SECTIONS[section])
         }
-        for section in ([stage] if stage else SECTIONS)
+        for section in chosen
     }
     if json:
         typer.echo(json_format.dumps(found))

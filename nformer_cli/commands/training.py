@@ -78,7 +78,9 @@ def train_backbone(
         progress=progress,
         log=log,
     )
-    following = command_line("extract", *with_recipe(ctx, "extract"), run=run)
+    policy = config.on_bad_image
+    again = () if policy == EXTRACT.on_bad_image else ("--on-bad-image", policy)
+    following = command_line("extract", *with_recipe(ctx, "extract"), *again, run=run)
     progress.message(f"{path}; next: {following}")
 
 

@@ -25,12 +25,17 @@ TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class UnreadableImage(BadInput):
-    """One image that cannot be read: `name`, and `reason` in words."""
+    """One image that cannot be read: `name`, and `reason` in words.
 
-    def __init__(self, name: str, reason: str) -> None:
+    check: the command that lists all such images of its data set, where that is known.
+    """
+
+    def __init__(
+        self, name: str, reason: str, *, check: str = "nformer check-data DATASET --root DIR"
+    ) -> None:
         super().__init__(
             f"{name}: {reason}. Replace or remove it, or use --on-bad-image skip to go on without; "
-            "`nformer check-data DATASET --root DIR` lists every such image"
+            f"`{check}` lists every such image"
         )
         self.name, self.reason = name, reason
 

@@ -1,13 +1,15 @@
 """Open the images of a run's data set, packed or not, and record where they lie."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
 from ..data.catalogue import count_differences, open_dataset, rules_of, unread_files
-from ..data.images import ImageFiles, ImageSource
+from ..data.images import ImageFiles, ImageSource, UnreadableImage
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
 from ..data.several import SETS
@@ -150,8 +152,22 @@ def reader_arguments(facts: Mapping[str, Any]) -> list[str]:
     return found
 
 
+@contextmanager
+def naming_check_of(dataset: Dataset) -> Iterator[None]:
+    """Let the error of an unreadable image name the command that lists all of its data set."""
+    try:
+        yield
+    except UnreadableImage as error:
+        if SETS in dataset.options:
+            raise  # check-data takes one data set
+        words = ("nformer", "check-data", dataset.name, *reader_arguments(dataset_facts(dataset)))
+        raise UnreadableImage(error.name, error.reason, check=shlex.join(words)) from error
+
+
 def skipped_text(skipped: dict[str, str]) -> str:
     """Return a warning that counts and lists images that were left out."""
     listed = "; ".join(f"{name} ({reason})" for name, reason in list(skipped.items())[:5])
     rest = f"; and {len(skipped) - 5} more, in the manifest" if len(skipped) > 5 else ""
-    return f"{len(skipped)} images could not be read and were left out: {listed}{rest}"
+    many = f"{len(skipped):,} images" if len(skipped) > 1 else "1 image"
+    were = "were" if len(skipped) > 1 else "was"
+    return f"{many} could not be read and {were} left out: {listed}{rest}"

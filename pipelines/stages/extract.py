@@ -24,6 +24,7 @@ from ..extraction.sources import (
     dataset_for_network,
     find_dataset,
     image_sources,
+    naming_check_of,
     skipped_text,
     tell,
 )
@@ -107,7 +108,7 @@ def extract(
     )
     extraction = Extraction(data, sources, work=work)
     if not run.is_shared_work_done(wanted, overwrite=overwrite):  # since the first look
-        with suppress(Gone):
+        with suppress(Gone), naming_check_of(data):
             work.embed_all(extraction.sources)
         if rank() == 0:
             run.claim()  # one of the processes that share the work puts the parts together

@@ -11,7 +11,7 @@ from ..data.catalogue import open_dataset
 from ..data.images import ImageFiles
 from ..data.packed import write_packed
 from ..data.samples import Dataset
-from ..extraction.sources import PACKED, dataset_facts, skipped_text, tell
+from ..extraction.sources import PACKED, dataset_facts, naming_check_of, skipped_text, tell
 from ..preprocessing import Preprocessing
 from ..progress import Progress, Silent
 
@@ -52,6 +52,7 @@ def pack(
     source = ImageFiles(data.root, names, preprocessing=size)
     loader = BatchLoader(source, workers=config.workers, on_bad_image=config.on_bad_image)
     with (
+        naming_check_of(data),
         run.writing(wanted) as (path, facts),
         progress.task("pack", len(source.names), unit="images") as task,
     ):

@@ -25,7 +25,7 @@ from ..device import choose_device
 from ..embeddings import Embeddings
 from ..extraction.chunks import embed_rows
 from ..extraction.networks import Network
-from ..extraction.sources import dataset_facts, image_sources, skipped_text, tell
+from ..extraction.sources import dataset_facts, image_sources, naming_check_of, skipped_text, tell
 from ..extraction.tracklets import track_means
 from ..files import text_digest
 from ..preprocessing import Preprocessing
@@ -89,17 +89,18 @@ def trained_on(
         run.claim()  # where another writer is waited for, the stage starts again: not once joined
     processes = join(choose_device(device)) if world() > 1 else Processes()
     try:
-        return _trained_by(
-            run,
-            data,
-            processes=processes,
-            config=config,
-            device=device,
-            overwrite=overwrite,
-            progress=progress,
-            log=log,
-            in_turn=in_turn,
-        )
+        with naming_check_of(data):
+            return _trained_by(
+                run,
+                data,
+                processes=processes,
+                config=config,
+                device=device,
+                overwrite=overwrite,
+                progress=progress,
+                log=log,
+                in_turn=in_turn,
+            )
     finally:
         processes.leave()
 

@@ -218,6 +218,21 @@ def test_a_batch_larger_than_the_set_is_cut_and_said():
     assert "batches of 8 images instead of 512" in said
 
 
+def test_images_left_out_in_training_are_left_out_by_the_next_command():
+    album(lambda person, camera, number: f"own/{person}/{number}.jpg")
+    Path("own/ann/0.jpg").write_bytes(b"no picture")
+    line = f"folder --root own --split 0.5 --set instances=2 {TINY} --run r"
+    line = f"train-backbone {line} --overwrite"
+    bad = Path("own").resolve()
+    check = f"nformer check-data folder --root {bad} --split 0.5"
+    assert check in refused(line)
+    done = nformer(f"{line} --on-bad-image skip")
+    assert done.code == 0 and following(done.err) == "extract --on-bad-image skip --run r\n"
+    assert "1 image could not be read and was left out" in done.err
+    assert check in refused("extract --run r --device cpu")
+    well(following(done.err) + " --device cpu")
+
+
 def embeddings(name: str, *, people: int = 12, times: int = 4, spread: float = 1.0) -> None:
     """Save an .npz: training people, and others of whom each has `times` in the gallery."""
     random = np.random.default_rng(0)
@@ -241,6 +256,11 @@ def test_what_lowers_map_is_named():
 def test_settings_are_listed_and_recipes_named():
     said = well("settings nformer")
     assert "neighbours" in said and "landmarks" in said and "released" in said
+    for command, section in (("train-backbone", "backbone"), ("train-nformer", "nformer")):
+        assert nformer(f"settings {command}").out == nformer(f"settings {section}").out
+    values = json.loads(nformer("settings nformer --json").out)["nformer"]
+    assert (values["seed"]["values"], values["gamma"]["values"]) == ("at least 0", "from 0 to 1")
+    assert "known are backbone, extract, pack" in refused("settings train")
     assert "paper" in well("train-nformer --help") and "laptop" in well("train-backbone --help")
 
 

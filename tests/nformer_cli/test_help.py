@@ -138,3 +138,10 @@ def test_the_commands_are_listed_in_groups_a_line_each(monkeypatch):
     assert max(map(len, done.output.splitlines())) <= 80
     lines = [line for line in done.output.splitlines() if line.startswith("│ ")]
     assert len(lines) == len(command.commands) + 5  # options, one of them on two lines
+
+
+def test_defaults_and_arguments_are_shown_as_they_are_typed():
+    roots = CliRunner().invoke(app, ["train-backbone", "--help"]).output
+    assert "default: data]" in " ".join(roots.replace("│", " ").split()) and "Posix" not in roots
+    files = CliRunner().invoke(app, ["cluster", "--help"]).output
+    assert "[OPTIONS] [FILE…]\n" in files

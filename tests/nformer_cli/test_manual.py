@@ -103,6 +103,28 @@ def test_a_terminal_gets_headings_code_and_links_in_words():
     ]
 
 
+def test_a_link_in_a_sentence_keeps_its_word_and_each_page_is_named_once():
+    page = (
+        "Each has its own [rules](rules.md) (see [rules](rules.md#more), [start](start.md)).\n\n"
+        "[Rules](rules.md) are in [the page](here.md#x).\n"
+    )
+    console = Console(width=80, no_color=True)
+    with console.capture() as capture:
+        console.print(manual.laid_out(page, of="here"))
+    assert [line.rstrip() for line in capture.get().splitlines() if line.strip()] == [
+        "Each has its own rules (nformer manual rules) (see rules, nformer manual start).",
+        "nformer manual rules are in the page.",
+    ]
+
+
+def test_a_word_wider_than_its_column_ends_after_a_slash_or_underscore():
+    text = "image, train_test_split/train_list.txt, abcdefghijklmnop"
+    assert manual.breaks_in(text, 16) == [18, 24]
+    assert (text[7:18], text[18:24], text[24:39]) == ("train_test_", "split/", "train_list.txt,")
+    shown_there = shown(f"| `{'x' * 60}` | b |\n|---|---|\n| c | `one_two_{'y' * 24}` |\n", 60)
+    assert "one_two_\n" in "\n".join(line.rstrip() for line in shown_there.splitlines())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_fits_80_columns_and_leaves_no_markup(page):
     text = shown(page.read_text())

@@ -14,6 +14,8 @@ import pytest
 from helpers.commands import nformer, refused
 from helpers.layouts import write_images
 
+from nformer_cli.console import wrapped
+
 TINY = (
     "--arch shufflenet_v2_x0_5 --weights none --height 32 --width 16 --batch 8 "
     "--device cpu --set dim=16 --set amp=off --set workers=0 --set instances=2"
@@ -108,3 +110,8 @@ def test_lines_beside_a_table_are_as_wide_as_the_terminal_and_runs_keep_their_na
     code, screen = at_a_terminal("compare " + " ".join(runs))
     assert max(map(len, lines_of(screen))) <= 80
     assert all(run in screen for run in runs), screen
+
+
+def test_a_line_that_fits_keeps_its_columns():
+    assert wrapped("train        120", 16) == ["train        120"]
+    assert wrapped("train        120", 15) == ["train 120"]

@@ -146,7 +146,7 @@ def test_a_corrupt_image_fails_or_is_left_out_and_listed(run, images, tmp_path, 
     )
     assert len(found) == before - 1 and f"query/{path.name}" not in found.names
     assert run.facts("embeddings.h5")["skipped"] == {f"query/{path.name}": "it is empty (0 bytes)"}
-    assert "1 images could not be read and were left out" in recorder.warnings[-1]
+    assert "1 image could not be read and was left out" in recorder.warnings[-1]
 
 
 def test_the_rate_is_told(run, recorder):

@@ -170,8 +170,10 @@ def damaged(tmp_path, images):
 
 def test_a_corrupt_image_fails_with_its_name(tmp_path, damaged):
     copy, name = damaged
-    with pytest.raises(BadInput, match=rf"{name}: .*truncated.*--on-bad-image skip"):
+    with pytest.raises(BadInput, match=rf"{name}: .*truncated.*--on-bad-image skip") as error:
         train(Run(tmp_path / "run"), copy)
+    check = f"`nformer check-data synthetic --root {copy.resolve()}` lists every such image"
+    assert str(error.value).endswith(check)
 
 
 def test_a_corrupt_image_is_left_out_counted_and_listed_when_asked(tmp_path, damaged, recorder):
@@ -179,7 +181,7 @@ def test_a_corrupt_image_is_left_out_counted_and_listed_when_asked(tmp_path, dam
     run = Run(tmp_path / "run")
     train(run, copy, on_bad_image="skip", progress=recorder)
     assert list(run.facts("backbone.pt")["skipped"]) == [name]
-    assert f"1 images could not be read and were left out: {name}" in recorder.warnings[-1]
+    assert f"1 image could not be read and was left out: {name}" in recorder.warnings[-1]
 
 
 def test_weights_that_are_not_there_say_so(tmp_path, images):
