@@ -120,9 +120,12 @@ class TerminalProgress:
         )
         with Progress(*columns, console=err) as bars:
             task = bars.add_task(escape(title), total=total, count="", figures="")
-            yield _Bar(
+            bar = _Bar(
                 bars, task, total=total, unit=unit, room=err.width - cell_len(title) - OTHERS
             )
+            yield bar
+            if total is None:
+                bars.update(task, total=bar.done)  # the end is known now: a whole bar, ticked
 
 
 class _Counted:
@@ -155,7 +158,11 @@ class _Counted:
             for name, value in figures.items()
         ]
         if self.unit and seconds >= 0.5:
-            parts.append(f"{(self.done - self.before) / seconds:,.4g} {self.unit}/s")
+            rate = (self.done - self.before) / seconds
+            if rate >= 1:
+                parts.append(f"{rate:,.4g} {self.unit}/s")
+            elif rate > 0:
+                parts.append(f"{1 / rate:,.3g} s each")
         return parts
 
 

@@ -168,7 +168,9 @@ def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
 def data_table(report: "DataReport") -> Table:
     """Show a data set's images, identities and cameras, with the published ones beside them."""
     columns = ("split", "images", "identities", "cameras")
-    table = titled_table(f"{report.dataset} at {report.root}", ("split", report.unit, *columns[2:]))
+    table = titled_table(
+        f"{report.dataset} at {report.place}", ("split", report.unit, *columns[2:])
+    )
     for split, counts in report.splits.items():
         cells = []
         for key in columns[1:]:

@@ -1,6 +1,7 @@
 """The data sets that have a reader: what each is, where to get it, and its published counts."""
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -73,6 +74,7 @@ def entry(name: str) -> Entry:
     spelled = {plain(one): one for one in known} | ALIASES
     wanted = spelled.get(plain(name), name.lower())
     if wanted not in known:
+        _require_no_place(name)
         near = get_close_matches(plain(name), spelled, n=1)
         meant = f"did you mean {spelled[near[0]]}? Known" if near else "known"
         raise BadInput(
@@ -80,6 +82,20 @@ def entry(name: str) -> Entry:
             "your own pictures)"
         )
     return known[wanted]
+
+
+def _require_no_place(name: str) -> None:
+    """Raise BadInput where what stands for a data set's name is a folder or a table."""
+    place = Path(name).expanduser()
+    if not place.is_dir() and not (place.is_file() and place.suffix.lower() == ".csv"):
+        return
+    what, own = ("folder", "folder") if place.is_dir() else ("table", "csv")
+    reader = next((one.name for one in recognised(place)), own)
+    line = shlex.join(["nformer", "check-data", reader, "--root", name])
+    raise BadInput(
+        f"{name!r} is no data set known here but a {what}; give its reader, {reader}, and the "
+        f"{what} as --root. To look at it first: {line}"
+    )
 
 
 def rules_of(name: str) -> str:
@@ -91,17 +107,19 @@ def rules_of(name: str) -> str:
 def title_of(facts: Mapping[str, Any]) -> str:
     """Return a data set's name as people write it, from the facts kept with an artifact.
 
-    One that only shares the layout of a published set is called by its folder.
+    One that only shares the layout of a published set is called by its folder; a table, by its
+    file.
     """
     name = str(facts.get("dataset") or "")
     known = next((one for one in ENTRIES if one.name == name), None)
     if known is None:
         return name
     title, folder = known.title.partition(":")[0], Path(str(facts.get("root") or "")).name
-    images = facts.get("images") or {}
+    options, images = facts.get("options") or {}, facts.get("images") or {}
+    folder = Path(str(options.get("table") or folder)).name
     unlike = any(
         images.get(split, counts.images) < SAME_SET * counts.images
-        for split, counts in known.published(facts.get("options") or {}).items()
+        for split, counts in known.published(options).items()
     )
     if unlike and folder:
         return f"{folder} ({title}'s layout)"

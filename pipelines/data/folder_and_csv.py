@@ -12,7 +12,7 @@ from ..errors import BadInput, naming
 from ..labels import NEGATIVE
 from .boxes import boxed, parts_of
 from .entry import Entry
-from .folders import image_names, inside, require_folder, scan, shortened
+from .folders import image_names, inside, no_pictures, require_folder, scan, shortened
 from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
 from .samples import NO_CAMERA, Dataset
@@ -78,6 +78,10 @@ def read_folder(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
             f"folder of images for each identity; found {shortened(entries)}"
         )
+    others = [name for folder in places.values() for name in no_pictures(folder)]
+    if others:
+        what = "files are no pictures" if len(others) > 1 else "file is no picture"
+        said.append(f"{len(others):,} {what}: {shortened(others)}")
     said += _unread(root, entries, places=places) + _levels(
         rows, names=names, camera=camera, splits=places
     )
@@ -280,7 +284,7 @@ def read_csv(
                 f"{rows[0].name} is not there; if that folder was moved, say where it is now with "
                 "--images DIR"
             )
-        notices.append(f"{path}: its paths are absolute; they are read below {home}")
+        notices.append(f"{path}: its paths are absolute; they are read below {home.absolute()}")
     if not rows:
         raise BadInput(f"{path} lists no images")
     if not _holds_some(home, rows):

@@ -13,7 +13,7 @@ IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp"),
     *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k"),
 )
-# What lies beside pictures as a rule, and is passed over in silence.
+# What lies beside pictures as a rule, and is no reason to warn.
 NOTES = (".db", ".ini", ".txt", ".md", ".json", ".mat", ".csv", ".xml", ".pdf", ".html", ".zip")
 DEPTH = 8  # levels of folders looked into; real layouts have three
 
@@ -106,6 +106,20 @@ def unread_endings(folder: Path) -> Counter[str]:
     names = (name for _, _, names in os.walk(folder) for name in names if name[0] != ".")
     endings = (os.path.splitext(name)[1].lower() for name in names)
     return Counter(one for one in endings if one and one not in (*IMAGE_ENDINGS, *NOTES))
+
+
+def no_pictures(folder: Path) -> list[str]:
+    """Return the sorted names below a folder of what usually lies beside pictures: notes, hidden
+    files. Those of `unread_endings` are not among them.
+    """
+    found = []
+    for _, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if name[0] != "." and name != "__MACOSX"]
+        for name in names:
+            ending = os.path.splitext(name)[1].lower()
+            if name[0] == "." or not ending or ending in NOTES:
+                found.append(name)
+    return sorted(found)
 
 
 def scan(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -66,6 +66,11 @@ class Dataset:
     tracks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
+    def place(self) -> Path:
+        """What it was read from: its table, where it has one, or else its folder."""
+        return self.root / self.options.get("table", "")
+
+    @property
     def has_cameras(self) -> bool:
         """Whether any sample's camera is known."""
         return any(sample.camid >= 0 for split in self.splits.values() for sample in split)
@@ -79,7 +84,7 @@ class Dataset:
         samples = self.splits.get(name, ())
         if not samples:
             filled = ", ".join(self.filled_splits())
-            raise BadInput(f"{self.name} at {self.root} has no {name} images; it has {filled}")
+            raise BadInput(f"{self.name} at {self.place} has no {name} images; it has {filled}")
         return samples
 
     def images(self, split: str) -> Sequence[Sample]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
-from ..data.catalogue import count_differences, open_dataset, rules_of, unread_files
+from ..data.catalogue import count_differences, entry, open_dataset, rules_of, unread_files
 from ..data.images import ImageFiles, ImageSource, UnreadableImage
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -79,6 +79,8 @@ def find_dataset(
     facts = run.facts("backbone.pt")
     name = dataset or facts["dataset"]
     same = name == facts["dataset"]
+    if not same:
+        entry(name)
     if root is None and not same:
         raise BadInput(f"--root is needed: the backbone was trained on {facts['dataset']}")
     kept = facts.get("options", {}) if same else {}
@@ -107,6 +109,8 @@ def dataset_for_network(
     """Return the data set to embed with a network that was not trained here."""
     if isinstance(dataset, Dataset):
         return dataset
+    if dataset is not None:
+        entry(dataset)
     if dataset is None or root is None:
         raise BadInput(
             f"{given.option} needs --dataset NAME and --root DIR: no backbone.pt names them"

@@ -38,11 +38,13 @@ class Finding:
 class DataReport:
     """What `check_data` found; `splits` maps to images, identities, cameras and the published.
 
+    place: the folder, or the table, that the data set was read from.
     unit: what `images` counts: images, or tracklets.
     """
 
     dataset: str
     root: str
+    place: str
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     junk: int = 0
     cameras_known: bool = False
@@ -86,6 +88,7 @@ def check_data(
     return DataReport(
         name,
         str(data.root),
+        str(data.place),
         splits={split: _counts(data, split) for split in data.filled_splits()},
         junk=data.junk,
         cameras_known=data.has_cameras,

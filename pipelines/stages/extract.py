@@ -197,7 +197,7 @@ class Extraction:
             for chunk in self.work.read(split, source):
                 if len(chunk.rows):
                     return int(chunk.features.shape[1])
-        raise BadInput(f"no image of {self.dataset.name} at {self.dataset.root} could be read")
+        raise BadInput(f"no image of {self.dataset.name} at {self.dataset.place} could be read")
 
     def _track_means(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         self._kept_rows(split)  # which notes the frames that were left out

@@ -125,7 +125,7 @@ def _trained_by(
         len(pids),
         batch=config.batch,
         instances=config.instances,
-        where=f"the train split of {data.name} ({data.root})",
+        where=f"the train split of {data.name} ({data.place})",
     )
     asked, config = config.batch, replace(config, batch=cut)
     wanted = Manifest(

@@ -20,7 +20,7 @@ from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form, fit_shift
 from ..seeding import numpy_generator
-from .edge_gate import REPETITIONS, train_edge_gate
+from .edge_gate import PARTS, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .log import LogFiles
@@ -142,7 +142,7 @@ def edge_gate(
     progress: Progress,
 ) -> tuple[EdgeGate | None, dict[str, Any]]:
     """Train the edge gate and say whether it is kept."""
-    with progress.task("train the edge gate", 2 * REPETITIONS + 1, unit="gates") as task:
+    with progress.task("train the edge gate", PARTS, unit="parts") as task:
         gate, facts = train_edge_gate(rows, settings, cameras=cameras, seed=seed, task=task)
     if "gate_gain" not in facts:
         progress.message("No edge gate: too few edges of one person to learn from.")

@@ -22,6 +22,7 @@ from ..seeding import derived_seed, numpy_generator, torch_generator
 from .folds import Split, identity_splits
 
 REPETITIONS = 3  # divisions of the identities into halves
+PARTS = 4 * REPETITIONS + 1  # of training: two halves each time, a gate each, and the last gate
 ACROSS = (1,)  # divisions in which queries are of one camera and the gallery of the others
 BLIND = (2,)  # divisions in which the gate is shown no camera
 LARGEST = 4000  # rows held out in each half
@@ -149,14 +150,15 @@ def train_edge_gate(
     persons of whom it has seen no edge, with all of their images.
     cameras: whether the gate may use camera ids; it learns to do without them as well.
     """
-    splits = [
-        trials
-        for number in range(REPETITIONS)
-        for trials in _trials(train, settings, cameras=cameras, seed=seed, number=number)
-    ]
+    splits = []
+    for number in range(REPETITIONS):
+        for trials in _trials(train, settings, cameras=cameras, seed=seed, number=number):
+            splits.append(trials)
+            task.advance()
     whole = [trial.examples() for trials in splits for trial in trials.whole]
     thinned = [trial.examples() for trials in splits for trial in trials.thinned]
     if not whole or not Edges.joined(whole).enough:
+        task.skip(PARTS - len(splits))  # none of the gates is wanted
         return None, {"gate_edges": 0}
     edges, profiled = Edges.joined([*whole, *thinned]), bool(thinned)
     gains = []
@@ -171,6 +173,7 @@ def train_edge_gate(
         "gate_gain_error": float(error[0]),
     }
     if (mean < -np.maximum(TOLERANCE, error)).any():
+        task.skip(1)  # the last gate is not wanted
         return None, facts
     return fit_gate(edges, profiled=profiled, seed=seed, task=task), facts
 

@@ -153,10 +153,12 @@ class Search:
         if settings.centre == "none":
             return settings
         folds = self.levels[0]
-        tried = {
-            pair: np.array(list(self.pool.map(partial(_scored, _in_metric(settings, pair)), folds)))
-            for pair in METRICS
-        }
+        tried = {}
+        for pair in METRICS:
+            score_fold = partial(_scored, _in_metric(settings, pair))
+            tried[pair] = np.array(list(self.pool.map(score_fold, folds)))
+            if self.task is not None:
+                self.task.advance()
         best = max(tried.values(), key=lambda scores: float(scores.mean()))
         close = [
             pair

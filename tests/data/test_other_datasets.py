@@ -141,6 +141,8 @@ def test_a_test_set_of_another_size_keeps_its_title():
     assert title_of(facts) == "MARS (MARS's layout)"
     assert title_of({**facts, "options": {"variant": "without-queries"}}) == "MARS"
     assert title_of({"dataset": "wildlife", "root": "/data/lynx"}) == "Animals, lynx"
+    own = {"dataset": "csv", "root": "/data/people", "options": {"table": "/lists/may.csv"}}
+    assert title_of(own) == "Your images, may.csv"
 
 
 def test_a_protocol_file_that_crashes_its_reader_is_refused(tmp_path, shared):

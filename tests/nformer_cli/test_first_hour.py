@@ -151,6 +151,42 @@ def test_a_table_whose_pictures_lie_elsewhere_asks_for_their_folder():
     well("check-data csv --root list.csv --images pictures")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "check-data",
+        "train-backbone",
+        "pack",
+        "extract --arch resnet18 --weights imagenet --dataset",
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "what", "reader"), [("my own", "folder", "folder"), ("my.csv", "table", "csv")]
+)
+def test_a_folder_or_a_table_for_a_data_sets_name_is_told_its_reader(line, place, what, reader):
+    Path("my own").mkdir()
+    Path("my.csv").write_text("path,pid\n")
+    assert refused(f"{line} {shlex.quote(place)}") == (
+        f"error: '{place}' is no data set known here but a {what}; give its reader, {reader}, and "
+        f"the {what} as --root. To look at it first: nformer check-data {reader} --root "
+        f"{shlex.quote(place)}"
+    )
+
+
+def test_a_table_is_called_by_its_file():
+    album(lambda person, camera, number: f"{person}{number}.jpg", times=2)
+    rows = [f"{Path(f'{person}{n}.jpg').absolute()},{person}" for person in PEOPLE for n in (0, 1)]
+    Path("list.csv").write_text("\n".join(["path,pid", *rows]))
+    said = well("check-data csv --root .")
+    assert "csv at list.csv" in said
+    assert f"its paths are absolute; they are read below {Path().absolute()}" in said
+    rows = [f"{person}{n}.jpg,{person},{n}" for person in PEOPLE for n in (0, 1)]
+    rows = [f"{row[:-1]}{('query', 'gallery')[int(row[-1])]}" for row in rows]
+    Path("list.csv").write_text("\n".join(["path,pid,split", *rows]))
+    said = refused("train-backbone csv --root . --run r")
+    assert "csv at list.csv has no train images; it has query, gallery" in said
+
+
 def test_cameras_that_names_may_hold_are_pointed_out():
     album(lambda person, camera, number: f"own/{person}/cam{number % 2}_{number}.jpg")
     said = well("check-data folder --root own")
@@ -183,6 +219,21 @@ def test_what_lies_in_a_root_and_is_not_read_is_named():
     said = well("check-data folder --root own")
     assert "not read: extra/" in said
     assert "gallery │ 8 │ 8 │" in said  # test/, of which queries were drawn
+
+
+def test_files_that_are_no_pictures_are_counted():
+    album(lambda person, camera, number: f"own/{person}/{number}.jpg")
+    others = ("Thumbs.db", "ann/._0.jpg", "ann/notes.txt", "bob/.DS_Store", "bob/a.heic")
+    for name in others:
+        Path("own", name).touch()
+    Path("own/.git").mkdir()
+    Path("own/.git/config").touch()
+    said = well("check-data folder --root own --split 0.5")
+    assert "4 files are no pictures: .DS_Store, ._0.jpg, Thumbs.db, notes.txt" in said
+    assert "not read, for their endings: 1 .heic" in said
+    for name in others[1:]:
+        Path("own", name).unlink()
+    assert "1 file is no picture: Thumbs.db" in well("check-data folder --root own --split 0.5")
 
 
 # The command line

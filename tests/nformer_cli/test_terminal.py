@@ -1,5 +1,6 @@
 """What a person sees: commands at a terminal of 80 columns, with bars instead of lines."""
 
+import io
 import os
 import pty
 import re
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from helpers.commands import nformer, refused
 from helpers.layouts import write_images
+from rich.console import Console
 
+from nformer_cli import console
 from nformer_cli.console import wrapped
 
 TINY = (
@@ -110,6 +113,20 @@ def test_lines_beside_a_table_are_as_wide_as_the_terminal_and_runs_keep_their_na
     code, screen = at_a_terminal("compare " + " ".join(runs))
     assert max(map(len, lines_of(screen))) <= 80
     assert all(run in screen for run in runs), screen
+
+
+def test_a_slow_rate_is_seconds_each_and_an_open_end_is_ticked(monkeypatch):
+    screen, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    with console.TerminalProgress().task("choose", None, unit="gates") as task:
+        clock[0] = 8.0
+        task.advance(2)
+    assert "4 s each" in screen.getvalue() and "✓" in screen.getvalue()
+    with console.TerminalProgress().task("go on", 40, unit="gates") as task:
+        clock[0] = 16.0
+        task.advance(16)
+    assert "2 gates/s" in screen.getvalue()
 
 
 def test_a_line_that_fits_keeps_its_columns():

@@ -4,19 +4,35 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.progress import Silent
 from pipelines.refiners.closed_form import ClosedFormSettings
 from pipelines.refiners.edge_gate import Gated, item_features
 from pipelines.refiners.fitting import TrainingRows
 from pipelines.training import edge_gate
-from pipelines.training.edge_gate import Edges, across_cameras, fit_gate, thin, train_edge_gate
+from pipelines.training.edge_gate import (
+    PARTS,
+    Edges,
+    across_cameras,
+    fit_gate,
+    thin,
+    train_edge_gate,
+)
 from pipelines.training.folds import Split
+
+
+class Counted:
+    """A task that counts."""
+
+    done = 0
+
+    def advance(self, amount=1, **figures):
+        self.done += amount
+
+    skip = advance
 
 
 @pytest.fixture
 def task():
-    with Silent().task("gates", None) as task:
-        yield task
+    return Counted()
 
 
 def people(persons, images, *, noise, width=32, seed=0):
@@ -86,12 +102,13 @@ def test_it_pays_where_neighbours_of_one_person_abound_and_is_not_made_of_a_few(
     train = people(40, 12, noise=1.6)
     gate, facts = train_edge_gate(train, ClosedFormSettings(), cameras=True, seed=0, task=task)
     assert gate is not None and facts["gate_gain"] > 0.05 > facts["gate_gain_error"]
-    assert gate.uses_cameras
+    assert gate.uses_cameras and task.done == PARTS
     few = people(12, 2, noise=1.0)
     assert train_edge_gate(few, ClosedFormSettings(), cameras=True, seed=0, task=task) == (
         None,
         {"gate_edges": 0},
     )
+    assert task.done == 2 * PARTS
 
 
 def test_it_is_dropped_where_others_lose_by_it(task, monkeypatch):
@@ -104,3 +121,4 @@ def test_it_is_dropped_where_others_lose_by_it(task, monkeypatch):
     monkeypatch.setattr(edge_gate, "fit_gate", misled)
     gate, facts = train_edge_gate(train, ClosedFormSettings(), cameras=False, seed=0, task=task)
     assert gate is None and facts["gate_gain"] < 0
+    assert task.done == PARTS
