@@ -273,7 +273,7 @@ def _letter(number: int) -> str:
 
 def _compared(found: "Comparison", names: Mapping[str, str]) -> TitledTable:
     title = f"{found.dataset or 'embeddings'}: the same {found.queries:,} queries, {found.rules}"
-    columns = ("run", "", "mAP", "R-1", "Δ mAP", "95 % interval")
+    columns = ("run", "result", "mAP", "R-1", "Δ mAP", "95 % interval")
     table = titled_table(title, columns, words=2, no_wrap=True)
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for row in found.rows:
@@ -325,15 +325,23 @@ def answer_table(answer: "Answer", result: "SearchResult") -> Table:
         pad_edge=False,
         show_edge=False,
     )
-    columns = ("rank", "name", "pid", "cam", "similarity", "before", "lent")
-    for column in columns[: 7 if result.refined else 5]:
+    hits = answer.hits
+    columns = {"rank": [str(hit.rank) for hit in hits], "name": [escape(hit.name) for hit in hits]}
+    for column, labels in (
+        ("pid", [hit.identity for hit in hits]),
+        ("cam", [hit.camera for hit in hits]),
+    ):
+        if any(labels):
+            columns[column] = [escape(label) or "–" for label in labels]
+    columns["similarity"] = [f"{hit.similarity:.3f}" for hit in hits]
+    if result.refined:
+        columns["before"] = [f"{hit.before:.3f}" for hit in hits]
+        columns["lent"] = [f"{hit.weight:.1%}" if hit.weight > 0 else "–" for hit in hits]
+    for column in columns:
         words = column == "name"
         table.add_column(column, justify="left" if words else "right", overflow="fold")
-    for hit in answer.hits:
-        labels = [escape(label) or "–" for label in (hit.identity, hit.camera)]
-        lent = f"{hit.weight:.1%}" if hit.weight > 0 else "–"
-        more = [f"{hit.before:.3f}", lent] if result.refined else []
-        table.add_row(str(hit.rank), escape(hit.name), *labels, f"{hit.similarity:.3f}", *more)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
 
 

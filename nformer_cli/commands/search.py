@@ -101,9 +101,9 @@ def search(
     missing = unshown(result) if montage or html else ""
     if missing:
         progress.warn(f"{missing}. Say where they are: --root DIR")
-    for path, write in ((montage, write_montage), (html, write_page)):
+    for what, path, write in (("montage", montage, write_montage), ("page", html, write_page)):
         if path is not None:
-            progress.message(f"{write(result, path, crop=corner)}")
+            progress.message(f"{what}: {write(result, path, crop=corner)}")
     if json:
         typer.echo(result.to_json())
         return

@@ -117,10 +117,11 @@ class Dataset:
     def table(self) -> str:
         """Return images, identities and cameras of each split as text, a line each."""
         unit = "tracklets" if self.tracks else "images"
-        lines = [f"{self.name:<12}{unit:>10}{'identities':>12}{'cameras':>9}"]
+        width = max(12, len(self.name) + 2)
+        lines = [f"{self.name:<{width}}{unit:>10}{'identities':>12}{'cameras':>9}"]
         for split in self.filled_splits():
             images, identities, cameras = self.counts(split)
-            lines.append(f"{split:<12}{images:>10,}{identities:>12,}{cameras:>9,}")
+            lines.append(f"{split:<{width}}{images:>10,}{identities:>12,}{cameras:>9,}")
         return "\n".join(lines)
 
     def digest(self, *splits: str) -> str:

@@ -8,7 +8,7 @@ from ..errors import BadInput
 from ..extraction.pictures import Crop, cropped
 from ..files import replacing, write_text
 from ..gallery.answers import Answer, Hit, SearchResult
-from .page import data_uri, not_there, template
+from .page import data_uri, last_parts, not_there, template
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -163,10 +163,12 @@ def _captions(answer: Answer, font: "FreeTypeFont") -> list[list[str]]:
     name = fitting(Path(answer.query).name, font, lines=2)
     captions = [["nobody here" if answer.nobody else "query", *name]]
     for hit in answer.hits:
-        labels = _labels(hit, camera="cam")
+        labels, name = _labels(hit, camera="cam"), list[str]()
+        if hit.pid < 0:
+            labels, name = labels[1:], fitting(last_parts(hit.name), font, lines=2)
         if font.getlength(", ".join(labels)) <= TILE[0]:
-            labels = [", ".join(labels)]
-        about = [line for label in labels for line in fitting(label, font)]
+            labels = [", ".join(labels)] if labels else []
+        about = [*name, *(line for label in labels for line in fitting(label, font))]
         lent = [f"lent {hit.weight:.0%}"] if hit.weight > 0 else []
         captions.append([f"{hit.rank}   {hit.similarity:.3f}", *about, *lent])
     return captions

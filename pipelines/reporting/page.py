@@ -211,6 +211,11 @@ def reading_of(label: str) -> str:
     return "NFormer's attention" if label.lower() == "nformer" else f"What {label} reads"
 
 
+def last_parts(name: str) -> str:
+    """Return the last two parts of a picture's path, which tell it from others of its name."""
+    return "/".join(name.split("/")[-2:])
+
+
 def breakable(name: str) -> "Markup":
     """Return a file's name as HTML that may break behind /, _ and -, and not inside of words."""
     from markupsafe import Markup, escape
@@ -253,5 +258,5 @@ def template(name: str) -> "Template":
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["breakable"] = breakable
+    environment.filters |= {"breakable": breakable, "last_parts": last_parts}
     return environment.get_template(name)

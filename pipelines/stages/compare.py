@@ -123,7 +123,7 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
     for number, (one, name) in enumerate(chosen):
         difference = None
         if number:
-            random = numpy_generator(seed, "compare", number)
+            random = numpy_generator(seed, "compare")  # equal rows get equal intervals
             second = _precision(scored[0], one, name=name)
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))

@@ -7,8 +7,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nformer_cli.console import wrapped
-from nformer_cli.tables import comparison_table, fitting_table
+from nformer_cli.tables import answer_table, comparison_table, fitting_table
 from pipelines.artifacts.results import ResultRow
+from pipelines.gallery.answers import Answer, Hit, SearchResult
 from pipelines.ranking.bootstrap import Difference
 from pipelines.stages.compare import Compared, Comparison
 
@@ -35,6 +36,7 @@ def shown(table, width=80):
 
 def test_short_names_of_runs_stand_beside_their_results():
     lines = shown(comparison_table(compared("runs/a", "runs/b"), 80))
+    assert any("run" in line and "result" in line and "mAP" in line for line in lines)
     assert [line.split("│")[1].strip() for line in lines if "│" in line] == [
         *("runs/a", "runs/a", "runs/b", "runs/b"),
     ]
@@ -57,3 +59,15 @@ def test_a_table_of_wide_letters_fits_by_their_columns():
 def test_lines_are_counted_in_columns_not_in_letters():
     assert wrapped("人人 人人 ab", 9) == ["人人 人人", "ab"]
     assert wrapped("a-long-word b c", 4) == ["a-long-word", "b c"]
+
+
+def test_columns_of_labels_that_nobody_knows_are_left_out():
+    known = Hit(1, "a/1.png", 7, -1, 0.9, 0.7, 0.25, identity="ann")
+    stranger = Hit(2, "b/1.png", -1, -1, 0.5, 0.4, 0.0)
+    for hits, columns in (
+        ([known, stranger], ["rank", "name", "pid", "similarity"]),
+        ([stranger], ["rank", "name", "similarity"]),
+    ):
+        answer = Answer("q.png", hits, None, None, [], 1.0)
+        table = answer_table(answer, SearchResult(2, False, "", None, None, [answer]))
+        assert [column.header for column in table.columns] == columns

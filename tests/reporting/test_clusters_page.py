@@ -56,6 +56,15 @@ def test_pictures_are_in_it_and_missing_ones_are_counted(tmp_path):
     assert "://" not in page and " src=" not in page.replace(' src="data:', "")
 
 
+def test_pictures_are_told_by_the_last_parts_of_their_paths(tmp_path):
+    names = [f"may/{folder}/0.png" for folder in ("door", "stairs", "hall")]
+    for name in names[:2]:
+        write_image(tmp_path / name, 3, (20, 40))
+    page, _ = written(tmp_path / "a.html", members([0, 0, 1], [0.9, 0.8, 0.1], names), [tmp_path])
+    places = re.findall(r'<span class="place">(.*?)</span>', page)
+    assert places == ["stairs/<wbr>0.png", "door/<wbr>0.png"]
+
+
 def test_names_are_escaped(tmp_path):
     found = members([0, 0], [0.9, 0.8], names=["<b>&.png", "</script><i>.png"])
     page, _ = written(tmp_path / "a.html", found)

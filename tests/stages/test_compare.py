@@ -60,6 +60,13 @@ def test_queries_in_another_order_are_paired_by_name(tmp_path):
     assert difference == pytest.approx((0, 0, 0), abs=1e-6)
 
 
+def test_the_same_rows_have_the_same_interval_wherever_they_stand(tmp_path):
+    one, other = (make_run(tmp_path / name, noise=noise) for name, noise in (("a", 1.0), ("b", 2)))
+    rows = compare([one, other, other], results=["baseline"]).rows
+    assert rows[1].difference == rows[2].difference
+    assert rows[1].difference.low < rows[1].difference.high
+
+
 def test_all_results_of_one_run_stand_beside_its_first(tmp_path):
     found = compare([make_run(tmp_path / "one", noise=1.0)])
     assert [row.result.name for row in found.rows] == ["baseline", "baseline+kr"]

@@ -2,14 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from helpers.embedding import embed_images
 from helpers.gallery_runs import GALLERY, people, run_with
-from PIL import Image
+from PIL import Image, ImageFont
 from typer.testing import CliRunner
 
 from nformer_cli.app import app
@@ -28,6 +30,7 @@ from pipelines.gallery.asked import parsed_crop, parsed_threshold
 from pipelines.gallery.calibration import Calibration, calibrate, some_identities
 from pipelines.gallery.index_file import open_index
 from pipelines.gallery.states import refine_queries
+from pipelines.reporting import montage
 from pipelines.reporting.montage import said_of, summary, verdict, write_montage, write_page
 from pipelines.stages.change_index import add_to_index, remove_from_index
 from pipelines.stages.index import index_gallery
@@ -177,6 +180,23 @@ def test_montage(tmp_path, shown):
         assert sheet.format == "JPEG"
     with pytest.raises(BadInput, match=r"found.txt: wanted a name that ends in .png"):
         write_montage(shown, tmp_path / "found.txt")
+
+
+def test_a_caption_names_the_picture_of_whom_nobody_knows(shown):
+    font = ImageFont.truetype(
+        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 11
+    )
+    hits = [
+        Hit(1, "may/door/0.png", -1, -1, 0.9, 0.7, 0.25),
+        Hit(2, "may/door/1.png", -1, 3, 0.8, 0.7, 0.0, camera="hall"),
+        Hit(3, "may/door/2.png", 7, 3, 0.7, 0.7, 0.0),
+    ]
+    answer = replace(shown.answers[0], hits=hits)
+    assert montage._captions(answer, font)[1:] == [
+        ["1   0.900", "door/0.png", "lent 25%"],
+        ["2   0.800", "door/1.png", "cam hall"],
+        ["3   0.700", "id 7, cam 3"],
+    ]
 
 
 def test_captions_stay_below_their_pictures(tmp_path):
@@ -359,6 +379,7 @@ def test_pictures_and_pages_from_the_command_line(photographed):
     done = CliRunner().invoke(app, [*asked, *shown])
     assert done.exit_code == 0, done.output
     assert done.stdout.count("somebody is here: similarity") == 6  # nothing is refined here
+    assert f"montage: {sheet}\n" in done.stderr and f"page: {page}\n" in done.stderr
     assert Path(sheet).stat().st_size and Path(page).read_text().count("<section>") == 6
     (folder / "gallery").rename(folder / "now")
     (folder / "now" / "gallery").mkdir()

@@ -270,6 +270,11 @@ function whom(item) {
   return parts.join(", ");
 }
 
+function shortName(item) {
+  // The file's name; where nobody is named, with its folder, which often says who it is.
+  return item.name.split("/").slice(item.pid >= 0 ? -1 : -2).join("/");
+}
+
 function picture(button, item, label) {
   const image = button.querySelector("img");
   const link = item.picture;
@@ -298,7 +303,7 @@ function card(item, version) {
   picture(part(".again"), item, title);
   const file = document.createElement("span");
   file.className = "file";
-  file.textContent = item.name.split("/").pop();
+  file.textContent = shortName(item);
   file.title = item.name;
   part(".who").append(ranked ? `${item.rank}. ${whom(item)}` : whom(item), file);
   if (ranked) {
@@ -333,7 +338,7 @@ function card(item, version) {
 
 function neighbour(item) {
   const found = of("one").content.firstElementChild.cloneNode(true);
-  picture(found.querySelector(".again"), item, `Neighbour ${item.name.split("/").pop()}, share ${percent(item.share)}`);
+  picture(found.querySelector(".again"), item, `Neighbour ${shortName(item)}, share ${percent(item.share)}`);
   found.querySelector(".share").textContent = percent(item.share);
   return found;
 }
