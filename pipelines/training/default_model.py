@@ -20,7 +20,7 @@ from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form, fit_shift
 from ..seeding import numpy_generator
-from .edge_gate import PARTS, train_edge_gate
+from .edge_gate import PARTS, TOLERANCE, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .log import LogFiles
@@ -159,12 +159,8 @@ def told_of_gate(gain: float, *, error: float, kept: bool) -> str:
             f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {gain:+.3f}, standard "
             f"error {error:.3f})."
         )
-    size = "more" if abs(gain) > error else "less"
-    reason = "" if gain > error else "; a gate is left out only where mAP or rank-1 clearly fall"
-    return (
-        f"Edge gate kept: it changed held-out mAP by {gain:+.3f}, {size} than the standard error "
-        f"of {error:.3f}{reason}."
-    )
+    reason = "" if gain > error else f", no loss of more than {TOLERANCE} and of its error"
+    return f"Edge gate kept: held-out mAP {gain:+.3f} (standard error {error:.3f}){reason}."
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
@@ -218,9 +214,13 @@ def _learned(
     steps = config.steps or affordable_steps(config, rows=len(training), dim=train.dim)
     too_few = held_out is not None and held_out.identities < SMALLEST  # to tell a gain from chance
     if held_out is None or ((steps < FEWEST_STEPS or too_few) and not config.steps):
-        few = f"{held_out.identities if held_out else 0} identities could be held out, fewer than"
-        slow = f"{steps} steps take as long as is spent on them, fewer than {FEWEST_STEPS}"
-        why = f"{few} {SMALLEST}" if held_out is None or too_few else slow
+        why = f"{steps} steps take as long as is spent on them, fewer than {FEWEST_STEPS}"
+        if too_few and held_out is not None:
+            why = f"{held_out.identities} identities could be held out, fewer than {SMALLEST}"
+        elif held_out is None:
+            why = (
+                "no held-out identity has a match once one image of each in each camera is a query"
+            )
         progress.message(f"No NFormer was trained: {why}. nformer.pt holds the closed form.")
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))

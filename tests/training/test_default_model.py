@@ -29,11 +29,11 @@ class Told(Silent):
 
 def test_what_a_gate_changed_is_said_beside_its_error():
     assert told_of_gate(0.002, error=0.003, kept=True) == (
-        "Edge gate kept: it changed held-out mAP by +0.002, less than the standard error of 0.003; "
-        "a gate is left out only where mAP or rank-1 clearly fall."
+        "Edge gate kept: held-out mAP +0.002 (standard error 0.003), no loss of more than 0.005 and "
+        "of its error."
     )
     assert told_of_gate(0.01, error=0.003, kept=True) == (
-        "Edge gate kept: it changed held-out mAP by +0.010, more than the standard error of 0.003."
+        "Edge gate kept: held-out mAP +0.010 (standard error 0.003)."
     )
     assert told_of_gate(-0.01, error=0.003, kept=False) == (
         "No edge gate kept: held-out mAP or rank-1 fell with it (mAP -0.010, standard error 0.003)."
