@@ -29,8 +29,8 @@ class Told(Silent):
 
 def test_what_a_gate_changed_is_said_beside_its_error():
     assert told_of_gate(0.002, error=0.003, kept=True) == (
-        "Edge gate kept: held-out mAP +0.002 (standard error 0.003), no loss of more than 0.005 and "
-        "of its error."
+        "Edge gate kept: held-out mAP +0.002 (standard error 0.003), no loss of more than 0.005 "
+        "and of its error."
     )
     assert told_of_gate(0.01, error=0.003, kept=True) == (
         "Edge gate kept: held-out mAP +0.010 (standard error 0.003)."
