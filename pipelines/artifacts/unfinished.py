@@ -12,6 +12,7 @@ from ..flow import remake_command, typed
 from .manifest import Manifest
 
 NAME = "progress.json"
+SUM = "sha256"  # of the rest: nothing is refused by a note that was damaged
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,22 @@ def purpose_of(wanted: Manifest) -> str:
 def note_progress(folder: Path, done: int, *, of: int, unit: str, purpose: str) -> None:
     """Write how much of a stage is kept in its scratch folder, and the command at work."""
     kept = Unfinished(done, of, unit, purpose, typed(), os.getcwd())
-    write_text(folder / NAME, json.dumps(asdict(kept)))
+    write_text(folder / NAME, json.dumps(asdict(kept) | {SUM: _sum_of(kept)}))
+
+
+def _sum_of(kept: Unfinished) -> str:
+    return text_digest(json.dumps(asdict(kept)))
 
 
 def unfinished_in(folder: Path) -> Unfinished | None:
-    """Return what is kept in a scratch folder; None where there is nothing to go on from."""
+    """Return what is kept in a scratch folder; None where there is nothing, or a damaged note."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        kept = Unfinished(**found)
+        kept = Unfinished(**{key: value for key, value in found.items() if key != SUM})
+        if SUM in found or kept.purpose:  # notes of earlier versions have neither
+            return kept if found[SUM] == _sum_of(kept) else None
         return kept if str(kept) else None  # of what is no number, this raises
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -54,6 +54,15 @@ def test_a_damaged_note_is_none(folder, text):
     assert unfinished_in(folder) is None
 
 
+def test_a_note_in_which_anything_was_changed_is_none(folder):
+    note_progress(folder, 1, of=3, unit="epoch", purpose="purpose")
+    content = (folder / NAME).read_bytes()
+    for place in range(len(content)):
+        changed = bytes([content[place] ^ 4])
+        (folder / NAME).write_bytes(content[:place] + changed + content[place + 1 :])
+        assert unfinished_in(folder) is None, changed
+
+
 def test_a_note_of_an_earlier_version_is_taken(folder):
     (folder / NAME).write_text('{"done": 1, "of": 2, "unit": "epoch"}')
     assert str(unfinished_in(folder)) == "epoch 1 of 2"
