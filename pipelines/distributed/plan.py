@@ -12,7 +12,7 @@ from ..refiners.edge_gate import FEATURES, NEAREST
 from .search import nearest_of_all
 from .shards import parts_wanted
 
-IDLE = 800 << 20  # bytes of a worker that does nothing, with PyTorch's CUDA build
+IDLE = 850 << 20  # bytes of a worker that does nothing, with PyTorch's CUDA build
 SEARCH = 128 << 20  # bytes of a search's blocks of products
 LISTS, LOOKED = 256 << 20, 5000  # bytes of an approximate search, and for each row that asks
 AGAIN = 4  # times as many bytes as all rows, at most: a list is read for each block that asks

@@ -89,7 +89,7 @@ def cluster_of(asked: str) -> Iterator[Workers]:
     require_cluster(asked)
     if not asked.startswith(LOCAL):
         require_reachable(asked)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_IGNORE_UNHANDLED_ERRORS": "1"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if asked.startswith(LOCAL) and "ray" not in sys.modules:  # it reads them as it is loaded
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
