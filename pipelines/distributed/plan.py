@@ -76,7 +76,7 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
         read += every if exact else AGAIN * every
         read += parts * (rows * 10 * width + halo * 8 * width)  # lists, edges
         read += parts * layers * (rows * (9 * width + line) + halo * line)
-        held = rows * (3 * line + 26 * width) + halo * (2 * line + 16 * width)
+        held = rows * (4 * line + 26 * width) + halo * (4 * line + 16 * width)
         if width == NEAREST:
             held += rows * width * FEATURES * 8
         memory = max(memory, held)

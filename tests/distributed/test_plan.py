@@ -26,7 +26,7 @@ def test_a_plan_by_hand():
     layer = 2 * (5 * (18 + 64) + 10 * 64)
     assert (plan.parts, plan.workers, plan.exact) == (2, 2, True)
     assert plan.read == search + edges + layer
-    assert plan.memory == IDLE + SEARCH + 5 * (192 + 52) + 10 * (128 + 32)
+    assert plan.memory == IDLE + SEARCH + 5 * (256 + 52) + 10 * (256 + 32)
     assert "2 parts, 2 workers: at most" in str(plan)
 
 
