@@ -42,5 +42,6 @@ def uncalibrated(index: Path) -> BadInput:
     """Return the error of `--threshold auto` with an index that has no calibration."""
     return BadInput(
         f"--threshold auto: {index} has no calibration, which takes training identities (at least "
-        "16); give a similarity, such as --threshold 0.6"
+        "16). Search a few people who are in it and a few who are not, and give --threshold a "
+        "similarity between theirs"
     )

@@ -71,6 +71,8 @@ def index_gallery(
     gallery = load_embeddings(source, "gallery")
     train = _training_identities(source, seed)
     progress.message(f"indexing {len(gallery):,} gallery items")
+    if train is not None and origin["dataset"] in ("folder", "csv"):
+        _tell_of_training(run, train, gallery=gallery, root=origin["root"], progress=progress)
     marks = None
     if refiner is not None and len(refiner.blocks) and train is not None:
         marks = refine_gallery(refiner, train, seed=seed).marks
@@ -100,6 +102,19 @@ class StoredIndex:
         """What tells strangers, or None where there were too few training identities."""
         kept = self.manifest.facts["calibration"]
         return None if kept is None else Calibration(**kept)
+
+
+def _tell_of_training(
+    run: Run, train: Embeddings, *, gallery: Embeddings, root: str, progress: Progress
+) -> None:
+    """Say that people who were trained on are not indexed, as one expects of own pictures."""
+    if np.isin(train.pids, gallery.pids).any() or run.manifest("backbone.pt") is None:
+        return
+    network = ("--weights", run.path("backbone.pt"))
+    progress.message(
+        "people who were trained on are not among them; all pictures, without identities, go into "
+        f"another run: {command_line('index', '--pictures', root, *network, run='NEW')}"
+    )
 
 
 def opened(run: Run, *, whole: bool = False) -> StoredIndex:
@@ -154,12 +169,9 @@ def is_current(run: Run, wanted: Manifest, *, progress: Progress) -> bool:
         changes = f"; items added since it was built: {added}, removed: {removed}"
         progress.message(f"{path} is up to date" + (changes if added or removed else ""))
         return True
-    names = sorted({*wanted.inputs, *found.inputs})
-    changed = [name for name in names if wanted.inputs.get(name) != found.inputs.get(name)]
-    changed += ["seed"] if wanted.config != found.config else []
     raise StaleArtifact(
-        f"{path} was made otherwise: from another {' and another '.join(changed)}. Add "
-        "--overwrite to replace it, and what was added to it"
+        f"{path} was made otherwise: {'; '.join(wanted.differences(found))}. Add --overwrite to "
+        "replace it, and what was added to it"
     )
 
 

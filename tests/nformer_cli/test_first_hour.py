@@ -25,6 +25,7 @@ from PIL import Image
 
 from pipelines import Run, load_embeddings
 from pipelines.artifacts.embeddings import load_labels
+from pipelines.gallery.index_file import index_names
 
 PEOPLE = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 TINY = (
@@ -104,6 +105,9 @@ def test_my_folder_of_identities():
     options = Run("r").manifest("backbone.pt").facts["options"]
     assert options["split"] == 0.5 and options["pattern"] == "{pid}/{camid}_*"
     assert set(scores("r")) >= {"baseline", "nfc", "baseline+kr"}
+    (line,) = re.findall(r"nformer (index --pictures .* --run NEW)", well("index --run r"))
+    well(line)
+    assert len(index_names(Path("NEW/index.h5"))) == 48
 
 
 def test_my_csv_with_odd_columns():

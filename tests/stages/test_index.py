@@ -182,13 +182,13 @@ def test_up_to_date_stale_and_missing(tmp_path, run, recorder):
     assert recorder.messages[-1].endswith(
         "is up to date; items added since it was built: 1, removed: 0"
     )
-    with pytest.raises(StaleArtifact, match=r"from another seed. Add --overwrite to replace"):
+    with pytest.raises(StaleArtifact, match=r"seed was 0, now 1. Add --overwrite to replace"):
         index_gallery(run, seed=1)
     config = NFormerConfig(closed_form=False, steps=1, layers=1, neighbours=5, batch=128)
     train_nformer(run, config=config, device="cpu", overwrite=True)
     with pytest.raises(StaleArtifact, match=r"index.h5 was made from another nformer.pt than the"):
         search_images(run, [tmp_path / "e.npz"])
-    with pytest.raises(StaleArtifact, match=r"was made otherwise: from another nformer.pt"):
+    with pytest.raises(StaleArtifact, match=r"was made otherwise: nformer.pt has changed"):
         index_gallery(run)
     index_gallery(run, overwrite=True)
     assert len(search_images(run, [tmp_path / "e.npz"]).answers) == 10
