@@ -72,6 +72,9 @@ ENTRIES = (
         url="https://drive.google.com/file/d/1yTYawRm4ap3M-j0PjLQJ--xmZHseFDLz/view",
         licence="research use",
         state="available; --variant cloth-changing or same-clothes",
+        counts=counts((17896, 150, 3), (ANY, 71, 1), (ANY, 71, 1)),
+        source="Yang, Wu and Zheng, TPAMI 2021: 150 and 71 persons; images as counted by public "
+        "readers of rgb/train (17896; test 10800)",
         rules="prcc",
     ),
     laid_out(
@@ -82,6 +85,8 @@ ENTRIES = (
         url="https://wanfb.github.io/dataset.html",
         licence="research use",
         state="available; --variant general, cloth-changing or same-clothes",
+        counts=counts((ANY, 256, ANY)),
+        source="Wan et al., CVPR Workshops 2020: half of 512 persons",
         looks=names_in("train", VC_CLOTHES),
     ),
 )  # fmt: skip

@@ -86,7 +86,12 @@ ENTRIES = (
         url="https://github.com/PKU-IMRE/VERI-Wild",
         licence="research use, by request to its authors",
         state="by request; --variant 3000 (small), 5000 or 10000",
-        counts=counts((277797, 30671, ANY)),
-        source="Lou et al., CVPR 2019; as counted in fast-reid's veriwild.py",
+        counts=counts((277797, 30671, ANY), (3000, 3000, ANY), (38861, 3000, ANY)),
+        variants={
+            "5000": counts(None, (5000, 5000, ANY), (64389, 5000, ANY)),
+            "10000": counts(None, (10000, 10000, ANY), (128517, 10000, ANY)),
+        },
+        source="Lou et al., CVPR 2019; fast-reid's veriwild.py counts 41861, 69389 and 138517 test "
+        "images, of which one of each vehicle is a query",
     ),
 )

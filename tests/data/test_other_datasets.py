@@ -123,7 +123,7 @@ def test_cuhk03_in_the_protocols_own_folders(tmp_path):
 
 def test_every_known_count_has_a_source():
     without = {entry.name for entry in ENTRIES if not entry.counts}
-    assert without == {"wildlife", "folder", "csv", "synthetic", "prcc", "vc-clothes"}
+    assert without == {"wildlife", "folder", "csv", "synthetic"}
     assert all(entry.source for entry in ENTRIES if entry.counts)
 
 
