@@ -111,7 +111,7 @@ def test_an_index_of_other_pictures_is_not_replaced_by_itself(
     index_pictures(run, folder, progress=recorder, **given)
     assert "up to date" in recorder.messages[-1]
     shutil.copy(folder / "1.png", tmp_path / "1.png")
-    with pytest.raises(StaleArtifact, match="another pictures"):
+    with pytest.raises(StaleArtifact, match="pictures has changed"):
         index_pictures(run, tmp_path, **given)
 
 
@@ -161,7 +161,7 @@ def test_pictures_that_cannot_be_read_are_left_out_only_where_asked(tmp_path, fo
     assert done.code == 2
     assert "2.png: it is truncated; replace it, or go on without" in done.err.splitlines()[-1]
     done = nformer(f"{line} --on-bad-image skip")
-    assert "1 images could not be read" in " ".join(done.err.split())
+    assert "1 image could not be read" in " ".join(done.err.split())
     assert "2.png" not in opened(Run(tmp_path / "run")).index.names
 
 
