@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ class ChunkedEmbedding:
 
     def _note(self, *, of: int) -> None:
         done = self.kept + self.embedded
-        note_progress(self.folder, done, of=of, unit="image", purpose=self.purpose)
+        with suppress(BadInput):  # another process has put all together, and removed the folder
+            note_progress(self.folder, done, of=of, unit="image", purpose=self.purpose)
 
     def embed_all(self, sources: dict[str, ImageSource]) -> None:
         """Embed every chunk of named sources that is not there yet, and wait for those of others.
