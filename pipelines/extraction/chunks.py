@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ..artifacts.unfinished import note_progress, require_unfinished, unfinished_in
+from ..artifacts.manifest import Manifest
+from ..artifacts.unfinished import note_progress, purpose_of, require_unfinished, unfinished_in
 from ..config import ExtractConfig
 from ..data.batches import BatchLoader, ordered_batches
 from ..data.images import ImageSource
 from ..errors import BadInput
-from ..files import sealed, sealing, write_text
+from ..files import sealed, sealing, text_digest, write_text
 from ..progress import Progress, Silent, Task
 from ..training.delayed import one_behind
 from .claims import MUTEX, Claims, exclusive, holders
@@ -36,12 +37,12 @@ class Chunk(NamedTuple):
 class ChunkedEmbedding:
     """Image sources embedded by one network, in chunks, each a file.
 
-    folder: where the chunks are kept; those of another extraction than `key` are removed, to
-        `overwrite`. Other processes with the same key embed chunks there too, each its own.
-    purpose: see `purpose_of`.
+    folder: where the chunks are kept; those of another extraction are removed, to `overwrite`.
+        Other processes that make the same embed chunks there too, each its own.
+    wanted: the manifest of what is made of them.
 
     Raises:
-        BadInput: another extraction than `key` is at work there, or was interrupted.
+        BadInput: another extraction is at work there, or was interrupted.
     """
 
     def __init__(
@@ -49,16 +50,17 @@ class ChunkedEmbedding:
         network: Network,
         folder: Path,
         *,
-        key: str,
-        purpose: str,
+        wanted: Manifest,
         config: ExtractConfig,
         progress: Progress,
         overwrite: bool = False,
     ) -> None:
-        self.network, self.folder, self.config, self.purpose = network, folder, config, purpose
+        self.network, self.folder, self.config = network, folder, config
+        self.purpose = purpose_of(wanted)
+        key = text_digest(f"{wanted.to_json()} {config.on_bad_image}")
         self.progress, self.seconds, self.embedded, self.kept = progress, 0.0, 0, 0
         self.waited = False
-        self.earlier = unfinished_in(folder)  # of this key, unless it is removed here
+        self.earlier = unfinished_in(folder)  # of the same, unless it is removed here
         mark = folder / "key"
         with exclusive(folder) as now:
             if not mark.exists() or mark.read_bytes() != key.encode():
@@ -68,7 +70,7 @@ class ChunkedEmbedding:
                         f"{at_work[0]} embeds other images, or with other settings, in "
                         f"{folder}; wait for it to finish, or end it: nothing is lost by that"
                     )
-                require_unfinished(folder, purpose=purpose, overwrite=overwrite)
+                require_unfinished(folder, purpose=self.purpose, overwrite=overwrite)
                 for old in folder.iterdir():
                     if old.name != MUTEX:
                         old.unlink()

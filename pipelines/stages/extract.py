@@ -9,7 +9,6 @@ import numpy as np
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
 from ..artifacts.run import SCRATCH, Run, writing_stage
-from ..artifacts.unfinished import purpose_of
 from ..config import ExtractConfig, as_table
 from ..data.samples import Dataset, labelled
 from ..device import choose_device
@@ -29,7 +28,6 @@ from ..extraction.sources import (
     tell,
 )
 from ..extraction.tracklets import track_means
-from ..files import text_digest
 from ..flow import command_line
 from ..processes import rank
 from ..progress import Progress, Silent
@@ -96,15 +94,9 @@ def extract(
         tell(data, progress)
     network = open_network(run, given, config=config, device=chosen, progress=progress)
     sources = image_sources(run, data, preprocessing=network.preprocessing, progress=progress)
-    key, folder = text_digest(wanted.to_json()), run.shared_scratch(ARTIFACT)
+    folder = run.shared_scratch(ARTIFACT)
     work = ChunkedEmbedding(
-        network,
-        folder,
-        key=key,
-        purpose=purpose_of(wanted),
-        config=config,
-        overwrite=overwrite,
-        progress=progress,
+        network, folder, wanted=wanted, config=config, overwrite=overwrite, progress=progress
     )
     extraction = Extraction(data, sources, work=work)
     if not run.is_shared_work_done(wanted, overwrite=overwrite):  # since the first look

@@ -8,7 +8,6 @@ import numpy as np
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
-from ..artifacts.unfinished import purpose_of
 from ..config import ExtractConfig
 from ..data.images import UnreadableImage
 from ..device import choose_device
@@ -84,16 +83,9 @@ def index_pictures(
     network = open_network(
         run, given, config=config, device=choose_device(device), progress=progress
     )
-    key = text_digest(f"{wanted.to_json()} {config.on_bad_image}")
     scratch = run.scratch(ARTIFACT)
     work = ChunkedEmbedding(
-        network,
-        scratch,
-        key=key,
-        purpose=purpose_of(wanted),
-        config=config,
-        overwrite=overwrite,
-        progress=progress,
+        network, scratch, wanted=wanted, config=config, overwrite=overwrite, progress=progress
     )
     features, kept, skipped = _embedded(work, pictures)
     if skipped:
