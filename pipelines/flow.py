@@ -34,13 +34,13 @@ ARGUMENTS = {
 }
 
 
-def remake_command(artifact: str, *, stage: str = "") -> str:
-    """Return the command line that makes `artifact`, by the stage that made it if that is known."""
+def remake_command(artifact: str, *, run: str | os.PathLike[str], stage: str = "") -> str:
+    """Return the command line that makes a run's `artifact`, by the stage that made it if known."""
     writers = [name for name, writes in (STAGES | OTHER_WAYS).items() if artifact in writes]
     if not writers:
         return "the command that wrote it"
     command = stage if stage in writers else writers[0]
-    return f"nformer {command}{ARGUMENTS.get(command, '')}"
+    return command_line(f"{command}{ARGUMENTS.get(command, '')}", run=run)
 
 
 def command_line(command: str, *arguments: object, run: str | os.PathLike[str] = "") -> str:

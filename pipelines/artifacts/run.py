@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -297,7 +296,7 @@ class Run:
     def _remake(self, name: str) -> str:
         manifest = self.manifest(name)
         stage = "" if manifest is None else manifest.stage
-        return f"{remake_command(name, stage=stage)} --run {shlex.quote(str(self.folder))}"
+        return remake_command(name, run=self.folder, stage=stage)
 
 
 def require_run(run: Any, stage: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -79,8 +78,8 @@ def require_unfinished(folder: Path, *, purpose: str, overwrite: bool) -> None:
     """
     kept, run = unfinished_in(folder), folder.parent.parent
     if kept is not None and kept.purpose not in ("", purpose) and not overwrite:
-        make = f"{remake_command(folder.name)} --run {shlex.quote(str(run))}"
+        go_on = kept.go_on(otherwise=remake_command(folder.name, run=run))
         raise BadInput(
             f"{run / folder.name} was interrupted at {kept} with other settings or images; "
-            f"{kept.go_on(otherwise=make)}. Or begin anew: add --overwrite"
+            f"{go_on}. Or begin anew: add --overwrite"
         )
