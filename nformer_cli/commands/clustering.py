@@ -103,19 +103,16 @@ def cluster(
     require_moved(root)
     sources = list(files or [])
     tables = {"--must-link": must_link, "--cannot-link": cannot_link, "--edited": edited}
-    opened = Run(run)
-    if index is None and not sources and not opened.path("embeddings.h5").exists():
-        index = opened.path("index.h5") if opened.path("index.h5").exists() else None
     beside = [index] if index is not None else sources
     folder = out_folder or (beside[0].parent if beside else run)
-    writes, progress = Run(options.at_work(folder)), TerminalProgress()
-    require_clustering(opened, index=index, files=sources, tables=tables, method=config.method)
+    opened, progress = Run(options.at_work(folder)), TerminalProgress()
+    require_clustering(Run(run), index=index, files=sources, tables=tables, method=config.method)
     from pipelines.stages.cluster import Asked, cluster, write_page
 
     if out_folder is not None and not beside:
         raise BadInput("--out DIR belongs to an index or files; a run's clusters lie in the run")
     found = cluster(
-        writes,
+        opened,
         index=index,
         files=sources,
         config=config,

@@ -23,6 +23,7 @@ from ..files import file_digest
 from ..flow import command_line
 from ..progress import Progress, Silent
 from ..reporting.clusters_page import write_clusters_page
+from .early import only_index
 
 ARTIFACT, STAGE, PAGE = "clusters.csv", "cluster", "clusters.html"
 
@@ -102,8 +103,8 @@ def cluster(
 ) -> Clustered:
     """Find out which rows show one identity, without labels, and write clusters.csv.
 
-    run:   whose query and gallery are clustered; or, with an index or files, the folder that
-           clusters.csv is written to.
+    run:   whose query and gallery are clustered, or where it has none the items of its index; or,
+           with an index or files, the folder that clusters.csv is written to.
     index: an index.h5, whose items are clustered instead.   files: of embeddings, likewise.
 
     Results are replaced where the settings differ, unless a person has changed the file meanwhile.
@@ -176,6 +177,8 @@ def _source(
 ) -> Source:
     if index is not None and files:
         raise BadInput("--index and files of embeddings are two things to cluster; give one")
+    if index is None and not files:
+        index = only_index(run)
     if index is not None:
         from .index import ARTIFACT as INDEX
         from .index import opened

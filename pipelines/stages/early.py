@@ -146,8 +146,14 @@ def require_clustering(
     for path in files:
         if not path.is_dir():
             require_file(path, wanted="a file of embeddings")
-    if index is None and not files:
+    if index is None and not files and only_index(run) is None:
         run.require_manifest("embeddings.h5")
+
+
+def only_index(run: Run) -> Path | None:
+    """Return the index of a run that has no embeddings, as one of pictures has none; else None."""
+    path = run.path(INDEX)
+    return path if path.exists() and not run.path("embeddings.h5").exists() else None
 
 
 def require_pictures(
