@@ -12,7 +12,7 @@ from ..errors import BadInput, naming
 from ..labels import NEGATIVE
 from .boxes import boxed, parts_of
 from .entry import Entry
-from .folders import image_names, inside, no_pictures, require_folder, scan, shortened
+from .folders import image_names, inside, notes, require_folder, scan, shortened
 from .name_patterns import NamePattern, usual_pattern
 from .own_rows import TEST, UNSPLIT, Row, numbered, with_splits
 from .samples import NO_CAMERA, Dataset
@@ -78,7 +78,7 @@ def read_folder(
             f"{root} holds no folders of identities: wanted train, query and gallery, each with a "
             f"folder of images for each identity; found {shortened(entries)}"
         )
-    others = [name for folder in places.values() for name in no_pictures(folder)]
+    others = [name for folder in places.values() for name in notes(folder)]
     if others:
         what = "files are no pictures" if len(others) > 1 else "file is no picture"
         said.append(f"{len(others):,} {what}: {shortened(others)}")

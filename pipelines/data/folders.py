@@ -103,23 +103,22 @@ def image_names(folder: Path, *, deep: bool = False) -> list[str]:
 
 def unread_endings(folder: Path) -> Counter[str]:
     """Return how many files below a folder have which endings, of those that are not read."""
-    names = (name for _, _, names in os.walk(folder) for name in names if name[0] != ".")
-    endings = (os.path.splitext(name)[1].lower() for name in names)
-    return Counter(one for one in endings if one and one not in (*IMAGE_ENDINGS, *NOTES))
+    return Counter(ending for _, ending in _no_images(folder) if ending not in ("", *NOTES))
 
 
-def no_pictures(folder: Path) -> list[str]:
-    """Return the sorted names below a folder of what usually lies beside pictures: notes, hidden
-    files. Those of `unread_endings` are not among them.
-    """
-    found = []
+def notes(folder: Path) -> list[str]:
+    """Return the sorted names below a folder of what usually lies beside pictures."""
+    return sorted(name for name, ending in _no_images(folder) if ending in ("", *NOTES))
+
+
+def _no_images(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files below a folder that are no images, with their endings; of hidden ones ""."""
     for _, inner, names in os.walk(folder):
         inner[:] = [name for name in inner if name[0] != "." and name != "__MACOSX"]
         for name in names:
-            ending = os.path.splitext(name)[1].lower()
-            if name[0] == "." or not ending or ending in NOTES:
-                found.append(name)
-    return sorted(found)
+            ending = "" if name[0] == "." else os.path.splitext(name)[1].lower()
+            if ending not in IMAGE_ENDINGS:
+                yield name, ending
 
 
 def scan(folder: Path | str) -> list[os.DirEntry[str]]:
