@@ -147,7 +147,8 @@ def on_cluster(
         progress.message(f"{workers.count} workers of the cluster {cluster}")
         place = Place(workers, folder, file, progress, shards=shards, method=config.search)
         yield partial(refine_in_parts, place=place)
-    progress.message(str(sum(place.costs.values(), Cost())))
+    if place.costs:  # a closed form of k = 1 has no neighbours to search
+        progress.message(str(sum(place.costs.values(), Cost())))
     run.clear_scratch(ARTIFACT)
 
 

@@ -106,6 +106,9 @@ def test_the_whole_use(opened, folder):
     page.keyboard.press("Enter")
     says(page, '3 pictures moved to identity Anna "A", 1st, a new one.')
     assert checked(page) == []
+    count = len(set(page.evaluate("now")))
+    playwright.expect(page.locator("h1")).to_contain_text(f"{count} identities among")
+    assert count == 5
     heading = page.get_by_role("heading", name='Identity Anna "A", 1st: 3 pictures')
     playwright.expect(heading).to_be_visible()
     assert page.evaluate("document.activeElement.getAttribute('role')") == "checkbox"

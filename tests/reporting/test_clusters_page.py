@@ -41,7 +41,7 @@ def test_doubtful_identities_come_first(tmp_path):
     found = members([0, 0, 1, 1, 2, 3], [0.9, 0.8, 0.7, -0.2, 0.5, 0.1])
     page, missing = written(tmp_path / "a.html", found)
     assert re.findall(r'<article id="i(\d)"', page) == ["1", "0"]
-    assert "4 identities among 6 pictures" in page and missing == ""
+    assert "4</span> identities among 6 pictures" in page and missing == ""
     assert "-0.20 doubtful" in page and "nearer to 2" in page
     alone = page[page.index('id="alone"') :]
     assert re.findall(r"identity (\d), row", alone) == ["3", "2"]

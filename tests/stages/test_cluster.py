@@ -58,7 +58,7 @@ def test_a_file_is_clustered_beside_it(file):
     assert all(float(line["confidence"]) > 0 and line["nearest"] for line in table)
     assert sum(one["rows"] for one in told["clusters"]) == 48
     page = (file.parent / "clusters.html").read_text()
-    assert "8 identities among 48 pictures" in page and "://" not in page
+    assert "8</span> identities among 48 pictures" in page and "://" not in page
     said = nformer(f"cluster {file} --no-page").err
     assert "is up to date" in said
 

@@ -93,6 +93,7 @@ function show(text = "") {
     article.querySelector(".sure").textContent = sure.get(name) === size ? ", confirmed" : "";
     article.querySelector(".more").textContent = unseen ? `And ${unseen} that are not shown.` : "";
   }
+  of("identities").textContent = sizes.size;
   const unseen = chosen.size - items.filter((item) => chosen.has(rowOf(item))).length;
   of("chosen").textContent = `${chosen.size} selected${unseen ? `, ${unseen} of them not shown` : ""}`;
   of("say").textContent = text;
