@@ -92,6 +92,6 @@ ENTRIES = (
             "10000": counts(None, (10000, 10000, ANY), (128517, 10000, ANY)),
         },
         source="Lou et al., CVPR 2019; fast-reid's veriwild.py counts 41861, 69389 and 138517 test "
-        "images, of which one of each vehicle is a query",
+        "images, of which one of each vehicle is taken to be a query",
     ),
 )
