@@ -85,8 +85,10 @@ ENTRIES = (
         url="https://wanfb.github.io/dataset.html",
         licence="research use",
         state="available; --variant general, cloth-changing or same-clothes",
-        counts=counts((ANY, 256, ANY)),
-        source="Wan et al., CVPR Workshops 2020: half of 512 persons",
+        counts=counts((9449, 256, ANY), (1020, 256, ANY), (8591, 256, ANY)),
+        variants={one: counts(None, (ANY, ANY, 2), (ANY, ANY, 2)) for one in (CHANGED, SAME)},
+        source="Wan et al., CVPR Workshops 2020: half of 512 persons; images as a public reader "
+        "counts them, 19060 in all",
         looks=names_in("train", VC_CLOTHES),
     ),
 )  # fmt: skip

@@ -154,10 +154,10 @@ ENTRIES = (
         url="http://www.liangzheng.com.cn/Project/project_mars.html",
         licence="research use",
         state="available; --variant official, or without-queries in the gallery",
-        counts=counts((8298, ANY, ANY), (1980, ANY, ANY), (11310, ANY, ANY)),
+        counts=counts((8298, 625, ANY), (1980, ANY, ANY), (11310, ANY, ANY)),
         variants={WITHOUT: counts(None, None, (9330, ANY, ANY))},
         source="Zheng et al., ECCV 2016; torchreid's mars.py: 8298 + 1980 + 9330 tracklets, the "
-        "last without the queries'",
+        "last without the queries'; 625 of 1261 persons to train on",
     ),
     laid_out(
         Layout(
