@@ -1,5 +1,6 @@
 """nformer evaluate, nformer refine"""
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pipelines.errors import BadInput
 
 from .. import options
 from ..console import TerminalProgress, out, tell
-from ..following import command_line, repeated
+from ..following import after_embeddings, command_line, repeated
 from ..tables import across_table, evaluation_table
 from .results import write_report
 from .search import write_index
@@ -138,12 +139,17 @@ def evaluate(
 
         require_model(model, runs=opened)
     common: dict[str, Any] = {"overwrite": overwrite, "progress": TerminalProgress()}
-    results = {}
+    results, answers = {}, {}
     for one in opened:
         if will_it_help:
             from pipelines.evaluation.foresee import will_it_help as foreseen
 
-            tell(foreseen(one).describe())
+            answer = foreseen(one)
+            answers[str(one.folder)] = answer.figures()
+            tell(answer.describe())
+            if not (config.every or model or one.manifest("nformer.pt")) and lists == {}:
+                common["progress"].message(f"next: {after_embeddings(ctx, one)}")
+                continue
         evaluated = evaluate_run(
             one, config=config, device=device, model=model, keep_state=index, **common
         )
@@ -160,8 +166,10 @@ def evaluate(
             write_index(
                 one.folder, None, seed=config.seed, assume=config.assume, state=state, **common
             )
-    if json and len(results) == 1:
-        typer.echo(result.to_json())
+    if json and not results:
+        typer.echo(dumps(answers, ensure_ascii=False))
+    elif json and len(results) == 1:
+        typer.echo(next(iter(results.values())).to_json())
     elif json:
         typer.echo(AcrossRuns(results).to_json())
     elif len(results) > 1:

@@ -208,9 +208,12 @@ class Run:
         found = self.manifest(wanted.artifact)
         differences = wanted.differences(found) if found else []
         if differences:
+            keep = ", or --run DIR to keep both"
+            if any(self.manifest(name) for name in wanted.inputs):  # another folder lacks these
+                keep = f"; to keep both, copy {self.folder} first and add --run COPY too"
             raise StaleArtifact(
                 f"{self.path(wanted.artifact)} was made otherwise: {'; '.join(differences)}. "
-                f"Add --overwrite to replace it, or --run DIR to keep both"
+                f"Add --overwrite to replace it{keep}"
             )
         return self.holds(wanted)
 

@@ -35,38 +35,51 @@ class Foresight:
     """What to expect of refinement.
 
     images: of each person in the gallery, estimated; None without training identities.
-    gain:   in mAP, with its standard error; None where it could not be tried.
+    gain:   of reading neighbours in mAP, with its standard error; None where it was not tried.
+    fitted: of whitening that is fitted on training identities, likewise.
     """
 
     images: float | None
     gain: float | None = None
     error: float = 0.0
+    fitted: float | None = None
+    fitted_error: float = 0.0
 
     def describe(self) -> str:
         """Return the line that `--will-it-help` prints."""
+        return f"Will it help? {self._neighbours()}{self._whitening()}"
+
+    def _whitening(self) -> str:
+        if self.fitted is None:
+            return ""
+        told = f"{100 * self.fitted:+.1f} ± {100 * self.fitted_error:.1f} mAP"
+        return f" Whitening fitted on one half of the training identities: {told} on the other."
+
+    def _neighbours(self) -> str:
         if self.images is None:
             return (
-                "Will it help? Not known: without training identities of several images there is "
+                "Not known: without training identities of several images there is "
                 "nothing to go by. "
                 "Refinement pays where a person has several gallery images, and not with one."
             )
-        seen = f"about {self.images:.2g} gallery images of each person (estimated without labels)"
+        number = "at most one image" if self.images < 1 else f"about {self.images:.2g} images"
+        seen = f"the gallery has {number} of each person (estimated without labels)"
         if self.images < FEW:
-            return f"Will it help? Expect nothing: {seen}, so there is nobody to read."
+            return f"Expect nothing of neighbours: {seen}."
         if self.gain is None:
-            return f"Will it help? It may: {seen}; no held-out identity has a match to try it on."
+            return f"It may: {seen}; no held-out identity has a match to try it on."
         tried = (
             "mutual neighbours averaged, tried on training identities with as many images and "
             f"made as hard: {100 * self.gain:+.1f} ± {100 * self.error:.1f} mAP"
         )
         if self.gain < max(LEAST, self.error):
-            return f"Will it help? Expect nothing: {seen}; {tried}."
+            return f"Expect nothing of neighbours: {seen}; {tried}."
         if self.images < ENOUGH:
             return (
-                f"Will it help? Uncertain: {seen}, and the estimate may be off by a factor of two, "
+                f"Uncertain: {seen}, and the estimate may be off by a factor of two, "
                 f"so there may be hardly anybody to read; {tried}."
             )
-        return f"Will it help? Expect a gain: {seen}; {tried}."
+        return f"Expect a gain: {seen}; {tried}."
 
     def figures(self) -> dict[str, float]:
         """Return the numbers, those that there are."""
@@ -97,7 +110,8 @@ def foresee(
     The number of images of a person comes from the similarities of queries and gallery items, a
     mixture of those of one person and of two. Then neighbours are averaged on held-out training
     identities that have as many images each, spread about their means until queries are as near
-    to their nearest gallery item as the test set's are.
+    to their nearest gallery item as the test set's are. What needs no neighbours is tried too:
+    whitening, fitted on the other half of the training identities.
     """
     if train is None or len(np.unique(train.pids)) < 4 or not len(gallery):
         return Foresight(None)
@@ -106,16 +120,21 @@ def foresee(
         return Foresight(None)
     within, between = histogram(same), histogram(other)
     images = images_of_a_query(query, gallery, within=within, between=between, seed=seed)
-    if images < FEW:
-        return Foresight(images)
     wanted = nearness(query, gallery, seed=seed)
-    gains = []
-    for trial in _trials(train, max(2, round(images)), seed=seed):
+    gains, fitted = [], []
+    for fit, *trial in _trials(train, max(2, round(images)), seed=seed):
         as_hard = _as_hard(*trial, wanted=wanted, seed=seed)
-        gains.append(_gain(*as_hard))
+        fitted.append(_gain(*as_hard, refiner="whiten", train=fit))
+        if images >= FEW:
+            gains.append(_gain(*as_hard, refiner="nfc"))
+    return Foresight(images, *_mean(gains), *_mean(fitted))
+
+
+def _mean(gains: Sequence[float]) -> tuple[float | None, float]:
+    """Return a mean and its standard error; None where there is nothing."""
     if not gains:
-        return Foresight(images)
-    return Foresight(images, float(np.mean(gains)), float(np.std(gains) / len(gains) ** 0.5))
+        return None, 0.0
+    return float(np.mean(gains)), float(np.std(gains) / len(gains) ** 0.5)
 
 
 def images_of_a_query(
@@ -158,13 +177,13 @@ def spread(items: Embeddings, means: dict[int, np.ndarray], *, factor: float) ->
 
 def _trials(
     train: Embeddings, images: int, *, seed: int
-) -> Iterator[tuple[Embeddings, Embeddings]]:
-    """Yield queries and galleries of held-out identities with so many gallery images each."""
+) -> Iterator[tuple[Embeddings, Embeddings, Embeddings]]:
+    """Yield identities to fit on, and others' queries and galleries of so many images each."""
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
         gallery = gallery.select(drawing_order(gallery.pids, seed) < images)
         if Matches(query, gallery).any_valid():
-            yield query, gallery
+            yield train.select(split.fit), query, gallery
 
 
 def _as_hard(
@@ -177,9 +196,11 @@ def _as_hard(
     return as_hard[0], as_hard[1]
 
 
-def _gain(query: Embeddings, gallery: Embeddings) -> float:
+def _gain(
+    query: Embeddings, gallery: Embeddings, *, refiner: str, train: Embeddings | None = None
+) -> float:
     near = Neighbourhoods(query, gallery, device="cpu")
-    refined = refine_chain(("nfc",), near)
+    refined = refine_chain((refiner,), near, train=train)
     return score(*refined).mean_ap - score(query, gallery).mean_ap
 
 

@@ -207,6 +207,10 @@ def test_what_is_not_there_is_not_current_and_says_what_makes_it(tmp_path):
         f"{tmp_path}/embeddings.h5 was made otherwise: it was made by a-stage; seed was 2, now 1; "
         "size was 9, now 8. Add --overwrite to replace it, or --run DIR to keep both"
     )
+    make(run, "nformer.pt", "n", config={"k": 1})
+    after = Manifest("nformer.pt", "a-stage", {"k": 2}, {"embeddings.h5": "an older one"})
+    with pytest.raises(StaleArtifact, match=rf"replace it; to keep both, copy {tmp_path} first"):
+        run.is_current(after)  # another folder has no embeddings to make it from
 
 
 def test_the_stage_that_made_it_is_named_where_several_could(tmp_path):

@@ -1,5 +1,7 @@
 """What refinement should bring, foreseen without test labels."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers.people import scattered
@@ -43,7 +45,8 @@ def test_labels_of_the_test_set_change_nothing():
 def test_it_says_when_to_expect_nothing():
     strangers = people(150, 40, 1, 4)  # nobody of the queries, nobody twice
     told = foresee(TRAIN, QUERY, gallery=strangers).describe()
-    assert told.startswith("Will it help? Expect nothing: about ")
+    assert told.startswith("Will it help? Expect nothing of neighbours: the gallery has ")
+    assert "has at most one image of each person" in Foresight(2.8e-39).describe()
     assert "Expect nothing" in Foresight(8.0, -0.01, 0.002).describe()
     assert "Uncertain" in Foresight(3.0, 0.05, 0.002).describe()
     assert "Expect a gain" in Foresight(8.0, 0.05, 0.002).describe()
@@ -54,6 +57,25 @@ def test_many_noisy_images_gain():
     found = foresee(TRAIN, QUERY, gallery=people(100, 40, 8, 3))
     assert found.gain > 2 * found.error
     assert found.figures() == {"estimated": found.images, "foreseen": found.gain}
+
+
+def test_what_is_fitted_pays_without_any_neighbour():
+    """Half of the directions are noise that all share: whitening finds them, neighbours do not."""
+    random = np.random.default_rng(0)
+
+    def one_a_camera(first, count, cameras):
+        pids = np.repeat(np.arange(first, first + count), cameras)
+        centres = np.random.default_rng(first).normal(size=(count, 16)).repeat(cameras, axis=0)
+        noise = 3 * random.normal(size=(len(pids), 16))
+        own = centres + 0.1 * random.normal(size=centres.shape)
+        return Embeddings(np.hstack([own, noise]), pids, np.tile(np.arange(cameras), count))
+
+    test = one_a_camera(200, 60, 2)
+    query, gallery = (test.select(test.camids == camera) for camera in (0, 1))
+    found = foresee(one_a_camera(1, 80, 4), query, gallery=gallery)
+    assert found.images < 2 and found.gain is None
+    assert found.fitted > 0.1
+    assert f"{100 * found.fitted:+.1f} ± " in found.describe()
 
 
 def test_without_training_identities_nothing_is_claimed():
@@ -94,5 +116,19 @@ def test_evaluate_says_it_on_stderr(tmp_path):
     options = ["--refine", "none", "--no-report", "--will-it-help"]
     told = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), *options])
     assert told.exit_code == 0
-    assert "Will it help? Expect a gain: about" in told.stderr
+    assert "Will it help? Expect a gain: the gallery has about" in told.stderr
     assert "Will it help?" not in told.stdout
+
+
+def test_before_training_it_is_answered_and_the_next_command_named(tmp_path):
+    run = Run(tmp_path)
+    wanted = Manifest("embeddings.h5", "import-embeddings", {}, {})
+    with run.writing(wanted) as (path, facts):
+        facts["images"] = {"train": len(TRAIN), "query": len(QUERY)}
+        save_embeddings(path, train=TRAIN, query=QUERY, gallery=people(100, 40, 8, 3))
+    told = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), "--will-it-help"])
+    assert told.exit_code == 0, told.output
+    assert "Will it help? Expect a gain" in told.stderr
+    assert f"next: nformer train-nformer --run {tmp_path}" in " ".join(told.stderr.split())
+    done = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), "--will-it-help", "--json"])
+    assert 4 < json.loads(done.stdout)[str(tmp_path)]["estimated"] < 16

@@ -125,7 +125,7 @@ CASES = {
         (
             f"import-embeddings {' '.join(f'vectors/0001_c1_{i}.npy' for i in range(5))} --run run",
             2,
-            ("vectors/0001_c1_0.npy has no labels: give the CSV of path,pid,camid,split",),
+            ("vectors/0001_c1_0.npy has no labels: name a CSV of path,pid,camid,split after it",),
         ),
     ],
     "junk_not_left_out": [

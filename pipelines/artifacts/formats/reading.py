@@ -81,10 +81,9 @@ def kinds_of(files: Sequence[Path], *, labelled: bool = True) -> dict[Path, str]
         if kind == "csv" and "folder" not in kinds.values():
             _features_of(path, files)
         elif kind == "npy" and labelled and _labels_of(path, files) is None:
-            raise BadInput(
-                f"{path} has no labels: give the CSV of path,pid,camid,split beside it, with the "
-                f"same name ({path.stem}.csv)"
-            )
+            table = path.with_suffix(".csv")
+            wanted = "its CSV" if table.is_file() else "a CSV of path,pid,camid,split"
+            raise BadInput(f"{path} has no labels: name {wanted} after it, as in {path} {table}")
     return kinds
 
 
