@@ -157,13 +157,20 @@ def _unlike(root: Path, strange: Sequence[str], *, names: NamePattern | None) ->
     if names is not None:
         return (
             f"--pattern {names.text} fits none of the {len(strange):,} pictures in {root}, such as "
-            f"{strange[0]}"
+            f"{strange[0]}{_but_for_case(names, strange)}"
         )
     usual = usual_pattern(strange)
     return (
         f"{root / strange[0]} lies in no identity's folder: move it into one, or say where names "
         f"hold the identity: --pattern '{usual or '{pid}_*'}'"
     )
+
+
+def _but_for_case(names: NamePattern, strange: Sequence[str]) -> str:
+    """Return what to add where capitals alone keep a pattern from fitting."""
+    lower = NamePattern.of(names.text.lower())
+    fits = lower.fields(strange[0].lower()) is not None
+    return "; it would but for capital letters: type those of the names" if fits else ""
 
 
 def _require_identities(root: Path, entries: Sequence[str]) -> None:

@@ -210,8 +210,12 @@ def _require_columns(
         raise BadInput(f"{table.path} has the column {', '.join(twice)} more than once")
     lacking = [column for field, column in given.items() if field not in table.columns]
     if lacking:
+        apart = (
+            "; commas stand between pairs: path=FILE,pid=NAME" if "=" in "".join(lacking) else ""
+        )
         raise BadInput(
-            f"{table.path} has no column {', '.join(lacking)}; it has {', '.join(table.header)}"
+            f"{table.path} has no column {', '.join(lacking)}{apart}; it has "
+            f"{', '.join(table.header)}"
         )
     missing = [name for name in needed if name not in table.columns]
     if missing:

@@ -74,12 +74,26 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
         try:
             run.artifact(name)
             note = _summary(run, manifest)
+            if name == "index.h5":
+                note = "; ".join(filter(None, (note, older_than_nformer(run))))
         except BadInput as error:
             state, note = "damaged", str(error)
     kept = unfinished_in(run.folder / SCRATCH / name)
     if kept:
         note = f"another was interrupted at {kept}; {note}".rstrip("; ")
     return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
+
+
+def older_than_nformer(run: Run) -> str:
+    """Return what to say of a run's index that was made before its nformer.pt; "" of others."""
+    manifest = run.manifest("index.h5")
+    if manifest is None or run.manifest("nformer.pt") is None:
+        return ""
+    models = [name for name in manifest.inputs if name != "embeddings.h5"]
+    if models or "embeddings.h5" not in manifest.inputs:
+        return ""
+    again = command_line("index", "--overwrite", run=run.folder)
+    return f"made before nformer.pt, so it is not refined; {again} refines it"
 
 
 def _summary(run: Run, manifest: Manifest) -> str:

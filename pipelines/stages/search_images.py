@@ -16,6 +16,7 @@ from ..gallery.answers import Answer, Hit, SearchResult
 from ..gallery.asked import uncalibrated
 from ..imports import importing
 from ..progress import Progress, Silent
+from .info import older_than_nformer
 
 if TYPE_CHECKING:
     from ..extraction.networks import Network
@@ -94,6 +95,8 @@ class Searcher:
             BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
         """
         _require_top(top)
+        if told := older_than_nformer(self.run):
+            progress.warn(f"{self.run.path('index.h5')} was {told}")
         clock, self.clock = self.clock.going_on(), Clock()
         camera = self.stored.index.labels.camera_number(camid)
         view: dict[str, Any] = {"camid": camera, "crop": crop, "network": self.network}

@@ -360,6 +360,8 @@ def test_flat_names_are_read_by_a_pattern(tmp_path):
     assert {sample.camid for sample in data.split("gallery")} == {1, 2}
     with pytest.raises(BadInput, match=r"--pattern \{pid\}-\* fits none of the 16 pictures"):
         open_dataset("folder", tmp_path, options={"pattern": "{pid}-*"})
+    with pytest.raises(BadInput, match=r"000_c1_0\.JPG; it would but for capital letters"):
+        open_dataset("folder", tmp_path, options={"pattern": "{pid}_C{camid}_*.jpg"})
 
 
 @pytest.mark.parametrize(
@@ -414,6 +416,7 @@ def test_a_table_elsewhere_with_columns_of_its_own(tmp_path):
     assert open_dataset("csv", data.root, options=data.options).digest() == data.digest()
     for change, problem in (
         ({"columns": "path=Bild,pid=Who"}, "has no column Who; it has Bild, Wer, Kamera"),
+        ({"columns": "path=Bild;pid=Wer"}, "Bild;pid=Wer; commas stand between pairs: path="),
         ({"columns": "who=Wer"}, "--columns who=Wer: wanted path="),
         ({"images": "nowhere"}, "--images nowhere is no folder"),
         ({"columns": None}, "has no column path, pid"),

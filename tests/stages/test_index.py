@@ -131,6 +131,25 @@ def named_rows(names, cameras, seed):
     }
 
 
+def test_an_index_made_before_the_nformer_is_said_to_be_unrefined(tmp_path, recorder):
+    run = run_with(tmp_path, {**GALLERY, **people(0, 32, 6, 1, "train")}, train=False)
+    index_gallery(run)
+    asked = [tmp_path / "e.npz"]
+    search_images(run, asked, progress=recorder)
+    assert recorder.warnings == []
+    train_nformer(run, config=NFormerConfig(steps=0))
+    search_images(run, asked, progress=recorder)
+    told = (
+        f"made before nformer.pt, so it is not refined; nformer index --overwrite --run {tmp_path}"
+    )
+    assert f"was {told}" in recorder.warnings[0]
+    notes = {row.name: row.note for row in info(run)}
+    assert told in notes["index.h5"]
+    index_gallery(run, overwrite=True)
+    notes = {row.name: row.note for row in info(run)}
+    assert "made before" not in notes["index.h5"]
+
+
 def test_added_names_are_the_identities_that_the_index_calls_so(tmp_path):
     run, more = Run(tmp_path / "run"), tmp_path / "more.npz"
     np.savez(tmp_path / "all.npz", **named_rows(["bob", "eve"], ["door", "hall"], 0))
