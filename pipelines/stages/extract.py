@@ -148,6 +148,7 @@ class Extraction:
             if dataset.same_as(split) == split  # else it is embedded and kept once
         }
         self.skipped: dict[str, str] = {}
+        self.counts: dict[str, int] = {}  # rows of each split, without what was left out
 
     def assemble(self, path: Path) -> None:
         """Write all chunks to `path` as embeddings.h5, in the data set's order."""
@@ -158,13 +159,14 @@ class Extraction:
             for split in self.dataset.filled_splits():
                 same = self.dataset.same_as(split)
                 if same != split:  # the queries are the gallery, say: embedded and kept once
-                    file[split] = file[same]
+                    file[split], self.counts[split] = file[same], self.counts[same]
                     continue
                 samples = self.dataset.split(split)
                 means = self._track_means(split) if self.dataset.tracks else None
                 kept = self._kept_rows(split) if means is None else means[0]
                 if not len(kept):
                     raise BadInput(f"none of the {len(samples)} {split} images could be read")
+                self.counts[split] = len(kept)
                 found = labelled([samples[row] for row in kept], self.dataset.columns)
                 group = create_split(file, split, **found._asdict())
                 if means is not None:
@@ -181,7 +183,8 @@ class Extraction:
         skipped = dict(sorted(self.skipped.items()))
         if skipped:
             self.work.progress.warn(skipped_text(skipped))
-        return {"skipped": skipped, "seconds": round(self.work.seconds, 3), "dim": self._width()}
+        counted = {"images": self.counts, "skipped": skipped, "dim": self._width()}
+        return counted | {"seconds": round(self.work.seconds, 3)}
 
     def _width(self) -> int:
         """Return the embeddings' width d: that of the first chunk which holds any."""

@@ -72,12 +72,6 @@ def report(
     return run.path(PAGE)
 
 
-def is_older(run: Run) -> bool:
-    """Return whether the run's report is missing, or older than its figures."""
-    page, figures = run.path(PAGE), run.path("metrics.json")
-    return not page.exists() or page.stat().st_mtime_ns < figures.stat().st_mtime_ns
-
-
 def build_report(
     run: Run,
     *,
@@ -199,7 +193,7 @@ def chain_of(run: Run) -> list[Link]:
     """Return the artifacts there are, in the order of the stages, with their manifests."""
     links = []
     for row in on_the_way(run):
-        manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)
+        manifest = None if row.state in ("not yet", "damaged") else run.manifest(row.name)
         if manifest is not None:
             made = (f"nformer {manifest.stage}", manifest.sha256, manifest.inputs, manifest.config)
             links.append(Link(row.name, *made, row.state))

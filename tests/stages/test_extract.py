@@ -146,6 +146,7 @@ def test_a_corrupt_image_fails_or_is_left_out_and_listed(run, images, tmp_path, 
     )
     assert len(found) == before - 1 and f"query/{path.name}" not in found.names
     assert run.facts("embeddings.h5")["skipped"] == {f"query/{path.name}": "it is empty (0 bytes)"}
+    assert run.facts("embeddings.h5")["images"]["query"] == before - 1
     assert "1 image could not be read and was left out" in recorder.warnings[-1]
 
 

@@ -27,7 +27,8 @@ from pipelines.labels import LabelNames
 from pipelines.reporting import charts as report_charts
 from pipelines.reporting import ranked_lists as report_examples
 from pipelines.reporting.page import render
-from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
+from pipelines.stages.info import is_older
+from pipelines.stages.report import PAGE, build_report, report, to_csv, to_json
 
 COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")
 NASTY = 'query/<script>alert("1")</script> & co.jpg'
@@ -273,9 +274,9 @@ def test_the_same_run_gives_the_same_page(run):
 
 def test_it_knows_when_it_is_older_than_the_figures(run, tmp_path):
     report(run, examples=1)
-    assert not is_older(run)
+    assert not is_older(run, PAGE)
     (run.folder / "report.html").unlink()
-    assert is_older(run)
+    assert is_older(run, PAGE)
     report(run, examples=3)
 
 
