@@ -156,7 +156,9 @@ def _nformer(config: Table, facts: Table) -> list[str]:
     before = facts.get("folds_mAP_before", facts.get("held_out_mAP_before"))
     after = facts.get("folds_mAP", facts.get("held_out_mAP"))
     k = facts.get("closed_form", {}).get("neighbours") or config.get("neighbours")
-    gain = "" if None in (before, after) else f"held-out mAP {before:.3f} to {after:.3f}"
+    gain = ""
+    if before is not None and after is not None:
+        gain = f"held-out mAP {100 * before:.1f} to {100 * after:.1f}"
     return [str(facts.get("kind", "")), f"k = {k}" if k else "", gain]
 
 

@@ -156,11 +156,12 @@ def told_of_gate(gain: float, *, error: float, kept: bool) -> str:
     """Return in words what the edge gate changed in held-out mAP, and whether it is kept."""
     if not kept:
         return (
-            f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {gain:+.3f}, standard "
-            f"error {error:.3f})."
+            f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {100 * gain:+.1f}, "
+            f"standard error {100 * error:.1f})."
         )
-    reason = "" if gain > error else f", no loss of more than {TOLERANCE} and of its error"
-    return f"Edge gate kept: held-out mAP {gain:+.3f} (standard error {error:.3f}){reason}."
+    reason = "" if gain > error else f", no loss of more than {100 * TOLERANCE:g} and of its error"
+    figures = f"held-out mAP {100 * gain:+.1f} (standard error {100 * error:.1f})"
+    return f"Edge gate kept: {figures}{reason}."
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
@@ -191,8 +192,8 @@ def describe(chosen: Chosen | None, train: Embeddings) -> str:
     per_person = len(train) / len(np.unique(train.pids))
     return (
         f"chosen on held-out identities ({len(chosen.scores)} folds, {per_person:.3g} images an "
-        f"identity): {', '.join(parts)}; held-out mAP {chosen.baseline.mean():.3f} before, "
-        f"{chosen.mean_ap:.3f} after (gain {gain:.3f} ± {error:.3f})"
+        f"identity): {', '.join(parts)}; held-out mAP {100 * chosen.baseline.mean():.1f} before, "
+        f"{100 * chosen.mean_ap:.1f} after (gain {100 * gain:.1f} ± {100 * error:.1f})"
     )
 
 
@@ -242,13 +243,13 @@ def _learned(
     }
     if share:
         progress.message(
-            f"learned: {before:.3f} to {after:.3f} held-out mAP at step {trained.best_step}; kept "
-            f"with share {share:g}"
+            f"NFormer kept: held-out mAP {100 * before:.1f} without, {100 * after:.1f} with it, at "
+            f"step {trained.best_step} and with share {share:g}"
         )
     else:
         progress.message(
-            f"No NFormer kept: held-out mAP rose by no more than its error ({before:.3f} "
-            f"without, {tried:.3f} with). nformer.pt holds the closed form."
+            f"No NFormer kept: held-out mAP rose by no more than its error ({100 * before:.1f} "
+            f"without, {100 * tried:.1f} with). nformer.pt holds the closed form."
         )
     return (trained.model if share else None), share, facts
 

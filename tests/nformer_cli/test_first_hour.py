@@ -396,6 +396,14 @@ def test_two_runs_are_compared(evaluated):
     assert "runs/a" in said and "runs/b" in said and "baseline" in said
 
 
+def test_accuracies_are_in_per_cent_in_messages_as_in_tables(evaluated):
+    """JSON has fractions of 1, whatever a person reads has 52.1."""
+    said = well("train-nformer --run runs/a", "evaluate --run runs/a --all", "info --run runs/a")
+    figures = re.findall(r"(?:mAP|before,|without,|gain|±) [+-]?(\d+\.\d*)", said)
+    assert len(figures) >= 8 and all(re.fullmatch(r"\d+\.\d", figure) for figure in figures)
+    assert 0 < scores("runs/a")["baseline"] < 1 < max(map(float, figures))
+
+
 def test_a_run_moves_with_its_folder(evaluated):
     shutil.move("runs/a", "elsewhere")
     said = well("evaluate --run elsewhere --refine nfc", "info --run elsewhere")
