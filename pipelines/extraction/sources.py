@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.run import Run
-from ..data.catalogue import count_differences, entry, open_dataset, rules_of, unread_files
+from ..data.catalogue import doubts, entry, open_dataset, rules_of
 from ..data.images import ImageFiles, ImageSource, UnreadableImage
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -119,8 +119,8 @@ def dataset_for_network(
 
 
 def tell(dataset: Dataset, progress: Progress) -> None:
-    """Say what was understood of a data set's files, and how its counts differ from published."""
-    for text in (*dataset.notices, *unread_files(dataset), *count_differences(dataset)):
+    """Say what was understood of a data set's files, and what may be wrong with them."""
+    for text in (*dataset.notices, *doubts(dataset)):
         progress.warn(text)
 
 
