@@ -294,3 +294,10 @@ def test_every_key_of_every_recipe_is_documented_with_its_value(section):
     for key, cells in rows.items():
         shown = [None if cell.strip() == "–" else value(cell) for cell in cells]
         assert shown == [table.get(section, {}).get(key) for table in tables], key
+
+
+def test_the_demo_has_one_duration_everywhere():
+    command = ROOT / "nformer_cli" / "commands" / "datasets.py"
+    for path, times in ((README, 1), (MANUAL / "start.md", 1), (command, 2)):
+        text = " ".join(path.read_text(encoding="utf-8").replace('"', "").split())
+        assert text.count("about two minutes on two idle CPU cores") == times, path
