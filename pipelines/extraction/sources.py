@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import Run
 from ..data.catalogue import doubts, entry, open_dataset, rules_of
 from ..data.images import ImageFiles, ImageSource, UnreadableImage
@@ -89,7 +90,7 @@ def find_dataset(
             f"the backbone was trained on several data sets ({name}), which lie at several roots; "
             "name one of them: --dataset NAME --root DIR"
         )
-    where = root or facts["root"]
+    where = root or pictures_root(run, facts)
     if root is None and not Path(where).exists():
         raise BadInput(
             f"the images of data set {name} were at {where} and are not there now; say where they "

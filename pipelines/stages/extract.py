@@ -8,6 +8,7 @@ import numpy as np
 
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import SCRATCH, Run, writing_stage
 from ..config import ExtractConfig, as_table
 from ..data.samples import Dataset, labelled
@@ -28,7 +29,6 @@ from ..extraction.sources import (
     tell,
 )
 from ..extraction.tracklets import track_means
-from ..flow import command_line
 from ..processes import rank
 from ..progress import Progress, Silent
 
@@ -129,12 +129,13 @@ def clear_unless_at_work(run: Run) -> None:
 
 
 def _moved(run: Run, data: Dataset) -> str:
-    """Return what to say where the same images were embedded from another folder."""
-    there, now = run.facts(ARTIFACT).get("root"), str(data.root.resolve())
+    """Let the run remember where images lie that were embedded from another folder; say so."""
+    facts, now = run.facts(ARTIFACT), str(data.root.resolve())
+    there = facts.get("root")
     if there in (None, now):
         return ""
-    seen = command_line("report", "--root", now, run=run.folder)
-    return f", of the same images at {there}; to see them where they are now: {seen}"
+    pictures_root(run, facts, told=now)
+    return f", of the same images at {there}; pages show them from {now} from now on"
 
 
 class Extraction:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.manifest import Manifest
+from ..artifacts.moved import pictures_root
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..config import SECTIONS, as_table
@@ -60,7 +61,8 @@ def report(
 
     examples: queries shown of each kind: the largest gains, the largest losses, random ones.
     state:    the gallery as the evaluation refined it; without it, it is refined again.
-    root:     the folder that the images lie below now; None: where they were embedded.
+    root:     the folder that the images lie below now, which the run remembers; None: as it was
+              told last, or where they were embedded.
 
     Raises:
         MissingArtifact, StaleArtifact: metrics.json or ranking.h5: run `nformer evaluate`.
@@ -86,8 +88,7 @@ def build_report(
     rules = rules_named(evaluation.rules)
     queries = Queries.of(run, labels=evaluation.labels, rules=rules)
     facts = run.facts("embeddings.h5")
-    place = str(facts.get("root") or "") if root is None else str(Path(root).expanduser().resolve())
-    album = Album(queries.gallery, root=place)
+    album = Album(queries.gallery, root=pictures_root(run, facts, told=root))
     with progress.task("report", 3, unit="parts") as task:
         asked: dict[str, Any] = {"count": examples, "seed": seed, "state": state}
         shown, untold = examples_of(run, queries, album=album, **asked)

@@ -371,5 +371,8 @@ def test_pictures_that_moved_are_missed_in_a_line_and_found_by_root(run, tmp_pat
         assert done.exit_code == 0, done.output
         assert Page((copy.folder / "report.html").read_text()).all("img")
         assert "note: 36 of 1" in done.stderr  # the 36 queries had none before
+        again = build_report(copy, examples=1, progress=recorder)  # as evaluate writes it
+        assert any(item.picture for row in again.every for item in row.items)
+        assert recorder.warnings[-1].startswith("36 of 1")
     finally:
         moved.rename(there)
