@@ -301,7 +301,19 @@ def test_a_failed_query_shows_its_first_match_where_it_stands_below_the_first_it
             assert row.match.rank == row.first == match.argmax() + 1
             index = ranking.index[queries.index(row.name), row.first - 1]
             assert row.match.name == names[index] and row.match.picture
-    assert f'rank {below[0].first} <img class="right"' in render(found)
+    page, first = render(found), below[0]
+    assert f"""alt="rank {first.first}, right: person {first.pid}, camera""" in page
+    assert f"""<span class="mark">{first.first} ✓</span> id {first.pid}, cam""" in page
+    assert f"<strong>id {first.pid}, cam {first.camid}</strong><br>query/" in page
+
+
+def test_pictures_of_queries_take_no_more_room_than_there_is(run, monkeypatch):
+    every = [row for row in build_report(run, examples=1).every if row.items]
+    size = sum(len(item.picture) for item in (*every[0].items, every[0].match) if item)
+    monkeypatch.setattr(report_examples, "ROOM", size + 1)
+    found = build_report(run, examples=1)
+    assert [bool(row.items) for row in found.every[:3]] == [True, True, False]
+    assert "for the 2 worst queries" in render(found)
 
 
 def test_people_and_cameras_are_called_by_their_names(run, tmp_path):
