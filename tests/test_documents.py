@@ -301,3 +301,11 @@ def test_the_demo_has_one_duration_everywhere():
     for path, times in ((README, 1), (MANUAL / "start.md", 1), (command, 2)):
         text = " ".join(path.read_text(encoding="utf-8").replace('"', "").split())
         assert text.count("about two minutes on two idle CPU cores") == times, path
+
+
+@pytest.mark.parametrize("path", [README, MANUAL / "start.md", MANUAL / "datasets.md"], ids=name_of)
+def test_the_data_of_an_example_have_a_link_where_they_first_stand(path):
+    text = path.read_text(encoding="utf-8")
+    for name in ("PKU-Reid", "Con-ReID"):
+        first = text.find(name)
+        assert first < 0 or text[first - 1 :].startswith(f"[{name}](https://github.com/"), name
