@@ -20,6 +20,7 @@ from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form, fit_shift
 from ..seeding import numpy_generator
+from .choices import KeepingTask, Scores, keep_gate, kept_gate
 from .edge_gate import PARTS, TOLERANCE, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
@@ -57,14 +58,17 @@ def train_default_model(
     folder, log, key: of the resumable training, as for `Trainer.run`.
     """
     train = with_cameras_that_differ(train, config, progress=progress)
-    chosen = select(train, config, progress=progress)
+    scores = Scores(folder, key=key)
+    chosen = select(train, config, scores=scores, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
     cameras = train.has_cameras and config.camera_aware != "off"
-    gate, gate_facts = edge_gate(
+    kept = kept_gate(folder, key=key, chosen=str(settings))
+    gate, gate_facts = kept or edge_gate(
         rows, settings, cameras=cameras, seed=config.seed, progress=progress
     )
+    keep_gate(folder, gate, gate_facts, key=key, chosen=str(settings))
     settings = replace(settings, gate=gate is not None)
     learned, share, facts = _learned(
         train,
@@ -116,10 +120,14 @@ def with_cameras_that_differ(
     return Embeddings(train.features, train.pids, np.full(len(train), -1), train.names)
 
 
-def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> Chosen | None:
+def select(
+    train: Embeddings, config: NFormerConfig, *, scores: Scores, progress: Progress
+) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
-    folds = make_folds(rows, seed=config.seed)
+    if scores:
+        progress.message("going on with what cross-validation had found out")
+    folds = make_folds(rows, seed=config.seed, scores=scores)
     if not folds:
         progress.warn(
             "no held-out identity has a match: nothing can be chosen, and nformer.pt leaves "
@@ -129,7 +137,10 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"
     with progress.task("choose by cross-validation", None, unit="candidates") as task:
         return choose_closed_form(
-            folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
+            folds,
+            camera_aware=aware,
+            neighbours=config.neighbours or None,
+            task=KeepingTask(task, scores),
         )
 
 
