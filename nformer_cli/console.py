@@ -153,10 +153,7 @@ class _Counted:
         self.done += amount
         seconds = time.monotonic() - self.begun
         figures = {name: value for name, value in figures.items() if name != "rate"}
-        parts = [
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in figures.items()
-        ]
+        parts = [_figure(name, value) for name, value in figures.items()]
         if self.unit and seconds >= 0.5:
             rate = (self.done - self.before) / seconds
             if rate >= 1:
@@ -164,6 +161,15 @@ class _Counted:
             elif rate > 0:
                 parts.append(f"{1 / rate:,.3g} s each")
         return parts
+
+
+def _figure(name: str, value: float | str) -> str:
+    """Return a figure in words, one of accuracy in per cent as tables have it."""
+    if not isinstance(value, float):
+        return f"{name} {value}"
+    if name.endswith("mAP"):
+        return f"{name.replace('_', '-', 1).replace('_', ' ')} {100 * value:.1f}"
+    return f"{name} {value:.4g}"
 
 
 class _Bar(_Counted):

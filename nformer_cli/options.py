@@ -138,7 +138,7 @@ Moved = Annotated[
         "--root",
         metavar="DIR",
         help="Where the pictures lie now, if they were moved: the folder that their names start "
-        "from.",
+        "from. The run remembers it.",
     ),
 ]
 # Of the commands that embed pictures.

@@ -138,7 +138,8 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
     table.add_column("made by", overflow="fold")
     colours = {
         "whole": "green",
-        "missing": "dim",
+        "not yet": "dim",
+        "missing": "red",
         "stale": "yellow",
         "damaged": "red",
         "begun": "yellow",
@@ -147,10 +148,11 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
         made_by = f"nformer {row.command}"
         if row.inputs:
             made_by += f" from {', '.join(row.inputs)}"
-        if row.note:
-            made_by += f"\n[dim]{escape(row.note)}[/]"
+        parts = [] if row.state in ("not yet", "missing") else [made_by]
+        parts += [f"[dim]{escape(row.note)}[/]"] if row.note else []
         size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
-        table.add_row(row.name, f"[{colours[row.state]}]{row.state}[/]", size, made_by)
+        state = f"[{colours[row.state]}]{row.state}[/]"
+        table.add_row(row.name, state, size, "\n".join(parts))
     return table
 
 

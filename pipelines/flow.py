@@ -25,6 +25,7 @@ OTHER_WAYS = {
     "cluster": ("clusters.csv",),
     "serve": ("index.lists.h5",),
 }
+PAGES = {"report.html": ("report", "metrics.json"), "clusters.html": ("cluster", "clusters.csv")}
 ARGUMENTS = {
     "pack": " DATASET",
     "train-backbone": " DATASET",

@@ -294,3 +294,18 @@ def test_every_key_of_every_recipe_is_documented_with_its_value(section):
     for key, cells in rows.items():
         shown = [None if cell.strip() == "–" else value(cell) for cell in cells]
         assert shown == [table.get(section, {}).get(key) for table in tables], key
+
+
+def test_the_demo_has_one_duration_everywhere():
+    command = ROOT / "nformer_cli" / "commands" / "datasets.py"
+    for path, times in ((README, 1), (MANUAL / "start.md", 1), (command, 2)):
+        text = " ".join(path.read_text(encoding="utf-8").replace('"', "").split())
+        assert text.count("about two minutes on two idle CPU cores") == times, path
+
+
+@pytest.mark.parametrize("path", [README, MANUAL / "start.md", MANUAL / "datasets.md"], ids=name_of)
+def test_the_data_of_an_example_have_a_link_where_they_first_stand(path):
+    text = path.read_text(encoding="utf-8")
+    for name in ("PKU-Reid", "Con-ReID"):
+        first = text.find(name)
+        assert first < 0 or text[first - 1 :].startswith(f"[{name}](https://github.com/"), name

@@ -158,8 +158,8 @@ def demo(
 ) -> None:
     """Run everything on a small drawn data set.
 
-    Reads: nothing; nothing is downloaded and no GPU is needed. It ends within three minutes on
-    two cores.
+    Reads: nothing; nothing is downloaded and no GPU is needed. It ends after about two
+    minutes on two idle CPU cores, later beside other programs.
 
     Writes: images/ (in Market-1501's layout), backbone.pt, embeddings.h5, nformer.pt, refined.h5,
     metrics.json and report.html in the run's folder. Run again, an interrupted demo goes on.
@@ -179,7 +179,8 @@ def demo(
 
     opened = Run(run)
     progress.message(
-        "draw people, train on them, extract, train NFormer, evaluate: two minutes or so"
+        "draw people, train on them, extract, train NFormer, evaluate: about two minutes on two "
+        "idle CPU cores"
     )
     from pipelines.stages.demo import demo
 

@@ -57,9 +57,10 @@ def write_report(
     run: "Run", progress: TerminalProgress, *, state: "GalleryState | None" = None
 ) -> None:
     """Write the report of a run that was just evaluated, unless it stands there already."""
-    from pipelines.stages.report import PAGE, is_older, report
+    from pipelines.stages.info import is_older
+    from pipelines.stages.report import PAGE, report
 
-    if is_older(run):
+    if is_older(run, PAGE):
         report(run, progress=progress, state=state)
     progress.message(f"{run.path(PAGE)}; open it in a browser")
 
@@ -164,7 +165,7 @@ def reproduce(
 def info(run: options.Run = options.DEFAULT_RUN, json: options.Json = False) -> None:
     """Show a run's artifacts and which are stale.
 
-    Reads: the manifests in the run's folder, and the files' sizes.
+    Reads: the manifests in the run's folder, and the files' sizes. Pages to look at are listed too.
 
     Writes: nothing.
 

@@ -87,6 +87,7 @@ def search(
         device=device,
         progress=progress,
     )
+    from pipelines.artifacts.moved import pictures_root
     from pipelines.reporting.montage import (
         attention_of,
         said_of,
@@ -96,8 +97,7 @@ def search(
         write_page,
     )
 
-    if root is not None:
-        result = replace(result, root=str(root.expanduser().resolve()))
+    result = replace(result, root=pictures_root(opened, {"root": result.root}, told=root))
     missing = unshown(result) if montage or html else ""
     if missing:
         progress.warn(f"{missing}. Say where they are: --root DIR")

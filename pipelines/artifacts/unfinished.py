@@ -18,7 +18,8 @@ SUM = "sha256"  # of the rest: nothing is refused by a note that was damaged
 class Unfinished:
     """What is kept of an interrupted stage.
 
-    done, of: how much of what there is, in units.   purpose: of `purpose_of`.
+    done, of: how much of what there is, in units; of: 0 where that is not known.
+    purpose:  of `purpose_of`.
     command:  that began it, as it was typed, or "".   place: the folder that it was typed in.
     """
 
@@ -30,7 +31,7 @@ class Unfinished:
     place: str = ""
 
     def __str__(self) -> str:
-        return f"{self.unit} {self.done:,} of {self.of:,}"
+        return f"{self.unit} {self.done:,}" + (f" of {self.of:,}" if self.of else "")
 
     def go_on(self, *, otherwise: str) -> str:
         """Return in words how to go on; otherwise: the command, where what was typed is unknown."""

@@ -49,7 +49,10 @@ class Chosen:
             "separation": "without labels, by the clusters' separation (first peak of the mean "
             "silhouette)",
         }.get(self.by, self.by)
-        return said if self.score is None else f"{said}, {self.score:.3f}"
+        if self.score is None:
+            return said
+        is_f = self.by == "held-out identities"  # in per cent, as tables have it
+        return f"{said}, {100 * self.score:.1f}" if is_f else f"{said}, {self.score:.3f}"
 
 
 def by_separation(

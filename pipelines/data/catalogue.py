@@ -27,6 +27,7 @@ from . import (
 )
 from .entry import ANY, Entry
 from .folders import unread_endings
+from .misreading import misreading
 from .samples import Dataset, SplitCounts
 from .several import SETS, joined
 from .synthetic.dataset import read_synthetic
@@ -221,7 +222,7 @@ def open_datasets(
 
 def _joined(sets: Sequence[Dataset]) -> Dataset:
     """Return several data sets as one, with what there is to say of each one's files."""
-    told = [(*one.notices, *unread_files(one), *count_differences(one)) for one in sets]
+    told = [(*one.notices, *doubts(one)) for one in sets]
     return joined([replace(one, notices=notices) for one, notices in zip(sets, told, strict=True)])
 
 
@@ -251,13 +252,18 @@ def _require_own(root: Path) -> None:
         )
 
 
+def doubts(dataset: Dataset) -> list[str]:
+    """Return sentences on what may be wrong with a data set as it was read."""
+    if SETS in dataset.options:
+        return []  # each of several has told its own
+    return [*unread_files(dataset), *count_differences(dataset), *misreading(dataset)]
+
+
 def count_differences(dataset: Dataset) -> list[str]:
     """Return a sentence where counts are not the published ones, with what differs.
 
     Another data set that only shares the layout, as its numbers of people show, is named as such.
     """
-    if SETS in dataset.options:
-        return []  # each of several has told its own
     known, found = entry(dataset.name), []
     enlarged = bool(set(dataset.options) - {"variant"})  # which leaves the queries as they are
     for split, published in known.published(dataset.options).items():
@@ -292,8 +298,8 @@ def completed(published: SplitCounts, found: SplitCounts) -> SplitCounts:
 
 def unread_files(dataset: Dataset) -> list[str]:
     """Return a sentence where files lie among the images whose endings are not read."""
-    if "table" in dataset.options or SETS in dataset.options:
-        return []  # a table names its images; each of several sets has told its own
+    if "table" in dataset.options:
+        return []  # a table names its images
     splits = [dataset.images(split) for split in dataset.filled_splits()]
     folders = {os.path.commonpath({os.path.dirname(one.name) for one in split}) for split in splits}
     found = sum((unread_endings(dataset.root / one) for one in folders), Counter[str]())

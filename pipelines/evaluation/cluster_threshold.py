@@ -48,7 +48,8 @@ class Calibrated:
 
     def __str__(self) -> str:
         said = ", ".join(
-            f"{kind} {one.bcubed:.3f} and {one.pairwise:.3f}" for kind, one in self.chosen.items()
+            f"{kind} {100 * (one.bcubed or 0):.1f} and {100 * (one.pairwise or 0):.1f}"
+            for kind, one in self.chosen.items()
         )
         wide = f", spread {self.compared:g} times as wide" if self.compared > 1 else ""
         return f"held-out identities{wide}, BCubed and pairwise F: {said}"

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import Run
-from ..data.catalogue import count_differences, entry, open_dataset, rules_of, unread_files
+from ..data.catalogue import doubts, entry, open_dataset, rules_of
 from ..data.images import ImageFiles, ImageSource, UnreadableImage
 from ..data.packed import PackedFile
 from ..data.samples import Dataset
@@ -89,7 +90,7 @@ def find_dataset(
             f"the backbone was trained on several data sets ({name}), which lie at several roots; "
             "name one of them: --dataset NAME --root DIR"
         )
-    where = root or facts["root"]
+    where = root or pictures_root(run, facts)
     if root is None and not Path(where).exists():
         raise BadInput(
             f"the images of data set {name} were at {where} and are not there now; say where they "
@@ -119,8 +120,8 @@ def dataset_for_network(
 
 
 def tell(dataset: Dataset, progress: Progress) -> None:
-    """Say what was understood of a data set's files, and how its counts differ from published."""
-    for text in (*dataset.notices, *unread_files(dataset), *count_differences(dataset)):
+    """Say what was understood of a data set's files, and what may be wrong with them."""
+    for text in (*dataset.notices, *doubts(dataset)):
         progress.warn(text)
 
 

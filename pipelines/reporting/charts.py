@@ -85,11 +85,13 @@ def _held_out(run: Run) -> Iterator[Chart]:
     checks = model.facts.get("held_out_checks") or [] if model else []
     if len(checks) < 2:
         return
-    steps, values = zip(*((one["step"], one["mAP"]) for one in checks), strict=True)
-    svg = line_chart("held-out", {"mAP": (steps, values)}, x="step", y="mAP, held-out identities")
+    steps, values = zip(*((one["step"], 100 * one["mAP"]) for one in checks), strict=True)
+    svg = line_chart(
+        "held-out", {"mAP": (steps, values)}, x="step", y="mAP in %, held-out identities"
+    )
     best = int(np.argmax(values))
     text = (
-        f"{100 * values[0]:.1f} before training, {100 * values[best]:.1f} at best, at step "
+        f"{values[0]:.1f} before training, {values[best]:.1f} at best, at step "
         f"{steps[best]}. The best step is kept, if it gains more than its error."
     )
     yield Chart("Held-out identities while NFormer trains", svg, text)
@@ -198,13 +200,13 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     better, worse = int((gain[valid] > 0).sum()), int((gain[valid] < 0).sum())
 
     def scatter(axes: "Axes") -> None:  # above the line is a gain
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, linestyle=":")
         style: dict[str, Any] = {"s": 14, "alpha": 0.6, "edgecolors": "none"}
         style["rasterized"] = len(before) > MOST_POINTS
-        axes.scatter(before, after, color=COLOURS[0], **style)
+        axes.scatter(100 * before, 100 * after, color=COLOURS[0], **style)
         axes.set_aspect("equal")
 
-    svg = drawn("scatter", scatter, x=f"AP, {BASELINE}", y=f"AP, {name}", size=(4.6, 4.2))
+    svg = drawn("scatter", scatter, x=f"AP in %, {BASELINE}", y=f"AP in %, {name}", size=(4.6, 4.2))
     stay, mean = int(valid.sum()) - better - worse, 100 * float(gain[valid].mean())
     text = f"{better} queries gain, {worse} lose, {stay} stay; the mean gain is {mean:+.1f} points."
     links = [
@@ -219,7 +221,7 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
 
     def by_matches(axes: "Axes") -> None:
         counts = np.unique(matches)
-        parts = [gain[valid][matches == count] for count in counts]
+        parts = [100 * gain[valid][matches == count] for count in counts]
         means = np.array([part.mean() for part in parts])
         error = [part.std() / np.sqrt(len(part)) for part in parts]
         axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
@@ -227,7 +229,7 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
         axes.set_xlim(counts.min() - 1, counts.max() + 1)
         _whole_numbers(axes)
 
-    y = "mean gain in AP (± standard error)"
+    y = "mean gain in AP, points (± standard error)"
     svg = drawn("gain-chart", by_matches, x="true matches in the gallery", y=y)
     text = f"Queries have {matches.min()} to {matches.max()} true matches."
     yield Chart("Gain by images per identity", svg, text)

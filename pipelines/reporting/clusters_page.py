@@ -72,6 +72,11 @@ class ClustersPage:
     script: str
     script_hash: str
 
+    @property
+    def from_downloads(self) -> str:
+        """How a table is read back that a browser has saved; `command` reads the run's own."""
+        return f"{self.command.partition(' --edited ')[0]} --edited ~/Downloads/{self.csv}"
+
 
 def write_clusters_page(
     path: Path,

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TEMPLATES = Path(__file__).parent / "templates"
-CROP = (56, 112)  # largest width and height of a picture on the page, in pixels
+CROP = (56, 112)  # largest width and height of a picture among thousands, in pixels
+PICTURE = (80, 160)  # of a picture in the report
 QUALITY = 80
 LONGEST = 40  # rows of a table or figure that the page shows as a table
 FILTERS = (
@@ -32,7 +33,8 @@ FILTERS = (
     ("lost", "lost by refinement"),
     ("won", "won by it"),
 )
-PICTURED = 150  # queries with pictures in the table of all: a page stays below 15 MB
+PICTURED = 150  # queries with pictures in the table of all
+ROOM = 10_000_000  # bytes that these pictures may take: a page stays below 15 MB
 KINDS = (("gain", "Largest gains"), ("loss", "Largest losses"), ("sample", "A random sample"))
 
 
@@ -104,6 +106,8 @@ class Row:
     """
 
     name: str
+    pid: int
+    camid: int
     precision: dict[str, float]
     kinds: Sequence[str]
     first: int | None
@@ -193,7 +197,7 @@ def not_there(missing: Sequence[str], *, of: int, root: str) -> str:
     return f"{len(missing):,} of {of:,} images are not below {root}, such as {missing[0]}"
 
 
-def whom(labels: LabelNames, one: Item | Example, *, short: bool = False) -> str:
+def whom(labels: LabelNames, one: Item | Example | Row, *, short: bool = False) -> str:
     """Return an identity and, where it is known, its camera: person 7, camera 2; or Ada, camera A.
 
     short: id 7, cam 2.

@@ -22,7 +22,7 @@ from ..ranking.matches import Matches
 from ..ranking.ranked_lists import Ranking
 from ..ranking.rules import MARKET1501, Rules
 from ..seeding import numpy_generator
-from .page import PICTURED, Example, Item, Row, data_uri, not_there, reading_of
+from .page import PICTURE, PICTURED, ROOM, Example, Item, Row, data_uri, not_there, reading_of
 
 if TYPE_CHECKING:
     from ..gallery.explanation import LayerWeights
@@ -146,23 +146,25 @@ def rows_of(run: Run, queries: Queries, *, album: "Album") -> list[Row]:
     ranking = load_ranking(run.artifact("ranking.h5"), compared)
     order = np.argsort(queries.precision[compared], kind="stable").tolist()
     valid = [row for row in order if np.isfinite(queries.precision[compared][row])]
-    heads = {
-        row: _heads(album, ranking, row=row) if place < PICTURED else []
-        for place, row in enumerate(valid)
-    }
-    return [
-        Row(
+    found, room = list[Row](), ROOM
+    for place, row in enumerate(valid):
+        with_pictures = place < PICTURED and room > 0
+        first = _first_match(ranking.match[row])
+        items = _heads(album, ranking, row=row) if with_pictures else []
+        one = Row(
             name=queries.query.names[row],
+            pid=int(queries.query.pids[row]),
+            camid=int(queries.query.camids[row]),
             precision={name: float(queries.precision[name][row]) for name in names},
             kinds=_kinds(float(queries.gain[row]), first=first),
             first=first,
-            picture=album.picture(queries.query.names[row]) if place < PICTURED else "",
-            items=heads[row],
-            match=_match_below(album, ranking, row=row) if heads[row] else None,
+            picture=album.picture(queries.query.names[row]) if with_pictures else "",
+            items=items,
+            match=_match_below(album, ranking, row=row) if items else None,
         )
-        for place, row in enumerate(valid)
-        for first in [_first_match(ranking.match[row])]
-    ]
+        found.append(one)
+        room -= sum(len(shown.picture) for shown in (one, *items, one.match) if shown)
+    return found
 
 
 def _kinds(gain: float, *, first: int | None) -> list[str]:
@@ -238,7 +240,7 @@ class Album:
         if name not in self.pictures:
             self.pictures[name] = ""
             with suppress(UnreadableImage):
-                self.pictures[name] = data_uri(read_item(name, [self.root]))
+                self.pictures[name] = data_uri(read_item(name, [self.root]), PICTURE)
         return self.pictures[name]
 
     def not_there(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.batches import default_workers
 from ..data.boxes import parts_of
-from ..data.catalogue import completed, count_differences, entry, open_dataset, unread_files
+from ..data.catalogue import completed, doubts, entry, open_dataset
 from ..data.images import GUESS, UnreadableImage, read_part
 from ..data.samples import Dataset, Sample, file_size
 from ..embeddings import SPLITS
@@ -75,10 +75,9 @@ def check_data(
     """
     name = entry(dataset).name
     data = open_dataset(name, root, options=options, progress=progress)
-    told = (*unread_files(data), *count_differences(data))
     findings = [
         *(Finding("note", text) for text in data.notices),
-        *(Finding("warning", text) for text in told),
+        *(Finding("warning", text) for text in doubts(data)),
         *_missing_splits(data),
         *_unreadable(data, progress),
         *_same_content(data, progress),

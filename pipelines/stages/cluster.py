@@ -11,6 +11,7 @@ import numpy as np
 
 from ..artifacts.cluster_files import Members, read_members, write_members
 from ..artifacts.manifest import Manifest
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import Run, require_run, writing_stage
 from ..clustering.agreement import Agreement
 from ..clustering.names import PLAIN, REFINED, require_method
@@ -258,11 +259,10 @@ def _with_decisions(run: Run, asked: Asked, *, progress: Progress) -> Asked:
 def write_page(found: Clustered, *, root: Path | None = None) -> tuple[Path, str]:
     """Write clusters.html beside clusters.csv; return it, and which pictures are missing, or "".
 
-    root: the folder that the rows' names start from now; None: where they were.
+    root: the folder that the rows' names start from now; None: as told last, or where they were.
     """
     folders = list(found.folders)
-    if root is not None:
-        folders[0] = str(root.expanduser().resolve())
+    folders[0] = pictures_root(Run(found.path.parent), {"root": folders[0]}, told=root)
     lines = [
         f"Method {found.method}, {found.embeddings} embeddings, threshold "
         f"{found.chosen.threshold:.3f}: {found.chosen}.",

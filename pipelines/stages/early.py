@@ -16,7 +16,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.run import Run
 from ..backbones.names import initial_weights_file, require_published, require_trainable
 from ..config import BackboneConfig, ExtractConfig, NFormerConfig
-from ..data.catalogue import open_datasets
+from ..data.catalogue import doubts, open_datasets
 from ..data.images import UnreadableImage, image_size
 from ..data.samples import Dataset
 from ..errors import BadInput, MissingArtifact
@@ -54,6 +54,9 @@ def dataset_to_train_on(
     if weights is not None:
         require_checkpoint(weights, option="--weights")
     data = open_datasets(datasets, roots, options=options, progress=progress)
+    if "train" not in data.filled_splits():
+        for text in doubts(data):
+            progress.warn(text)
     data.split("train")
     return data
 

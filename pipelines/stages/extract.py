@@ -8,6 +8,7 @@ import numpy as np
 
 from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import SCRATCH, Run, writing_stage
 from ..config import ExtractConfig, as_table
 from ..data.samples import Dataset, labelled
@@ -28,7 +29,6 @@ from ..extraction.sources import (
     tell,
 )
 from ..extraction.tracklets import track_means
-from ..flow import command_line
 from ..processes import rank
 from ..progress import Progress, Silent
 
@@ -129,12 +129,13 @@ def clear_unless_at_work(run: Run) -> None:
 
 
 def _moved(run: Run, data: Dataset) -> str:
-    """Return what to say where the same images were embedded from another folder."""
-    there, now = run.facts(ARTIFACT).get("root"), str(data.root.resolve())
+    """Let the run remember where images lie that were embedded from another folder; say so."""
+    facts, now = run.facts(ARTIFACT), str(data.root.resolve())
+    there = facts.get("root")
     if there in (None, now):
         return ""
-    seen = command_line("report", "--root", now, run=run.folder)
-    return f", of the same images at {there}; to see them where they are now: {seen}"
+    pictures_root(run, facts, told=now)
+    return f", of the same images at {there}; pages show them from {now} from now on"
 
 
 class Extraction:
@@ -148,6 +149,7 @@ class Extraction:
             if dataset.same_as(split) == split  # else it is embedded and kept once
         }
         self.skipped: dict[str, str] = {}
+        self.counts: dict[str, int] = {}  # rows of each split, without what was left out
 
     def assemble(self, path: Path) -> None:
         """Write all chunks to `path` as embeddings.h5, in the data set's order."""
@@ -158,13 +160,14 @@ class Extraction:
             for split in self.dataset.filled_splits():
                 same = self.dataset.same_as(split)
                 if same != split:  # the queries are the gallery, say: embedded and kept once
-                    file[split] = file[same]
+                    file[split], self.counts[split] = file[same], self.counts[same]
                     continue
                 samples = self.dataset.split(split)
                 means = self._track_means(split) if self.dataset.tracks else None
                 kept = self._kept_rows(split) if means is None else means[0]
                 if not len(kept):
                     raise BadInput(f"none of the {len(samples)} {split} images could be read")
+                self.counts[split] = len(kept)
                 found = labelled([samples[row] for row in kept], self.dataset.columns)
                 group = create_split(file, split, **found._asdict())
                 if means is not None:
@@ -181,7 +184,8 @@ class Extraction:
         skipped = dict(sorted(self.skipped.items()))
         if skipped:
             self.work.progress.warn(skipped_text(skipped))
-        return {"skipped": skipped, "seconds": round(self.work.seconds, 3), "dim": self._width()}
+        counted = {"images": self.counts, "skipped": skipped, "dim": self._width()}
+        return counted | {"seconds": round(self.work.seconds, 3)}
 
     def _width(self) -> int:
         """Return the embeddings' width d: that of the first chunk which holds any."""

@@ -1,7 +1,7 @@
 """run folder -> what lies in it, made from what, and which of it is stale"""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,19 +9,20 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.results import Evaluation
 from ..artifacts.run import SCRATCH, Run
 from ..artifacts.unfinished import unfinished_in
+from ..embeddings import SPLITS
 from ..errors import BadInput
-from ..flow import OTHER_WAYS, STAGES, command_line
+from ..flow import OTHER_WAYS, PAGES, STAGES, command_line, remake_command
 
 Table = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ArtifactInfo:
-    """One artifact's state: whole, stale (an input has changed), damaged, missing, or
-    begun: interrupted, and to be gone on with."""
+    """One artifact's state: whole, stale (an input has changed), damaged, missing (another was made
+    from it), not made yet, or begun: interrupted, and to be gone on with."""
 
     name: str
-    state: Literal["whole", "stale", "damaged", "missing", "begun"]
+    state: Literal["whole", "stale", "damaged", "missing", "not yet", "begun"]
     command: str
     inputs: dict[str, str]
     bytes: int
@@ -29,24 +30,59 @@ class ArtifactInfo:
 
 
 def info(run: Run) -> list[ArtifactInfo]:
-    """Return every artifact of the run: the stages' in their order, then what else is there."""
+    """Return every artifact of the run: the stages' in their order, then what else is there.
+
+    What no artifact was made from, and a later one did without, is left out.
+    """
     if not run.folder.is_dir():
         raise BadInput(
             f"{run.folder} is not there; begin a run with: "
             f"{command_line('train-backbone', 'DATASET', run=run.folder)}"
         )
-    rows = on_the_way(run)
+    rows = _asked_for(on_the_way(run))
     names = {path.name.removesuffix(".json") for path in run.folder.glob("*.json")}  # manifests'
     names |= {name for writes in OTHER_WAYS.values() for name in writes}
     others = sorted(name for name in names - {r.name for r in rows} if run.path(name).is_file())
-    return rows + [_describe(run, name, command="") for name in others]
+    pages = [_page(run, name) for name in PAGES if run.path(name).is_file()]
+    return rows + [_describe(run, name, command="") for name in others] + pages
 
 
 def on_the_way(run: Run) -> list[ArtifactInfo]:
-    """Return the artifacts of the stages, in their order, missing ones too."""
+    """Return the artifacts of the stages, in their order, those too that are not made yet."""
     return [
         _describe(run, name, command=command) for command, names in STAGES.items() for name in names
     ]
+
+
+def _asked_for(rows: list[ArtifactInfo]) -> list[ArtifactInfo]:
+    """Return the rows that a person looks for: what was made, what is gone, what comes next."""
+    used = {name for row in rows for name in row.inputs}
+    last = max((place for place, row in enumerate(rows) if row.state != "not yet"), default=-1)
+    kept = []
+    for place, row in enumerate(rows):
+        if row.state != "not yet" or place > last:
+            kept.append(row)
+        elif row.name in used:
+            kept.append(replace(row, state="missing"))
+    return kept
+
+
+def _page(run: Run, name: str) -> ArtifactInfo:
+    """Return what a page to look at tells: whether it is older than what it shows."""
+    command, source = PAGES[name]
+    older = is_older(run, name)
+    again = command_line(command, run=run.folder)
+    note = f"older than {source}; make it again with: {again}" if older else "for a browser"
+    size = run.path(name).stat().st_size
+    return ArtifactInfo(name, "stale" if older else "whole", command, {}, size, note)
+
+
+def is_older(run: Run, name: str) -> bool:
+    """Return whether a page of the run is not there, or older than what it shows."""
+    page, source = run.path(name), run.path(PAGES[name][1])
+    return not page.exists() or (
+        source.exists() and page.stat().st_mtime_ns < source.stat().st_mtime_ns
+    )
 
 
 def info_json(rows: list[ArtifactInfo]) -> str:
@@ -60,12 +96,14 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
     except BadInput as error:
         return ArtifactInfo(name, "damaged", command, {}, 0, str(error))
     if manifest is None:
-        note = "its manifest is missing" if run.path(name).exists() else ""
+        note = f"make it with: {remake_command(name, run=run.folder)}"
+        if run.path(name).exists():
+            note = f"its manifest is missing; {note}"
         kept = unfinished_in(run.folder / SCRATCH / name)
         if kept:
             go_on = kept.go_on(otherwise="") if kept.command else "the next run goes on"
             note = f"interrupted at {kept}; {go_on}"
-        return ArtifactInfo(name, "begun" if kept else "missing", command, {}, 0, note)
+        return ArtifactInfo(name, "begun" if kept else "not yet", command, {}, 0, note)
     state: Literal["whole", "stale", "damaged"] = "whole"
     note, changed = "", run.changed_inputs(name)
     if changed:
@@ -106,6 +144,8 @@ def _summary(run: Run, manifest: Manifest) -> str:
         parts = _figures(run.path("metrics.json"))
     if manifest.facts.get("dataset") and "images" in manifest.facts:
         parts.append(f"of {title_of(manifest.facts)}")
+    left_out = len(manifest.facts.get("skipped") or ())
+    parts.append(f"{left_out:,} image{'s' * (left_out > 1)} left out" if left_out else "")
     return ", ".join(part for part in parts if part)
 
 
@@ -122,7 +162,7 @@ def _backbone(config: Table, facts: Table) -> list[str]:
 def _embeddings(config: Table, facts: Table) -> list[str]:
     network = facts.get("network", {}).get("arch") or config.get("arch", "")
     counts = facts.get("images") or facts.get("counts") or {}
-    listed = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    listed = ", ".join(f"{split} {counts[split]:,}" for split in SPLITS if split in counts)
     return [network, f"dim {facts['dim']}" if "dim" in facts else "", listed]
 
 
@@ -130,7 +170,9 @@ def _nformer(config: Table, facts: Table) -> list[str]:
     before = facts.get("folds_mAP_before", facts.get("held_out_mAP_before"))
     after = facts.get("folds_mAP", facts.get("held_out_mAP"))
     k = facts.get("closed_form", {}).get("neighbours") or config.get("neighbours")
-    gain = "" if None in (before, after) else f"held-out mAP {before:.3f} to {after:.3f}"
+    gain = ""
+    if before is not None and after is not None:
+        gain = f"held-out mAP {100 * before:.1f} to {100 * after:.1f}"
     return [str(facts.get("kind", "")), f"k = {k}" if k else "", gain]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts.manifest import Manifest
+from ..artifacts.moved import pictures_root
 from ..artifacts.results import FIGURES, Evaluation
 from ..artifacts.run import Run, writing_stage
 from ..config import SECTIONS, as_table
@@ -60,7 +61,8 @@ def report(
 
     examples: queries shown of each kind: the largest gains, the largest losses, random ones.
     state:    the gallery as the evaluation refined it; without it, it is refined again.
-    root:     the folder that the images lie below now; None: where they were embedded.
+    root:     the folder that the images lie below now, which the run remembers; None: as it was
+              told last, or where they were embedded.
 
     Raises:
         MissingArtifact, StaleArtifact: metrics.json or ranking.h5: run `nformer evaluate`.
@@ -70,12 +72,6 @@ def report(
     write_text(run.path(TABLE), to_csv(found.evaluation))
     write_text(run.path(PAGE), render(found))
     return run.path(PAGE)
-
-
-def is_older(run: Run) -> bool:
-    """Return whether the run's report is missing, or older than its figures."""
-    page, figures = run.path(PAGE), run.path("metrics.json")
-    return not page.exists() or page.stat().st_mtime_ns < figures.stat().st_mtime_ns
 
 
 def build_report(
@@ -92,8 +88,7 @@ def build_report(
     rules = rules_named(evaluation.rules)
     queries = Queries.of(run, labels=evaluation.labels, rules=rules)
     facts = run.facts("embeddings.h5")
-    place = str(facts.get("root") or "") if root is None else str(Path(root).expanduser().resolve())
-    album = Album(queries.gallery, root=place)
+    album = Album(queries.gallery, root=pictures_root(run, facts, told=root))
     with progress.task("report", 3, unit="parts") as task:
         asked: dict[str, Any] = {"count": examples, "seed": seed, "state": state}
         shown, untold = examples_of(run, queries, album=album, **asked)
@@ -199,7 +194,7 @@ def chain_of(run: Run) -> list[Link]:
     """Return the artifacts there are, in the order of the stages, with their manifests."""
     links = []
     for row in on_the_way(run):
-        manifest = None if row.state in ("missing", "damaged") else run.manifest(row.name)
+        manifest = None if row.state in ("not yet", "damaged") else run.manifest(row.name)
         if manifest is not None:
             made = (f"nformer {manifest.stage}", manifest.sha256, manifest.inputs, manifest.config)
             links.append(Link(row.name, *made, row.state))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..artifacts.moved import pictures_root
 from ..artifacts.run import Run, require_run
 from ..embeddings import Embeddings
 from ..errors import BadInput, PipelineError
@@ -177,7 +178,7 @@ class RunSearching:
     def folders(self) -> Sequence[str]:
         """The folders that pictures lie below, the one first that names start from."""
         facts = self.searcher.stored.manifest.facts
-        first = facts["root"] if self.root is None else str(self.root.expanduser().resolve())
+        first = pictures_root(self.searcher.run, facts, told=self.root)
         return [first, *facts.get("folders", [])]
 
     @property

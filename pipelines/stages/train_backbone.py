@@ -348,7 +348,7 @@ class Training:
         metrics = score(query, gallery, rules=rules)
         log.write(self.steps, epoch=epoch, mAP=metrics.mean_ap, rank1=float(metrics.cmc[0]))
         self.progress.message(
-            f"epoch {epoch}: mAP {metrics.mean_ap:.2%}, rank-1 {float(metrics.cmc[0]):.2%}"
+            f"epoch {epoch}: mAP {100 * metrics.mean_ap:.1f}, rank-1 {100 * metrics.rank(1):.1f}"
         )
 
     def _embed(self, split: str) -> Embeddings:

@@ -20,6 +20,7 @@ from ..refiners.closed_form import ClosedForm, ClosedFormSettings
 from ..refiners.edge_gate import EdgeGate
 from ..refiners.fitting import TrainingRows, fit_closed_form, fit_shift
 from ..seeding import numpy_generator
+from .choices import KeepingTask, Scores, keep_gate, kept_gate
 from .edge_gate import PARTS, TOLERANCE, train_edge_gate
 from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
@@ -57,14 +58,17 @@ def train_default_model(
     folder, log, key: of the resumable training, as for `Trainer.run`.
     """
     train = with_cameras_that_differ(train, config, progress=progress)
-    chosen = select(train, config, progress=progress)
+    scores = Scores(folder, key=key)
+    chosen = select(train, config, scores=scores, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
     cameras = train.has_cameras and config.camera_aware != "off"
-    gate, gate_facts = edge_gate(
+    kept = kept_gate(folder, key=key, chosen=str(settings))
+    gate, gate_facts = kept or edge_gate(
         rows, settings, cameras=cameras, seed=config.seed, progress=progress
     )
+    keep_gate(folder, gate, gate_facts, key=key, chosen=str(settings))
     settings = replace(settings, gate=gate is not None)
     learned, share, facts = _learned(
         train,
@@ -116,10 +120,14 @@ def with_cameras_that_differ(
     return Embeddings(train.features, train.pids, np.full(len(train), -1), train.names)
 
 
-def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> Chosen | None:
+def select(
+    train: Embeddings, config: NFormerConfig, *, scores: Scores, progress: Progress
+) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
-    folds = make_folds(rows, seed=config.seed)
+    if scores:
+        progress.message("going on with what cross-validation had found out")
+    folds = make_folds(rows, seed=config.seed, scores=scores)
     if not folds:
         progress.warn(
             "no held-out identity has a match: nothing can be chosen, and nformer.pt leaves "
@@ -129,7 +137,10 @@ def select(train: Embeddings, config: NFormerConfig, *, progress: Progress) -> C
     aware: CameraAware = config.camera_aware if train.has_cameras else "off"
     with progress.task("choose by cross-validation", None, unit="candidates") as task:
         return choose_closed_form(
-            folds, camera_aware=aware, neighbours=config.neighbours or None, task=task
+            folds,
+            camera_aware=aware,
+            neighbours=config.neighbours or None,
+            task=KeepingTask(task, scores),
         )
 
 
@@ -156,11 +167,12 @@ def told_of_gate(gain: float, *, error: float, kept: bool) -> str:
     """Return in words what the edge gate changed in held-out mAP, and whether it is kept."""
     if not kept:
         return (
-            f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {gain:+.3f}, standard "
-            f"error {error:.3f})."
+            f"No edge gate kept: held-out mAP or rank-1 fell with it (mAP {100 * gain:+.1f}, "
+            f"standard error {100 * error:.1f})."
         )
-    reason = "" if gain > error else f", no loss of more than {TOLERANCE} and of its error"
-    return f"Edge gate kept: held-out mAP {gain:+.3f} (standard error {error:.3f}){reason}."
+    reason = "" if gain > error else f", no loss of more than {100 * TOLERANCE:g} and of its error"
+    figures = f"held-out mAP {100 * gain:+.1f} (standard error {100 * error:.1f})"
+    return f"Edge gate kept: {figures}{reason}."
 
 
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
@@ -191,8 +203,8 @@ def describe(chosen: Chosen | None, train: Embeddings) -> str:
     per_person = len(train) / len(np.unique(train.pids))
     return (
         f"chosen on held-out identities ({len(chosen.scores)} folds, {per_person:.3g} images an "
-        f"identity): {', '.join(parts)}; held-out mAP {chosen.baseline.mean():.3f} before, "
-        f"{chosen.mean_ap:.3f} after (gain {gain:.3f} ± {error:.3f})"
+        f"identity): {', '.join(parts)}; held-out mAP {100 * chosen.baseline.mean():.1f} before, "
+        f"{100 * chosen.mean_ap:.1f} after (gain {100 * gain:.1f} ± {100 * error:.1f})"
     )
 
 
@@ -242,13 +254,13 @@ def _learned(
     }
     if share:
         progress.message(
-            f"learned: {before:.3f} to {after:.3f} held-out mAP at step {trained.best_step}; kept "
-            f"with share {share:g}"
+            f"NFormer kept: held-out mAP {100 * before:.1f} without, {100 * after:.1f} with it, at "
+            f"step {trained.best_step} and with share {share:g}"
         )
     else:
         progress.message(
-            f"No NFormer kept: held-out mAP rose by no more than its error ({before:.3f} "
-            f"without, {tried:.3f} with). nformer.pt holds the closed form."
+            f"No NFormer kept: held-out mAP rose by no more than its error ({100 * before:.1f} "
+            f"without, {100 * tried:.1f} with). nformer.pt holds the closed form."
         )
     return (trained.model if share else None), share, facts
 

@@ -127,7 +127,8 @@ def _tell_cuts(train: Embeddings, config: NFormerConfig, *, progress: Progress) 
 def _tell(trained: Trained, baseline: float | None, *, progress: Progress) -> None:
     if trained.best is None or baseline is None:
         return
-    figures = f"held-out mAP {baseline:.3f} before, {trained.best:.3f} at step {trained.best_step}"
+    before, best = 100 * baseline, 100 * trained.best
+    figures = f"held-out mAP {before:.1f} before, {best:.1f} at step {trained.best_step}"
     if trained.best > baseline:
         progress.message(f"{figures}, which is kept")
     else:

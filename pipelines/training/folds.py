@@ -1,6 +1,6 @@
 """Held-out identities as small test sets, on which any closed form is scored in milliseconds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,20 +30,22 @@ class Fold:
     gallery: TrainingRows
     width: int  # d of the embeddings; rows may stand in the coordinates of their own span
     scatters: dict[str, tuple[Tensor, Scatter]] = field(default_factory=dict)
+    name: str = ""
+    scores: MutableMapping[str, float] = field(default_factory=dict)  # by name and settings
     _turned: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _standard: "Recent" = field(default_factory=lambda: Recent(8))
     _similar: "Recent" = field(default_factory=lambda: Recent(1))
     _read: "Recent" = field(default_factory=lambda: Recent(4))
-    _scores: dict[ClosedFormSettings, float] = field(default_factory=dict)
 
     def mean_ap(self, settings: ClosedFormSettings) -> float:
         """Return the queries' mAP with a closed form fitted on the other identities."""
-        if settings not in self._scores:
+        key = f"{self.name}: {settings}"
+        if key not in self.scores:
             query, gallery = self.refined(settings)
-            self._scores[settings] = mean_average_precision(
+            self.scores[key] = mean_average_precision(
                 query @ gallery.T, self.query, gallery=self.gallery
             )
-        return self._scores[settings]
+        return self.scores[key]
 
     def refined(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         """Return queries and gallery after the closed form, each query on its own."""
@@ -72,7 +74,8 @@ class Fold:
     def inflated(self, factor: float) -> "Fold":
         """Return the fold with its held-out identities spread wider about their means."""
         query, gallery = spread_wider(self.query, self.gallery, factor=factor)
-        return Fold(self.fit, query, gallery, self.width, self.scatters)
+        told: dict[str, Any] = {"name": f"{self.name} spread {factor}", "scores": self.scores}
+        return Fold(self.fit, query, gallery, self.width, self.scatters, **told)
 
     def _standardise(self, settings: ClosedFormSettings) -> tuple[Tensor, Tensor]:
         if not settings.whitens:
@@ -224,15 +227,25 @@ def identity_splits(
 
 
 def make_folds(
-    train: TrainingRows, *, seed: int, plan: Sequence[tuple[int, int]] = PLAN
+    train: TrainingRows,
+    *,
+    seed: int,
+    plan: Sequence[tuple[int, int]] = PLAN,
+    scores: MutableMapping[str, float] | None = None,
 ) -> list[Fold]:
-    """Return the folds of `identity_splits`, their rows in the coordinates of their own span."""
+    """Return the folds of `identity_splits`, their rows in the coordinates of their own span.
+
+    scores: those known already; they take in the new ones.
+    """
     whole = TrainingRows(in_own_span(train.rows), train.labels, train.camids)
     folds = []
-    for split in identity_splits(train.labels.numpy(), train.camids.numpy(), seed=seed, plan=plan):
+    told: dict[str, Any] = {"scores": {} if scores is None else scores}
+    splits = identity_splits(train.labels.numpy(), train.camids.numpy(), seed=seed, plan=plan)
+    for number, split in enumerate(splits):
         masks = map(torch.from_numpy, (split.fit, split.query, split.gallery))
         fit, query, gallery = (whole.select(mask) for mask in masks)
-        folds.append(Fold(fit, query, gallery, width=train.rows.shape[1]))
+        width = train.rows.shape[1]
+        folds.append(Fold(fit, query, gallery, width, name=f"fold {number}", **told))
     return folds
 
 

@@ -50,6 +50,7 @@ def test_what_refinement_lowers_is_seen():
     assert Chosen(0.5, "held-out identities", 0.6, 0.59, 0.61).worse_than(plain)
     assert not Chosen(0.5, "held-out identities", 0.6, 0.6, 0.6).worse_than(plain)
     assert not Chosen(0.5, "separation", 0.1).worse_than(plain)
+    assert str(plain).endswith("F on held-out training identities, 50.0")  # in per cent
 
 
 def test_no_identities_give_no_threshold():

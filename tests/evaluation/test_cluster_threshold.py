@@ -79,7 +79,7 @@ def test_refined_is_worse_where_either_figure_falls():
     assert not Calibrated({PLAIN: plain, REFINED: higher}, {PLAIN: 1, REFINED: 1}, 1).worse
     assert not Calibrated({PLAIN: plain}, {PLAIN: 1}, 1).worse
     assert str(Calibrated({PLAIN: plain}, {PLAIN: 1}, 1)) == (
-        "held-out identities, BCubed and pairwise F: plain 0.600 and 0.400"
+        "held-out identities, BCubed and pairwise F: plain 60.0 and 40.0"
     )
 
 

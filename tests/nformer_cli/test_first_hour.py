@@ -201,6 +201,20 @@ def test_cameras_that_names_may_hold_are_pointed_out():
     )
 
 
+@pytest.mark.parametrize(
+    ("wrong", "read"),
+    [("{pid}_{camid}.jpg", "one identity and 48 cameras"), ("{pid}.jpg", "48 identities")],
+)
+def test_a_pattern_that_reads_names_at_the_wrong_place_is_doubted(wrong, read):
+    album(lambda person, camera, number: f"flat/img_{person}_{camera}_{number}.jpg")
+    own = f"folder --root flat --pattern '{wrong}'"
+    checked, trained = nformer(f"check-data {own}"), nformer(f"train-backbone {own} --run r {TINY}")
+    assert checked.code == 0 and "warning" in checked.out
+    for said in (checked, trained):
+        text = " ".join((said.out + said.err).split())
+        assert f"48 images are read as of {read}" in text and "change --pattern {pid}" in text
+
+
 def test_the_same_options_on_every_command_that_reads_pictures():
     """A flat folder with ids in the names, half of the people, a picture of each asks."""
     album(lambda person, camera, number: f"flat/{person}_{camera}_{number}.jpg")
@@ -394,6 +408,14 @@ def test_two_runs_are_compared(evaluated):
     well("import-embeddings b.npz --run runs/b", "evaluate --run runs/b --refine aqe")
     said = well("compare runs/a runs/b")
     assert "runs/a" in said and "runs/b" in said and "baseline" in said
+
+
+def test_accuracies_are_in_per_cent_in_messages_as_in_tables(evaluated):
+    """JSON has fractions of 1, whatever a person reads has 52.1."""
+    said = well("train-nformer --run runs/a", "evaluate --run runs/a --all", "info --run runs/a")
+    figures = re.findall(r"(?:mAP|before,|without,|gain|±) [+-]?(\d+\.\d*)", said)
+    assert len(figures) >= 8 and all(re.fullmatch(r"\d+\.\d", figure) for figure in figures)
+    assert 0 < scores("runs/a")["baseline"] < 1 < max(map(float, figures))
 
 
 def test_a_run_moves_with_its_folder(evaluated):

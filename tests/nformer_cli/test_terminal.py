@@ -46,6 +46,12 @@ def at_a_terminal(line: str) -> tuple[int, str]:
     return process.wait(60), screen.decode(errors="replace")
 
 
+def test_an_accuracy_beside_a_bar_is_in_per_cent():
+    counted = console._Counted(total=None, unit="")
+    figures = counted.count(1, {"loss": 2.5, "held_out_mAP": 0.8712, "stage": "last"})
+    assert figures == ["loss 2.5", "held-out mAP 87.1", "stage last"]
+
+
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

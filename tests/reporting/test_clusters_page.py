@@ -5,6 +5,7 @@ import hashlib
 import html
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from helpers.layouts import write_image
@@ -30,9 +31,12 @@ def members(identity, confidence, names=None) -> Members:
     )
 
 
+COMMAND = "nformer cluster --run runs/market --edited runs/market/clusters.csv"
+
+
 def written(path, found, folders=("",)):
     missing = write_clusters_page(
-        path, found, folders=folders, lines=["a line"], csv="clusters.csv", command="nformer x"
+        path, found, folders=folders, lines=["a line"], csv="clusters.csv", command=COMMAND
     )
     return path.read_text(), missing
 
@@ -45,6 +49,15 @@ def test_doubtful_identities_come_first(tmp_path):
     assert "-0.20 doubtful" in page and "nearer to 2" in page
     alone = page[page.index('id="alone"') :]
     assert re.findall(r"identity (\d), row", alone) == ["3", "2"]
+
+
+def test_page_and_manual_read_a_table_back_by_the_same_commands(tmp_path):
+    """One where the browser saves it, the other where it lies in the run."""
+    page, _ = written(tmp_path / "a.html", members([0, 0, 1], [0.9, 0.8, 0.1]))
+    manual = (Path(__file__).parents[2] / "nformer_cli/manual/clusters.md").read_text()
+    for table in ("~/Downloads/clusters.csv", "runs/market/clusters.csv"):
+        command = f"nformer cluster --run runs/market --edited {table}"
+        assert f"<code>{command}</code>" in page and f"\n    {command}\n" in manual
 
 
 def test_pictures_are_in_it_and_missing_ones_are_counted(tmp_path):

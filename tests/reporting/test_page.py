@@ -76,6 +76,8 @@ def every(number: int) -> Row:
     items = example(number).lists["baseline"][1:] * 2 if number < PICTURED else []
     return Row(
         name=f"query/a_folder-of-some-length/{number:04d}_c1s1_000001_00.jpg",
+        pid=7,
+        camid=1,
         precision={"baseline": 0.25, "closed form, gate, NFormer": 0.5},
         kinds=["failed"],
         first=17,

@@ -9,6 +9,7 @@ import torch
 
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
+from pipelines.artifacts.moved import pictures_root
 from pipelines.config import BackboneConfig, ExtractConfig
 from pipelines.data.augment import normalise
 from pipelines.data.catalogue import open_dataset
@@ -146,6 +147,7 @@ def test_a_corrupt_image_fails_or_is_left_out_and_listed(run, images, tmp_path, 
     )
     assert len(found) == before - 1 and f"query/{path.name}" not in found.names
     assert run.facts("embeddings.h5")["skipped"] == {f"query/{path.name}": "it is empty (0 bytes)"}
+    assert run.facts("embeddings.h5")["images"]["query"] == before - 1
     assert "1 image could not be read and was left out" in recorder.warnings[-1]
 
 
@@ -156,17 +158,16 @@ def test_the_rate_is_told(run, recorder):
     assert recorder.messages[-1] == f"{run.path('embeddings.h5')} is up to date"
 
 
-def test_the_same_images_elsewhere_are_up_to_date_and_it_says_how_to_see_them(
-    run, tmp_path, recorder
-):
+def test_the_same_images_elsewhere_are_up_to_date_and_are_shown_from_there(run, tmp_path, recorder):
     extract(run, config=PLAIN, device="cpu")
     moved, there = tmp_path / "moved", run.facts("embeddings.h5")["root"]
     shutil.copytree(there, moved)
     extract(run, config=PLAIN, device="cpu", root=moved, progress=recorder)
     assert recorder.messages[-1] == (
-        f"{run.path('embeddings.h5')} is up to date, of the same images at {there}; to see them "
-        f"where they are now: nformer report --root {moved} --run {run.folder}"
+        f"{run.path('embeddings.h5')} is up to date, of the same images at {there}; pages show "
+        f"them from {moved} from now on"
     )
+    assert pictures_root(run, run.facts("embeddings.h5")) == str(moved)
 
 
 def test_workers_make_no_other_artifact_but_flip_does(run):

@@ -27,7 +27,8 @@ from pipelines.labels import LabelNames
 from pipelines.reporting import charts as report_charts
 from pipelines.reporting import ranked_lists as report_examples
 from pipelines.reporting.page import render
-from pipelines.stages.report import build_report, is_older, report, to_csv, to_json
+from pipelines.stages.info import is_older
+from pipelines.stages.report import PAGE, build_report, report, to_csv, to_json
 
 COLUMNS = ("mAP", "mINP", "rank1", "rank5", "rank10")
 NASTY = 'query/<script>alert("1")</script> & co.jpg'
@@ -273,9 +274,9 @@ def test_the_same_run_gives_the_same_page(run):
 
 def test_it_knows_when_it_is_older_than_the_figures(run, tmp_path):
     report(run, examples=1)
-    assert not is_older(run)
+    assert not is_older(run, PAGE)
     (run.folder / "report.html").unlink()
-    assert is_older(run)
+    assert is_older(run, PAGE)
     report(run, examples=3)
 
 
@@ -300,7 +301,19 @@ def test_a_failed_query_shows_its_first_match_where_it_stands_below_the_first_it
             assert row.match.rank == row.first == match.argmax() + 1
             index = ranking.index[queries.index(row.name), row.first - 1]
             assert row.match.name == names[index] and row.match.picture
-    assert f'rank {below[0].first} <img class="right"' in render(found)
+    page, first = render(found), below[0]
+    assert f"""alt="rank {first.first}, right: person {first.pid}, camera""" in page
+    assert f"""<span class="mark">{first.first} ✓</span> id {first.pid}, cam""" in page
+    assert f"<strong>id {first.pid}, cam {first.camid}</strong><br>query/" in page
+
+
+def test_pictures_of_queries_take_no_more_room_than_there_is(run, monkeypatch):
+    every = [row for row in build_report(run, examples=1).every if row.items]
+    size = sum(len(item.picture) for item in (*every[0].items, every[0].match) if item)
+    monkeypatch.setattr(report_examples, "ROOM", size + 1)
+    found = build_report(run, examples=1)
+    assert [bool(row.items) for row in found.every[:3]] == [True, True, False]
+    assert "for the 2 worst queries" in render(found)
 
 
 def test_people_and_cameras_are_called_by_their_names(run, tmp_path):
@@ -370,5 +383,8 @@ def test_pictures_that_moved_are_missed_in_a_line_and_found_by_root(run, tmp_pat
         assert done.exit_code == 0, done.output
         assert Page((copy.folder / "report.html").read_text()).all("img")
         assert "note: 36 of 1" in done.stderr  # the 36 queries had none before
+        again = build_report(copy, examples=1, progress=recorder)  # as evaluate writes it
+        assert any(item.picture for row in again.every for item in row.items)
+        assert recorder.warnings[-1].startswith("36 of 1")
     finally:
         moved.rename(there)
