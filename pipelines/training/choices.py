@@ -57,7 +57,7 @@ class KeepingTask:
 
 
 def keep_gate(
-    folder: Path, gate: EdgeGate | None, facts: dict[str, Any], *, key: str, chosen: str
+    folder: Path, gate: EdgeGate | None, *, facts: dict[str, Any], key: str, chosen: str
 ) -> None:
     """Write a trained gate, or that none was kept, with the facts about it.
 

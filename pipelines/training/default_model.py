@@ -68,7 +68,7 @@ def train_default_model(
     gate, gate_facts = kept or edge_gate(
         rows, settings, cameras=cameras, seed=config.seed, progress=progress
     )
-    keep_gate(folder, gate, gate_facts, key=key, chosen=str(settings))
+    keep_gate(folder, gate, facts=gate_facts, key=key, chosen=str(settings))
     settings = replace(settings, gate=gate is not None)
     learned, share, facts = _learned(
         train,

@@ -70,14 +70,14 @@ def test_scores_of_another_training_and_damaged_ones_are_dropped(train, scored, 
 
 def test_a_gate_is_kept_for_its_training_and_closed_form(tmp_path):
     gate, facts = EdgeGate(), {"gate_gain": 0.125}
-    keep_gate(tmp_path, gate, facts, key="key", chosen="k = 4")
+    keep_gate(tmp_path, gate, facts=facts, key="key", chosen="k = 4")
     assert kept_gate(tmp_path, key="key", chosen="k = 8") is None
     assert kept_gate(tmp_path, key="other", chosen="k = 4") is None
     found, told = kept_gate(tmp_path, key="key", chosen="k = 4")
     assert told == facts
     for name, tensor in gate.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor)
-    keep_gate(tmp_path, None, {}, key="key", chosen="k = 4")
+    keep_gate(tmp_path, None, facts={}, key="key", chosen="k = 4")
     assert kept_gate(tmp_path, key="key", chosen="k = 4") == (None, {})
 
 
