@@ -154,12 +154,14 @@ def reproduce(
         whole = {"exhibits": [json_format.loads(item.to_json()) for item in items]}
         typer.echo(json_format.dumps(whole, ensure_ascii=False))
         return
+    said = set[str]()
     for item in items:
         for part in reproduced(item, out.width):
             out.print(part, highlight=False)
-    notes = dict.fromkeys(note for item in items for note in item.notes)
-    for note in notes:  # several have the same: each is said once
-        out.print(f"[dim]{escape(note)}[/]", highlight=False)
+        for note in item.notes:
+            if note not in said:  # several have the same
+                out.print(f"[dim]{escape(note)}[/]", highlight=False)
+        said.update(item.notes)
 
 
 def info(run: options.Run = options.DEFAULT_RUN, json: options.Json = False) -> None:

@@ -52,7 +52,7 @@ class Foresight:
     def _whitening(self) -> str:
         if self.fitted is None:
             return ""
-        told = f"{100 * self.fitted:+.1f} ± {100 * self.fitted_error:.1f} mAP"
+        told = f"{100 * self.fitted:+z.1f} ± {100 * self.fitted_error:.1f} mAP"
         return f" Whitening fitted on one half of the training identities: {told} on the other."
 
     def _neighbours(self) -> str:
@@ -62,7 +62,8 @@ class Foresight:
                 "nothing to go by. "
                 "Refinement pays where a person has several gallery images, and not with one."
             )
-        number = "at most one image" if self.images < 1 else f"about {self.images:.2g} images"
+        few = f"{float(f'{self.images:.2g}'):,g}"  # 140 and not 1.4e+02
+        number = "at most one image" if self.images < 1 else f"about {few} images"
         seen = f"the gallery has {number} of each person (estimated without labels)"
         if self.images < FEW:
             return f"Expect nothing of neighbours: {seen}."
@@ -70,7 +71,7 @@ class Foresight:
             return f"It may: {seen}; no held-out identity has a match to try it on."
         tried = (
             "mutual neighbours averaged, tried on training identities with as many images and "
-            f"made as hard: {100 * self.gain:+.1f} ± {100 * self.error:.1f} mAP"
+            f"made as hard: {100 * self.gain:+z.1f} ± {100 * self.error:.1f} mAP"
         )
         if self.gain < max(LEAST, self.error):
             return f"Expect nothing of neighbours: {seen}; {tried}."

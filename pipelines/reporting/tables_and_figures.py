@@ -50,8 +50,8 @@ class Column:
         if self.kind == "count":
             return f"{int(value):,}"
         if self.kind == "number":
-            return f"{value:.3g}"
-        return f"{100 * value:{'+' if self.kind == 'points' else ''}.1f}"
+            return f"{float(f'{value:.3g}'):,g}"  # 1,010 and not 1.01e+03
+        return f"{100 * value:{'+' if self.kind == 'points' else ''}z.1f}"
 
 
 @dataclass(frozen=True, kw_only=True)

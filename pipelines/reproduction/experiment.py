@@ -11,6 +11,7 @@ from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer, save_nformer
 from ..artifacts.run import Run
 from ..config import NFormerConfig, as_table
+from ..data.catalogue import title_of
 from ..data.subsampling import drawing_order, drawn_on_average
 from ..device import choose_device
 from ..embeddings import Embeddings
@@ -66,6 +67,7 @@ class Experiment:
         train = load_embeddings(path, "train").without_junk() if "train" in splits else None
         self.train = train if train is not None and len(np.unique(train.pids)) > 1 else None
         self.dataset = str(run.facts("embeddings.h5").get("dataset", ""))
+        self.title = title_of(run.facts("embeddings.h5")) or "embeddings"  # of the data set
         self.figures = MeasuredFigures(run.path(f"{FOLDER}/cells.json"), digest=self.digest)
         self.seeds = range(settings.seeds)  # of the trainings
 

@@ -204,7 +204,7 @@ def table3(experiments: Sequence[Experiment]) -> TableOrFigure:
         rows=rows,
         plots=(plot,),
         text="Difference that NFormer makes to mAP: "
-        + ", ".join(f"{100 * gain:+.1f} with {images} images" for images, gain in gains.items())
+        + ", ".join(f"{100 * gain:+z.1f} with {images} images" for images, gain in gains.items())
         + ".",
         notes=(
             "As many gallery images are drawn, for every training anew, as give the identities so "
@@ -301,7 +301,7 @@ def _with_and_without(experiment: Experiment) -> Row:
     before, after = experiment.baseline(), experiment.measured(NFORMER)
     return {
         "run": str(experiment.run.folder),
-        "dataset": experiment.dataset or "embeddings",
+        "dataset": experiment.title,
         "backbone": backbone_of(experiment.run),
         "baseline_rank1": before["rank1"],
         **compared(before, after),

@@ -35,6 +35,12 @@ def test_images_of_a_person_are_estimated_within_a_factor_of_two(each):
     assert each / 2 <= found.images <= 2 * each
 
 
+def test_many_images_are_told_without_an_exponent():
+    told = Foresight(images=136.0, gain=-0.0001, error=0.001).describe()
+    assert "about 140 images of each person" in told and "+0.0 ± 0.1 mAP" in told
+    assert "about 6.9 images" in Foresight(6.89, gain=0.1, error=0.01).describe()
+
+
 def test_labels_of_the_test_set_change_nothing():
     gallery = people(100, 40, 8, 3)
     blind = Embeddings(gallery.features, np.zeros(len(gallery)), gallery.camids)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,19 @@ def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
     assert {file: file.stat().st_mtime_ns for file in whole.made} == whole.made
 
 
+def test_notes_stand_below_their_table_and_are_said_once(whole):
+    items, shown = tables_and_figures_in(whole.run), " ".join(whole.told.stdout.split())
+    titles = [shown.index(item.title) for item in items] + [len(shown)]
+    assert titles == sorted(titles)
+    said = set()
+    for item, begin, end in zip(items, titles[:-1], titles[1:], strict=True):
+        for note in item.notes:
+            assert shown.count(note) == 1
+            assert note in said or begin < shown.index(note) < end
+        said.update(item.notes)
+    assert len(said) < sum(len(item.notes) for item in items)
+
+
 def test_controls_stand_in_every_table(whole):
     run = whole.run
     tables = {name: load_table_or_figure(run.path(file_of(name))) for name in NAMES[:4]}
@@ -221,6 +235,16 @@ def test_a_data_sets_name_is_shown_as_it_is(tmp_path):
     assert r"[/red] $\foo$ &lt;b&gt;" in (tmp_path / "reproduce" / "table4.svg").read_text()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;, imported" in page and "<b>" not in page
+
+
+def test_another_set_in_a_layout_is_not_called_by_the_published_one(tmp_path):
+    run = made(tmp_path / "people", dataset="market1501")
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {"n": 1}, {})) as (path, facts):
+        shutil.copy(run.path("embeddings.h5"), path)
+        facts.update(dataset="market1501", images={"query": 24, "gallery": 84}, root="data/people")
+    (table4,) = reproduce(run, "table4", seeds=1, draws=1, steps=1)
+    assert table4.rows[0]["dataset"] == "people (Market-1501's layout)"
+    assert table4.text.startswith("people (Market-1501's layout), imported: mAP")
 
 
 def test_what_is_damaged_is_made_again(tmp_path):
