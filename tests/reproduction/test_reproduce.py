@@ -407,6 +407,47 @@ def test_every_value_that_the_paper_prints_is_in_our_file():
     assert len(table4) == 20 and checked == 242
 
 
+def test_the_differences_that_the_paper_states_are_those_of_its_figures():
+    path = Path(os.environ.get("NFORMER_SHARED", "../shared")) / "paper" / "values.toml"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+
+    def less(table, dataset, rows, figures=("rank1", "mAP")):
+        upper, lower = (printed(table)[dataset][row] for row in rows)
+        return [round(upper[name] - lower[name], 1) for name in figures]
+
+    for dataset in ("market1501", "dukemtmcreid"):
+        one, two = values["table1"]["claims"], values["table2"]["claims"]
+        rows = ("transformer", "backbone")
+        assert less("table1", dataset, rows) == one["transformer_over_res50"][dataset]
+        rows = ("NFormer", "backbone")
+        assert less("table1", dataset, rows) == one["nformer_over_res50"][dataset]
+        rows = ("abdnet: NFormer + KR", "resnet50: NFormer")
+        assert less("table2", dataset, rows) == two["over_res50_nformer"][dataset]
+    claims, mean = values["table4"]["claims"], ("mAP",)
+    ours, better, both = "Res50+NFormer", "ABDNet+NFormer", ("rank1", "mAP")
+    market, duke, msmt = "market1501", "dukemtmcreid", "msmt17"
+    for name, dataset, rows, figures in (
+        ("market_res50_nformer_over_isp_map", market, (ours, "ISP"), mean),
+        ("market_abdnet_over_res50_map_top1", market, (better, ours), both[::-1]),
+        ("market_abdnet_nformer_over_isp_map", market, (better, "ISP"), mean),
+        ("duke_res50_nformer_over_isp_map", duke, (ours, "ISP"), mean),
+        ("duke_abdnet_nformer_over_isp_top1_map", duke, (better, "ISP"), both),
+        ("msmt_res50_nformer_over_rga_map", msmt, (ours, "RGA-SC"), mean),
+        ("msmt_abdnet_nformer_over_rga_top1_map", msmt, (better, "RGA-SC"), both),
+        ("msmt_over_res50_top1_map", msmt, (ours, "Res50"), both),
+        ("cuhk03_labelled_over_res50_top1_map", "cuhk03-labelled", (ours, "Res50"), both),
+        ("cuhk03_detected_over_res50_top1_map", "cuhk03-detected", (ours, "Res50"), both),
+    ):
+        claimed = claims.pop(name)
+        claimed = claimed if isinstance(claimed, list) else [claimed]
+        assert less("table4", dataset, rows, figures) == claimed, name
+    rivals = claims.pop("market_nformer_over_stf_gcs_map")
+    assert [less("table4", market, (ours, rival), mean)[0] for rival in ("STF", "GCS")] == rivals
+    assert list(claims) == ["gain_larger_in"]
+
+
 def test_what_is_of_other_embeddings_is_not_reported(whole, tmp_path):
     run = made(tmp_path / "run")
     reproduce(run, "table4", seeds=1, draws=1, steps=1)
