@@ -306,6 +306,8 @@ def test_the_papers_figures_of_other_data_sets_are_named_as_such(tmp_path):
     row = next(row for row in table4.rows if row["backbone"] == "Res50+NFormer")
     assert row["paper_cuhk03-detected_mAP"] == 0.747 and row["paper_msmt17_rank1"] == 0.773
     assert "CUHK03 detected: MHN (71.7, 76.5)" in table4.notes[0]
+    for table in (table2, table4):  # alone, each says what contradicts it
+        assert any("76.1 in Tables 2 and 4, 74.1 in Table 1" in note for note in table.notes)
     assert "ResNet-50; backbone here: imported" in table4.notes[1]
     # Table 2 has no CUHK03: what it has stands there under its data sets' names.
     beside = {line["method"]: line for line in table2.rows}
