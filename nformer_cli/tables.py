@@ -158,9 +158,12 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
 
 def counts_table(title: str, facts: Mapping[str, Any]) -> Table:
     """Show what an import found: rows, identities and cameras, split by split."""
+    from pipelines.embeddings import SPLITS
+
     columns = ("split", "rows", "identities", "cameras", "dropped")
     table = titled_table(f"{title or 'embeddings'}: {facts['dim']} numbers a row", columns)
-    for split, rows in facts["counts"].items():
+    for split in filter(facts["counts"].get, SPLITS):
+        rows = facts["counts"][split]
         cameras = facts["cameras"][split] or "none known"
         people, dropped = facts["identities"][split], facts["dropped"][split]
         table.add_row(split, f"{rows:,}", f"{people:,}", f"{cameras}", f"{dropped:,}")

@@ -1,5 +1,6 @@
 """clusters.html: the pictures of each identity that was found, doubtful ones first."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ class ClustersPage:
     @property
     def from_downloads(self) -> str:
         """How a table is read back that a browser has saved; `command` reads the run's own."""
-        return f"{self.command.partition(' --edited ')[0]} --edited ~/Downloads/{self.csv}"
+        words = shlex.split(self.command)
+        words[words.index("--edited") + 1] = "SAVED"  # in quotes, ~ would be no home
+        return shlex.join(words).replace("SAVED", f"~/Downloads/{self.csv}", 1)
 
 
 def write_clusters_page(

@@ -158,9 +158,11 @@ class ImportedSplit:
         people, junk = len(np.unique(self.pids[self.pids >= 0])), int((self.pids < 0).sum())
         cameras = len(np.unique(self.camids[self.camids >= 0]))
         unknown = int((self.camids < 0).sum())
+        who = "1 identity" if people == 1 else f"{people:,} identities"
+        seen = f"{cameras} camera{'s' * (cameras > 1)}"
         return (
-            f"{self.name}: {len(self):,} × {self.dim} {types}, {people:,} identities, "
-            + (f"{cameras} cameras" if cameras else "no camera ids: the same-camera rule is off")
+            f"{self.name}: {len(self):,} × {self.dim} {types}, {who}, "
+            + (seen if cameras else "no camera ids: the same-camera rule is off")
             + (f", the camera of {unknown:,} rows unknown" if cameras and unknown else "")
             + (f", {junk:,} rows of nobody (negative pid, kept)" if junk else "")
             + (f", with {', '.join(self.columns)}" if self.columns else "")

@@ -278,6 +278,28 @@ def test_every_next_command_works_as_it_stands():
     assert any(person in said for person in PEOPLE), "people keep their names"
 
 
+@pytest.mark.slow
+def test_a_network_that_was_given_searches_what_it_embedded():
+    """After extract --onnx, next is what is true: the index is searched with a picture by it."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    album(lambda person, camera, number: f"own/{person}/{camera}{number}.jpg")
+    own = "folder --root own --split 0.5 --pattern '{pid}/{camid}*'"
+    well(
+        f"train-backbone {own} --run net --set instances=2 {TINY}",
+        "export --run net --format onnx",
+        f"extract --onnx net/backbone.onnx --dataset {own} --run r --device cpu",
+    )
+    line = following(well("index --run r"))
+    assert line == "search IMAGE --run r"
+    well(line.replace("IMAGE", "own/ann/A0.jpg") + " --top 1")
+
+
+def test_completion_is_there_and_in_the_manual():
+    assert "_nformer_completion" in nformer("--show-completion bash").out
+    assert "--install-completion bash" in nformer("manual start").out
+
+
 def test_a_batch_larger_than_the_set_is_cut_and_said():
     album(lambda person, camera, number: f"own/{person}/{number}.jpg")
     said = well(
@@ -374,6 +396,17 @@ def test_training_embeddings_alone_are_said_to_rank_nothing():
     arrays = {key: value for key, value in np.load("e.npz").items() if key.startswith("train")}
     np.savez("train.npz", **arrays)
     assert "there is no gallery among them (train)" in well("import-embeddings train.npz --run r")
+
+
+def test_an_import_counts_its_splits_in_their_order_one_camera_as_one():
+    embeddings("e.npz", people=1, times=2)
+    arrays = dict(np.load("e.npz"))
+    cameras = {"train_camids": [1] * 4, "query_camids": [0], "gallery_camids": [0, 1]}
+    np.savez("e.npz", **arrays, **cameras)
+    said = well("import-embeddings e.npz --run r")
+    assert "float64, 1 identity, 1 camera," in said and "1 identity, 2 cameras" in said
+    rows = [said.index(f"│ {split} │") for split in ("train", "query", "gallery")]
+    assert rows == sorted(rows)
 
 
 def test_a_run_that_is_not_there_is_named():

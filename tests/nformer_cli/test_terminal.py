@@ -135,6 +135,16 @@ def test_a_slow_rate_is_seconds_each_and_an_open_end_is_ticked(monkeypatch):
     assert "2 gates/s" in screen.getvalue()
 
 
+def test_a_rate_after_a_resume_counts_new_work_alone(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    counted = console._Counted(total=200, unit="images")
+    counted.skip(150)  # by the command that was interrupted
+    clock[0] = 10.0
+    assert counted.count(20, {}) == ["2 images/s"]
+    assert counted.counted() == "170/200 images"
+
+
 def test_a_line_that_fits_keeps_its_columns():
     assert wrapped("train        120", 16) == ["train        120"]
     assert wrapped("train        120", 15) == ["train 120"]

@@ -11,6 +11,7 @@ import numpy as np
 from helpers.layouts import write_image
 
 from pipelines.artifacts.cluster_files import Members
+from pipelines.flow import command_line
 from pipelines.reporting import clusters_page
 from pipelines.reporting.clusters_page import write_clusters_page
 
@@ -31,7 +32,7 @@ def members(identity, confidence, names=None) -> Members:
     )
 
 
-COMMAND = "nformer cluster --run runs/market --edited runs/market/clusters.csv"
+COMMAND = command_line("cluster", "--edited", "runs/market/clusters.csv", run="runs/market")
 
 
 def written(path, found, folders=("",)):
@@ -56,8 +57,9 @@ def test_page_and_manual_read_a_table_back_by_the_same_commands(tmp_path):
     page, _ = written(tmp_path / "a.html", members([0, 0, 1], [0.9, 0.8, 0.1]))
     manual = (Path(__file__).parents[2] / "nformer_cli/manual/clusters.md").read_text()
     for table in ("~/Downloads/clusters.csv", "runs/market/clusters.csv"):
-        command = f"nformer cluster --run runs/market --edited {table}"
-        assert f"<code>{command}</code>" in page and f"\n    {command}\n" in manual
+        on_page = f"nformer cluster --edited {table} --run runs/market"  # as messages have it
+        assert f"<code>{on_page}</code>" in page
+        assert f"\n    nformer cluster --run runs/market --edited {table}\n" in manual
 
 
 def test_pictures_are_in_it_and_missing_ones_are_counted(tmp_path):
