@@ -295,8 +295,10 @@ def test_a_network_that_was_given_searches_what_it_embedded():
     well(line.replace("IMAGE", "own/ann/A0.jpg") + " --top 1")
 
 
-def test_completion_is_there_and_in_the_manual():
-    assert "_nformer_completion" in nformer("--show-completion bash").out
+def test_completion_is_there_and_in_the_manual(monkeypatch):
+    with monkeypatch.context() as shell:  # what a shell sets; --show-completion looks for one
+        shell.setenv("_NFORMER_COMPLETE", "source_bash")
+        assert "_nformer_completion" in nformer("").out
     assert "--install-completion bash" in nformer("manual start").out
 
 

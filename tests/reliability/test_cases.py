@@ -26,7 +26,7 @@ WEIGHTS = (
 PLAIN = "evaluate --run {} --refine none --no-report"
 COUNTS = "│ train │ 32 │ 8 │ 2 │ │ query │ 12 │ 6 │ 2 │ │ gallery │ 24 │ 6 │ 2 │"
 UNSEEN = COUNTS.replace("│ 2 │", "│ 0 │")
-IMPORTED = "gallery │ 135 │ 15 │ 3 │ 0 │ │ query │ 45 │ 15 │ 3 │ 0 │ │ train │ 180 │ 20 │ 3 │"
+IMPORTED = "train │ 180 │ 20 │ 3 │ 0 │ │ query │ 45 │ 15 │ 3 │ 0 │ │ gallery │ 135 │ 15 │ 3 │"
 
 
 def table(name, *said):

@@ -224,7 +224,12 @@ def written(folder, identity):
         np.zeros(len(identity), bool),
     )
     clusters_page.write_clusters_page(
-        folder / "a.html", found, folders=[""], lines=[], csv="clusters.csv", command="nformer x"
+        folder / "a.html",
+        found,
+        folders=[""],
+        lines=[],
+        csv="clusters.csv",
+        command="nformer x --edited clusters.csv",
     )
     return folder / "a.html"
 
