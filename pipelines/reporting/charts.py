@@ -85,13 +85,12 @@ def _held_out(run: Run) -> Iterator[Chart]:
     checks = model.facts.get("held_out_checks") or [] if model else []
     if len(checks) < 2:
         return
-    steps, values = zip(*((one["step"], 100 * one["mAP"]) for one in checks), strict=True)
-    svg = line_chart(
-        "held-out", {"mAP": (steps, values)}, x="step", y="mAP in %, held-out identities"
-    )
+    steps, values = zip(*((one["step"], one["mAP"]) for one in checks), strict=True)
+    y = "mAP of held-out identities"
+    svg = line_chart("held-out", {"mAP": (steps, values)}, x="step", y=y, percent=True)
     best = int(np.argmax(values))
     text = (
-        f"{values[0]:.1f} before training, {values[best]:.1f} at best, at step "
+        f"{100 * values[0]:.1f} before training, {100 * values[best]:.1f} at best, at step "
         f"{steps[best]}. The best step is kept, if it gains more than its error."
     )
     yield Chart("Held-out identities while NFormer trains", svg, text)
@@ -112,7 +111,7 @@ def _cmc(run: Run, queries: Queries) -> Chart:
         valid = np.isfinite(precision)
         found = np.maximum.accumulate(match[valid], axis=1).mean(axis=0)
         curves[queries.label(name)] = (list(range(1, len(found) + 1)), found.tolist())
-    svg = line_chart("cmc", curves, x="rank", y="share of queries with a match")
+    svg = line_chart("cmc", curves, x="rank", y="queries with a match", percent=True)
     told = ", ".join(f"{name} {100 * ys[0]:.1f} %" for name, (_, ys) in curves.items())
     return Chart("Cumulative matching characteristic", svg, f"At rank 1: {told}.")
 
@@ -136,8 +135,8 @@ def _precision_recall(run: Run, queries: Queries) -> Chart:
             reached = recall >= level - 1e-9
             at = np.take_along_axis(precision, reached.argmax(axis=1)[:, None], axis=1)[:, 0]
             means.append(float(np.where(reached.any(axis=1), at, 0).mean()))
-        curves[queries.label(name)] = (levels.tolist(), means)
-    svg = line_chart("precision-recall", curves, x="recall", y="precision", whole=False)
+        curves[queries.label(name)] = ((100 * levels).tolist(), means)
+    svg = line_chart("precision-recall", curves, x="recall in %", y="precision", percent=True)
     told = ", ".join(f"{name} {100 * ys[RECALLS // 2]:.1f} %" for name, (_, ys) in curves.items())
     kept = load_ranking(run.artifact("ranking.h5"), first).match.shape[1]
     text = f"At half of the matches: {told}. Matches beyond the first {kept} items count as missed."
@@ -181,7 +180,7 @@ def _neighbours(run: Run, queries: Queries) -> Iterator[Chart]:
         "the k nearest": (ks, found.listed.tolist()),
         "those of them that list it back": (ks, found.mutual.tolist()),
     }
-    svg = line_chart("neighbours", curves, x="k", y="share of the same person")
+    svg = line_chart("neighbours", curves, x="k", y="of the same person", percent=True)
     text = (
         f"Of the {ks[-1]} nearest of an image in the {PLACES[name]} {100 * found.listed[-1]:.0f} % "
         f"show the same person, of any camera; of the {found.mutuals[-1]:.1f} that list it back "
@@ -268,17 +267,23 @@ def _sides(queries: Queries) -> dict[str, tuple[Embeddings, Embeddings]]:
     return sides
 
 
-def line_chart(name: str, curves: Curves, *, x: str, y: str, whole: bool = True) -> str:
-    """Return lines by name, told apart by dashes as well as by colour."""
+def line_chart(name: str, curves: Curves, *, x: str, y: str, percent: bool = False) -> str:
+    """Return lines by name, told apart by dashes as well as by colour.
+
+    percent: the values are fractions of 1 and are shown in %.
+    """
+    times = 100 if percent else 1
 
     def draw(axes: "Axes") -> None:
         for number, (label, (xs, ys)) in enumerate(curves.items()):
             style: dict[str, Any] = {"color": COLOURS[number % 6], "linestyle": DASHES[number % 6]}
-            axes.plot(xs, ys, label=label, **style)
-        if whole:
-            _whole_numbers(axes)
+            values = [times * value for value in ys]
+            axes.plot(xs, values, label=label, clip_on=not percent, **style)
+        _whole_numbers(axes)
+        if percent and axes.get_ylim()[1] > 100:  # no margin above all there can be
+            axes.set_ylim(top=100)
 
-    return drawn(name, draw, x=x, y=y, legend=len(curves) > 1)
+    return drawn(name, draw, x=x, y=f"{y} in %" if percent else y, legend=len(curves) > 1)
 
 
 def camera_table(

@@ -150,6 +150,14 @@ def test_charts_take_the_pages_ink_and_have_ids_of_their_own():
     assert svg == line_chart("a", {"one": ([1, 2], [3, 4])}, x="x", y="y")
 
 
+def test_fractions_are_charted_in_per_cent_up_to_100():
+    svg = line_chart("a", {"one": ([1, 2], [0.5, 1.0])}, x="rank", y="found", percent=True)
+    words = re.findall(r"<text[^>]*>([^<]*)<", svg)
+    assert "found in %" in words and words[words.index("50") :][:6] == [
+        *("50", "60", "70", "80", "90", "100")
+    ]
+
+
 def test_identities_are_called_by_name_or_number_and_unknown_cameras_not_at_all():
     item = Item("a.jpg", 1, 0, True)
     assert whom(NUMBERS, item) == "person 1, camera 0"
