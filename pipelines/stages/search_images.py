@@ -70,6 +70,11 @@ class Searcher:
         self._network: dict[Use, Network] = {}
         self._training: dict[str, int] | None = None
 
+    def warn(self, progress: Progress) -> None:
+        """Say so where the index is not refined, though the run has an NFormer by now."""
+        if told := older_than_nformer(self.run):
+            progress.warn(f"{self.run.path('index.h5')} was {told}")
+
     def search(
         self,
         sources: Sequence[str | Path],
@@ -95,8 +100,7 @@ class Searcher:
             BadInput: unreadable pictures, a crop outside of one, embeddings of another width.
         """
         _require_top(top)
-        if told := older_than_nformer(self.run):
-            progress.warn(f"{self.run.path('index.h5')} was {told}")
+        self.warn(progress)
         clock, self.clock = self.clock.going_on(), Clock()
         camera = self.stored.index.labels.camera_number(camid)
         view: dict[str, Any] = {"camid": camera, "crop": crop, "network": self.network}

@@ -141,7 +141,10 @@ def _stamp(run: Run) -> Hashable:
 
 
 class RunSearching:
-    """A run's index and its network, as a server asks them."""
+    """A run's index and its network, as a server asks them.
+
+    folders: that pictures lie below, the one first that names start from.
+    """
 
     def __init__(
         self,
@@ -155,10 +158,13 @@ class RunSearching:
         progress: Progress = Silent(),
     ) -> None:
         self.searcher = Searcher(run, device=device)
+        self.searcher.warn(progress)
         if not exact:
             self.searcher.look_through_lists(progress)
         self.version = self.searcher.stored.manifest.sha256[:16]
-        self.root, self.key = root, _network_key(run) if pictures else None
+        self.key = _network_key(run) if pictures else None
+        facts = self.searcher.stored.manifest.facts
+        self.folders = [pictures_root(run, facts, told=root), *facts.get("folders", [])]
         if isinstance(before, RunSearching) and before.key == self.key:
             self.searcher.take_network(before.searcher)
         if pictures:
@@ -173,13 +179,6 @@ class RunSearching:
     def calibration(self) -> "Calibration | None":
         """What tells strangers."""
         return self.searcher.stored.calibration
-
-    @property
-    def folders(self) -> Sequence[str]:
-        """The folders that pictures lie below, the one first that names start from."""
-        facts = self.searcher.stored.manifest.facts
-        first = pictures_root(self.searcher.run, facts, told=self.root)
-        return [first, *facts.get("folders", [])]
 
     @property
     def said(self) -> str:
