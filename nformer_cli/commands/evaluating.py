@@ -122,7 +122,7 @@ def evaluate(
     from pipelines import Run
     from pipelines.artifacts.run import require_different
     from pipelines.evaluation.across_runs import AcrossRuns
-    from pipelines.stages.evaluate import evaluate_run
+    from pipelines.stages.evaluate import evaluate_run, lacks_nformer
 
     lists: dict[str, Any] = {
         name: tuple(part.strip() for part in names.split(",") if part.strip())
@@ -147,7 +147,7 @@ def evaluate(
             answer = foreseen(one)
             answers[str(one.folder)] = answer.figures()
             tell(answer.describe())
-            if not (config.every or model or one.manifest("nformer.pt")) and lists == {}:
+            if model is None and lacks_nformer(one, config):
                 common["progress"].message(f"next: {after_embeddings(ctx, one)}")
                 continue
         evaluated = evaluate_run(

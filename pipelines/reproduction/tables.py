@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..evaluation.foresee import foresee
+from ..evaluation.foresee import foresee, will_it_help
 from ..reporting.paper import DATASETS, DUKE, Beside, backbone_of, printed
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
@@ -211,7 +211,7 @@ def table3(experiments: Sequence[Experiment]) -> TableOrFigure:
             "many on average, as nformer subsample draws them: each identity keeps the same share "
             "of its own, and one at least. Queries and distractors are not drawn.",
             paper.note,
-            foresee(experiment.train, experiment.query, gallery=experiment.gallery).describe(),
+            will_it_help(experiment.run).describe(),
             "“images estimated” and “gain foreseen” use no label of the test set (nformer evaluate "
             "--will-it-help).",
             *control_notes(experiment),

@@ -157,13 +157,25 @@ def evaluate_run(
     return Evaluated(result, state)
 
 
+def lacks_nformer(run: Run, config: EvaluateConfig) -> bool:
+    """Return whether an NFormer is asked for that is not there, but can be trained."""
+    return _lacking(run, config) and _trainable(run)
+
+
+def _lacking(run: Run, config: EvaluateConfig) -> bool:
+    asked = NFORMER in chain(config) and not config.every
+    return asked and run.manifest("nformer.pt") is None
+
+
+def _trainable(run: Run) -> bool:
+    with open_embeddings(run.artifact("embeddings.h5")) as file:
+        return "train" in splits_in(file)
+
+
 def _possible_here(run: Run, config: EvaluateConfig, *, progress: Progress) -> EvaluateConfig:
     """Return the settings; without an NFormer and identities to train one, all that trains none."""
-    if NFORMER not in chain(config) or config.every or run.manifest("nformer.pt") is not None:
+    if not _lacking(run, config) or _trainable(run):
         return config
-    with open_embeddings(run.artifact("embeddings.h5")) as file:
-        if "train" in splits_in(file):
-            return config
     progress.warn(
         "these embeddings have no train split, so no NFormer can be trained on them. Shown are the "
         "refiners that need no training; --model FILE takes the nformer.pt of another run"

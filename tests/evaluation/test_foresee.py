@@ -62,7 +62,8 @@ def test_it_says_when_to_expect_nothing():
 def test_many_noisy_images_gain():
     found = foresee(TRAIN, QUERY, gallery=people(100, 40, 8, 3))
     assert found.gain > 2 * found.error
-    assert found.figures() == {"estimated": found.images, "foreseen": found.gain}
+    figures = {"estimated": found.images, "foreseen": found.gain, "whitened": found.fitted}
+    assert found.figures() == figures
 
 
 def test_what_is_fitted_pays_without_any_neighbour():
@@ -82,6 +83,8 @@ def test_what_is_fitted_pays_without_any_neighbour():
     assert found.images < 2 and found.gain is None
     assert found.fitted > 0.1
     assert f"{100 * found.fitted:+.1f} ± " in found.describe()
+    trained_on = foresee(one_a_camera(1, 80, 4), query, gallery=gallery, seen=True)
+    assert trained_on.fitted is None and "Whitening" not in trained_on.describe()
 
 
 def test_without_training_identities_nothing_is_claimed():
@@ -138,3 +141,16 @@ def test_before_training_it_is_answered_and_the_next_command_named(tmp_path):
     assert f"next: nformer train-nformer --run {tmp_path}" in " ".join(told.stderr.split())
     done = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), "--will-it-help", "--json"])
     assert 4 < json.loads(done.stdout)[str(tmp_path)]["estimated"] < 16
+    asked = ["evaluate", "--run", str(tmp_path), "--will-it-help", "--rerank", "kr"]
+    assert CliRunner().invoke(app, asked).exit_code == 0  # the NFormer is lacking here too
+
+
+def test_where_no_nformer_can_be_trained_the_rest_is_evaluated(tmp_path):
+    run = Run(tmp_path)
+    with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, _):
+        save_embeddings(path, query=QUERY, gallery=people(100, 40, 8, 3))
+    options = ["--will-it-help", "--no-report", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", "--run", str(tmp_path), *options])
+    assert done.exit_code == 0, done.output
+    assert "Will it help? Not known" in done.stderr
+    assert len(json.loads(done.stdout)["results"]) > 3
