@@ -210,7 +210,7 @@ class Run:
         if differences:
             keep = ", or --run DIR to keep both"
             if any(self.manifest(name) for name in wanted.inputs):  # another folder lacks these
-                keep = f"; to keep both, copy {self.folder} first and add --run COPY too"
+                keep = f"; to keep both, replace it in a copy of {self.folder}: --run COPY"
             raise StaleArtifact(
                 f"{self.path(wanted.artifact)} was made otherwise: {'; '.join(differences)}. "
                 f"Add --overwrite to replace it{keep}"

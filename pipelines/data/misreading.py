@@ -19,7 +19,7 @@ def misreading(dataset: Dataset) -> list[str]:
     samples = [one for split in dataset.filled_splits() for one in dataset.images(split)]
     if dataset.name not in OWN or len(samples) < FEWEST:
         return []
-    images, people = (len({one[place] for one in samples}) for place in (0, 1))
+    images, people = len({one.name for one in samples}), len({one.pid for one in samples})
     cameras = len({sample.camid for sample in samples} - {NO_CAMERA})
     if 1 < people < images and 2 * cameras <= images and cameras <= max(MANY, 2 * people):
         return []

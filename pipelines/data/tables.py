@@ -210,9 +210,8 @@ def _require_columns(
         raise BadInput(f"{table.path} has the column {', '.join(twice)} more than once")
     lacking = [column for field, column in given.items() if field not in table.columns]
     if lacking:
-        apart = (
-            "; commas stand between pairs: path=FILE,pid=NAME" if "=" in "".join(lacking) else ""
-        )
+        paired = any("=" in column for column in lacking)
+        apart = "; commas stand between pairs: path=FILE,pid=NAME" if paired else ""
         raise BadInput(
             f"{table.path} has no column {', '.join(lacking)}{apart}; it has "
             f"{', '.join(table.header)}"

@@ -209,7 +209,7 @@ def test_what_is_not_there_is_not_current_and_says_what_makes_it(tmp_path):
     )
     make(run, "nformer.pt", "n", config={"k": 1})
     after = Manifest("nformer.pt", "a-stage", {"k": 2}, {"embeddings.h5": "an older one"})
-    with pytest.raises(StaleArtifact, match=rf"replace it; to keep both, copy {tmp_path} first"):
+    with pytest.raises(StaleArtifact, match=rf"to keep both, replace it in a copy of {tmp_path}"):
         run.is_current(after)  # another folder has no embeddings to make it from
 
 
