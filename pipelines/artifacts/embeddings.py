@@ -15,6 +15,7 @@ from ..files import replacing
 from ..flow import command_line
 from ..hdf5 import reading, require_arrays, writing
 from ..labels import NUMBERS, LabelNames
+from .run import Run
 
 if TYPE_CHECKING:
     import h5py
@@ -109,6 +110,20 @@ def save_embeddings(
             )
             group["features"][:] = split.features
     return Path(path)
+
+
+def saw_training_identities(run: Run) -> bool:
+    """Return whether the network of a run's embeddings was trained on their training identities.
+
+    The run's own backbone was, where the embeddings are of the data set that it was trained on. Of
+    a network from elsewhere it is not known: False.
+    """
+    made, trained = run.require_manifest("embeddings.h5"), run.manifest("backbone.pt")
+    if "backbone.pt" not in made.inputs or trained is None:
+        return False
+    theirs, ours = trained.facts, made.facts
+    same = theirs.get("dataset") == ours.get("dataset")
+    return same and theirs.get("images", {}).get("train") == ours.get("images", {}).get("train")
 
 
 def splits_in(file: "h5py.File") -> list[str]:

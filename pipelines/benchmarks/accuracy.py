@@ -15,7 +15,16 @@ TITLE = (
     "mAP in % of the default on identities never seen, isolated protocol, beside the baseline and "
     "the best closed form of `evaluate --all`"
 )
-COLUMNS = ("", "baseline", "best closed form", "default", "auto", "rank-1", "domain shift")
+COLUMNS = (
+    "",
+    "baseline",
+    "best closed form",
+    "default",
+    "auto",
+    "rank-1",
+    "domain shift",
+    "images of a person",
+)
 MOST_SHOWN = 10  # of the foreign pairs that changed
 
 
@@ -84,6 +93,7 @@ def summary(inside: Sequence[Figures], outside: Sequence[Figures]) -> list[str]:
             f"{_mean_and_worst([one.name for one in inside], advised)}. ",
             f"Rank-1 below the baseline's by more than its error: {_listed(fallen)}. ",
             f"Warned of a foreign gallery where there is none: {_names(alarms)}. ",
+            f"Images of a person, estimated: {_apart(inside)}. ",
             f"Seconds to train: {min(one.seconds for one in inside):.0f} to "
             f"{max(one.seconds for one in inside):.0f}. ",
         ]
@@ -95,6 +105,21 @@ def summary(inside: Sequence[Figures], outside: Sequence[Figures]) -> list[str]:
             f"Not warned of: {_names(missed)}. ",
         ]
     return lines
+
+
+def _apart(found: Sequence[Figures]) -> str:
+    """Return how far the estimates are from the truth, and on how many sets there is none."""
+    apart = {one.name: one.estimated / one.images for one in found if one.estimated is not None}
+    untold = f"not told on {sum(one.estimated is None for one in found)}"
+    if not apart:
+        return untold
+    low, high = min(apart, key=lambda name: apart[name]), max(apart, key=lambda name: apart[name])
+    return f"{apart[low]:.2f} ({low}) to {apart[high]:.2f} ({high}) times the truth, {untold}"
+
+
+def _estimated(seeds: Sequence[Figures]) -> str:
+    told = [one.estimated for one in seeds if one.estimated is not None]
+    return f"{np.mean(told):.3g}" if told else "not told"
 
 
 def _mean_and_worst(names: Sequence[str], values: Sequence[float]) -> str:
@@ -138,4 +163,5 @@ def _row(name: str, seeds: Sequence[Figures]) -> list[str]:
         f"{mean('advised'):.1f}",
         f"{mean('rank1_before'):.1f} to {mean('rank1'):.1f}",
         f"{mean('shift'):.1f}" + (" foreign" if warned else ""),
+        f"{mean('images'):.3g}, estimated {_estimated(seeds)}" if not seeds[0].foreign else "",
     ]

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..artifacts.embeddings import save_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, NFormerConfig
 from ..embeddings import Embeddings
+from ..evaluation.foresee import estimated_images
 from ..evaluation.plan import NFORMER, Method, asked_for, possible
 from ..evaluation.recommend import recommend
 from ..files import text_digest, write_text
@@ -39,6 +42,7 @@ class Figures:
     advised:       of the row that `--refine auto` recommends, which `advice` names.
     rank1_error:   standard error of the difference of rank-1, paired over queries.
     shift, warned: of the domain, and whether it was said that the gallery is foreign.
+    images:        of a person in the gallery; `estimated` without labels, None where untold.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Figures:
     rank1_error: float
     shift: float
     warned: bool
+    images: float
+    estimated: float | None
     seconds: float = 0.0
     kind: str = ""
 
@@ -89,7 +95,7 @@ class Kept:
         if not run.holds(wanted):
             with run.writing(wanted) as (path, _):
                 save_embeddings(path, train=case.train, query=case.query, gallery=case.gallery)
-        train_nformer(run, config=NFormerConfig(seed=case.seed))
+        train_nformer(run, config=NFormerConfig(seed=case.seed), seen=case.seen)
         return run
 
     def result(self, names: Sequence[str], make: Callable[[], Figures]) -> Figures:
@@ -213,9 +219,21 @@ def _figures(
         rank1_error=100 * rank1_error(before, after),
         shift=domain.shift,
         warned=domain.foreign,
+        images=images_of_each(test.gallery),
+        estimated=None if foreign else estimated_of(test),
         seconds=seconds,
         kind=str(getattr(model, "kind", "")),
     )
+
+
+def images_of_each(gallery: Embeddings) -> float:
+    """Return how many images of a person a gallery has, on average."""
+    return len(gallery) / len(np.unique(gallery.pids))
+
+
+def estimated_of(case: Case) -> float | None:
+    """Return how many it is estimated to have, without labels; None where it cannot be told."""
+    return estimated_images(case.train, case.gallery, seed=case.seed, seen=case.seen)[0]
 
 
 def rank1_error(before: Metrics, after: Metrics) -> float:

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.embeddings import (
+    load_embeddings,
+    open_embeddings,
+    saw_training_identities,
+    splits_in,
+)
 from ..artifacts.run import Run
 from ..embeddings import SPLITS, Embeddings
 from ..errors import BadInput
@@ -26,6 +31,7 @@ class Case:
     """One set: its name, embeddings, and the seed it was drawn with.
 
     foreign: its test set is of another kind than its training set.
+    seen:    whether the network was trained on the training identities.
     """
 
     name: str
@@ -34,12 +40,13 @@ class Case:
     gallery: Embeddings
     seed: int = 0
     foreign: bool = False
+    seen: bool = False
 
     @cached_property
     def folder(self) -> str:
         """A name for its folder that no other case has, nor the same set with other content."""
         letters = "".join(letter if letter.isalnum() else "-" for letter in self.name)
-        digest = sha256(f"{self.name} {self.foreign}".encode())
+        digest = sha256(f"{self.name} {self.foreign} {self.seen}".encode())
         for part in (self.train, self.query, self.gallery):
             for array in (part.features, part.pids, part.camids):
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -100,4 +107,5 @@ def _case(name: str, run: Run, *, foreign: bool) -> Case:
     if missing:
         raise BadInput(f"{name}: no {', '.join(missing)} split; a set needs {', '.join(SPLITS)}")
     train, query, gallery = (load_embeddings(path, split).without_junk() for split in SPLITS)
-    return Case(name, train, query, gallery, foreign=foreign)
+    seen = saw_training_identities(run)
+    return Case(name, train, query, gallery, foreign=foreign, seen=seen)

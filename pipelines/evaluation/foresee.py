@@ -1,91 +1,137 @@
 """embeddings -> what refinement should bring, foreseen without any label of the test set"""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.embeddings import (
+    load_embeddings,
+    open_embeddings,
+    saw_training_identities,
+    splits_in,
+)
 from ..artifacts.run import Run
 from ..data.subsampling import drawing_order
 from ..embeddings import Embeddings
 from ..errors import BadInput
 from ..gallery.calibration import some_identities
 from ..neighbours.checked import unit_rows
-from ..neighbours.graph import Neighbourhoods
 from ..ranking.matches import Matches
-from ..ranking.metrics import score
-from ..refiners.chain import refine_chain
-from ..refiners.images_per_person import histogram, share_of_one_person
+from ..refiners.images_per_person import histogram, images_per_person
 from ..seeding import numpy_generator
 from ..training.folds import identity_splits
+from ..training.selection import looks_seen
+from .recommend import Trial, domain_of, tried
 
 PLAN = ((2, 2),)  # halves of the training identities, twice
 SAMPLED = 1500  # training rows whose pairs are looked at
-LARGEST = 2000  # rows of a set that are compared with all others
+LARGEST = 2000  # rows of a set whose nearest others are looked for
+FEWEST = 2  # images of a person that neighbours are tried with
+AMOUNTS = (2, 4, 8, 16)  # tried where their number cannot be told
 FEW, ENOUGH = 2.0, 4.0  # estimated images of a person: nobody to read below, safe above
 SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 LEAST = 0.005  # mAP, the smallest gain worth the name
+TOGETHER = ", so its embeddings of them are more alike than those of others"
+NO_PAIRS = "no training identity has two images"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference of mAP over trials, and its standard error."""
+
+    mean: float
+    error: float
+
+    @staticmethod
+    def mean_of(values: Sequence[float]) -> "Gain":
+        """Return the mean over trials, one at least."""
+        return Gain(float(np.mean(values)), float(np.std(values) / len(values) ** 0.5))
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is more than its error, and worth the name."""
+        return self.mean >= max(LEAST, self.error)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+z.1f} ± {100 * self.error:.1f}"
 
 
 @dataclass(frozen=True)
 class Foresight:
     """What to expect of refinement.
 
-    images: of each person in the gallery, estimated; None without training identities.
-    gain:   of reading neighbours in mAP, with its standard error; None where it was not tried.
-    fitted: of whitening that is fitted on training identities, likewise.
+    images: of each person in the gallery, estimated or given; None: it cannot be told.
+    why:    it cannot be told, where it cannot.
+    gains:  of reading neighbours, by the images of each person that it was tried with.
+    fitted: the gain of whitening that is fitted on training identities; None: not tried.
     """
 
     images: float | None
-    gain: float | None = None
-    error: float = 0.0
-    fitted: float | None = None
-    fitted_error: float = 0.0
+    why: str = ""
+    gains: Mapping[int, Gain] = field(default_factory=dict)
+    fitted: Gain | None = None
 
     def describe(self) -> str:
         """Return the line that `--will-it-help` prints."""
-        return f"Will it help? {self._neighbours()}{self._whitening()}"
+        neighbours = self._untold() if self.images is None else self._neighbours(self.images)
+        return f"Will it help? {neighbours}{self._whitening()}"
 
     def _whitening(self) -> str:
         if self.fitted is None:
             return ""
-        told = f"{100 * self.fitted:+z.1f} ± {100 * self.fitted_error:.1f} mAP"
-        return f" Whitening fitted on one half of the training identities: {told} on the other."
-
-    def _neighbours(self) -> str:
-        if self.images is None:
-            return (
-                "Not known: without training identities of several images there is "
-                "nothing to go by. "
-                "Refinement pays where a person has several gallery images, and not with one."
-            )
-        few = f"{float(f'{self.images:.2g}'):,g}"  # 140 and not 1.4e+02
-        number = "at most one image" if self.images < 1 else f"about {few} images"
-        seen = f"the gallery has {number} of each person (estimated without labels)"
-        if self.images < FEW:
-            return f"Expect nothing of neighbours: {seen}."
-        if self.gain is None:
-            return f"It may: {seen}; no held-out identity has a match to try it on."
-        tried = (
-            "mutual neighbours averaged, tried on training identities with as many images and "
-            f"made as hard: {100 * self.gain:+z.1f} ± {100 * self.error:.1f} mAP"
+        return (
+            f" Whitening fitted on one half of the training identities: {self.fitted} mAP on the "
+            "other."
         )
-        if self.gain < max(LEAST, self.error):
-            return f"Expect nothing of neighbours: {seen}; {tried}."
-        if self.images < ENOUGH:
+
+    def _untold(self) -> str:
+        told = f"How many images of each person the gallery has cannot be told: {self.why}."
+        if not self.gains:
+            return told
+        figures = ", ".join(f"{gain} mAP with {images}" for images, gain in self.gains.items())
+        pays = [images for images, gain in self.gains.items() if gain.pays]
+        verdict = (
+            f"Expect a gain from {pays[0]} images on" if pays else "Expect nothing of neighbours"
+        )
+        return (
+            f"{told} {verdict}: mutual neighbours averaged, tried on training identities made as "
+            f"hard, with so many gallery images of each: {figures}."
+        )
+
+    def _neighbours(self, images: float) -> str:
+        few = f"{float(f'{images:.2g}'):,g}"  # 140 and not 1.4e+02
+        word = "image" if few == "1" else "images"
+        seen = f"the gallery has about {few} {word} of each person (estimated without labels)"
+        if images < FEW:
+            return f"Expect nothing of neighbours: {seen}."
+        if not self.gains:
+            return f"It may: {seen}; no held-out identity has a match to try it on."
+        (gain,) = self.gains.values()
+        figures = (
+            "mutual neighbours averaged, tried on training identities with as many images and "
+            f"made as hard: {gain} mAP"
+        )
+        if not gain.pays:
+            return f"Expect nothing of neighbours: {seen}; {figures}."
+        if images < ENOUGH:
             return (
                 f"Uncertain: {seen}, and the estimate may be off by a factor of two, "
-                f"so there may be hardly anybody to read; {tried}."
+                f"so there may be hardly anybody to read; {figures}."
             )
-        return f"Expect a gain: {seen}; {tried}."
+        return f"Expect a gain: {seen}; {figures}."
 
-    def figures(self) -> dict[str, float]:
-        """Return the numbers, those that there are."""
-        found = {"estimated": self.images, "foreseen": self.gain, "whitened": self.fitted}
-        return {name: value for name, value in found.items() if value is not None}
+    def figures(self) -> dict[str, Any]:
+        """Return the numbers, those that there are: images, and gains in mAP."""
+        found: dict[str, Any] = {} if self.images is None else {"estimated": self.images}
+        if self.images is None and self.gains:
+            found["foreseen_by_images"] = {str(one): gain.mean for one, gain in self.gains.items()}
+        elif self.gains:
+            found["foreseen"] = next(iter(self.gains.values())).mean
+        return found if self.fitted is None else found | {"whitened": self.fitted.mean}
 
 
 def will_it_help(run: Run) -> Foresight:
@@ -100,7 +146,7 @@ def will_it_help(run: Run) -> Foresight:
     parts = {name: load_embeddings(path, name).without_junk() for name in splits}
     if "query" not in parts or "gallery" not in parts:
         raise BadInput(f"{path} has {', '.join(splits)}; query and gallery are wanted")
-    seen = "backbone.pt" in run.require_manifest("embeddings.h5").inputs
+    seen = saw_training_identities(run)
     return foresee(parts.get("train"), parts["query"], gallery=parts["gallery"], seen=seen)
 
 
@@ -109,57 +155,60 @@ def foresee(
     query: Embeddings,
     *,
     gallery: Embeddings,
+    images: float | None = None,
     seed: int = 0,
     seen: bool = False,
 ) -> Foresight:
     """Say what refinement should bring to a query and a gallery, from training identities.
 
-    The number of images of a person comes from the similarities of queries and gallery items, a
-    mixture of those of one person and of two. Then neighbours are averaged on held-out training
-    identities that have as many images each, spread about their means until queries are as near
-    to their nearest gallery item as the test set's are. What needs no neighbours is tried too:
-    whitening, fitted on the other half of the training identities.
+    Neighbours are averaged on held-out training identities that have as many images each, spread
+    about their means until queries are as near to their nearest gallery item as the test set's
+    are. What needs no neighbours is tried too: whitening, fitted on the other half of the training
+    identities.
 
-    seen: whether the network was trained on these identities: it draws them together as it never
-          will others, and what whitening makes of them says nothing.
+    images: of each person in the gallery; None: estimated by `images_per_person`, and where that
+            cannot tell, neighbours are tried with several numbers of images.
+    seen:   whether the network was trained on these identities: it draws them together as it never
+            will others, so they do not tell how alike two images of a person are, nor what
+            whitening makes of others.
     """
     if train is None or len(np.unique(train.pids)) < 4 or not len(gallery):
-        return Foresight(None)
+        return Foresight(None, "there are no training identities to go by")
+    domain = domain_of(train, gallery)
+    if domain.foreign:
+        return Foresight(None, f"the gallery does not look like the training set ({domain.short})")
+    why = ""
+    if images is None:
+        images, why = estimated_images(train, gallery, seed=seed, seen=seen)
+    if images is None and why == NO_PAIRS:
+        return Foresight(None, why)
+    wanted, gains, fitted = nearness(query, gallery, seed=seed), dict[int, Gain](), None
+    for amount in AMOUNTS if images is None else [max(FEWEST, round(images))]:
+        trials = list(_trials(train, amount, seed=seed))
+        if not trials or (gains and not any(_holds(one, amount) for one in trials)):
+            break  # training identities have no more images
+        hard = [_as_hard(one, wanted=wanted, seed=seed) for one in trials]
+        if images is None or images >= FEW:
+            gains[amount] = _gain(hard, "nfc")
+        if fitted is None and not seen:
+            fitted = _gain(hard, "whiten")
+    return Foresight(images, why, gains, fitted)
+
+
+def estimated_images(
+    train: Embeddings, gallery: Embeddings, *, seed: int, seen: bool
+) -> tuple[float | None, str]:
+    """Return how many images of each person a gallery has; or None, and why it cannot be told."""
+    if seen:
+        return None, f"the network was trained on the training identities{TOGETHER}"
+    if looks_seen(_baseline(train, seed=seed)):
+        return None, f"the network seems to have been trained on the training identities{TOGETHER}"
     same, other = _pairs(_some_people(train, seed))
-    if not len(same) or not len(other):
-        return Foresight(None)
-    within, between = histogram(same), histogram(other)
-    images = images_of_a_query(query, gallery, within=within, between=between, seed=seed)
-    wanted = nearness(query, gallery, seed=seed)
-    gains, fitted = [], []
-    for fit, *trial in _trials(train, max(2, round(images)), seed=seed):
-        as_hard = _as_hard(*trial, wanted=wanted, seed=seed)
-        if not seen:
-            fitted.append(_gain(*as_hard, refiner="whiten", train=fit))
-        if images >= FEW:
-            gains.append(_gain(*as_hard, refiner="nfc"))
-    return Foresight(images, *_mean(gains), *_mean(fitted))
-
-
-def _mean(gains: Sequence[float]) -> tuple[float | None, float]:
-    """Return a mean and its standard error; None where there is nothing."""
-    if not gains:
-        return None, 0.0
-    return float(np.mean(gains)), float(np.std(gains) / len(gains) ** 0.5)
-
-
-def images_of_a_query(
-    query: Embeddings, gallery: Embeddings, *, within: Tensor, between: Tensor, seed: int = 0
-) -> float:
-    """Estimate how many gallery items show a query's person, without labels.
-
-    within, between: histograms of the similarities of pairs of one person, and of two. Those of
-    queries and gallery items are a mixture; its weight says how many pairs are of one person.
-    """
-    asking, items = _some(query, LARGEST, seed=seed), _some(gallery, LARGEST, seed=seed)
-    similarity = unit_rows(asking.features, "query") @ unit_rows(items.features, "gallery").T
-    pairs = histogram(torch.from_numpy(similarity))
-    return share_of_one_person(pairs, within, between=between) * len(gallery)
+    if not len(same):
+        return None, NO_PAIRS
+    rows = torch.from_numpy(unit_rows(gallery.features, "gallery"))
+    found = images_per_person(rows, histogram(same), between=histogram(other))
+    return found, "" if found else "its similarities spread otherwise than the training set's"
 
 
 def nearness(query: Embeddings, gallery: Embeddings, *, seed: int = 0) -> float:
@@ -186,33 +235,36 @@ def spread(items: Embeddings, means: dict[int, np.ndarray], *, factor: float) ->
     return items.with_features(middle + factor * (rows - middle))
 
 
-def _trials(
-    train: Embeddings, images: int, *, seed: int
-) -> Iterator[tuple[Embeddings, Embeddings, Embeddings]]:
-    """Yield identities to fit on, and others' queries and galleries of so many images each."""
+def _trials(train: Embeddings, images: int, *, seed: int) -> Iterator[Trial]:
+    """Yield trials on training identities of so many gallery images each, or all that they have."""
     for split in identity_splits(train.pids, train.camids, seed=seed, plan=PLAN):
         query, gallery = train.select(split.query), train.select(split.gallery)
         gallery = gallery.select(drawing_order(gallery.pids, seed) < images)
         if Matches(query, gallery).any_valid():
-            yield train.select(split.fit), query, gallery
+            yield Trial(train.select(split.fit), query, gallery)
 
 
-def _as_hard(
-    query: Embeddings, gallery: Embeddings, *, wanted: float, seed: int
-) -> tuple[Embeddings, Embeddings]:
-    """Return a query and a gallery spread until queries are as near to the gallery as wanted."""
-    tries = [spread_together([query, gallery], factor=by) for by in SPREADS]
+def _baseline(train: Embeddings, *, seed: int) -> float:
+    """Return the mAP of held-out training identities with the embeddings as they are."""
+    found = [tried(one, ()) for one in _trials(train, len(train), seed=seed)]
+    return float(np.mean(found)) if found else 0.0
+
+
+def _holds(trial: Trial, images: int) -> bool:
+    """Return whether a trial's gallery has so many images of a person, on average."""
+    return len(trial.gallery) >= images * len(np.unique(trial.gallery.pids))
+
+
+def _as_hard(trial: Trial, *, wanted: float, seed: int) -> Trial:
+    """Return a trial spread until queries are as near to the gallery as wanted."""
+    tries = [spread_together([trial.query, trial.gallery], factor=by) for by in SPREADS]
     apart = [abs(nearness(one[0], one[1], seed=seed) - wanted) for one in tries]
-    as_hard = tries[int(np.argmin(apart))]
-    return as_hard[0], as_hard[1]
+    return Trial(trial.fit, *tries[int(np.argmin(apart))])
 
 
-def _gain(
-    query: Embeddings, gallery: Embeddings, *, refiner: str, train: Embeddings | None = None
-) -> float:
-    near = Neighbourhoods(query, gallery, device="cpu")
-    refined = refine_chain((refiner,), near, train=train)
-    return score(*refined).mean_ap - score(query, gallery).mean_ap
+def _gain(trials: Sequence[Trial], refiner: str) -> Gain:
+    """Return what a refiner gains in mAP."""
+    return Gain.mean_of([tried(one, (refiner,)) - tried(one, ()) for one in trials])
 
 
 def _some(items: Embeddings, most: int, *, seed: int) -> Embeddings:

@@ -99,7 +99,7 @@ def recommend(run: Run, *, seed: int = 0, assume: Assume = "auto") -> Recommenda
     methods = [Method(chain) for chain in CHAINS]
     methods = possible(methods, trials[0].query, gallery=trials[0].gallery, train=train)[0]
     found = {
-        method.name: float(np.mean([_tried(trial, method.refine) for trial in trials]))
+        method.name: float(np.mean([tried(trial, method.refine) for trial in trials]))
         for method in methods
     }
     if model is not None:
@@ -147,7 +147,8 @@ def trials_of(
         yield Trial(fit, held_out.query, held_out.gallery)
 
 
-def _tried(trial: Trial, chain: tuple[str, ...]) -> float:
+def tried(trial: Trial, chain: tuple[str, ...]) -> float:
+    """Return a trial's mAP after some refiners."""
     near = Neighbourhoods(trial.query, trial.gallery, device="cpu")
     pair = refine_chain(chain, near, train=trial.fit) if chain else (trial.query, trial.gallery)
     return score(*pair).mean_ap

@@ -3,7 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts.embeddings import load_embeddings, open_embeddings, splits_in
+from ..artifacts.embeddings import (
+    load_embeddings,
+    open_embeddings,
+    saw_training_identities,
+    splits_in,
+)
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import save_nformer
 from ..artifacts.run import Run, writing_stage
@@ -32,13 +37,16 @@ def train_nformer(
     overwrite: bool = False,
     progress: Progress = Silent(),
     log: str = "",
+    seen: bool | None = None,
 ) -> Path:
     """Train NFormer on the train split's embeddings and keep the best step.
 
     A seeded share of the identities is held out; what refinement does to their mAP decides which
     step is kept, and whether training helped at all is said.
 
-    log: "tensorboard": beside train.jsonl, files for TensorBoard too.
+    log:  "tensorboard": beside train.jsonl, files for TensorBoard too.
+    seen: whether the network of the embeddings was trained on these identities; None: as the run
+          has it.
 
     Raises:
         MissingArtifact, StaleArtifact: embeddings.h5, with the command for it.
@@ -62,6 +70,7 @@ def train_nformer(
         log=LogFiles(run.path("train.jsonl"), wants_tensorboard(log)),
         key=key,
         progress=progress,
+        seen=saw_training_identities(run) if seen is None else seen,
         remedy="give pids to the import, or import a trained model with: "
         + command_line("import-nformer", "FILE", run=run.folder),
     )

@@ -26,7 +26,7 @@ from .folds import make_folds
 from .held_out import SMALLEST, HeldOut, split_identities
 from .log import LogFiles
 from .nformer import Trainer
-from .selection import SEEN_IDENTITIES, CameraAware, Chosen, choose_closed_form
+from .selection import CameraAware, Chosen, choose_closed_form
 
 SHARES = (0.25, 0.5, 1.0)  # of the learned part
 ARITHMETIC = 1.2e12  # operations that learning may take where the number of steps is not given
@@ -52,14 +52,16 @@ def train_default_model(
     log: Path | LogFiles,
     key: str,
     progress: Progress,
+    seen: bool = False,
 ) -> DefaultModel:
     """Choose and fit the closed form, then let NFormer learn on its rows, kept where it helps.
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
+    seen: whether the network was trained on these identities.
     """
     train = with_cameras_that_differ(train, config, progress=progress)
     scores = Scores(folder, key=key)
-    chosen = select(train, config, scores=scores, progress=progress)
+    chosen = select(train, config, scores=scores, seen=seen, progress=progress)
     settings = chosen.settings if chosen else ClosedFormSettings()
     progress.message(describe(chosen, train))
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
@@ -121,7 +123,12 @@ def with_cameras_that_differ(
 
 
 def select(
-    train: Embeddings, config: NFormerConfig, *, scores: Scores, progress: Progress
+    train: Embeddings,
+    config: NFormerConfig,
+    *,
+    scores: Scores,
+    seen: bool = False,
+    progress: Progress,
 ) -> Chosen | None:
     """Choose by cross-validation; None where no held-out query would have a match."""
     rows = TrainingRows.of(train.features, train.pids, camids=train.camids)
@@ -140,6 +147,7 @@ def select(
             folds,
             camera_aware=aware,
             neighbours=config.neighbours or None,
+            seen=seen,
             task=KeepingTask(task, scores),
         )
 
@@ -178,9 +186,9 @@ def told_of_gate(gain: float, *, error: float, kept: bool) -> str:
 def note_images(closed_form: ClosedForm, chosen: Chosen) -> None:
     """Note for how many images of a person k was chosen, so that it can fit sets that are unlike.
 
-    Not where held-out identities are drawn together as test identities never will be.
+    Not where the network drew held-out identities together as it never will test identities.
     """
-    if chosen.baseline.mean() > SEEN_IDENTITIES:
+    if chosen.seen:
         return
     closed_form.images.fill_(chosen.images)
     closed_form.within.copy_(chosen.within)
@@ -230,9 +238,7 @@ def _learned(
         if too_few and held_out is not None:
             why = f"{held_out.identities} identities could be held out, fewer than {SMALLEST}"
         elif held_out is None:
-            why = (
-                "no held-out identity has a match once one image of each in each camera is a query"
-            )
+            why = "no identity could be held out with a match to a query of it"
         progress.message(f"No NFormer was trained: {why}. nformer.pt holds the closed form.")
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
@@ -357,4 +363,5 @@ def _certainty(chosen: Chosen | None) -> dict[str, Any]:
         "folds_gain": gain,
         "folds_gain_error": error,
         "inflation": chosen.inflation,
+        "seen": chosen.seen,
     }

@@ -28,11 +28,13 @@ def fit_nformer(
     key: str,
     progress: Progress,
     remedy: str,
+    seen: bool = False,
 ) -> tuple[NFormer, dict[str, Any]]:
     """Train on embeddings whose identities are known, as the settings say.
 
     folder, log, key: of the resumable training, as for `Trainer.run`.
     remedy: what the caller's user can do where identities are too few.
+    seen:   whether the network of the embeddings was trained on these identities.
 
     Raises:
         BadInput: no labels, fewer than two identities, or camera ids asked for and not known.
@@ -47,7 +49,7 @@ def fit_nformer(
             "--camera-aware on needs camera ids, and the training embeddings have none; give "
             "camids to the import, or leave it at auto"
         )
-    guided = train_default_model(train, config, device=device, **options)
+    guided = train_default_model(train, config, device=device, seen=seen, **options)
     return guided.model, {**_counts(train), **guided.facts}
 
 

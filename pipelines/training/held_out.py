@@ -44,13 +44,16 @@ class HeldOut:
     def of(embeddings: Embeddings, *, seed: int) -> "HeldOut | None":
         """Make queries of one image of each identity and camera; the rest is the gallery.
 
+        Of one image of each identity, where cameras have no more images of it.
         None where no query has a match: every identity was seen once, or by one camera only.
         """
-        random = numpy_generator(seed, "held-out queries")
-        chosen = choose_queries(embeddings.pids, embeddings.camids, random=random, least=1)
-        query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
-        matched = Matches(query, gallery).any_valid()
-        return HeldOut(query, gallery) if matched else None
+        for least in (1, 2):
+            random = numpy_generator(seed, "held-out queries")
+            chosen = choose_queries(embeddings.pids, embeddings.camids, random=random, least=least)
+            query, gallery = embeddings.select(chosen), embeddings.select(~chosen)
+            if Matches(query, gallery).any_valid():
+                return HeldOut(query, gallery)
+        return None
 
     @property
     def identities(self) -> int:

@@ -39,6 +39,7 @@ GIVE_UP = 0.03  # mAP, summed over folds, by which a candidate may trail before 
 class Chosen:
     """The settings chosen, and the held-out mAP of each fold: theirs and the baseline's.
 
+    seen:   whether the network was trained on these identities.
     images: of a person in the folds' galleries.
     within, between: histograms of the similarities of their pairs, after the metric chosen.
     """
@@ -47,6 +48,7 @@ class Chosen:
     scores: np.ndarray
     baseline: np.ndarray
     inflation: float
+    seen: bool
     images: float
     within: Tensor
     between: Tensor
@@ -254,12 +256,15 @@ def choose_closed_form(
     *,
     camera_aware: CameraAware = "auto",
     neighbours: int | None = None,
+    seen: bool = False,
     task: Task | None = None,
 ) -> Chosen:
     """Choose the closed form that ranks held-out training identities best.
 
     camera_aware: whether camera ids may be used, must be (their means), or must not be.
     neighbours:   a fixed k; None: chosen too.
+    seen:         whether the network was trained on these identities; it is taken to be where they
+                  are ranked almost without fault, too.
     Where held-out identities are ranked almost without fault, as those are that a backbone was
     trained on, they are spread wider and the choice is made anew, over all degrees of spread.
     """
@@ -271,14 +276,24 @@ def choose_closed_form(
     found = search.simplest(found)
     plain = search.levels[0]
     baseline = np.array([fold.mean_ap(ClosedFormSettings()) for fold in plain])
-    known = baseline.mean() > SEEN_IDENTITIES
-    found = search.aware(found, bound=SEEN_TOLERANCE if known else TOLERANCE)
+    seen = seen or looks_seen(float(baseline.mean()))
+    found = search.aware(found, bound=SEEN_TOLERANCE if seen else TOLERANCE)
     found = search.averaged(found)
     scores = np.array([fold.mean_ap(found) for fold in plain])
     images = float(np.mean([fold.images for fold in plain]))
     pairs = [fold.pair_similarities(found) for fold in plain]
     within, between = (torch.cat(part) for part in zip(*pairs, strict=True))
-    return Chosen(found, scores, baseline, factor, images, histogram(within), histogram(between))
+    return Chosen(
+        found, scores, baseline, factor, seen, images, histogram(within), histogram(between)
+    )
+
+
+def looks_seen(mean_ap: float) -> bool:
+    """Return whether identities are ranked so well that the network must know them.
+
+    mean_ap: of held-out identities, with the embeddings as they are.
+    """
+    return mean_ap > SEEN_IDENTITIES
 
 
 def standard_error(values: np.ndarray) -> float:

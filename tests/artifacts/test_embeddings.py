@@ -4,7 +4,13 @@ import h5py
 import numpy as np
 import pytest
 
-from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
+from pipelines.artifacts.embeddings import (
+    load_embeddings,
+    save_embeddings,
+    saw_training_identities,
+)
+from pipelines.artifacts.manifest import Manifest
+from pipelines.artifacts.run import Run
 from pipelines.embeddings import Embeddings
 from pipelines.errors import BadInput
 
@@ -26,6 +32,24 @@ def test_round_trip_and_schema(tmp_path):
         assert dict(file.attrs) == {"schema": 1, "dataset": "mine", "dim": 3}
         assert sorted(file["query"]) == ["camids", "features", "names", "pids"]
         assert file["query/features"].chunks is not None
+
+
+def test_whether_the_network_saw_the_training_identities_is_known_of_the_own_backbone(tmp_path):
+    def made(name, inputs, **facts):
+        run = Run(tmp_path / name)
+        with run.writing(Manifest("backbone.pt", "train-backbone", {}, {})) as (path, told):
+            path.write_bytes(b"weights")
+            told.update({"dataset": "mine", "images": {"train": 4, "query": 2}})
+        with run.writing(Manifest("embeddings.h5", "extract", {}, inputs)) as (path, told):
+            save_embeddings(path, train=some(4))
+            told.update(facts)
+        return saw_training_identities(run)
+
+    own, same = {"backbone.pt": "a"}, {"dataset": "mine", "images": {"train": 4}}
+    assert made("own", own, **same)
+    assert not made("other", own, dataset="other", images={"train": 4})
+    assert not made("fewer", own, dataset="mine", images={"train": 3})
+    assert not made("given", {"network": "a"}, **same)
 
 
 def test_empty_split(tmp_path):

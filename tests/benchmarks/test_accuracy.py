@@ -116,7 +116,7 @@ def figures(name: str, **changed: Any) -> Figures:
         Figures(
             name=name, foreign=False, baseline=40.0, closed=50.0, best="gcr", default=53.0,
             advised=53.0, advice="nformer", rank1_before=60.0, rank1=61.0, rank1_error=1.0,
-            shift=0.5, warned=False,
+            shift=0.5, warned=False, images=8.0, estimated=10.0,
         ),
         **changed,
     )  # fmt: skip
@@ -138,10 +138,12 @@ def test_the_summary_adds_up():
     assert "more than its error: two 60.0 to 58.0 ± 1.0 (1)" in said
     assert "where there is none: two (1)" in said
     assert "less the baseline -1.0 on the average, -2.0 at the least (two → one)" in said
+    assert "estimated: 1.25 (one) to 1.25 (one) times the truth, not told on 0" in said
     assert "Not warned of: two → one (1)" in said
     rows = record_of([*inside, *outside]).rows
     assert [row[0] for row in rows] == ["one", "two", "two → one"]
     assert rows[1][2:4] == ["50.0 gcr", "50.0"]
+    assert rows[1][-1] == "8, estimated 10"
 
 
 @pytest.mark.parametrize("option", [{"sets": ["a"]}, {"keep": "a"}, {"seeds": 2}])

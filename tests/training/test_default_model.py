@@ -63,6 +63,26 @@ def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
     )
 
 
+def test_images_of_a_person_are_not_noted_of_identities_that_the_network_knows(tmp_path):
+    random = np.random.default_rng(0)
+    pids = np.repeat(np.arange(12), 6)
+    features = random.normal(size=(12, 16))[pids] + random.normal(size=(72, 16))
+    train = Embeddings(features.astype(np.float32), pids, np.tile(np.arange(6) % 2, 12))
+    for seen in (False, True):
+        made = train_default_model(
+            train,
+            NFormerConfig(held_out=0.0),
+            device=torch.device("cpu"),
+            folder=tmp_path / str(seen),
+            log=tmp_path / "log",
+            key="key",
+            progress=Silent(),
+            seen=seen,
+        )
+        assert made.facts["seen"] is seen
+        assert (float(made.model.closed_form.images) == 0) is seen
+
+
 def test_identities_that_one_camera_each_sees_are_matched_within_it():
     train = Embeddings(np.eye(4), [1, 1, 2, 2], [0, 0, 5, 5])
     told = Told()

@@ -141,6 +141,14 @@ def test_a_held_out_query_is_one_image_of_each_identity_and_camera():
     assert len(pairs) == 12
 
 
+def test_with_one_image_a_camera_a_held_out_query_is_one_image_of_each_identity():
+    three = people(identities=4, images=3)
+    one_each = Embeddings(three.features, three.pids, np.arange(12) % 3)
+    held_out = HeldOut.of(one_each, seed=0)
+    assert sorted(held_out.query.pids.tolist()) == np.unique(one_each.pids).tolist()
+    assert len(held_out.gallery) == 8
+
+
 def test_identities_of_one_camera_cannot_be_checked():
     alone = people(identities=4, images=6)
     one_camera = Embeddings(alone.features, alone.pids, np.zeros(len(alone), int))
