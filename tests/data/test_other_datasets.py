@@ -129,7 +129,8 @@ def test_every_known_count_has_a_source():
 
 def test_a_number_that_is_not_published_is_none():
     rows = {row["name"]: row for row in listing()}
-    assert rows["sysu-mm01"]["counts"]["query"] == [None, 96, 2]
+    assert rows["sysu-mm01"]["counts"]["query"] == [3803, 96, 2]
+    assert rows["sysu-mm01"]["counts"]["gallery"] == [None, 96, 4]
     assert rows["mars"]["counts"]["train"] == [8298, 625, None]
     done = nformer("datasets")
     assert "query –, 96" in done.out and " -1" not in done.out
