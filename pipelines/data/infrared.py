@@ -94,8 +94,8 @@ ENTRIES = (
         state="by request; indoor and multi-shot: --rules sysu-mm01-indoor, -multi, -indoor-multi",
         counts=counts((34167, 395, 6), (3803, 96, 2), (ANY, 96, 4)),
         source="Wu et al., ICCV 2017; README.md of github.com/wuancong/SYSU-MM01; training and "
-        "validation images, 22258 visible and 11909 infrared: README.md of github.com/bismex/HiCMD; "
-        "queries as public test logs count them",
+        "validation images, 22258 visible and 11909 infrared: README.md of github.com/bismex/HiCMD"
+        "; queries as public test logs count them",
         rules="sysu-mm01",
     ),
     laid_out(

@@ -133,7 +133,7 @@ def test_a_number_that_is_not_published_is_none():
     assert rows["sysu-mm01"]["counts"]["gallery"] == [None, 96, 4]
     assert rows["mars"]["counts"]["train"] == [8298, 625, None]
     done = nformer("datasets")
-    assert "query –, 96" in done.out and " -1" not in done.out
+    assert "gallery –, 96" in done.out and " -1" not in done.out
 
 
 def test_a_test_set_of_another_size_keeps_its_title():
