@@ -200,8 +200,8 @@ def test_a_corrupt_image_fails_with_its_name(tmp_path, damaged):
     copy, name = damaged
     with pytest.raises(BadInput, match=rf"{name}: .*truncated.*--on-bad-image skip") as error:
         train(Run(tmp_path / "run"), copy)
-    check = f"`nformer check-data synthetic --root {copy.resolve()}` lists every such image"
-    assert str(error.value).endswith(check)
+    check = f"There may be more: `nformer check-data synthetic --root {copy.resolve()}` lists all"
+    assert check in str(error.value)
 
 
 def test_a_corrupt_image_is_left_out_counted_and_listed_when_asked(tmp_path, damaged, recorder):
