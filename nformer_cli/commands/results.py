@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from .. import options
-from ..console import TerminalProgress, out
-from ..tables import artifacts_table, comparison_table, record_table, reproduced
+from ..console import TerminalProgress, out, say
+from ..tables import artifacts_table, comparison_table, notes_to_copy, record_table, reproduced
 
 if TYPE_CHECKING:
     from pipelines import Run
@@ -93,7 +92,7 @@ def compare(
     else:
         out.print(comparison_table(found, out.width))
         for note in found.notes:
-            out.print(escape(note), highlight=False)
+            say(note)
 
 
 def reproduce(
@@ -160,7 +159,7 @@ def reproduce(
             out.print(part, highlight=False)
         for note in item.notes:
             if note not in said:  # several have the same
-                out.print(f"[dim]{escape(note)}[/]", highlight=False)
+                say(note, style="dim")
         said.update(item.notes)
 
 
@@ -181,6 +180,8 @@ def info(run: options.Run = options.DEFAULT_RUN, json: options.Json = False) -> 
         typer.echo(info_json(rows))
     else:
         out.print(artifacts_table(run, rows))
+        for note in notes_to_copy(rows):
+            say(note)
 
 
 def benchmark(
