@@ -65,10 +65,17 @@ def write_report(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs' folders; the first is the reference."),
+    ],
     result: Annotated[
         list[str] | None,
-        typer.Option("--result", metavar="NAME", help="Only this result; may be repeated."),
+        typer.Option(
+            "--result",
+            metavar="NAME",
+            help="Only this result; may be repeated: the first is the reference.",
+        ),
     ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -78,8 +85,9 @@ def compare(
     Reads: metrics.json, ranking.h5 and embeddings.h5 of each run.
 
     Writes: nothing. The runs must rank the same items with the same labels. Each row's difference
-    in mAP is from the first row, with a 95 % interval from a paired bootstrap over the queries; an
-    interval without zero is bold.
+    in mAP is from the first row: the first run's, and of its results the first, or the first
+    --result. It has a 95 % interval from a paired bootstrap over the queries; an interval without
+    zero is bold.
 
     Example: nformer compare runs/plain runs/market --result nformer
     """

@@ -218,6 +218,8 @@ def test_the_scatter_links_the_largest_gains_and_losses(run):
     told = {anchor for _, anchor in chart.links}
     assert told == {e.anchor for e in found.examples if e.kind in ("gain", "loss")}
     assert all(f'<a href="#{anchor}">' in render(found) for anchor in told)
+    names = {e.anchor: e.name for e in found.examples}  # "query/40_c1_0.jpg"
+    assert all(name.endswith(f": {names[anchor]}") for name, anchor in chart.links)
 
 
 def test_json_has_all_that_the_page_has_but_pictures(run):
