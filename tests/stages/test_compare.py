@@ -122,8 +122,8 @@ def test_runs_of_other_labels_or_galleries_are_refused(tmp_path):
                          gallery={"pids": np.repeat(np.arange(20) + 100, 2)})  # fmt: skip
     found = compare([one, renumbered])
     assert found.rows[1].difference == pytest.approx((0, 0, 0), abs=1e-6)
-    assert found.notes[1:] == ("the items have no names: row i of one run is taken for row i of the "
-                           "other",)  # fmt: skip
+    said = "the items have no names: row i of one run is taken for row i of the other"
+    assert found.notes[1:] == (said,)
 
 
 def test_joint_rows_beside_isolated_ones_are_marked(tmp_path):
