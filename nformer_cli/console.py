@@ -56,16 +56,29 @@ JOINED = "\ue000"  # stands for a space at which no line is broken
 def tell(text: str, *, mark: str = "", style: str = "") -> None:
     """Write one message to stderr, behind a mark of its kind.
 
+    Its lines are those of `told`.
+    """
+    shown = Text(told(mark + text, console=err))
+    shown.stylize(style, 0, len(mark.rstrip()))
+    err.print(shown, soft_wrap=True)
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Write one sentence of a result to stdout, in the lines of `told`."""
+    out.print(Text(told(text, console=out), style=style), soft_wrap=True)
+
+
+def told(text: str, *, console: Console) -> str:
+    """Return a message as a console is to print it, by `soft_wrap`.
+
     A terminal gets lines that end between words. A command keeps a line of its own, however long,
     so that it can be copied. A file or a pipe gets one line.
     """
-    line = mark + text.replace("\n", "\\n")
-    if err.file.isatty():
-        line = COMMAND.sub(lambda found: found[0].replace(" ", JOINED), line)
-        line = "\n".join(wrapped(line, err.width)).replace(JOINED, " ")
-    shown = Text(line)
-    shown.stylize(style, 0, len(mark.rstrip()))
-    err.print(shown, soft_wrap=True)
+    line = text.replace("\n", "\\n")
+    if not console.file.isatty():
+        return line
+    line = COMMAND.sub(lambda found: found[0].replace(" ", JOINED), line)
+    return "\n".join(wrapped(line, console.width)).replace(JOINED, " ")
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from .console import COMMAND
+
 if TYPE_CHECKING:
     from pipelines.artifacts.results import Evaluation, ResultRow
     from pipelines.benchmarks.record import Record
@@ -132,7 +134,10 @@ def _open_set(row: "ResultRow") -> dict[str, float]:
 
 
 def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
-    """Show a run's artifacts: what each was made from, and its state."""
+    """Show a run's artifacts: what each was made from, and its state.
+
+    A note with a command is not in the table, whose cells would break it: see `notes_to_copy`.
+    """
     columns = ("artifact", "state", "size")
     table = titled_table(f"{folder}", columns, words=3, no_wrap=True, box=box.SIMPLE_HEAD)
     table.add_column("made by", overflow="fold")
@@ -149,11 +154,17 @@ def artifacts_table(folder: Path, rows: "Sequence[ArtifactInfo]") -> Table:
         if row.inputs:
             made_by += f" from {', '.join(row.inputs)}"
         parts = [] if row.state in ("not yet", "missing") else [made_by]
-        parts += [f"[dim]{escape(row.note)}[/]"] if row.note else []
+        if row.note and not COMMAND.search(row.note):
+            parts.append(f"[dim]{escape(row.note)}[/]")
         size = f"{row.bytes / 2**20:.1f} MiB" if row.bytes else "–"
         state = f"[{colours[row.state]}]{row.state}[/]"
         table.add_row(row.name, state, size, "\n".join(parts))
     return table
+
+
+def notes_to_copy(rows: "Sequence[ArtifactInfo]") -> list[str]:
+    """Return the notes that name a command to type, each behind its artifact's name."""
+    return [f"{row.name}: {row.note}" for row in rows if COMMAND.search(row.note)]
 
 
 def counts_table(title: str, facts: Mapping[str, Any]) -> Table:

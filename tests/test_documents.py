@@ -296,6 +296,13 @@ def test_every_key_of_every_recipe_is_documented_with_its_value(section):
         assert shown == [table.get(section, {}).get(key) for table in tables], key
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_a_page_with_an_onnx_file_says_what_to_install(path):
+    text = path.read_text(encoding="utf-8")
+    if re.search(r"^    .*(--onnx|--format onnx)", text, re.M):
+        assert "nformer[onnx]" in text
+
+
 def test_the_demo_has_one_duration_everywhere():
     command = ROOT / "nformer_cli" / "commands" / "datasets.py"
     for path, times in ((README, 1), (MANUAL / "start.md", 1), (command, 2)):

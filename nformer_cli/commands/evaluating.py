@@ -10,7 +10,7 @@ from pipelines.config import EvaluateConfig
 from pipelines.errors import BadInput
 
 from .. import options
-from ..console import TerminalProgress, out, tell
+from ..console import TerminalProgress, out, say, tell
 from ..following import after_embeddings, command_line, repeated
 from ..tables import across_table, evaluation_table
 from .results import write_report
@@ -158,7 +158,7 @@ def evaluate(
         if not json:
             out.print(evaluation_table(result))
             for note in result.notes:
-                out.print(note, highlight=False)
+                say(note)
             if report:
                 write_report(one, TerminalProgress(), state=state)
         if index:

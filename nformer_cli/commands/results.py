@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from .. import options
-from ..console import TerminalProgress, out
-from ..tables import artifacts_table, comparison_table, record_table, reproduced
+from ..console import TerminalProgress, out, say
+from ..tables import artifacts_table, comparison_table, notes_to_copy, record_table, reproduced
 
 if TYPE_CHECKING:
     from pipelines import Run
@@ -66,10 +65,17 @@ def write_report(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs' folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs' folders; the first is the reference."),
+    ],
     result: Annotated[
         list[str] | None,
-        typer.Option("--result", metavar="NAME", help="Only this result; may be repeated."),
+        typer.Option(
+            "--result",
+            metavar="NAME",
+            help="Only this result; may be repeated: the first is the reference.",
+        ),
     ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -79,8 +85,9 @@ def compare(
     Reads: metrics.json, ranking.h5 and embeddings.h5 of each run.
 
     Writes: nothing. The runs must rank the same items with the same labels. Each row's difference
-    in mAP is from the first row, with a 95 % interval from a paired bootstrap over the queries; an
-    interval without zero is bold.
+    in mAP is from the first row: the first run's, and of its results the first, or the first
+    --result. It has a 95 % interval from a paired bootstrap over the queries; an interval without
+    zero is bold.
 
     Example: nformer compare runs/plain runs/market --result nformer
     """
@@ -93,7 +100,7 @@ def compare(
     else:
         out.print(comparison_table(found, out.width))
         for note in found.notes:
-            out.print(escape(note), highlight=False)
+            say(note)
 
 
 def reproduce(
@@ -160,7 +167,7 @@ def reproduce(
             out.print(part, highlight=False)
         for note in item.notes:
             if note not in said:  # several have the same
-                out.print(f"[dim]{escape(note)}[/]", highlight=False)
+                say(note, style="dim")
         said.update(item.notes)
 
 
@@ -181,6 +188,8 @@ def info(run: options.Run = options.DEFAULT_RUN, json: options.Json = False) -> 
         typer.echo(info_json(rows))
     else:
         out.print(artifacts_table(run, rows))
+        for note in notes_to_copy(rows):
+            say(note)
 
 
 def benchmark(

@@ -18,7 +18,7 @@ from ..processes import rank
 from ..progress import Progress, Silent
 from . import lock
 from .manifest import Manifest
-from .unfinished import unfinished_in
+from .unfinished import purpose_of, unfinished_in, unfinished_other
 
 SCRATCH = ".unfinished"
 MAPPED = ("index.h5", "images.h5")  # too large to be read whole before their first use
@@ -151,21 +151,33 @@ class Run:
         """Return the facts recorded with an artifact that exists."""
         return self.require_manifest(name).facts
 
-    def is_current(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
+    def is_current(self, wanted: Manifest, *, overwrite: bool = False, purpose: str = "") -> bool:
         """Return whether `wanted` is on disk already, whole; if not, this stage is to write it.
+
+        purpose: of what is kept of its interrupted work, where it is not that of `purpose_of`.
 
         Raises:
             StaleArtifact: another artifact stands there, and `overwrite` is not given.
             BadInput: another process writes in this run.
         """
         if not overwrite and self._stands(wanted):
-            if (self.folder / SCRATCH / wanted.artifact).exists():
+            folder = self.folder / SCRATCH / wanted.artifact
+            other = unfinished_other(folder, purpose=purpose or purpose_of(wanted))
+            if folder.exists() and other is None:
                 with suppress(BadInput):  # others are at work, or the disk is read-only
                     if self.claim(patience=0):
                         self.clear_scratch(wanted.artifact)
             return True
         self.claim()
         return not overwrite and self._stands(wanted)
+
+    def up_to_date(self, name: str) -> str:
+        """Return that `name` is up to date; and that another is unfinished, with its command."""
+        kept, said = unfinished_in(self.folder / SCRATCH / name), f"{self.path(name)} is up to date"
+        if kept is None:
+            return said
+        go_on = kept.go_on(otherwise=self._remake(name))
+        return f"{said}; another, to replace it, is unfinished at {kept}: {go_on}"
 
     def is_shared_work_done(self, wanted: Manifest, *, overwrite: bool = False) -> bool:
         """As `is_current`, for a stage that several processes work on: none is its only writer.

@@ -72,13 +72,19 @@ def unfinished_in(folder: Path) -> Unfinished | None:
         return None
 
 
+def unfinished_other(folder: Path, *, purpose: str) -> Unfinished | None:
+    """Return what a scratch folder keeps for something else than `purpose`; None where nothing."""
+    kept = unfinished_in(folder)
+    return None if kept is None or kept.purpose in ("", purpose) else kept
+
+
 def require_unfinished(folder: Path, *, purpose: str, overwrite: bool) -> None:
     """Raise BadInput where a scratch folder holds what is for something else, and would be lost.
 
     folder: .unfinished/ARTIFACT in a run's folder.
     """
-    kept, run = unfinished_in(folder), folder.parent.parent
-    if kept is not None and kept.purpose not in ("", purpose) and not overwrite:
+    kept, run = unfinished_other(folder, purpose=purpose), folder.parent.parent
+    if kept is not None and not overwrite:
         go_on = kept.go_on(otherwise=remake_command(folder.name, run=run))
         raise BadInput(
             f"{run / folder.name} was interrupted at {kept} with other settings or images; "

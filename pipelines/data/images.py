@@ -34,8 +34,8 @@ class UnreadableImage(BadInput):
         self, name: str, reason: str, *, check: str = "nformer check-data DATASET --root DIR"
     ) -> None:
         super().__init__(
-            f"{name}: {reason}. Replace or remove it, or use --on-bad-image skip to go on without; "
-            f"`{check}` lists every such image"
+            f"{name}: {reason}. There may be more: `{check}` lists all of them. Replace or remove "
+            "them, or go on without them: --on-bad-image skip"
         )
         self.name, self.reason = name, reason
 

@@ -4,6 +4,7 @@ Excel's `;`, tabs, UTF-16, capitals and the usual other names of a column are al
 """
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,6 +79,22 @@ class Table:
     columns: dict[str, int]
     splits: dict[str, str] = field(default_factory=dict)
     understood: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> list[int]:
+        """The places of the columns of an embedding, in its order: f0, f1, … or 1, 2, …
+
+        [] where no two columns are called so, or one of them lacks.
+        """
+        found: dict[str, dict[int, int]] = {}
+        for place, name in enumerate(self.header):
+            parts = re.fullmatch(r"(.*?)([0-9]{1,6})", name)
+            if parts and place not in self.columns.values():
+                found.setdefault(parts[1], {})[int(parts[2])] = place
+        places = max(found.values(), key=len, default={})
+        first = min(places, default=0)
+        whole = first in (0, 1) and len(places) == 1 + max(places, default=0) - first
+        return [places[number] for number in sorted(places)] if whole and len(places) > 1 else []
 
     def rows(self, *, every: bool = False) -> Iterator[Row]:
         """Yield the lines that are not empty, their split as we call it.
@@ -247,6 +264,11 @@ def _recognised(table: Table) -> list[str]:
         said.append(f"separated by {table.separator!r}")
     if table.encoding != "utf-8-sig":
         said.append(f"in {table.encoding.upper()}")
+    numbers = table.numbers
+    if numbers:
+        ends = table.header[numbers[0]], table.header[numbers[-1]]
+        said.append(f"{len(numbers)} columns of numbers, {' to '.join(ends)}")
+    taken.update(numbers)
     ignored = [name for place, name in enumerate(table.header) if name and place not in taken]
     if ignored:
         said.append(f"ignored {', '.join(ignored)}")

@@ -92,7 +92,8 @@ def gather(
         try:
             features = embed_source(opened, pictures, progress=progress)
         except UnreadableImage as error:
-            raise BadInput(f"{error.name}: {error.reason}; replace it, or leave it out") from error
+            listed = "; ".join(pictures.unreadable())
+            raise BadInput(f"{listed}: replace what cannot be read, or leave it out") from error
         seconds = {"load backbone": loaded - begun, "embed": time.perf_counter() - loaded}
         pids, camids = (np.full(len(paths), label) for label in (pid, camid))
         parts.append(Embeddings(features, pids, camids, list(map(str, paths))))
@@ -130,6 +131,16 @@ class PictureFiles:
         crop = picture.box.rectangle if picture.box else self.crop
         part = cropped(self.open(picture.path), crop, path=picture.path)
         return fitted(part, self.preprocessing)
+
+    def unreadable(self) -> list[str]:
+        """Return "PATH: REASON" of each picture that cannot be read."""
+        found = []
+        for row in range(len(self.pictures)):
+            try:
+                self.read(row)
+            except UnreadableImage as error:
+                found.append(f"{error.name}: {error.reason}")
+        return found
 
 
 def pictures_below(folder: Path, *, boxes: Path | None, progress: Progress) -> list[Picture]:

@@ -163,9 +163,15 @@ def naming_check_of(dataset: Dataset) -> Iterator[None]:
     try:
         yield
     except UnreadableImage as error:
-        if SETS in dataset.options:
-            raise  # check-data takes one data set
-        words = ("nformer", "check-data", dataset.name, *reader_arguments(dataset_facts(dataset)))
+        facts = dataset_facts(dataset)
+        path = (dataset.root / error.name).resolve()
+        holding = [
+            one for one in facts["options"].get(SETS, ()) if path.is_relative_to(one["root"])
+        ]
+        if holding:  # check-data takes one data set
+            one = max(holding, key=lambda one: len(one["root"]))
+            facts = {"dataset": one["name"], "root": one["root"], "options": one["options"]}
+        words = ("nformer", "check-data", facts["dataset"], *reader_arguments(facts))
         raise UnreadableImage(error.name, error.reason, check=shlex.join(words)) from error
 
 

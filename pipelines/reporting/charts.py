@@ -19,7 +19,7 @@ from ..ranking.diagnosis import (
     similarities,
 )
 from ..training.log import read_log
-from .page import Chart, Example
+from .page import Chart, Example, last_parts
 from .plots import COLOURS, DASHES, INK, STYLE, inline
 from .ranked_lists import BASELINE, Queries
 
@@ -209,7 +209,7 @@ def _gains(queries: Queries, examples: Sequence[Example]) -> Iterator[Chart]:
     stay, mean = int(valid.sum()) - better - worse, 100 * float(gain[valid].mean())
     text = f"{better} queries gain, {worse} lose, {stay} stay; the mean gain is {mean:+.1f} points."
     links = [
-        (f"{example.kind}: {example.name.rpartition('/')[2]}", example.anchor)
+        (f"{example.kind}: {last_parts(example.name)}", example.anchor)
         for example in examples
         if example.kind != "sample"
     ]

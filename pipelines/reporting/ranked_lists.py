@@ -11,6 +11,7 @@ from ..artifacts.embeddings import load_embeddings, load_labels
 from ..artifacts.graph import graphs_of
 from ..artifacts.nformer import load_nformer
 from ..artifacts.ranking import load_average_precision, load_query_rows, load_ranking
+from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..data.images import UnreadableImage, read_item
 from ..embeddings import Embeddings
@@ -61,19 +62,18 @@ class Queries:
     counted: bool = True
 
     @staticmethod
-    def of(run: Run, *, labels: Mapping[str, str], rules: Rules = MARKET1501) -> "Queries":
+    def of(run: Run, evaluation: Evaluation, *, rules: Rules = MARKET1501) -> "Queries":
         """Read a run that has been evaluated."""
         lists, embeddings = run.artifact("ranking.h5"), run.artifact("embeddings.h5")
         precision = load_average_precision(lists)
-        others = [name for name in precision if name != BASELINE]
-        compared = NFORMER if NFORMER in others else (others[-1] if others else "")
+        compared = compared_in(evaluation)
         return Queries(
             query=load_embeddings(embeddings, "query").select(load_query_rows(lists)),
             gallery=load_embeddings(embeddings, "gallery"),
             refined=_refined(run) if compared == NFORMER and not rules.selects else None,
             precision=precision,
             compared=compared,
-            labels=labels,
+            labels=evaluation.labels,
             names=load_labels(embeddings),
             rules=rules.whole(),
             counted=not rules.selects and rules.cmc == "images",
@@ -95,6 +95,33 @@ class Queries:
         if name == BASELINE:
             return self.query, self.gallery
         return self.refined if name == NFORMER else None
+
+
+def compared_in(evaluation: Evaluation) -> str:
+    """Return the result to show beside the baseline, "" where there is no other.
+
+    NFormer where it was evaluated; else the row of highest mAP, and a joint one only where all are.
+    """
+    others = _comparable(evaluation)
+    if any(row.name == NFORMER for row in others):
+        return NFORMER
+    return max(others, key=lambda row: row.mAP).name if others else ""
+
+
+def how_compared(evaluation: Evaluation) -> str:
+    """Return that the result beside the baseline was chosen by the test labels, "" of others."""
+    name = compared_in(evaluation)
+    if name in ("", NFORMER) or len(_comparable(evaluation)) < 2:
+        return ""
+    return (
+        f"Shown beside the baseline is {evaluation.labels.get(name, name)}: of the rows that mix "
+        "no queries the one of highest mAP, so it was chosen by the labels of this test set."
+    )
+
+
+def _comparable(evaluation: Evaluation) -> list[ResultRow]:
+    others = [row for row in evaluation.results if row.name != BASELINE]
+    return [row for row in others if row.protocol != "joint"] or others
 
 
 def examples_of(

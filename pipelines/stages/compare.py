@@ -127,7 +127,7 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
             second = _precision(scored[0], one, name=name)
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))
-    notes = tuple(_notes(scored, [row.result for row in rows]))
+    notes = tuple(_notes(scored, rows))
     first_one = scored[0].evaluation
     return Comparison(
         first_one.dataset,
@@ -139,8 +139,13 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
     )
 
 
-def _notes(scored: Sequence[_Scored], results: Sequence[ResultRow]) -> Iterator[str]:
-    first = scored[0]
+def _notes(scored: Sequence[_Scored], rows: Sequence[Compared]) -> Iterator[str]:
+    first, results = scored[0], [row.result for row in rows]
+    if len(rows) > 1:
+        yield (
+            f"differences are from the first row, {results[0].label} of {rows[0].run}; to have "
+            "them from another, name its run first, and its --result first"
+        )
     if len(scored) > 1 and (first.query.numbered or first.gallery.numbered):
         yield "the items have no names: row i of one run is taken for row i of the other"
     protocols = sorted({row.protocol or first.evaluation.protocol for row in results})

@@ -10,6 +10,7 @@ from ..artifacts.embeddings import create_embeddings, create_split
 from ..artifacts.manifest import Manifest
 from ..artifacts.moved import pictures_root
 from ..artifacts.run import SCRATCH, Run, writing_stage
+from ..artifacts.unfinished import purpose_of, unfinished_other
 from ..config import ExtractConfig, as_table
 from ..data.samples import Dataset, labelled
 from ..device import choose_device
@@ -87,8 +88,8 @@ def extract(
         facts=dataset_facts(data),
     )
     if run.is_shared_work_done(wanted, overwrite=overwrite):
-        clear_unless_at_work(run)
-        progress.message(f"{run.path(ARTIFACT)} is up to date{_moved(run, data)}")
+        clear_unless_at_work(run, wanted)
+        progress.message(f"{run.up_to_date(ARTIFACT)}{_moved(run, data)}")
         return run.path(ARTIFACT)
     if given is not None:  # of the backbone's, training has told
         tell(data, progress)
@@ -105,7 +106,7 @@ def extract(
         if rank() == 0:
             run.claim()  # one of the processes that share the work puts the parts together
     if run.is_shared_work_done(wanted, overwrite=overwrite):
-        clear_unless_at_work(run)
+        clear_unless_at_work(run, wanted)
         progress.message(f"{run.path(ARTIFACT)} was put together by another process")
         return run.path(ARTIFACT)
     if rank() > 0:
@@ -118,12 +119,16 @@ def extract(
     return run.path(ARTIFACT)
 
 
-def clear_unless_at_work(run: Run) -> None:
-    """Remove what an extraction that has ended left to go on from; not where one is at work."""
+def clear_unless_at_work(run: Run, wanted: Manifest) -> None:
+    """Remove what an extraction that has ended left to go on from; not where one is at work.
+
+    Nor is removed what was begun of another extraction than the one of `wanted`.
+    """
     folder = run.path(SCRATCH) / ARTIFACT
     with suppress(Gone, OSError, BadInput):  # nothing there, or a disk that is only read
         with exclusive(folder) as now:
-            idle = not holders(folder, now)
+            other = unfinished_other(folder, purpose=purpose_of(wanted))
+            idle = not holders(folder, now) and other is None
         if idle:
             run.clear_scratch(ARTIFACT)
 

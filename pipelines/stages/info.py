@@ -118,7 +118,8 @@ def _describe(run: Run, name: str, *, command: str) -> ArtifactInfo:
             state, note = "damaged", str(error)
     kept = unfinished_in(run.folder / SCRATCH / name)
     if kept:
-        note = f"another was interrupted at {kept}; {note}".rstrip("; ")
+        go_on = kept.go_on(otherwise=remake_command(name, run=run.folder))
+        note = f"{note}; another was interrupted at {kept}; {go_on}".removeprefix("; ")
     return ArtifactInfo(name, state, manifest.stage, manifest.inputs, manifest.bytes, note)
 
 
@@ -131,7 +132,7 @@ def older_than_nformer(run: Run) -> str:
     if models or "embeddings.h5" not in manifest.inputs:
         return ""
     again = command_line("index", "--overwrite", run=run.folder)
-    return f"made before nformer.pt, so it is not refined; {again} refines it"
+    return f"made before nformer.pt, so it is not refined; refine it with: {again}"
 
 
 def _summary(run: Run, manifest: Manifest) -> str:

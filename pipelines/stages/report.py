@@ -27,7 +27,7 @@ from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
 from ..reporting.paper import paper_rows
 from ..reporting.plots import svg_of
-from ..reporting.ranked_lists import Album, Queries, examples_of, rows_of
+from ..reporting.ranked_lists import Album, Queries, examples_of, how_compared, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
 from ..settings import configure
 from .early import BY_EPOCHS
@@ -86,7 +86,7 @@ def build_report(
     """Gather what the page tells, and write nothing."""
     evaluation = Evaluation.read(run.artifact("metrics.json"))
     rules = rules_named(evaluation.rules)
-    queries = Queries.of(run, labels=evaluation.labels, rules=rules)
+    queries = Queries.of(run, evaluation, rules=rules)
     facts = run.facts("embeddings.h5")
     album = Album(queries.gallery, root=pictures_root(run, facts, told=root))
     with progress.task("report", 3, unit="parts") as task:
@@ -110,7 +110,11 @@ def build_report(
         charts=charts,
         examples=shown,
         chain=chain_of(run),
-        notes=[*_pictures_missing(run, album, progress=progress), *([untold] if untold else [])],
+        notes=[
+            *filter(None, (how_compared(evaluation),)),
+            *_pictures_missing(run, album, progress=progress),
+            *([untold] if untold else []),
+        ],
         evidence=evidence,
         labels=queries.names,
         title=title_of(facts) or evaluation.dataset or "Embeddings",

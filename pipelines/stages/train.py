@@ -65,8 +65,8 @@ def train(
     wanted = Manifest(
         ARTIFACT, STAGE, as_table(config), {"embeddings.h5": run.digest("embeddings.h5")}
     )
-    if run.is_current(wanted, overwrite=overwrite):
-        progress.message(f"{run.path(ARTIFACT)} is up to date")
+    if run.is_current(wanted, overwrite=overwrite, purpose=turn.key):
+        progress.message(run.up_to_date(ARTIFACT))
         return run.path(ARTIFACT)
     trained = turn.finished(load_embeddings(run.artifact("embeddings.h5"), "train"))
     kept = run.facts("embeddings.h5")

@@ -140,7 +140,7 @@ def _trained_by(
         in_turn.key = key
     processes.require_same(key, what="training: data set, settings or weights differ")
     if processes.agreed(lambda: run.is_current(wanted, overwrite=overwrite)):
-        progress.message(f"{run.path(ARTIFACT)} is up to date")
+        progress.message(run.up_to_date(ARTIFACT))
         return run.path(ARTIFACT)
     purpose = purpose_of(wanted)
     require_unfinished(run.path(SCRATCH) / ARTIFACT, purpose=purpose, overwrite=overwrite)

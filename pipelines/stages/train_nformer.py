@@ -56,7 +56,7 @@ def train_nformer(
     inputs = {"embeddings.h5": run.digest("embeddings.h5")}
     wanted = Manifest(ARTIFACT, "train-nformer", as_table(config), inputs)
     if run.is_current(wanted, overwrite=overwrite):
-        progress.message(f"{run.path(ARTIFACT)} is up to date")
+        progress.message(run.up_to_date(ARTIFACT))
         return run.path(ARTIFACT)
     key = text_digest(wanted.to_json())
     folder = run.scratch(ARTIFACT)

@@ -70,6 +70,8 @@ class NeighbourRefiner:
         features: Embeddings, or [N, d].   pids: [N], numbers or text; rows with a negative one are
                   left out.
         camids:   [N], where cameras are known.
+        progress: is told what is done, and how far; `nformer_cli.console.TerminalProgress()` shows
+                  it as the command line does. By default nothing is shown.
         Afterwards `facts` tells, among others, the held-out identities' mAP before and after.
 
         Raises:

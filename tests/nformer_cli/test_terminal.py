@@ -81,6 +81,17 @@ def lines_of(screen: str) -> list[str]:
     return re.sub(r"\x1b\[[0-9;]*m", "", screen).replace("\r\n", "\n").splitlines()
 
 
+def test_info_leaves_the_commands_of_its_notes_whole(pictures):
+    run = "runs/a-name-with-which-a-command-is-wider-than-a-column-of-the-table"
+    Path(run).mkdir(parents=True)
+    code, screen = at_a_terminal(f"info --run {run}")
+    assert code == 0
+    lines = lines_of(screen)
+    assert f"nformer train-nformer --run {run}" in lines
+    assert lines[lines.index(f"nformer extract --run {run}") - 1] == "embeddings.h5: make it with:"
+    assert not any("make it with" in line and "not yet" in line for line in lines)
+
+
 def test_lines_end_between_words_and_a_command_stays_whole(pictures):
     run = "runs/" + "a-name-so-long-that-its-command-is-wider-than-the-terminal" * 2
     code, screen = at_a_terminal(f"evaluate --run {run}")

@@ -70,6 +70,16 @@ def test_the_same_rows_have_the_same_interval_wherever_they_stand(tmp_path):
 def test_all_results_of_one_run_stand_beside_its_first(tmp_path):
     found = compare([make_run(tmp_path / "one", noise=1.0)])
     assert [row.result.name for row in found.rows] == ["baseline", "baseline+kr"]
+    assert f"from the first row, baseline of {tmp_path / 'one'}; to have" in found.notes[0]
+
+
+def test_the_first_result_named_of_the_first_run_is_the_reference(tmp_path):
+    one, other = (make_run(tmp_path / name, noise=noise) for name, noise in (("a", 1.0), ("b", 2)))
+    found = compare([other, one], results=["baseline+kr", "baseline"])
+    assert found.rows[0].difference is None
+    assert (found.rows[0].run, found.rows[0].result.name) == (str(other.folder), "baseline+kr")
+    assert f"from the first row, baseline+kr of {other.folder};" in found.notes[0]
+    assert not compare([one], results=["baseline"]).notes
 
 
 def test_other_queries_and_unknown_results_are_refused(tmp_path):
@@ -112,13 +122,13 @@ def test_runs_of_other_labels_or_galleries_are_refused(tmp_path):
                          gallery={"pids": np.repeat(np.arange(20) + 100, 2)})  # fmt: skip
     found = compare([one, renumbered])
     assert found.rows[1].difference == pytest.approx((0, 0, 0), abs=1e-6)
-    assert found.notes == ("the items have no names: row i of one run is taken for row i of the "
-                           "other",)  # fmt: skip
+    said = "the items have no names: row i of one run is taken for row i of the other"
+    assert found.notes[1:] == (said,)
 
 
 def test_joint_rows_beside_isolated_ones_are_marked(tmp_path):
     run = make_run(tmp_path / "one", noise=1.0)
-    assert "differ in protocol (isolated, joint)" in compare([run]).notes[0]
+    assert "differ in protocol (isolated, joint)" in compare([run]).notes[1]
     shown = CliRunner().invoke(app, ["compare", str(run.folder)]).stdout
     assert "baseline+kr (joint)" in shown and "joint ones mix the queries" in shown
 

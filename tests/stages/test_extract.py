@@ -134,6 +134,29 @@ def test_chunks_of_another_extraction_are_dropped(monkeypatch, run):
     assert len(load_embeddings(run.path("embeddings.h5"), "train")) > 0
 
 
+def test_current_embeddings_keep_what_was_begun_to_replace_them(monkeypatch, run, recorder):
+    monkeypatch.setattr(chunks_of, "CHUNK", 8)
+    path = extract(run, config=PLAIN, device="cpu")
+    embed, calls = chunks_of.embed_rows, []
+
+    def embed_three_chunks(*given, **named):
+        calls.append(given)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return embed(*given, **named)
+
+    flipped = ExtractConfig(amp="off", batch=16, flip=True)
+    with monkeypatch.context() as begun, pytest.raises(KeyboardInterrupt):
+        begun.setattr(chunks_of, "embed_rows", embed_three_chunks)
+        extract(run, config=flipped, device="cpu", overwrite=True)
+    extract(run, config=PLAIN, device="cpu", progress=recorder)
+    assert recorder.messages[-1].startswith(
+        f"{path} is up to date; another, to replace it, is unfinished at image 24 of "
+    )
+    extract(run, config=flipped, device="cpu", overwrite=True, progress=recorder)
+    assert any(text.startswith("going on after image 24 of") for text in recorder.messages)
+
+
 def test_a_corrupt_image_fails_or_is_left_out_and_listed(run, images, tmp_path, recorder):
     copy = shutil.copytree(images, tmp_path / "copy")
     path = min((copy / "query").glob("*.jpg"))

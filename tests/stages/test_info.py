@@ -29,6 +29,17 @@ def test_an_interrupted_stage_says_how_far_it_came(tmp_path):
     )
 
 
+def test_what_was_begun_to_replace_an_artifact_is_told_with_its_command(tmp_path):
+    run = Run(tmp_path)
+    made(run, "ranking.h5", "evaluate")
+    (tmp_path / ".unfinished" / "ranking.h5").mkdir(parents=True)
+    note_progress(tmp_path / ".unfinished" / "ranking.h5", 1, of=3, unit="part", purpose="k")
+    assert rows(run)["ranking.h5"].note == (
+        "another was interrupted at part 1 of 3; go on with the command that began it: "
+        f"nformer evaluate --run {tmp_path}"
+    )
+
+
 def made(run, name, stage, *inputs):
     with run.writing(Manifest(name, stage, {}, dict.fromkeys(inputs, "0"))) as (path, _):
         path.write_text("{}")

@@ -20,7 +20,7 @@ from pipelines.artifacts.embeddings import load_embeddings
 from pipelines.artifacts.graph import graphs_of
 from pipelines.artifacts.manifest import Manifest
 from pipelines.artifacts.ranking import load_ranking
-from pipelines.artifacts.results import ResultRow
+from pipelines.artifacts.results import Evaluation, ResultRow
 from pipelines.config import EvaluateConfig, NFormerConfig
 from pipelines.gallery import graph as gallery_graph
 from pipelines.labels import LabelNames
@@ -218,6 +218,8 @@ def test_the_scatter_links_the_largest_gains_and_losses(run):
     told = {anchor for _, anchor in chart.links}
     assert told == {e.anchor for e in found.examples if e.kind in ("gain", "loss")}
     assert all(f'<a href="#{anchor}">' in render(found) for anchor in told)
+    names = {e.anchor: e.name for e in found.examples}  # "query/40_c1_0.jpg"
+    assert all(name.endswith(f": {names[anchor]}") for name, anchor in chart.links)
 
 
 def test_json_has_all_that_the_page_has_but_pictures(run):
@@ -239,6 +241,46 @@ def test_gains_and_losses_are_what_they_say(run):
     for example in found.of_kind("loss"):
         assert example.precision["nformer"] < example.precision["baseline"]
     assert len(found.examples) == len({example.anchor for example in found.examples}) == 36
+
+
+def test_without_an_nformer_the_best_row_that_mixes_no_queries_stands_beside_the_baseline(
+    run, tmp_path
+):
+    shutil.copytree(run.folder, tmp_path / "run")
+    copy = Run(tmp_path / "run")
+    copy.path("nformer.pt").unlink()
+    evaluation = evaluate(copy, config=EvaluateConfig(every=True, refine=("none",), k1=6, k2=2))
+    isolated = {
+        row.name: row.mAP
+        for row in evaluation.results
+        if row.protocol == "isolated" and row.name != "baseline"
+    }
+    best = max(isolated, key=lambda name: isolated[name])
+    assert best != list(isolated)[-1] and len(isolated) > 3
+    found = build_report(copy, examples=1)
+    assert found.compared == best
+    note = f"Shown beside the baseline is {best}: of the rows that mix no queries"
+    assert any(text.startswith(note) for text in found.notes)
+
+
+def test_the_row_beside_the_baseline():
+    def chosen(**rows: tuple[float, str]) -> tuple[str, str]:
+        common = {"mINP": 0.0, "rank1": 0.0, "rank5": 0.0, "rank10": 0.0, "seconds": 0.0}
+        results = tuple(
+            ResultRow(name=name, mAP=value, protocol=protocol, **common)
+            for name, (value, protocol) in rows.items()
+        )
+        counts = {"queries": 1, "valid_queries": 1, "gallery": 1, "peak_rss_mib": 0.0, "seed": 0}
+        told = Evaluation(dataset="", protocol="isolated", results=results, **counts)
+        return report_examples.compared_in(told), report_examples.how_compared(told)[:34]
+
+    said = "Shown beside the baseline is gcr: "
+    baseline, gcr, nfc = (0.5, "isolated"), (0.7, "isolated"), (0.6, "isolated")
+    assert chosen(baseline=baseline) == ("", "")
+    assert chosen(baseline=baseline, nfc=nfc) == ("nfc", "")
+    assert chosen(baseline=baseline, gcr=gcr, nfc=nfc, kr=(0.9, "joint")) == ("gcr", said)
+    assert chosen(baseline=baseline, gcr=gcr, nformer=nfc) == ("nformer", "")
+    assert chosen(baseline=baseline, kr=(0.9, "joint"), gnn=(0.8, "joint"))[0] == "kr"
 
 
 def test_a_closed_form_is_not_called_nformer(run, monkeypatch):

@@ -50,6 +50,13 @@ def test_it_is_what_the_commands_do(tmp_path, fitted):
         np.testing.assert_allclose(ours, theirs.features, atol=1e-5)
 
 
+def test_its_training_is_told_step_by_step_where_asked_and_else_silent(recorder, capsys):
+    NeighbourRefiner(**QUICK).fit(*clusters(16, 4, seed=0), progress=recorder)
+    assert recorder.counted["train NFormer"] == QUICK["steps"]
+    NeighbourRefiner(**QUICK).fit(*clusters(16, 4, seed=0))
+    assert capsys.readouterr() == ("", "")
+
+
 def test_arrays_leave_as_they_came(fitted):
     query, gallery = clusters(3, 1, seed=1)[0], clusters(3, 5, seed=2)[0]
     from_numpy = fitted.refine(query, gallery)

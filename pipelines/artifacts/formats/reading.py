@@ -8,7 +8,7 @@ from ...data.tables import MARKS
 from ...embeddings import SPLITS
 from ...errors import BadInput, blaming, naming
 from ...files import require_file
-from .csv_files import read_npy, read_npy_and_csv
+from .csv_files import has_numbers, read_csv, read_npy, read_npy_and_csv
 from .hdf5_files import read_h5
 from .keys import Warn
 from .matlab_files import read_mat
@@ -66,6 +66,8 @@ def read_embedding_files(
                 parts += read_npy_and_csv(path, table, warn=warn)
             elif kind == "npy":
                 parts += read_npy(path)
+            elif kind == "csv" and not _labels_others(path, files):
+                parts += read_csv(path, warn, labelled=labelled)
             elif kind == "folder":
                 parts += read_npy_folder(path, files, warn=warn)
     with naming(", ".join(map(str, files))):
@@ -78,8 +80,11 @@ def kinds_of(files: Sequence[Path], *, labelled: bool = True) -> dict[Path, str]
     """Return each file's format; BadInput where one is not what it seems or its labels lack."""
     kinds = {path: kind_of(path) for path in files}
     for path, kind in kinds.items():
-        if kind == "csv" and "folder" not in kinds.values():
-            _features_of(path, files)
+        if kind == "csv" and not _labels_others(path, files) and not has_numbers(path):
+            raise BadInput(
+                f"{path} has no embeddings: a CSV holds path,pid,camid,split and the embeddings "
+                f"in columns f0, f1, … Or give them as {path.stem}.npy, with a row for each line"
+            )
         elif kind == "npy" and labelled and _labels_of(path, files) is None:
             table = path.with_suffix(".csv")
             wanted = "its CSV" if table.is_file() else "a CSV of path,pid,camid,split"
@@ -150,12 +155,12 @@ def _labels_of(features: Path, files: Sequence[Path]) -> Path | None:
     return tables[0] if len(tables) == 1 and len(arrays) == 1 else None
 
 
-def _features_of(labels: Path, files: Sequence[Path]) -> None:
+def _labels_others(labels: Path, files: Sequence[Path]) -> bool:
+    """Return whether a CSV labels the rows of another file, or the files of a folder."""
     arrays = [path for path in files if path.suffix.lower() == ".npy"]
     tables = [path for path in files if path.suffix.lower() == ".csv"]
-    if any(path.stem == labels.stem for path in arrays) or len(arrays) == len(tables) == 1:
-        return
-    raise BadInput(
-        f"{labels} has no embeddings: a CSV holds path,pid,camid,split. Give the embeddings too, "
-        f"as {labels.stem}.npy with a row for each of its lines; numbers in a CSV are not read"
+    return (
+        any(path.stem == labels.stem for path in arrays)
+        or len(arrays) == len(tables) == 1
+        or any(path.is_dir() for path in files)
     )

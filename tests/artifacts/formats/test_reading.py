@@ -438,9 +438,35 @@ def test_csv_refusals(tmp_path):
         read(tmp_path / "e.npy", path)
     with pytest.raises(BadInput, match=r"e\.npy has no labels: name its CSV after it, as in "):
         read(tmp_path / "e.npy")
+    path.write_text("path,pid,split\na,1,query\n")
     with pytest.raises(
-        BadInput, match=r"e\.csv has no embeddings: .* Give the embeddings too, as e\.npy"
+        BadInput, match=r"e\.csv has no embeddings: .* Or give them as e\.npy, with"
     ):
+        read(path)
+
+
+def test_csv_with_the_features_in_columns(tmp_path, recorder):
+    """Columns in another order, text identities, a gap of the line, and a column to ignore."""
+    path = tmp_path / "e.csv"
+    lines = ["file,person,cam,f1,f0,age,subset", "a.jpg,ann,1,0.5,-1e-3,30,query", "",
+             "b.jpg,bob,2,2,1.25,31,gallery", "c.jpg,ann,2,4,3,32,gallery"]  # fmt: skip
+    path.write_text("\n".join(lines))
+    found = read_embedding_files([path], recorder.warn)
+    (query,), (gallery,) = found["query"], found["gallery"]
+    assert np.concatenate(list(query.blocks())).tolist() == [[np.float32(-1e-3), 0.5]]
+    assert np.concatenate(list(gallery.blocks())).tolist() == [[1.25, 2], [3, 4]]
+    assert (query.dtype, list(gallery.names())) == ("float32", ["b.jpg", "c.jpg"])
+    assert query.pids[0] == gallery.pids[1] != gallery.pids[0]
+    told = " ".join(recorder.warnings)
+    assert "2 columns of numbers, f0 to f1" in told and "ignored age" in told
+    path.write_text("\n".join(lines).replace("1.25", "x"))
+    with pytest.raises(BadInput, match=r"e\.csv, line 4: could not convert string"):
+        list(read_embedding_files([path], recorder.warn)["gallery"][0].blocks())
+    path.write_text("1,2\n0.5,0.25\n")  # a vector to search with
+    (one,) = read_embedding_files([path], recorder.warn, labelled=False)[""]
+    assert next(one.blocks()).tolist() == [[0.5, 0.25]] and not one.labelled
+    path.write_text("path,pid,split,f0,f2\na,1,query,1,2\n")
+    with pytest.raises(BadInput, match="has no embeddings"):
         read(path)
 
 
