@@ -105,10 +105,10 @@ def list_nearest(part: int, *, columns: Sequence[Columns], k: int) -> Arrays:
     As `camera_graph`: columns left free hold the row itself. Of a single group a row comes first.
     """
     rows = columns[0].rows
-    own, itself = rows.part(part), own_numbers(rows, part)[:, None]
+    own, itself = rows.part(part), rows.numbers_of(part)[:, None]
     lists, reach = [], []
     for some in columns:
-        found = some.nearest(own, k)
+        found = some.nearest_of_part(part, k)
         if len(columns) == 1:
             found = itself_first(found, itself)
         free = k - found.shape[1]
@@ -125,7 +125,7 @@ def list_nearest(part: int, *, columns: Sequence[Columns], k: int) -> Arrays:
 
 def keep_edges(part: int, *, lists: Parts, mutual: bool) -> Arrays:
     """Find which entries of lists are edges: not the row itself, and listed by both ends."""
-    mine, own = lists.part(part), own_numbers(lists, part)
+    mine, own = lists.part(part), lists.numbers_of(part)
     kept = mine != own[:, None]
     if mutual:
         halo = Halo.of(own, mine)
@@ -145,8 +145,8 @@ def sum_mutual(part: int, *, rows: Parts, lists: Parts, kept: Parts, sharpness: 
 
 def list_others(part: int, *, columns: Columns) -> Arrays:
     """Find what the gate reads: `lists` and `cosines` [n, 20], `profile` [1, 4], as `Gated.of`."""
-    own, itself = columns.rows.part(part), own_numbers(columns.rows, part)
-    found = columns.nearest(own, min(NEAREST, len(columns) - 1) + 1)
+    own, itself = columns.rows.part(part), columns.rows.numbers_of(part)
+    found = columns.nearest_of_part(part, min(NEAREST, len(columns) - 1) + 1)
     halo = Halo.of(itself, found)
     lists, cosines = others_by_cosine(
         tensor(halo.places(itself_first(found, itself[:, None]))),
@@ -184,7 +184,7 @@ class GatedParts:
 
 def read_gated(part: int, *, gated: GatedParts, summed: Parts, file: ModelFile) -> Arrays:
     """Read each row's neighbours through the gate, and join that to its sum: `rows` [n, d]."""
-    own = own_numbers(gated.rows, part)
+    own = gated.rows.numbers_of(part)
     halo = Halo.of(own, gated.lists.part(part))
     items, at = gated.at(halo), tensor(halo.places(own))
     lists, camids = items.lists[at], items.camids[at]
@@ -241,12 +241,6 @@ def itself_first(found: np.ndarray, itself: np.ndarray) -> np.ndarray:
     found = found - itself[0, 0]
     own_first(np.empty(found.shape, np.float32), found)
     return found + itself[0, 0]
-
-
-def own_numbers(rows: Parts, part: int) -> np.ndarray:
-    """Return the numbers of the rows of a part."""
-    own = rows.rows_of(part)
-    return np.arange(own.start, own.stop)
 
 
 def tensor(array: np.ndarray) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..progress import Progress
 from . import gallery_steps as gallery_work
 from .gallery_steps import ModelFile
+from .join import nearest_of_each
 from .on_disk import room_for
 from .parts import Cost, Parts, Step, Steps
 from .query_steps import Queries
@@ -112,14 +113,19 @@ class Items:
 
     def columns(self, search: Searched, *, asking: int | None = None) -> list[Columns]:
         """Return what is searched of each camera by so many rows; by all of these themselves."""
+        themselves = asking is None
         asking = len(self.order) if asking is None else asking
         settings: dict[str, Any] = {"k": search.k, "asking": asking, "method": search.method}
-        return [
+        found = [
             searchable(
                 self.steps, Columns(self.now, members), name=f"{search.name}-{number}", **settings
             )
             for number, members in enumerate(self.members)
         ]
+        if themselves and self.members == (None,) and found[0].lists is None:
+            own = nearest_of_each(self.steps, self.now, name=search.name, k=search.k)
+            return [replace(found[0], own=own)]
+        return found
 
     def edges(
         self, search: Searched, *, name: str, mutual: bool = True

@@ -51,6 +51,11 @@ class Parts:
         """Return the rows that a part holds."""
         return slice(self.ends[part - 1] if part else 0, self.ends[part])
 
+    def numbers_of(self, part: int) -> np.ndarray:
+        """Return the numbers of the rows of a part."""
+        rows = self.rows_of(part)
+        return np.arange(rows.start, rows.stop)
+
     def part(self, number: int) -> np.ndarray:
         """Return a part, mapped into memory; it is not to be written to."""
         found = _mapped(self.paths[number])

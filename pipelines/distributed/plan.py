@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..neighbours.candidates import CandidateLists, collect, sample_rank
 from ..neighbours.nearest import APPROXIMATE, choose
+from ..neighbours.self_join_bf16 import candidates_of, products_of
 from ..nformer.model import NFormer
 from ..nformer.on_closed_form import NFormerOnClosedForm
+from ..progress import Silent
 from ..refiners.edge_gate import FEATURES, NEAREST
+from .join import sampling
 from .search import nearest_of_all
 from .shards import parts_wanted
 
@@ -68,38 +72,71 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
         rows=size.gallery, columns=size.gallery // size.cameras, where="cpu", k=model.neighbours,
     )  # fmt: skip
     exact = how not in APPROXIMATE
-    read = memory = searches = 0
-    for width, layers in lists_of(model, size.cameras):
+    read = memory = 0
+    seconds = 0.0
+    for width, layers, of_all in lists_of(model, size.cameras):
         halo = min(size.gallery, rows * (1 + width))
-        searches += 1
         every = (parts + blocks + 1) * size.gallery * line  # every task compares with all rows
-        read += every if exact else AGAIN * every
+        seconds += size.queries * size.gallery * seconds_a_pair(size.width)
+        if exact and of_all:
+            joined, its_memory = joining(size, k=width, parts=parts)
+            read += joined + blocks * size.gallery * line
+            memory = max(memory, its_memory)
+            seconds += size.gallery**2 * seconds_a_pair_joined(size, k=width)
+        else:
+            read += every if exact else AGAIN * every
+            seconds += size.gallery**2 * seconds_a_pair(size.width)
         read += parts * (rows * 10 * width + halo * 8 * width)  # lists, edges
         read += parts * layers * (rows * (9 * width + line) + halo * line)
         held = rows * (4 * line + 26 * width) + halo * (4 * line + 16 * width)
-        if width == NEAREST:
+        if width == NEAREST + 1:
             held += rows * width * FEATURES * 8
         memory = max(memory, held)
-    pairs = (size.gallery + size.queries) * size.gallery
     memory += IDLE + SEARCH + (0 if exact else LISTS + rows * LOOKED)
-    seconds = searches * pairs * seconds_a_pair(size.width) / workers
-    return Plan(parts, workers, read, memory, seconds, exact)
+    return Plan(parts, workers, read, memory, seconds / workers, exact)
 
 
-def lists_of(model: NFormer, cameras: int) -> list[tuple[int, int]]:
-    """Return the width of each set of lists that refining makes, and how many layers read them."""
-    found = []
+def joining(size: Size, *, k: int, parts: int) -> tuple[int, int]:
+    """Return the bytes that a self-join in parts reads, and those that a worker holds, at most."""
+    G, line, kept = size.gallery, 4 * size.width, candidates_of(k)
+    rows, sampled = -(-G // parts), -(-G // sampling(G))
+    each = min(G, parts * kept, sample_rank(k, sampled=sampled, rows=G) * sampling(G))
+    halo = min(G, rows * each)
+    read = line * (parts * sampled + 2 * G)  # bounds and decisions, with the rows of a part
+    read += line * parts * (2 * G + halo)  # pairs, rows in doubt, candidates
+    read += 8 * parts * G + 8 * G + 2 * 16 * G * each  # bounds, and candidates of either part
+    room = CandidateLists(kept, 0, wanted=k).room
+    pair, decision = 2 * rows * (6 * size.width + 8 * room), rows * (line + 48 * kept) + halo * line
+    return read, max(pair, decision)
+
+
+def lists_of(model: NFormer, cameras: int) -> list[tuple[int, int, bool]]:
+    """Return the lists that refining makes: their width, the layers that read them, and of whom.
+
+    The third says whether they are of all rows, and not of each camera's.
+    """
+    found: list[tuple[int, int, bool]] = []
     if isinstance(model, NFormerOnClosedForm):
         settings = model.closed_form.settings
         k = settings.neighbours
-        found = [(k * cameras, 1)] * (settings.layers if k > 1 else 0)
-        found += [(NEAREST, 1)] * settings.gate
-    return found + [(model.neighbours, len(model.blocks))] * bool(len(model.blocks))
+        found += [(k * cameras, 1, cameras == 1)] * (settings.layers if k > 1 else 0)
+        found += [(NEAREST + 1, 1, True)] * settings.gate
+    return found + [(model.neighbours, len(model.blocks), True)] * bool(len(model.blocks))
 
 
 def seconds_a_pair(width: int) -> float:
-    """Return the processor seconds that this machine takes to compare two rows in a search."""
+    """Return the processor seconds that a search takes here to compare a row with another."""
     rows = np.random.default_rng(0).normal(size=(TRIED, width)).astype(np.float32)
     begun = time.process_time()
     nearest_of_all(rows[: TRIED // 8], iter([rows]), k=NEAREST)
     return (time.process_time() - begun) / (TRIED // 8 * TRIED)
+
+
+def seconds_a_pair_joined(size: Size, *, k: int) -> float:
+    """Return those of a self-join, for each row and each other one."""
+    rows = np.random.default_rng(0).normal(size=(TRIED, size.width)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    begun = time.process_time()
+    lists = CandidateLists(candidates_of(k), TRIED, wanted=k)
+    collect(products_of(rows, among=size.gallery), lists, least=False, progress=Silent())
+    return (time.process_time() - begun) / TRIED**2

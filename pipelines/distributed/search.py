@@ -50,11 +50,13 @@ class Columns:
 
     members: [M] int64, the rows' numbers, ascending, as one part; None: all.
     lists:   where the search is approximate.
+    own:     [N, k] int64, where these rows' own nearest among themselves were found before.
     """
 
     rows: Parts
     members: Parts | None = None
     lists: Lists | None = None
+    own: Parts | None = None
 
     def __len__(self) -> int:
         """Return the number M of these rows."""
@@ -88,6 +90,12 @@ class Columns:
                     waiting = []
         if waiting:
             yield np.concatenate(waiting)
+
+    def nearest_of_part(self, part: int, k: int) -> np.ndarray:
+        """Return the numbers of the k nearest of each row of a part, as `nearest`: [n, k]."""
+        if self.own is not None:
+            return np.array(self.own.part(part))
+        return self.nearest(self.rows.part(part), k)
 
     def nearest(self, own: np.ndarray, k: int) -> np.ndarray:
         """Return the numbers of the k nearest of each unit row [n, d], ties by number: [n, k].

@@ -1,5 +1,7 @@
 """Keep the k best entries of every row while products come in by tiles, in bounded memory."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..embeddings import row_blocks
@@ -7,16 +9,24 @@ from ..progress import Progress
 from .exact import blocks, in_threads, lower_bounds, pack, unpack
 
 SAMPLE = 16  # one column in so many gives the bounds
+HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
+SUM_ROUNDING = 1e-4  # of products' float32 sums, generously
 TILE_ROWS, TILE_COLUMNS = 512, 8192
 STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
 NONE = np.iinfo(np.uint64).max
 
 
 class Products:
-    """Inner products of a set's rows with each other, a tile at a time, in float32."""
+    """Inner products of a set's rows with each other, a tile at a time, in float32.
 
-    def __init__(self, rows: np.ndarray) -> None:
+    sample: rows of which the set's bounds are found; None: one of its own in SAMPLE.
+    moved:  [N], the distance by which rounding moves a row.   most: of any row multiplied with.
+    """
+
+    def __init__(self, rows: np.ndarray, sample: np.ndarray | None = None) -> None:
         self.rows, self.count = rows, len(rows)
+        self.sample = rows[::SAMPLE] if sample is None else sample
+        self.moved, self.most = np.zeros(len(rows), np.float32), 0.0
         self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
 
     def tile(self, across: slice, down: slice) -> np.ndarray:
@@ -25,8 +35,16 @@ class Products:
         return np.matmul(self.rows[across], self.rows[down].T, out=self.room[: b * c].reshape(b, c))
 
     def with_sample(self, block: slice) -> np.ndarray:
-        """Return the products of some rows with every SAMPLE-th row."""
-        return self.rows[block] @ self.rows[::SAMPLE].T  # [b, d] x [d, S] -> [b, S]
+        """Return the products of some rows with the sample: [b, S]."""
+        return self.rows[block] @ self.sample.T
+
+    def slack(self, value: np.ndarray) -> np.ndarray | float:
+        """Return by how much products that come out as `value` [N] may be larger."""
+        return SUM_ROUNDING
+
+    def doubtful(self, last: np.ndarray, cut: np.ndarray) -> np.ndarray:
+        """Return the rows whose k-th best [N] may be beaten by what came out as `cut` [N]."""
+        return np.flatnonzero(~(last > cut + self.slack(cut)))
 
 
 def collect(
@@ -34,13 +52,9 @@ def collect(
 ) -> np.ndarray | None:
     """Fill the lists from every tile on and above the diagonal; return the least products."""
     N = products.count
-    lists.bound = bounds(products, lists.wanted)
+    lists.bound = bounds(products, lists.wanted, rows=N)
     lowest = np.full(N, np.inf, np.float32) if least else None
-    tiles = [
-        (across, down)
-        for across in row_blocks(slice(0, N), TILE_ROWS)
-        for down in row_blocks(slice(across.start, N), TILE_COLUMNS)
-    ]
+    tiles = list(tiles_between(slice(0, N), slice(0, N)))
     with progress.task("neighbours", len(tiles), unit="tiles") as task:
         for across, down in tiles:
             tile = products.tile(across, down)
@@ -51,17 +65,37 @@ def collect(
     return lowest
 
 
-def bounds(products: Products, k: int) -> np.ndarray:
+def tiles_between(across: slice, down: slice) -> Iterator[tuple[slice, slice]]:
+    """Yield tiles in which each pair of two ranges of rows comes.
+
+    The second begins behind the first one's end, or is the same: then the tiles are those on and
+    above its diagonal.
+    """
+    for some in row_blocks(across, TILE_ROWS):
+        first = max(some.start, down.start)
+        for others in row_blocks(slice(first, down.stop), TILE_COLUMNS):
+            yield some, others
+
+
+def bounds(products: Products, k: int, *, rows: int) -> np.ndarray:
     """Return [N] values below which a row's k-th best seldom lies, from a sample of the columns.
 
-    Of the k best, k / SAMPLE are expected in the sample; three deviations more leave less than
-    one row in a hundred with too strict a bound.
+    rows: of the set that the sample is of.
     """
-    width = -(-products.count // SAMPLE)
-    expected = k / SAMPLE
-    rank = min(width, int(expected + 3 * np.sqrt(expected) + 1))
+    width = len(products.sample)
+    rank = sample_rank(k, sampled=width, rows=rows)
     parts = blocks(products.count, width)
     return np.concatenate([lower_bounds(products.with_sample(part), rank) for part in parts])
+
+
+def sample_rank(k: int, *, sampled: int, rows: int) -> int:
+    """Return the rank in a sample whose value seldom is above the k-th best of all rows.
+
+    Of the k best, as many are expected in the sample as it has of all rows; three deviations more
+    leave less than one row in a hundred with too strict a bound.
+    """
+    expected = k * sampled / rows
+    return min(sampled, int(expected + 3 * np.sqrt(expected) + 1))
 
 
 def lower(lowest: np.ndarray, products: np.ndarray, *, across: slice, down: slice) -> None:

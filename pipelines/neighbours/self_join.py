@@ -11,11 +11,10 @@ import numpy as np
 
 from ..device import native_bfloat16
 from ..progress import Progress, Silent
-from .candidates import CandidateLists, Products, collect
+from .candidates import HALF_FROM, CandidateLists, Products, collect
 from .exact import least_products, top_k
 
 SMALL = 4096  # a smaller set is searched as any gallery
-HALF_FROM = 50_000  # rows from which bfloat16 saves more than torch and deciding again cost
 
 
 @dataclass(frozen=True, eq=False)

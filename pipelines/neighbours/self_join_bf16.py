@@ -8,9 +8,11 @@ doubt, it is searched again in float32. The lists are those of a float32 search.
 import numpy as np
 import torch
 
+from ..device import native_bfloat16
 from ..progress import Progress
 from .candidates import (
-    SAMPLE,
+    HALF_FROM,
+    SUM_ROUNDING,
     TILE_COLUMNS,
     TILE_ROWS,
     CandidateLists,
@@ -21,20 +23,19 @@ from .exact import decide, top_k
 
 DOUBTFUL_SHARE = 0.25  # of the rows; beyond it a float32 search of all is quicker
 OUTPUT_ROUNDING = 2.0**-9  # half a unit in the last of bfloat16's eight bits, relative
-SUM_ROUNDING = 1e-4  # of the products' float32 sums, generously
 
 
 class HalfProducts(Products):
     """Products of rows of length 1 or 0, rounded to bfloat16, as float32."""
 
-    def __init__(self, rows: np.ndarray) -> None:
-        super().__init__(rows)
+    def __init__(self, rows: np.ndarray, sample: np.ndarray | None = None) -> None:
+        super().__init__(rows, sample)
         exact = torch.from_numpy(rows)
         self.half = exact.bfloat16()
         parts = zip(exact.split(4096), self.half.split(4096), strict=True)
         moved = torch.cat([(given - rounded.float()).norm(dim=1) for given, rounded in parts])
-        # |x·y − x'·y'| ≤ |x − x'| |y| + |x'| |y − y'|, with |x|, |y| at most 1.
-        self.moved = moved.numpy() + (1 + moved.numpy()) * float(moved.max())
+        self.moved, self.most = moved.numpy(), float(moved.max())
+        self.half_sample = torch.from_numpy(self.sample).bfloat16()
         self.rounded = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=torch.bfloat16)
 
     def tile(self, across: slice, down: slice) -> np.ndarray:
@@ -45,12 +46,30 @@ class HalfProducts(Products):
         return torch.from_numpy(self.room[: b * c].reshape(b, c)).copy_(rounded).numpy()
 
     def with_sample(self, block: slice) -> np.ndarray:
-        """Return the products of some rows with every SAMPLE-th row."""
-        return (self.half[block] @ self.half[::SAMPLE].T).float().numpy()
+        """Return the products of some rows with the sample: [b, S]."""
+        return (self.half[block] @ self.half_sample.T).float().numpy()
 
     def slack(self, value: np.ndarray) -> np.ndarray:
         """Return [N] by how much a row's products that round to `value` [N] may be larger."""
-        return self.moved + np.abs(value) * OUTPUT_ROUNDING * (1 + 2**-7) + SUM_ROUNDING
+        # |x·y − x'·y'| ≤ |x − x'| |y| + |x'| |y − y'|, with |x|, |y| at most 1.
+        inputs = self.moved + (1 + self.moved) * self.most
+        return inputs + np.abs(value) * OUTPUT_ROUNDING * (1 + 2**-7) + SUM_ROUNDING
+
+
+def products_of(
+    rows: np.ndarray, sample: np.ndarray | None = None, *, among: int | None = None
+) -> Products:
+    """Return the products of unit rows, rounded where that is the quicker way.
+
+    among: rows of the set that these are of; None: these.
+    """
+    many = (among or len(rows)) >= HALF_FROM
+    return (HalfProducts if many and native_bfloat16() else Products)(rows, sample)
+
+
+def candidates_of(k: int) -> int:
+    """Return how many of a row's best are kept by rounded products, of which k are wanted."""
+    return k + k // 2 + 12
 
 
 def halved_top_k(
@@ -61,13 +80,13 @@ def halved_top_k(
     rows: [N, d] float32, of length 1 or 0.   returns: similarity and index [N, k], as `top_k`.
     """
     products = HalfProducts(rows)
-    lists = CandidateLists(k + k // 2 + 12, len(rows), wanted=k)
+    lists = CandidateLists(candidates_of(k), len(rows), wanted=k)
     collect(products, lists, least=False, progress=progress)
     rounded, candidates = lists.best()
     # What is not a candidate has a rounded product of at most `cut`.
     cut = np.where(candidates[:, -1] >= 0, rounded[:, -1], lists.bound)
     similarity, index = decide(rows, rows, candidates=candidates, k=k)
-    doubtful = np.flatnonzero(~(similarity[:, -1] > cut + products.slack(cut)))
+    doubtful = products.doubtful(similarity[:, -1], cut)
     if len(doubtful) > DOUBTFUL_SHARE * len(rows):
         return None
     if len(doubtful):
