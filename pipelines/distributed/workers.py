@@ -11,6 +11,8 @@ from ..errors import BadInput, PipelineError
 from .asked import LOCAL, require_cluster, require_reachable
 
 RETRIES = 5  # of a task whose worker or machine has died
+# Without it Ray takes the machine's own address, even where it is given 127.0.0.1.
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OBJECT_STORE = 100 << 20  # bytes, of a local cluster: tasks hand each other files
 
 
@@ -80,8 +82,8 @@ class RayWorkers:
 def cluster_of(asked: str) -> Iterator[Workers]:
     """Yield the workers of a cluster: "local:N" starts one here, an address joins one that runs.
 
-    No usage statistics are sent. A local cluster's processes know each other by a token, unless
-    Ray was loaded before, and end with this one.
+    No usage statistics are sent. A local cluster's processes listen on loopback only and know each
+    other by a token, unless Ray was loaded before, and end with this one.
 
     Raises:
         BadInput: Ray is not installed, or no cluster answers.
@@ -93,6 +95,7 @@ def cluster_of(asked: str) -> Iterator[Workers]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if asked.startswith(LOCAL) and "ray" not in sys.modules:  # it reads them as it is loaded
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ |= ON_LOOPBACK
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}

@@ -151,6 +151,47 @@ def test_a_killed_node_costs_its_tasks(tmp_path):
     require_refined(run)
 
 
+LISTENERS = """
+import os
+from pathlib import Path
+from pipelines.distributed.parts import path_of
+from pipelines.distributed.workers import cluster_of
+
+with cluster_of("local:1") as workers:
+    assert list(workers.run(path_of, [{"folder": Path(), "array": "rows", "part": 0}]))
+    own = {os.readlink(link) for one in family(os.getpid()) for link in links(one)}
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+                print(fields[1].partition(":")[0])
+"""
+FAMILY = """
+def family(process):
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    children = [int(one) for task in tasks for one in task.read_text().split()]
+    return [process, *(each for child in children for each in family(child))]
+
+
+def links(process):
+    return [str(one) for one in Path(f"/proc/{process}/fd").iterdir() if one.is_symlink()]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says who listens")
+def test_a_local_cluster_listens_on_loopback_only():
+    require_ray()
+    known = {**os.environ, "PYTHONPATH": PATHS}
+    text = f"from pathlib import Path\n{FAMILY}{LISTENERS}"
+    done = subprocess.run(
+        [sys.executable, "-c", text], env=known, capture_output=True, text=True, check=False
+    )
+    found = set(done.stdout.split())
+    assert found, done.stderr
+    assert found <= {"0100007F", "0000000000000000FFFF00000100007F"}, found
+
+
 WRONG = {
     "--cluster local:0": "local:NUMBER starts so many workers on this machine, HOST:PORT joins",
     "--cluster here": "local:NUMBER starts so many workers on this machine, HOST:PORT joins a",
