@@ -14,6 +14,7 @@ BENCHMARKS = {
     "nformer-million": "a million embeddings on an approximate graph",
     "accuracy": "the default on sets of many kinds, in domain and out of it, beside closed forms",
     "clusters": "clusters of the default beside plain DBSCAN, average linkage and HDBSCAN",
+    "cluster": "refining in parts on a local cluster beside one process",
     "search": "finding a person with a picture: cold start, one more, a gallery of a million",
     "serve": "a server: one picture, 64 clients at once, a million items",
     "retrieval": "search, scoring and re-ranking against dense NumPy and FAISS",
