@@ -173,7 +173,7 @@ def foresee(
             whitening makes of others.
     """
     if train is None or len(np.unique(train.pids)) < 4 or not len(gallery):
-        return Foresight(None, "there are no training identities to go by")
+        return Foresight(None, "there are fewer than four training identities to go by")
     domain = domain_of(train, gallery)
     if domain.foreign:
         return Foresight(None, f"the gallery does not look like the training set ({domain.short})")

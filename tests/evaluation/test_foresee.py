@@ -138,7 +138,7 @@ def test_what_is_fitted_pays_without_any_neighbour():
 def test_without_training_identities_nothing_is_claimed():
     assert foresee(None, QUERY, gallery=people(100, 40, 8, 3)).images is None
     told = foresee(None, QUERY, gallery=QUERY).describe()
-    assert "cannot be told: there are no training identities to go by." in told
+    assert "cannot be told: there are fewer than four training identities to go by." in told
 
 
 def test_single_training_images_claim_nothing():
