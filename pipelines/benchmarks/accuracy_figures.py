@@ -14,7 +14,7 @@ from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run
 from ..config import EvaluateConfig, NFormerConfig
 from ..embeddings import Embeddings
-from ..evaluation.foresee import estimated_images
+from ..evaluation.gallery_images import estimated_images
 from ..evaluation.plan import NFORMER, Method, asked_for, possible
 from ..evaluation.recommend import recommend
 from ..files import text_digest, write_text

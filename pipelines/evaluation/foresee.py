@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..artifacts.embeddings import (
     load_embeddings,
@@ -18,25 +16,19 @@ from ..artifacts.run import Run
 from ..data.subsampling import drawing_order
 from ..embeddings import Embeddings
 from ..errors import BadInput
-from ..gallery.calibration import some_identities
 from ..neighbours.checked import unit_rows
 from ..ranking.matches import Matches
-from ..refiners.images_per_person import histogram, images_per_person
 from ..seeding import numpy_generator
 from ..training.folds import identity_splits
-from ..training.selection import looks_seen
+from .gallery_images import PLAN, estimated_images
 from .recommend import Trial, domain_of, tried
 
-PLAN = ((2, 2),)  # halves of the training identities, twice
-SAMPLED = 1500  # training rows whose pairs are looked at
 LARGEST = 2000  # rows of a set whose nearest others are looked for
 FEWEST = 2  # images of a person that neighbours are tried with
 AMOUNTS = (2, 4, 8, 16)  # tried where their number cannot be told
 FEW, ENOUGH = 2.0, 4.0  # estimated images of a person: nobody to read below, safe above
 SPREADS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 LEAST = 0.005  # mAP, the smallest gain worth the name
-TOGETHER = ", so its embeddings of them are more alike than those of others"
-NO_PAIRS = "no training identity has two images"
 
 
 @dataclass(frozen=True)
@@ -166,8 +158,8 @@ def foresee(
     are. What needs no neighbours is tried too: whitening, fitted on the other half of the training
     identities.
 
-    images: of each person in the gallery; None: estimated by `images_per_person`, and where that
-            cannot tell, neighbours are tried with several numbers of images.
+    images: of each person in the gallery; None: estimated, and where they cannot be told,
+            neighbours are tried with several numbers of images.
     seen:   whether the network was trained on these identities: it draws them together as it never
             will others, so they do not tell how alike two images of a person are, nor what
             whitening makes of others.
@@ -180,8 +172,6 @@ def foresee(
     why = ""
     if images is None:
         images, why = estimated_images(train, gallery, seed=seed, seen=seen)
-    if images is None and why == NO_PAIRS:
-        return Foresight(None, why)
     wanted, gains, fitted = nearness(query, gallery, seed=seed), dict[int, Gain](), None
     for amount in AMOUNTS if images is None else [max(FEWEST, round(images))]:
         trials = list(_trials(train, amount, seed=seed))
@@ -193,22 +183,6 @@ def foresee(
         if fitted is None and not seen:
             fitted = _gain(hard, "whiten")
     return Foresight(images, why, gains, fitted)
-
-
-def estimated_images(
-    train: Embeddings, gallery: Embeddings, *, seed: int, seen: bool
-) -> tuple[float | None, str]:
-    """Return how many images of each person a gallery has; or None, and why it cannot be told."""
-    if seen:
-        return None, f"the network was trained on the training identities{TOGETHER}"
-    if looks_seen(_baseline(train, seed=seed)):
-        return None, f"the network seems to have been trained on the training identities{TOGETHER}"
-    same, other = _pairs(_some_people(train, seed))
-    if not len(same):
-        return None, NO_PAIRS
-    rows = torch.from_numpy(unit_rows(gallery.features, "gallery"))
-    found = images_per_person(rows, histogram(same), between=histogram(other))
-    return found, "" if found else "its similarities spread otherwise than the training set's"
 
 
 def nearness(query: Embeddings, gallery: Embeddings, *, seed: int = 0) -> float:
@@ -244,12 +218,6 @@ def _trials(train: Embeddings, images: int, *, seed: int) -> Iterator[Trial]:
             yield Trial(train.select(split.fit), query, gallery)
 
 
-def _baseline(train: Embeddings, *, seed: int) -> float:
-    """Return the mAP of held-out training identities with the embeddings as they are."""
-    found = [tried(one, ()) for one in _trials(train, len(train), seed=seed)]
-    return float(np.mean(found)) if found else 0.0
-
-
 def _holds(trial: Trial, images: int) -> bool:
     """Return whether a trial's gallery has so many images of a person, on average."""
     return len(trial.gallery) >= images * len(np.unique(trial.gallery.pids))
@@ -272,17 +240,3 @@ def _some(items: Embeddings, most: int, *, seed: int) -> Embeddings:
         return items
     chosen = numpy_generator(seed, "some rows").choice(len(items), most, replace=False)
     return items.select(np.sort(chosen))
-
-
-def _some_people(train: Embeddings, seed: int) -> Embeddings:
-    """Return about SAMPLED rows of whole identities: of rows drawn singly few are of one person."""
-    people = some_identities(train, most=SAMPLED, seed=seed)
-    return people if len(np.unique(people.pids)) > 1 else _some(train, SAMPLED, seed=seed)
-
-
-def _pairs(train: Embeddings) -> tuple[Tensor, Tensor]:
-    """Return the similarities of pairs of one person, and of two."""
-    rows, pids = torch.from_numpy(unit_rows(train.features, "train")), torch.from_numpy(train.pids)
-    first, second = torch.triu_indices(len(rows), len(rows), 1)
-    similarity, same = (rows @ rows.T)[first, second], pids[first] == pids[second]
-    return similarity[same], similarity[~same]

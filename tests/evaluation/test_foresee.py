@@ -13,8 +13,6 @@ from pipelines.artifacts.manifest import Manifest
 from pipelines.evaluation.foresee import (
     Foresight,
     Gain,
-    _some_people,
-    estimated_images,
     foresee,
     nearness,
     spread,
@@ -87,9 +85,6 @@ def test_where_the_network_knows_the_training_identities_their_number_is_not_tol
         "was trained on the training identities, so its embeddings of them are more alike than "
         "those of others. Expect "
     )
-    exact = TRAIN.with_features(np.eye(60)[TRAIN.pids - 1])
-    told = estimated_images(exact, exact, seed=0, seen=False)
-    assert told[0] is None and "seems to have been trained" in told[1]
 
 
 def test_a_verdict_without_the_number_of_images_says_from_how_many_on():
@@ -143,19 +138,11 @@ def test_without_training_identities_nothing_is_claimed():
 
 def test_single_training_images_claim_nothing():
     found = foresee(people(1, 60, 1, 1), QUERY, gallery=people(100, 40, 8, 3))
-    assert found.images is None and not found.gains and "has two images" in found.why
-
-
-def test_a_sample_of_many_training_identities_has_pairs_of_one_person():
-    random = np.random.default_rng(0)
-    many = Embeddings(
-        random.normal(size=(60_000, 2)), np.repeat(np.arange(10_000), 6), [0] * 60_000
+    assert (
+        found.images is None
+        and not found.gains
+        and "no held-out training identity has a match" in found.why
     )
-    people_drawn = _some_people(many, 0)
-    assert len(people_drawn) == 1500
-    assert set(np.unique(people_drawn.pids, return_counts=True)[1]) == {6}
-    two = Embeddings(random.normal(size=(4000, 2)), np.arange(4000) % 2, [0] * 4000)
-    assert len(_some_people(two, 0)) == 1500
 
 
 def test_spreading_moves_items_away_from_their_persons_mean():
