@@ -7,7 +7,7 @@ import numpy as np
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from .experiment import Experiment
-from .rows import FIGURES, Row, control_notes, control_rows, curve
+from .rows import DEVIATIONS, FIGURES, Row, control_notes, control_rows, curve
 from .variants import NFORMER, Variant
 
 IDENTITIES = (5, 10, 20, 40, 80, 160, 320, 640)
@@ -17,7 +17,7 @@ TITLES = {"identities": "identities", "images": "images of each", "steps": "step
 COLUMNS = (
     Column("varied", "fewer"),
     *(Column(key, title, "count") for key, title in TITLES.items()),
-    *FIGURES,
+    *(*FIGURES, *DEVIATIONS),
     Column("gain", "over backbone", "points"),
     Column("over_free", "over training-free", "points"),
 )

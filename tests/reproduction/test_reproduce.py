@@ -203,15 +203,15 @@ def test_two_runs_have_rows_of_their_own(whole):
         *("Res50", "Res50+NFormer", "ABDNet", "ABDNet+NFormer")
     ]
     assert len(table.rows) == 2 + 20
-    assert {row["run"] for row in load_table_or_figure(run.path(file_of("table2"))).rows} == {
-        str(run.folder),
-        str(other.folder),
-    }
+    table = load_table_or_figure(run.path(file_of("table2")))
+    ours = {row["run"] for row in table.rows[: -table.paper_rows]}
+    assert ours == {str(run.folder), str(other.folder)}
     assert not (other.folder / "reproduce" / "table1.json").exists()
 
 
 def test_labels_tell_runs_of_the_same_backbone_apart(whole):
-    labels = [row["label"] for row in load_table_or_figure(whole.run.path(file_of("table2"))).rows]
+    table = load_table_or_figure(whole.run.path(file_of("table2")))
+    labels = [row["label"] for row in table.rows[: -table.paper_rows]]
     assert len(set(labels)) == len(labels)
     assert "imported (two): NFormer" in labels
     text = load_table_or_figure(whole.run.path(file_of("table4"))).text
@@ -310,9 +310,32 @@ def test_the_papers_figures_of_other_data_sets_are_named_as_such(tmp_path):
         assert any("76.1 in Tables 2 and 4, 74.1 in Table 1" in note for note in table.notes)
     assert "ResNet-50; backbone here: imported" in table4.notes[1]
     # Table 2 has no CUHK03: what it has stands there under its data sets' names.
-    beside = {line["method"]: line for line in table2.rows}
+    beside = {line["method"]: line for line in table2.rows[: -table2.paper_rows]}
     assert beside["NFormer + KR"]["paper_market1501_mAP"] == 0.93
     assert "paper_market1501_mAP" not in beside["KR"]  # which the paper does not have
+
+
+def test_the_papers_own_rows_are_a_table_of_their_own_and_no_column_there_is_empty(whole):
+    table2, table4 = (
+        load_table_or_figure(whole.run.path(file_of(name))) for name in ("table2", "table4")
+    )
+    ours, theirs = table2.parts()
+    assert [(row["backbone"], row["method"]) for row in theirs.rows] == [
+        *(("resnet50", "none"), ("resnet50", "NFormer"), ("resnet50", "NFormer + KR")),
+        *(("abdnet", "none"), ("abdnet", "NFormer"), ("abdnet", "NFormer + KR")),
+    ]
+    figures = [[row[f"paper_{name}"] for name in ("market1501_rank1", "market1501_mAP",
+               "dukemtmcreid_rank1", "dukemtmcreid_mAP")] for row in theirs.rows]  # fmt: skip
+    assert figures[-1] == [0.957, 0.941, 0.911, 0.894] and figures[3][3] == 0.786
+    assert ours.title == table2.title and theirs.title == "Table 2 of the paper, all rows"
+    assert len(ours.rows) + 6 == len(table2.rows)
+    ours, theirs = table4.parts()
+    assert [column.title for column in theirs.columns[:3]] == ["run", "backbone", "rank-1"]
+    assert len(theirs.columns) == 2 + 5 * 2 and len(theirs.rows) == 20
+    assert not any(column.group for column in ours.columns)
+    page = (whole.run.folder / "report.html").read_text(encoding="utf-8")
+    for told in (page, whole.told.stdout):
+        assert "Table 4 of the paper, all rows" in told
 
 
 def of_market(folder):
@@ -337,9 +360,10 @@ def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
     table1, table3, figure6, figure7 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
     assert [line.get("paper_mAP") for line in table1.rows[:3]] == [0.835, 0.851, 0.911]
     assert [line.get("paper_gflops") for line in table1.rows[:3]] == [None, 0.088, 0.0025]
-    assert [column.heading for column in table1.columns][-3:] == [
-        *("paper: rank-1", "paper: mAP", "paper: GFLOPs a person")
-    ]
+    headings = [column.heading for column in table1.columns]
+    assert headings[3:7] == ["paper: rank-1", "paper: mAP", "GFLOPs a person",
+                             "paper: GFLOPs a person"]  # fmt: skip
+    assert headings[-2:] == ["± trainings", "± draws"]
     assert [line["paper_gain"] for line in table3.rows] == [0.073, 0.067, 0.06, 0.023]
     assert [line["paper_baseline_mAP"] for line in table3.rows] == [0.837, 0.839, 0.841, 0.855]
     five = next(line for line in figure6.rows if line.get("landmarks") == 5)
