@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
@@ -51,7 +52,7 @@ class Column:
         if self.kind == "count":
             return f"{int(value):,}"
         if self.kind == "number":
-            return f"{float(f'{value:.3g}'):,g}"  # 1,010 and not 1.01e+03
+            return f"{Decimal(f'{value:.3g}'):z,f}"  # 1,010 and 0.00000928, no exponents
         return f"{100 * value:{'+' if self.kind == 'points' else ''}z.1f}"
 
 

@@ -312,10 +312,17 @@ def table4(experiments: Sequence[Experiment]) -> TableOrFigure:
 def _papers_rows(paper: Beside) -> list[Row]:
     """Return the rows of the paper's Table 4, each with its figures on every data set."""
     venues = printed("table4")["venues"]
+    reproduced = printed("table4")["reproduced"]
+
+    def about(method: str) -> str:
+        told = [venues[method]] if method in venues else []
+        told += ["reproduced by its authors"] if method in reproduced else []
+        return f" ({', '.join(told)})" if told else ""
+
     methods = dict.fromkeys(row for dataset in DATASETS for row in printed("table4")[dataset])
     return [
         {
-            "run": f"paper ({venues[method]})" if method in venues else "paper",
+            "run": f"paper{about(method)}",
             "backbone": method,
             **paper.cells(method),
         }
