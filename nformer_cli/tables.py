@@ -309,18 +309,19 @@ def _compared(found: "Comparison", names: Mapping[str, str]) -> TitledTable:
 
 def reproduced(item: "TableOrFigure", width: int) -> Iterator[RenderableType]:
     """Show a table of the paper, or a list of its columns where they take more than `width`."""
-    rows, titles = list(item.shown()), [column.heading for column in item.columns]
-    table = None
-    if len(rows) <= LONGEST:
-        table = fitting_table(item.title, titles, rows=rows, width=width)
-    if table is not None:
-        for column, shown in zip(item.columns, table.columns, strict=True):
-            shown.justify = "left" if column.kind == "text" else "right"
-        yield table
-    else:
-        yield f"\n[bold]{escape(item.title)}[/]"
-        for first, *others in rows if len(rows) <= LONGEST else ():
-            yield f"[bold]{escape(first)}[/]: {escape(in_words(item.columns[1:], others))}"
+    for part in item.parts():
+        rows, titles = list(part.shown()), [column.heading for column in part.columns]
+        table = None
+        if len(rows) <= LONGEST:
+            table = fitting_table(part.title, titles, rows=rows, width=width)
+        if table is not None:
+            for column, shown in zip(part.columns, table.columns, strict=True):
+                shown.justify = "left" if column.kind == "text" else "right"
+            yield table
+        else:
+            yield f"\n[bold]{escape(part.title)}[/]"
+            for first, *others in rows if len(rows) <= LONGEST else ():
+                yield f"[bold]{escape(first)}[/]: {escape(in_words(part.columns[1:], others))}"
     yield escape(item.text)
 
 

@@ -117,6 +117,15 @@ def paper_rows(run: Run, *, queries: int) -> tuple[PaperRow, ...]:
     )
 
 
+def paper_notes(run: Run, *, queries: int) -> tuple[str, ...]:
+    """Return what to know of `paper_rows`: where the paper's tables contradict each other."""
+    rows = paper_rows(run, queries=queries)
+    if run.facts("embeddings.h5").get("dataset") != "dukemtmcreid":
+        return ()
+    others = any(row.method.startswith("paper, resnet50") for row in rows)
+    return (f"The paper's rows are those of its Table 2. {printed('table1')['note']}",) * others
+
+
 def backbone_of(run: Run) -> str:
     """Return the network that made a run's embeddings, or "imported"."""
     manifest = run.manifest("backbone.pt")

@@ -3,8 +3,10 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,7 +52,7 @@ class Column:
         if self.kind == "count":
             return f"{int(value):,}"
         if self.kind == "number":
-            return f"{float(f'{value:.3g}'):,g}"  # 1,010 and not 1.01e+03
+            return f"{Decimal(f'{value:.3g}'):z,f}"  # 1,010 and 0.00000928, no exponents
         return f"{100 * value:{'+' if self.kind == 'points' else ''}z.1f}"
 
 
@@ -60,6 +62,7 @@ class TableOrFigure:
 
     rows:  a dictionary each, by the columns' keys; None where there is nothing to say.
     text:  in a sentence, what the plots show.   notes: how it was made, and what to think of it.
+    paper_rows: how many of the last rows are the paper's alone.
     """
 
     name: str
@@ -69,11 +72,31 @@ class TableOrFigure:
     plots: "Sequence[Plot]" = ()
     text: str = ""
     notes: Sequence[str] = field(default=())
+    paper_rows: int = 0
+
+    def parts(self) -> "list[TableOrFigure]":
+        """Return it as it is shown: the paper's own rows, where there are any, as a second table.
+
+        Each of two has only the columns that its rows fill.
+        """
+        if not self.paper_rows:
+            return [self]
+        ours = len(self.rows) - self.paper_rows
+        titles = (self.title, f"{self.title.partition(':')[0]} of the paper, all rows")
+        return [
+            replace(self, title=title, rows=rows, columns=_filled(self.columns, rows), paper_rows=0)
+            for title, rows in zip(titles, (self.rows[:ours], self.rows[ours:]), strict=True)
+        ]
 
     def shown(self) -> Iterator[list[str]]:
         """Yield the cells of each row as text."""
         for row in self.rows:
             yield [column.show(row.get(column.key)) for column in self.columns]
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Return the columns' groups in a row, and how many columns each has; [] without any."""
+        found = [(group, len(list(of))) for group, of in groupby(one.group for one in self.columns)]
+        return found if any(group for group, _ in found) else []
 
     def to_csv(self) -> str:
         """Return the rows as CSV: fractions of 1, every digit; empty where there is nothing."""
@@ -97,6 +120,10 @@ class TableOrFigure:
         table["columns"] = tuple(Column(**column) for column in table["columns"])
         table["plots"] = tuple(Plot.from_table(plot) for plot in table["plots"])
         return TableOrFigure(**table)
+
+
+def _filled(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return tuple(one for one in columns if any(row.get(one.key) not in (None, "") for row in rows))
 
 
 def file_of(name: str) -> str:

@@ -92,7 +92,17 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             for name, found in similar.items()
         ]
         title, y = f"Likeness of A and Ã {kind}", "cos(vec A, vec Ã)"
-        plots.append(Plot(title=title, x="landmarks l", y=y, curves=curves, log="x"))
+        plots.append(
+            Plot(
+                title=title,
+                x="landmarks l",
+                y=y,
+                curves=curves,
+                log="x",
+                within=(0, 1),
+                levels={"the paper's limit": 1.0},
+            )
+        )
     return TableOrFigure(
         name="equation5",
         title="Equation 5: when the affinity Ã of landmarks is like the exact A",

@@ -11,7 +11,7 @@ from ..reporting.tables_and_figures import Column, TableOrFigure
 from .experiment import Experiment
 from .flops import affinity_flops
 from .likeness import affinity_similarity
-from .rows import FIGURES, Row, beside, curve
+from .rows import DEVIATIONS, FIGURES, Row, beside, curve
 from .variants import EXACT_RNS, LS, NFORMER, ORDINARY, Variant
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -25,10 +25,13 @@ COLUMNS = (
     Column("centred", "centred", "number"),
     *FIGURES,
     Column("gain", "over l = 5", "points"),
-    Column("share", "operations, % of A's", "number"),
+)
+SHARE = "operations, % of A's"
+SHARES = (Column("share", SHARE, "number"), Column("paper_share", SHARE, "number", "paper"))
+MORE = (
+    *DEVIATIONS,
     *(Column(f"gflops_{rows}", f"GFLOPs, N = {rows:,}", "number") for rows in ROWS),
 )
-PAPERS_SHARE = Column("paper_share", "operations, % of A's", "number", "paper")
 
 
 def make(experiments: Sequence[Experiment]) -> TableOrFigure:
@@ -48,7 +51,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     return TableOrFigure(
         name="figure6",
         title="Figure 6: landmark agent attention",
-        columns=(*COLUMNS, *paper.columns("mAP", "gain"), PAPERS_SHARE),
+        columns=(*COLUMNS, *paper.columns("mAP", "gain"), *SHARES, *MORE),
         rows=rows,
         plots=(
             _similarity_plot(similar),

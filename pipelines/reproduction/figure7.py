@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from .experiment import Experiment
-from .rows import FIGURES, Row, beside, curve
+from .rows import DEVIATIONS, FIGURES, Row, beside, curve
 from .variants import ALONE, KS, SOFTMAX, Variant
 
 TITLES = {"reciprocal": "RNS", "topk": "RNS-Mk (top-k, not reciprocal)"}
@@ -44,7 +44,7 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
     return TableOrFigure(
         name="figure7",
         title="Figure 7: neighbours k",
-        columns=COLUMNS + paper.columns("mAP", "gain"),
+        columns=COLUMNS + paper.columns("mAP", "gain") + DEVIATIONS,
         rows=rows,
         plots=(plot,),
         text=f"RNS is best with k = {best['k']}: mAP {100 * best['mAP']:.1f} %; softmax over all "

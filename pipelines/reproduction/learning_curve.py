@@ -7,7 +7,7 @@ import numpy as np
 from ..reporting.plots import Plot
 from ..reporting.tables_and_figures import Column, TableOrFigure
 from .experiment import Experiment
-from .rows import FIGURES, Row, control_notes, control_rows, curve
+from .rows import DEVIATIONS, FIGURES, Row, control_notes, control_rows, curve
 from .variants import NFORMER, Variant
 
 IDENTITIES = (5, 10, 20, 40, 80, 160, 320, 640)
@@ -17,7 +17,7 @@ TITLES = {"identities": "identities", "images": "images of each", "steps": "step
 COLUMNS = (
     Column("varied", "fewer"),
     *(Column(key, title, "count") for key, title in TITLES.items()),
-    *FIGURES,
+    *(*FIGURES, *DEVIATIONS),
     Column("gain", "over backbone", "points"),
     Column("over_free", "over training-free", "points"),
 )
@@ -67,7 +67,8 @@ def make(experiments: Sequence[Experiment]) -> TableOrFigure:
             for key, found in curves.items()
         ],
         text=" ".join(
-            _pays([*found, everything], key) for key, found in curves.items()
+            _pays([*found, everything], key, trainings=len(experiment.seeds))
+            for key, found in curves.items()
         ),
         notes=(
             "The backbone, and so the embeddings, are the same in every row: it was trained on all "
@@ -87,13 +88,18 @@ def _whole(experiment: Experiment) -> dict[str, int]:
     return most | {"steps": experiment.trained_by.steps}
 
 
-def _pays(rows: Sequence[Row], key: str) -> str:
-    """Say from where on the gain over the backbone is larger than its deviation, and stays so."""
+def _pays(rows: Sequence[Row], key: str, *, trainings: int) -> str:
+    """Say from where on the gain is larger than twice its standard error, and stays so.
+
+    The deviations are those of a population of `trainings`; one training has none.
+    """
+    errors = 2 / np.sqrt(max(1, trainings - 1))
     from_here: int | None = None
     for row in reversed(rows):
-        if row["gain"] <= (row["mAP_over_seeds"] or 0.0):
+        if row["gain"] <= errors * (row["mAP_over_seeds"] or 0.0):
             break
         from_here = row[key]
     if from_here is None:
-        return f"By {TITLES[key]}, NFormer is at no point above the backbone."
-    return f"NFormer is above the backbone from {from_here} {TITLES[key]} on."
+        return f"By {TITLES[key]}, NFormer is at no point surely above the backbone."
+    sure = " by more than twice its standard error" if trainings > 1 else ""
+    return f"NFormer is above the backbone{sure} from {from_here} {TITLES[key]} on."

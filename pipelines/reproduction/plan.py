@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..config import NFormerConfig
 from ..gallery.refinement import refine
 from ..progress import Progress
 from ..reporting.paper import MARKET
+from ..settings import configure
 from . import learning_curve
 from .experiment import Experiment, lies_whole
 from .flops import flops_a_person
@@ -48,15 +50,16 @@ class Plan:
                 told.append(f"  {title}: {listed}")
         if self.missing:
             first = self.missing[0].experiment
-            settings = first.trained_by
+            settings, theirs = first.trained_by, papers_training()
             told.append(
                 f"  {len(self.missing)} trainings of {settings.steps} steps of {first.batch:,} "
                 f"embeddings ({first.recipe}), {len(self.cached)} cached; about "
                 f"{_duration(self.seconds)} on this machine, measuring included"
             )
             told.append(
-                f"  on Market-1501 ({settings.batch:,} embeddings a step, {MARKET:,} to test) "
-                f"about {_duration(_gpu_seconds(self.missing, self.names))} on a GPU that makes "
+                f"  on Market-1501, with the paper's 160 epochs there ({theirs.steps:,} steps of "
+                f"{theirs.batch:,} embeddings; {MARKET:,} to test), about "
+                f"{_duration(_gpu_seconds(self.missing, self.names))} on a GPU that makes "
                 f"{GPU_RATE / 1e12:g} TFLOP/s and takes {1000 * GPU_LAUNCHES:g} ms at least for a "
                 "step; both are assumed, and ranking is left out"
             )
@@ -134,13 +137,22 @@ def _tests(one: Training, names: Sequence[str]) -> int:
     return draws * (repeats if one.variant in CONTROLS else 1)
 
 
+def papers_training() -> NFormerConfig:
+    """Return how long and on how many embeddings the paper trains NFormer on Market-1501."""
+    found: NFormerConfig = configure("nformer", recipe="paper")
+    return found
+
+
 def _gpu_seconds(trainings: Sequence[Training], names: Sequence[str]) -> float:
-    """Return what the trainings and their tests would take a GPU on Market-1501, by operations."""
-    total = 0.0
+    """Return what as many trainings of the paper's length, and their tests, would take a GPU.
+
+    On Market-1501, by operations.
+    """
+    total, theirs = 0.0, papers_training()
     for one in trainings:
-        settings, shape = one.experiment.trained_by, one.experiment.shape
+        shape = one.experiment.shape
         parts = (
-            (one.variant.steps or settings.steps, BACKWARD * settings.batch, settings.batch),
+            (one.variant.steps or theirs.steps, BACKWARD * theirs.batch, theirs.batch),
             (_tests(one, names), MARKET, MARKET),
         )
         for times, passed, rows in parts:

@@ -13,6 +13,8 @@ Row = dict[str, Any]
 FIGURES = (
     Column("rank1", "rank-1", "percent"),
     Column("mAP", "mAP", "percent"),
+)
+DEVIATIONS = (
     Column("mAP_over_seeds", "± trainings", "percent"),
     Column("mAP_over_draws", "± draws", "percent"),
 )

@@ -11,6 +11,7 @@ from ..reporting.tables_and_figures import Column, TableOrFigure
 from .experiment import Experiment
 from .flops import counted_flops_a_person, flops_a_person, flops_as_read, search_flops_a_person
 from .rows import (
+    DEVIATIONS,
     FIGURES,
     Row,
     bars,
@@ -36,8 +37,10 @@ TABLE3 = (
     Column("images", "on average", "number"),
     Column("baseline_mAP", "backbone mAP", "percent"),
     Column("mAP", "NFormer mAP", "percent"),
-    *FIGURES[2:],
     Column("gain", "difference", "points"),
+)
+TABLE3_MORE = (
+    *DEVIATIONS,
     Column("alone_mAP", "k = 1 mAP", "percent"),
     *FREE,
     Column("own_mAP", "nformer.pt mAP", "percent"),
@@ -50,7 +53,8 @@ TABLE4 = (
     Column("baseline_rank1", "backbone rank-1", "percent"),
     Column("baseline_mAP", "mAP", "percent"),
     Column("rank1", "NFormer rank-1", "percent"),
-    *FIGURES[1:],
+    FIGURES[1],
+    *DEVIATIONS,
     Column("gain", "gain", "points"),
     Column("own_mAP", "nformer.pt mAP", "percent"),
     Column("alone_mAP", "k = 1 mAP", "percent"),
@@ -81,7 +85,10 @@ def table1(experiments: Sequence[Experiment]) -> TableOrFigure:
     return TableOrFigure(
         name="table1",
         title="Table 1: backbone, ordinary transformer, NFormer",
-        columns=(TABLE2[-1], *FIGURES, *COSTS, *paper.columns("rank1", "mAP"), PAPERS_COST),
+        columns=(
+            *(TABLE2[-1], *FIGURES, *paper.columns("rank1", "mAP")),
+            *(COSTS[0], PAPERS_COST, COSTS[1], *DEVIATIONS),
+        ),
         rows=rows,
         plots=(bars("mAP, and its deviation over trainings", rows),),
         text="mAP: " + ", ".join(f"{name} {value:.1f} %" for name, value in figures.items()) + ".",
@@ -131,21 +138,27 @@ def table2(experiments: Sequence[Experiment]) -> TableOrFigure:
             rows.append({**row, "label": f"{label}: {row['method']}" if several else row["method"]})
     note = "With one run there is one backbone; another stands beside it with a second --run."
     papers = [beside("table2", experiment) for experiment in experiments]
-    columns = dict.fromkeys(one for paper in papers for one in paper.columns("rank1", "mAP"))
+    everywhere = Beside("table2", DATASETS[:2], own=False)
+    theirs = _papers_table2(everywhere)
+    columns = dict.fromkeys(
+        one for paper in (*papers, everywhere) for one in paper.columns("rank1", "mAP")
+    )
     return TableOrFigure(
         name="table2",
         title="Table 2: NFormer with k-reciprocal re-ranking",
-        columns=(*TABLE2, *FIGURES, *columns),
-        rows=rows,
+        columns=(*TABLE2, *FIGURES, *columns, *DEVIATIONS),
+        rows=[*rows, *theirs],
         plots=(bars("mAP, and its deviation over trainings", rows, label="label"),),
         text="mAP: " + ", ".join(f"{row['label']} {100 * row['mAP']:.1f} %" for row in rows) + ".",
         notes=(
             "KR is k-reciprocal re-ranking (k1 = 20, k2 = 6, weight 0.3), which mixes the queries.",
             *([] if several else [note]),
             *dict.fromkeys(paper.note for paper in papers),
+            "Below ours: all rows of the paper's table, of its two data sets.",
             *_backbone_notes(experiments),
             *control_notes(experiments[0]),
         ),
+        paper_rows=len(theirs),
     )
 
 
@@ -168,6 +181,15 @@ def _with_reranking(experiment: Experiment) -> list[Row]:
         *control_rows(experiment, **about),
         *([{"method": "this run's nformer.pt + KR", **own, **about}] if own else []),
     ]
+
+
+def _papers_table2(paper: Beside) -> list[Row]:
+    """Return the rows of the paper's Table 2, each with its figures on both data sets."""
+    rows = []
+    for name in printed("table2")[DATASETS[0]]:
+        known, _, method = name.partition(": ")
+        rows.append({"run": "paper", "backbone": known, "method": method, **paper.cells(name)})
+    return rows
 
 
 def _backbone_notes(experiments: Sequence[Experiment]) -> list[str]:
@@ -199,7 +221,7 @@ def table3(experiments: Sequence[Experiment]) -> TableOrFigure:
     return TableOrFigure(
         name="table3",
         title="Table 3: images of each identity",
-        columns=TABLE3 + paper.columns("baseline_mAP", "mAP", "gain"),
+        columns=TABLE3 + paper.columns("baseline_mAP", "mAP", "gain") + TABLE3_MORE,
         rows=rows,
         plots=(plot,),
         text="Difference that NFormer makes to mAP: "
@@ -256,6 +278,7 @@ def table4(experiments: Sequence[Experiment]) -> TableOrFigure:
     rows = [_with_and_without(experiment) for experiment in experiments]
     labels = distinct_labels([f"{row['dataset']}, {row['backbone']}" for row in rows], experiments)
     papers = Beside("table4", DATASETS, own=False)
+    theirs = _papers_rows(papers)
     several = len(rows) > 1
     measured = [
         {
@@ -270,7 +293,7 @@ def table4(experiments: Sequence[Experiment]) -> TableOrFigure:
         name="table4",
         title="Table 4: data sets and backbones",
         columns=TABLE4 + papers.columns("rank1", "mAP"),
-        rows=[*rows, *_papers_rows(papers)],
+        rows=[*rows, *theirs],
         plots=(bars("mAP" if several else f"mAP, {labels[0]}", measured),),
         text=" ".join(
             f"{label}: mAP {100 * row['baseline_mAP']:.1f} % without NFormer, "
@@ -282,16 +305,24 @@ def table4(experiments: Sequence[Experiment]) -> TableOrFigure:
             *_backbone_notes(experiments),
             *control_notes(experiments[0]),
         ),
+        paper_rows=len(theirs),
     )
 
 
 def _papers_rows(paper: Beside) -> list[Row]:
     """Return the rows of the paper's Table 4, each with its figures on every data set."""
     venues = printed("table4")["venues"]
+    reproduced = printed("table4")["reproduced"]
+
+    def about(method: str) -> str:
+        told = [venues[method]] if method in venues else []
+        told += ["reproduced by its authors"] if method in reproduced else []
+        return f" ({', '.join(told)})" if told else ""
+
     methods = dict.fromkeys(row for dataset in DATASETS for row in printed("table4")[dataset])
     return [
         {
-            "run": f"paper ({venues[method]})" if method in venues else "paper",
+            "run": f"paper{about(method)}",
             "backbone": method,
             **paper.cells(method),
         }

@@ -14,7 +14,7 @@ from ..artifacts.results import Evaluation, ResultRow
 from ..artifacts.run import Run
 from ..errors import BadInput
 from ..ranking.bootstrap import Difference, paired_difference
-from ..reporting.paper import PaperRow, paper_rows
+from ..reporting.paper import PaperRow, paper_notes, paper_rows
 from ..seeding import numpy_generator
 
 
@@ -127,13 +127,13 @@ def compare(runs: Sequence[Run], *, results: Sequence[str] = (), seed: int = 0) 
             second = _precision(scored[0], one, name=name)
             difference = paired_difference(first[valid], second[valid], random=random)
         rows.append(Compared(str(one.run.folder), one.evaluation.row(name), difference))
-    notes = tuple(_notes(scored, rows))
     first_one = scored[0].evaluation
+    papers = paper_notes(scored[0].run, queries=first_one.queries)
     return Comparison(
         first_one.dataset,
         int(valid.sum()),
         tuple(rows),
-        notes,
+        (*_notes(scored, rows), *papers),
         rules=first_one.rules,
         paper=paper_rows(scored[0].run, queries=first_one.queries),
     )

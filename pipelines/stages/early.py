@@ -71,7 +71,7 @@ BY_EPOCHS = (
 def in_turn(config: NFormerConfig, backbone: BackboneConfig, *, images: int) -> NFormerConfig:
     """Return NFormer's settings for epochs in turn: updates and schedule by the backbone's epochs.
 
-    An epoch has as many updates as batches fit into the training images, one at least.
+    An epoch has as many updates as it has batches, rounded, one at least.
 
     Raises:
         BadInput: an NFormer on a closed form, which is fitted on finished embeddings.

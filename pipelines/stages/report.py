@@ -25,7 +25,7 @@ from ..progress import Progress, Silent
 from ..ranking.rules import rules_named
 from ..reporting.charts import charts_of
 from ..reporting.page import Chart, Evidence, Example, Item, Link, Report, render
-from ..reporting.paper import paper_rows
+from ..reporting.paper import paper_notes, paper_rows
 from ..reporting.plots import svg_of
 from ..reporting.ranked_lists import Album, Queries, examples_of, how_compared, rows_of
 from ..reporting.tables_and_figures import tables_and_figures_in
@@ -114,6 +114,7 @@ def build_report(
             *filter(None, (how_compared(evaluation),)),
             *_pictures_missing(run, album, progress=progress),
             *([untold] if untold else []),
+            *paper_notes(run, queries=evaluation.queries),
         ],
         evidence=evidence,
         labels=queries.names,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from helpers.people import scattered
 from typer.testing import CliRunner
 
+import nformer_cli
 from nformer_cli.app import app
 from pipelines import BadInput, Embeddings, MissingArtifact, Run, evaluate, reproduce
 from pipelines.artifacts.embeddings import load_embeddings, save_embeddings
@@ -32,7 +34,9 @@ from pipelines.reporting.tables_and_figures import (
 )
 from pipelines.reproduction import reproduce as module
 from pipelines.reproduction.experiment import Experiment, learnt_from
+from pipelines.reproduction.learning_curve import _pays
 from pipelines.reproduction.measured import MeasuredFigures
+from pipelines.reproduction.plan import Training, _gpu_seconds
 from pipelines.reproduction.rows import distinct_labels
 from pipelines.reproduction.variants import (
     NEEDED,
@@ -42,9 +46,11 @@ from pipelines.reproduction.variants import (
     chosen,
     needed_by,
 )
+from pipelines.stages.compare import compare
 from pipelines.stages.report import build_report, report, to_json
 
 DIM = 8
+MANUAL = Path(nformer_cli.__file__).parent / "manual"
 OPTIONS = ["--seeds", "2", "--draws", "2", "--steps", "2"]
 
 
@@ -139,7 +145,8 @@ def test_the_plan_comes_first_and_nothing_is_made_twice(whole):
     assert told.stderr.index("plan: table1") < told.stderr.index("train variants")
     batch = "of 96 embeddings (train-nformer's defaults), 0 cached; about"
     assert f"{trainings} trainings of 2 steps {batch}" in told.stderr
-    assert "on Market-1501 (2,048 embeddings a step, 19,281 to test) about" in told.stderr
+    papers = "on Market-1501, with the paper's 160 epochs there (1,010 steps of 2,048 embeddings;"
+    assert papers in told.stderr
     assert f"nothing to train: all {trainings} trainings are cached" in again.stderr
     assert len(whole.made) > 2 * len(needed_by(NEEDED))
     assert {file: file.stat().st_mtime_ns for file in whole.made} == whole.made
@@ -203,15 +210,15 @@ def test_two_runs_have_rows_of_their_own(whole):
         *("Res50", "Res50+NFormer", "ABDNet", "ABDNet+NFormer")
     ]
     assert len(table.rows) == 2 + 20
-    assert {row["run"] for row in load_table_or_figure(run.path(file_of("table2"))).rows} == {
-        str(run.folder),
-        str(other.folder),
-    }
+    table = load_table_or_figure(run.path(file_of("table2")))
+    ours = {row["run"] for row in table.rows[: -table.paper_rows]}
+    assert ours == {str(run.folder), str(other.folder)}
     assert not (other.folder / "reproduce" / "table1.json").exists()
 
 
 def test_labels_tell_runs_of_the_same_backbone_apart(whole):
-    labels = [row["label"] for row in load_table_or_figure(whole.run.path(file_of("table2"))).rows]
+    table = load_table_or_figure(whole.run.path(file_of("table2")))
+    labels = [row["label"] for row in table.rows[: -table.paper_rows]]
     assert len(set(labels)) == len(labels)
     assert "imported (two): NFormer" in labels
     text = load_table_or_figure(whole.run.path(file_of("table4"))).text
@@ -310,24 +317,47 @@ def test_the_papers_figures_of_other_data_sets_are_named_as_such(tmp_path):
         assert any("76.1 in Tables 2 and 4, 74.1 in Table 1" in note for note in table.notes)
     assert "ResNet-50; backbone here: imported" in table4.notes[1]
     # Table 2 has no CUHK03: what it has stands there under its data sets' names.
-    beside = {line["method"]: line for line in table2.rows}
+    beside = {line["method"]: line for line in table2.rows[: -table2.paper_rows]}
     assert beside["NFormer + KR"]["paper_market1501_mAP"] == 0.93
     assert "paper_market1501_mAP" not in beside["KR"]  # which the paper does not have
 
 
-def of_market(folder):
-    """Return an evaluated run with as many queries as Market-1501, of that name."""
+def test_the_papers_own_rows_are_a_table_of_their_own_and_no_column_there_is_empty(whole):
+    table2, table4 = (
+        load_table_or_figure(whole.run.path(file_of(name))) for name in ("table2", "table4")
+    )
+    ours, theirs = table2.parts()
+    assert [(row["backbone"], row["method"]) for row in theirs.rows] == [
+        *(("resnet50", "none"), ("resnet50", "NFormer"), ("resnet50", "NFormer + KR")),
+        *(("abdnet", "none"), ("abdnet", "NFormer"), ("abdnet", "NFormer + KR")),
+    ]
+    figures = [[row[f"paper_{name}"] for name in ("market1501_rank1", "market1501_mAP",
+               "dukemtmcreid_rank1", "dukemtmcreid_mAP")] for row in theirs.rows]  # fmt: skip
+    assert figures[-1] == [0.957, 0.941, 0.911, 0.894] and figures[3][3] == 0.786
+    assert ours.title == table2.title and theirs.title == "Table 2 of the paper, all rows"
+    assert len(ours.rows) + 6 == len(table2.rows)
+    ours, theirs = table4.parts()
+    assert [column.title for column in theirs.columns[:3]] == ["run", "backbone", "rank-1"]
+    assert len(theirs.columns) == 2 + 5 * 2 and len(theirs.rows) == 20
+    assert not any(column.group for column in ours.columns)
+    page = (whole.run.folder / "report.html").read_text(encoding="utf-8")
+    for told in (page, whole.told.stdout):
+        assert "Table 4 of the paper, all rows" in told
+
+
+def of_market(folder, dataset="market1501", *, queries=3368):
+    """Return a run with as many queries as one of the paper's data sets, of that name."""
     random, run = np.random.default_rng(0), Run(folder)
-    pids = np.arange(3368) % 750
-    rows = random.normal(size=(2, 3368, DIM))
+    pids = np.arange(queries) % 700
+    rows = random.normal(size=(2, queries, DIM))
     with run.writing(Manifest("embeddings.h5", "import-embeddings", {}, {})) as (path, facts):
         save_embeddings(
             path,
             train=people(1, 6, 4, 3, "train"),
-            query=Embeddings(rows[0], pids, np.ones(3368)),
-            gallery=Embeddings(rows[1], pids, np.full(3368, 2)),
+            query=Embeddings(rows[0], pids, np.ones(queries)),
+            gallery=Embeddings(rows[1], pids, np.full(queries, 2)),
         )
-        facts["dataset"] = "market1501"
+        facts["dataset"] = dataset
     return run
 
 
@@ -337,9 +367,10 @@ def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
     table1, table3, figure6, figure7 = reproduce(run, wanted, seeds=1, draws=1, steps=1)
     assert [line.get("paper_mAP") for line in table1.rows[:3]] == [0.835, 0.851, 0.911]
     assert [line.get("paper_gflops") for line in table1.rows[:3]] == [None, 0.088, 0.0025]
-    assert [column.heading for column in table1.columns][-3:] == [
-        *("paper: rank-1", "paper: mAP", "paper: GFLOPs a person")
-    ]
+    headings = [column.heading for column in table1.columns]
+    assert headings[3:7] == ["paper: rank-1", "paper: mAP", "GFLOPs a person",
+                             "paper: GFLOPs a person"]  # fmt: skip
+    assert headings[-2:] == ["± trainings", "± draws"]
     assert [line["paper_gain"] for line in table3.rows] == [0.073, 0.067, 0.06, 0.023]
     assert [line["paper_baseline_mAP"] for line in table3.rows] == [0.837, 0.839, 0.841, 0.855]
     five = next(line for line in figure6.rows if line.get("landmarks") == 5)
@@ -358,6 +389,44 @@ def test_the_papers_figures_stand_beside_ours_on_its_own_data_set(tmp_path):
     told = CliRunner().invoke(app, ["compare", str(tmp_path)], env={"COLUMNS": "80"})
     assert told.exit_code == 0 and "paper, resnet50: backbone" in told.stdout
     assert "83.5" in told.stdout
+
+
+def test_that_dukes_figures_contradict_each_other_is_said_with_them(tmp_path):
+    run = of_market(tmp_path, "dukemtmcreid", queries=2228)
+    evaluate(run, config=EvaluateConfig(refine=("none",)))
+    said = "Res50 on DukeMTMC-reID has mAP 74.1 in Table 1, 76.1 in Tables 2 and 4."
+    assert report(run).read_text(encoding="utf-8").count(said) == 1
+    found = compare([run])
+    assert found.paper[0][1:] == pytest.approx((0.861, 0.761))
+    assert [note for note in found.notes if said in note] == list(found.notes)[-1:]
+    assert said not in " ".join(compare([of_evaluated_market(tmp_path / "market")]).notes)
+
+
+def of_evaluated_market(folder):
+    run = of_market(folder)
+    evaluate(run, config=EvaluateConfig(refine=("none",)))
+    return run
+
+
+def test_a_gpus_time_is_of_the_papers_own_number_of_steps(tmp_path):
+    experiment = Experiment(made(tmp_path), ReproduceConfig(steps=2))
+    one = Training(experiment, Variant(neighbours=1), 0)
+    # 1,010 steps and a test of so few operations that each takes the least there is
+    assert _gpu_seconds([one], ["table1"]) == pytest.approx(1011 * 5e-3)
+
+
+@pytest.mark.parametrize(
+    ("gain", "trainings", "told"),
+    [
+        (0.011, 3, "by more than twice its standard error from 10 steps on"),
+        (0.009, 3, "at no point"),
+        (0.009, 1, "above the backbone from 10 steps on"),
+    ],
+)
+def test_a_gain_counts_above_twice_its_standard_error(gain, trainings, told):
+    deviation = 0.005 * np.sqrt(2) if trainings > 1 else None  # of 3: twice the error is 0.01
+    row = {"steps": 10, "gain": gain, "mAP_over_seeds": deviation}
+    assert told in _pays([row], "steps", trainings=trainings)
 
 
 def test_every_value_that_the_paper_prints_is_in_our_file():
@@ -406,7 +475,8 @@ def test_every_value_that_the_paper_prints_is_in_our_file():
         for dataset, theirs in zip(datasets, row["v"], strict=True):
             equal(pair("table4", dataset, name), theirs)
         equal(printed("table4")["venues"].get(name), row.get("venue"))
-    assert len(table4) == 20 and checked == 242
+        equal(name in printed("table4")["reproduced"], row.get("reproduced", False))
+    assert len(table4) == 20 and checked == 262
 
 
 def test_the_differences_that_the_paper_states_are_those_of_its_figures():
@@ -427,6 +497,12 @@ def test_the_differences_that_the_paper_states_are_those_of_its_figures():
         assert less("table1", dataset, rows) == one["nformer_over_res50"][dataset]
         rows = ("abdnet: NFormer + KR", "resnet50: NFormer")
         assert less("table2", dataset, rows) == two["over_res50_nformer"][dataset]
+    fewer, costs = values["table1"]["claims"]["orders_of_magnitude_fewer"], printed("table1")
+    exact = math.log10(costs["flops"]["transformer"] / costs["flops"]["NFormer"])
+    assert fewer == math.floor(10 * exact) / 10
+    page = (MANUAL / "counting.md").read_text(encoding="utf-8")
+    assert f"{fewer} orders of magnitude" in page
+    assert f"log₁₀(0.088 / 0.0025) = {exact:.2f}" in page
     claims, mean = values["table4"]["claims"], ("mAP",)
     ours, better, both = "Res50+NFormer", "ABDNet+NFormer", ("rank1", "mAP")
     market, duke, msmt = "market1501", "dukemtmcreid", "msmt17"
