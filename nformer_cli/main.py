@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
@@ -35,6 +36,18 @@ def main() -> None:
         os._exit(end.code if isinstance(end.code, int) else int(bool(end.code)))
 
 
+def _interrupted() -> str:
+    """Return what an interrupted command kept, and how to go on."""
+    from pipelines.artifacts.run import SCRATCH
+    from pipelines.artifacts.unfinished import kept_of_this_command
+    from pipelines.flow import AT_WORK
+
+    kept = kept_of_this_command(Path(AT_WORK.get()) / SCRATCH) if AT_WORK.get() else None
+    if kept is None:
+        return "interrupted; the same command goes on from what was finished, if anything was"
+    return f"interrupted; {kept} is kept, the same command goes on from there"
+
+
 def _run() -> None:
     import typer
 
@@ -47,9 +60,10 @@ def _run() -> None:
     misuse: type[Any] = typer.BadParameter.__mro__[2]  # Click's base, which Typer keeps elsewhere
     try:
         # A copy: what a command tells the messages, such as its run, ends with it.
-        code = copy_context().run(app, prog_name="nformer", standalone_mode=False)
+        context = copy_context()
+        code = context.run(app, prog_name="nformer", standalone_mode=False)
         if code == INTERRUPTED:
-            _complain("interrupted; what was finished is kept, the same command goes on from there")
+            _complain(context.run(_interrupted))
         sys.exit(code or 0)
     except EndedElsewhere:
         sys.exit(1)

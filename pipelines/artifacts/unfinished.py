@@ -72,6 +72,15 @@ def unfinished_in(folder: Path) -> Unfinished | None:
         return None
 
 
+def kept_of_this_command(scratch: Path) -> Unfinished | None:
+    """Return what is kept of the command that this process was typed as; None where nothing.
+
+    scratch: .unfinished in a run's folder.
+    """
+    found = [kept for kept in map(unfinished_in, scratch.glob("*")) if kept is not None]
+    return next((kept for kept in found if kept.command and kept.command == typed()), None)
+
+
 def unfinished_other(folder: Path, *, purpose: str) -> Unfinished | None:
     """Return what a scratch folder keeps for something else than `purpose`; None where nothing."""
     kept = unfinished_in(folder)

@@ -239,7 +239,7 @@ def _learned(
             why = f"{held_out.identities} identities could be held out, fewer than {SMALLEST}"
         elif held_out is None:
             why = "no identity could be held out with a match to a query of it"
-        progress.message(f"No NFormer was trained: {why}. nformer.pt holds the closed form.")
+        progress.message(f"No NFormer was trained: {why}. The model is the closed form.")
         return None, 0.0, {"learned_steps": 0}
     config = replace(config, steps=steps, neighbours=max(2, settings.neighbours))
     apart_rows = held_out_rows(training, held_out, settings=settings, gate=gate)
@@ -266,7 +266,7 @@ def _learned(
     else:
         progress.message(
             f"No NFormer kept: held-out mAP rose by no more than its error ({100 * before:.1f} "
-            f"without, {100 * tried:.1f} with). nformer.pt holds the closed form."
+            f"without, {100 * tried:.1f} with). The model is the closed form."
         )
     return (trained.model if share else None), share, facts
 

@@ -5,7 +5,13 @@ import os
 import pytest
 
 from pipelines import BadInput, Run
-from pipelines.artifacts.unfinished import NAME, note_progress, require_unfinished, unfinished_in
+from pipelines.artifacts.unfinished import (
+    NAME,
+    kept_of_this_command,
+    note_progress,
+    require_unfinished,
+    unfinished_in,
+)
 
 
 @pytest.fixture
@@ -67,3 +73,12 @@ def test_a_note_of_an_earlier_version_is_taken(folder):
     (folder / NAME).write_text('{"done": 1, "of": 2, "unit": "epoch"}')
     assert str(unfinished_in(folder)) == "epoch 1 of 2"
     assert os.listdir(folder) == [NAME]
+
+
+def test_what_is_kept_of_this_command_is_told_from_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/nformer", "train-nformer", "--run", "r"])
+    assert kept_of_this_command(tmp_path) is None
+    note_progress(tmp_path / "nformer.pt", 3, of=9, unit="step", purpose="p")
+    assert str(kept_of_this_command(tmp_path)) == "step 3 of 9"
+    monkeypatch.setattr("sys.argv", ["/bin/nformer", "extract", "--run", "r"])
+    assert kept_of_this_command(tmp_path) is None

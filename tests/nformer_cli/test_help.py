@@ -108,7 +108,8 @@ def test_an_interrupted_command_says_that_it_can_go_on(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130
-    assert "interrupted; what was finished is kept" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "interrupted; the same command goes on from what was finished, if anything was" in said
 
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)

@@ -58,7 +58,7 @@ def test_an_nformer_that_does_not_help_is_not_kept(tmp_path):
     assert re.fullmatch(
         r"No NFormer kept: held-out mAP rose by no more than its error "
         r"\(\d+\.\d without, \d+\.\d with\)\. "
-        r"nformer\.pt holds the closed form\.",
+        r"The model is the closed form\.",
         progress.said[-1],
     )
 
