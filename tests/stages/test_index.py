@@ -140,7 +140,8 @@ def test_an_index_made_before_the_nformer_is_said_to_be_unrefined(tmp_path, reco
     train_nformer(run, config=NFormerConfig(steps=0))
     search_images(run, asked, progress=recorder)
     told = (
-        f"made before nformer.pt, so it is not refined; nformer index --overwrite --run {tmp_path}"
+        "made before nformer.pt, so it is not refined; refine it with: "
+        f"nformer index --overwrite --run {tmp_path}"
     )
     assert f"was {told}" in recorder.warnings[0]
     notes = {row.name: row.note for row in info(run)}
