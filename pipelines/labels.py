@@ -31,13 +31,19 @@ class LabelNames:
         """Return a camera as its owner calls it."""
         return self.camids[camid] if 0 <= camid < len(self.camids) else str(camid)
 
-    def camera_number(self, given: int | str) -> int:
-        """Return the number of a camera, given by number or by name.
+    def camera_number(self, given: int | str, *, known: bool = True, option: str = "camera") -> int:
+        """Return the number of a camera, given by number or by name; -1: not known.
+
+        known: whether some camera is.   option: what it was given by.
 
         Raises:
             BadInput: there is none of this name; names those that there are.
         """
         text = str(given).strip()
+        if not known and not NEGATIVE.fullmatch(text):
+            raise BadInput(
+                f"no cameras are known in this gallery, {text!r} neither; leave {option} out"
+            )
         if text in self.camids:
             return list(self.camids).index(text)
         if NEGATIVE.fullmatch(text) or (WHOLE.fullmatch(text) and not self.camids):

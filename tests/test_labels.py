@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import BadInput
-from pipelines.labels import names_of, numbered, numbers_of, texts_of, told_of_nobody
+from pipelines.labels import LabelNames, names_of, numbered, numbers_of, texts_of, told_of_nobody
 
 
 def test_whole_numbers_are_their_own():
@@ -54,3 +54,17 @@ def test_arrays_of_text():
     assert texts.tolist() == ["b", "a", "b"]
     assert numbered(texts, {"a": 5, "b": 9}).tolist() == [9, 5, 9]
     assert texts_of(np.array([1, 2])) is None
+
+
+def test_cameras_are_asked_for_where_some_are_known():
+    assert LabelNames().camera_number("7") == 7 and LabelNames().camera_number(-1) == -1
+    assert LabelNames(camids=("door", "hall")).camera_number("hall") == 1
+    assert LabelNames().camera_number("-1", known=False) == -1
+    with pytest.raises(BadInput, match="'cam1' is not in the gallery; its cameras are numbers"):
+        LabelNames().camera_number("cam1")
+    for given in ("cam1", 1):
+        with pytest.raises(BadInput) as caught:
+            LabelNames().camera_number(given, known=False, option="--camid")
+        assert str(caught.value) == (
+            f"no cameras are known in this gallery, '{given}' neither; leave --camid out"
+        )

@@ -122,7 +122,7 @@ def cluster(
         progress=progress,
     )
     if page:
-        written, missing = write_page(found, root=root)
+        written, missing = write_page(found, root=root, progress=progress)
         if missing:
             progress.warn(f"{missing}. Say where they are: --root DIR")
         progress.message(f"{written}; open it in a browser")

@@ -97,7 +97,9 @@ def search(
         write_page,
     )
 
-    result = replace(result, root=pictures_root(opened, {"root": result.root}, told=root))
+    names = [hit.name for answer in result.answers for hit in answer.hits]
+    folder = pictures_root(opened, {"root": result.root}, told=root, names=names, progress=progress)
+    result = replace(result, root=folder)
     missing = unshown(result) if montage or html else ""
     if missing:
         progress.warn(f"{missing}. Say where they are: --root DIR")

@@ -282,9 +282,12 @@ def read_csv(
     home = home or path.parent
     rows = _rows(table, home=home, names=names)
     if any(os.path.isabs(row.name) for row in rows):
-        told, (home, rows) = home, _below_one_folder(home, rows)
-        if not _holds_some(home, rows) and _holds_some(told, rows):
-            home = told  # the folder was moved
+        told, written = home, rows
+        home, rows = _below_one_folder(told, written)
+        _, from_table = _below_one_folder(path.parent, written)  # without --images
+        moved = () if _holds_some(home, rows) else (from_table, rows)
+        if found := next((named for named in moved if _holds_some(told, named)), None):
+            home, rows = told, found  # the folder was moved
         elif not _holds_some(home, rows):
             raise BadInput(
                 f"{path}: its paths are absolute, and its pictures are not in {home}: "

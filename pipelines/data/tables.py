@@ -32,6 +32,7 @@ ALIASES = {
 }
 NEEDED = ("path", "pid", "split")
 OPTIONAL = ("camid", "split")  # fields
+SPLIT_HOLDS = "; split is train, query or gallery in each line"
 BEGINNING = 80  # characters of a table that a message shows
 SEPARATORS = (",", ";", "\t", "|")
 # What others call the splits. "val" is the query where its people stand in "test".
@@ -238,8 +239,8 @@ def _require_columns(
         raise BadInput(
             f"{table.path} has no column {', '.join(missing)}: its first line is "
             f"{_beginning(table)!r}; wanted path,pid,camid,split "
-            f"({' and '.join(one for one in OPTIONAL if one not in needed)} may be absent): "
-            f"{remedy}"
+            f"({' and '.join(one for one in OPTIONAL if one not in needed)} may be absent"
+            f"{SPLIT_HOLDS * ('split' in missing)}): {remedy}"
         )
 
 

@@ -91,12 +91,28 @@ def find_dataset(
             "name one of them: --dataset NAME --root DIR"
         )
     where = root or pictures_root(run, facts)
+    given = {**kept, **(options or {})}
+    if same and _has_own_table(facts, where, told=root is not None):
+        given, where = {"images": str(where), **given}, facts["root"]
     if root is None and not Path(where).exists():
         raise BadInput(
             f"the images of data set {name} were at {where} and are not there now; say where they "
             "are: --root DIR"
         )
-    return open_dataset(name, where, options={**kept, **(options or {})}, progress=progress)
+    return open_dataset(name, where, options=given, progress=progress)
+
+
+def _has_own_table(facts: Mapping[str, Any], where: str | Path, *, told: bool) -> bool:
+    """Return whether the table that pictures were named by stands where it did, and they do not.
+
+    told: whether --root says where; then a table of this name there is read.
+    """
+    table = facts.get("options", {}).get("table", "")
+    if not table or os.path.isabs(table) or not Path(where).is_dir():
+        return False
+    elsewhere = Path(where).resolve() != Path(facts["root"]).resolve()
+    stands = Path(facts["root"], table).is_file()
+    return elsewhere and stands and not (told and Path(where, table).is_file())
 
 
 def dataset_for_network(

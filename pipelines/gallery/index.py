@@ -68,6 +68,11 @@ class GalleryIndex:
             return self.rows
         return self.state.hidden[0] if self.state.start is None else self.state.start.rows
 
+    def camera_number(self, given: int | str, *, option: str = "camera") -> int:
+        """Return the number of a camera of the items by number or name; see `LabelNames`."""
+        known = bool((np.asarray(self.camids) >= 0).any())
+        return self.labels.camera_number(given, known=known, option=option)
+
 
 def build_index(
     gallery: Embeddings,

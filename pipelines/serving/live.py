@@ -78,8 +78,8 @@ class Opened:
             return None
         wanted = np.ones(len(self.camids), dtype=bool)
         if cameras:
-            labels = self.searching.index.labels
-            wanted &= np.isin(self.camids, [labels.camera_number(name) for name in cameras])
+            index = self.searching.index
+            wanted &= np.isin(self.camids, [index.camera_number(name) for name in cameras])
         if since is not None or until is not None:
             if not len(self.times):
                 raise BadInput("since, until: the items of this index have no times")

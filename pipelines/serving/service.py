@@ -87,7 +87,7 @@ class Service:
         Raises:
             BadInput: what was sent cannot be searched with; says why.
         """
-        camid = opened.searching.index.labels.camera_number(camera)
+        camid = opened.searching.index.camera_number(camera)
         cameras, since, until = among
         rows = opened.rows_of(cameras, since=since, until=until)
         image = features = None

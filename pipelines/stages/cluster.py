@@ -256,13 +256,21 @@ def _with_decisions(run: Run, asked: Asked, *, progress: Progress) -> Asked:
     return replace(asked, edited=path)
 
 
-def write_page(found: Clustered, *, root: Path | None = None) -> tuple[Path, str]:
+def write_page(
+    found: Clustered, *, root: Path | None = None, progress: Progress = Silent()
+) -> tuple[Path, str]:
     """Write clusters.html beside clusters.csv; return it, and which pictures are missing, or "".
 
     root: the folder that the rows' names start from now; None: as told last, or where they were.
     """
     folders = list(found.folders)
-    folders[0] = pictures_root(Run(found.path.parent), {"root": folders[0]}, told=root)
+    folders[0] = pictures_root(
+        Run(found.path.parent),
+        {"root": folders[0]},
+        told=root,
+        names=found.members.names,
+        progress=progress,
+    )
     lines = [
         f"Method {found.method}, {found.embeddings} embeddings, threshold "
         f"{found.chosen.threshold:.3f}: {found.chosen}.",

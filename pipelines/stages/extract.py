@@ -139,7 +139,9 @@ def _moved(run: Run, data: Dataset) -> str:
     there = facts.get("root")
     if there in (None, now):
         return ""
-    pictures_root(run, facts, told=now)
+    names = [sample.name for split in data.filled_splits() for sample in data.images(split)]
+    if pictures_root(run, facts, told=now, names=names) != now:
+        return ""
     return f", of the same images at {there}; pages show them from {now} from now on"
 
 

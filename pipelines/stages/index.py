@@ -1,6 +1,7 @@
 """embeddings.h5 (+ nformer.pt) -> index.h5, which new pictures are searched in and added to"""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ..artifacts.embeddings import load_embeddings, load_labels, open_embeddings
 from ..artifacts.manifest import Manifest
 from ..artifacts.nformer import load_nformer
 from ..artifacts.run import Run, writing_stage
+from ..data.boxes import parts_of
 from ..embeddings import Embeddings
 from ..errors import StaleArtifact
 from ..files import file_digest
@@ -110,10 +112,13 @@ def _tell_of_training(
     """Say that people who were trained on are not indexed, as one expects of own pictures."""
     if np.isin(train.pids, gallery.pids).any() or run.manifest("backbone.pt") is None:
         return
+    files = [parts_of(name)[0] for one in (train, gallery) for name in one.names]
+    common = os.path.commonpath([os.path.dirname(file) for file in files])
+    folder = os.path.join(root, common) if common else root
     network = ("--weights", run.path("backbone.pt"))
     progress.message(
         "people who were trained on are not among them; all pictures, without identities, go into "
-        f"another run: {command_line('index', '--pictures', root, *network, run='NEW')}"
+        f"another run: {command_line('index', '--pictures', folder, *network, run='NEW')}"
     )
 
 

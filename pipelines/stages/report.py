@@ -88,7 +88,9 @@ def build_report(
     rules = rules_named(evaluation.rules)
     queries = Queries.of(run, evaluation, rules=rules)
     facts = run.facts("embeddings.h5")
-    album = Album(queries.gallery, root=pictures_root(run, facts, told=root))
+    names = queries.gallery.names
+    folder = pictures_root(run, facts, told=root, names=names, progress=progress)
+    album = Album(queries.gallery, root=folder)
     with progress.task("report", 3, unit="parts") as task:
         asked: dict[str, Any] = {"count": examples, "seed": seed, "state": state}
         shown, untold = examples_of(run, queries, album=album, **asked)

@@ -102,7 +102,7 @@ class Searcher:
         _require_top(top)
         self.warn(progress)
         clock, self.clock = self.clock.going_on(), Clock()
-        camera = self.stored.index.labels.camera_number(camid)
+        camera = self.stored.index.camera_number(camid, option="--camid")
         view: dict[str, Any] = {"camid": camera, "crop": crop, "network": self.network}
         asked = gather(list(map(Path, sources)), prefer="query", progress=progress, **view)
         clock.lap("read queries", apart=asked.seconds)

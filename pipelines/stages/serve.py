@@ -164,7 +164,8 @@ class RunSearching:
         self.version = self.searcher.stored.manifest.sha256[:16]
         self.key = _network_key(run) if pictures else None
         facts = self.searcher.stored.manifest.facts
-        self.folders = [pictures_root(run, facts, told=root), *facts.get("folders", [])]
+        moved: dict[str, Any] = {"told": root, "names": self.index.names, "progress": progress}
+        self.folders = [pictures_root(run, facts, **moved), *facts.get("folders", [])]
         if isinstance(before, RunSearching) and before.key == self.key:
             self.searcher.take_network(before.searcher)
         if pictures:

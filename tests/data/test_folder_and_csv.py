@@ -9,6 +9,7 @@ from helpers.layouts import write_image, write_images
 from pipelines.data.catalogue import open_dataset
 from pipelines.data.folders import image_names
 from pipelines.data.market1501 import EXAMPLE, PATTERN, parse_names
+from pipelines.data.tables import open_table
 from pipelines.errors import BadInput
 
 
@@ -181,7 +182,7 @@ def test_a_table_without_cameras_and_in_another_order(tmp_path):
     "text, message",
     [
         ("path,split\na.jpg,train\n", "has no column pid: its first line is .path,split"),
-        ("", "has no column path, pid"),
+        ("", r"has no column path, pid: .* \(camid and split may be absent\): --columns"),
         ("path,pid,split\n", "lists no images"),
         ("path,pid,split\na.jpg,1,x\n", "line 2: split is 'x'; wanted train, query, gallery"),
         ("path,pid,split\na.jpg,,train\n", "line 2: no pid"),
@@ -432,3 +433,15 @@ def test_a_table_of_paths_alone_and_a_pattern(tmp_path):
     path = table(tmp_path, "\n".join(["path", *names]))
     data = open_dataset("csv", path, options={"pattern": "{pid}_c{camid}_*", "split": 0.5})
     assert people_of(data, "train") | people_of(data, "gallery") == {0, 1, 2, 3}
+
+
+def test_a_table_that_must_name_splits_is_told_what_they_are(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("path,pid\na.jpg,1\n")
+    with pytest.raises(BadInput) as caught:
+        open_table(path)
+    assert str(caught.value) == (
+        f"{path} has no column split: its first line is 'path,pid'; wanted path,pid,camid,split "
+        "(camid may be absent; split is train, query or gallery in each line): rename its columns "
+        "so"
+    )

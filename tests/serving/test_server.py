@@ -324,7 +324,7 @@ def test_what_is_no_picture_is_refused(served, content, problem):
         ({"threshold": "2"}, 400, "threshold 2: wanted auto, or a similarity from -1 to 1"),
         ({"threshold": "nan"}, 400, "threshold nan: wanted auto"),
         ({"threshold": "auto"}, 400, "index.h5 has no calibration"),
-        ({"camera": "front"}, 400, "camera 'front' is not in the gallery"),
+        ({"camera": "front"}, 400, "no cameras are known in this gallery, 'front' neither"),
         ({"since": 5}, 400, "since, until: the items of this index have no times"),
         ({"row": 8}, 400, "row 8: the index has rows from 0 to 7"),
         ({"row": -1}, 400, "row -1: the index has rows from 0 to 7"),

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.layouts import write_images
 
 from pipelines import Run, extract, load_embeddings, train_backbone
 from pipelines.artifacts.backbone import load_backbone
@@ -17,6 +18,7 @@ from pipelines.data.images import ImageFiles
 from pipelines.data.synthetic.dataset import write_synthetic
 from pipelines.errors import BadInput, MissingArtifact, StaleArtifact
 from pipelines.extraction import chunks as chunks_of
+from pipelines.extraction.sources import dataset_facts, find_dataset
 from pipelines.files import file_digest
 from pipelines.preprocessing import Preprocessing
 
@@ -217,6 +219,42 @@ def test_moved_images_are_found_where_the_root_says(run, images, tmp_path):
     path = extract(run, config=PLAIN, device="cpu", root=moved)
     assert run.facts("embeddings.h5")["root"] == str(moved.resolve())
     assert path.exists()
+
+
+@pytest.mark.parametrize("written", ["shots/", "{home}/shots/"], ids=["relative", "absolute"])
+@pytest.mark.parametrize("also", ["nothing", "a table of the name"])
+def test_moved_pictures_are_read_by_the_table_where_it_was(run, tmp_path, written, also):
+    home, moved = tmp_path / "home", tmp_path / "moved"
+    names = [f"{number}.jpg" for number in range(4)]
+    write_images(home / "shots", names)
+    table, splits = home / "list.csv", ("train", "train", "query", "gallery")
+    lines = zip(names, (0, 0, 1, 1), (0, 1, 0, 1), splits, strict=True)
+    first = written.format(home=home)
+    table.write_text("path,pid,camid,split\n")
+    with table.open("a") as file:
+        file.writelines(
+            f"{first}{name},{pid},{camid},{split}\n" for name, pid, camid, split in lines
+        )
+    before = open_dataset("csv", table)
+    digest = before.digest()
+    manifest = run.manifest("backbone.pt")
+    facts = {**manifest.facts, **dataset_facts(before)}
+    of_csv = dataclasses.replace(manifest, facts=facts)
+    run.manifest_path("backbone.pt").write_text(of_csv.to_json())
+    moved.mkdir()
+    (home / "shots").rename(moved / "shots")
+    if also != "nothing":
+        (moved / "list.csv").write_text("of something else\n")
+    assert pictures_root(run, facts, told=moved, names=["shots/3.jpg"]) == str(moved)
+    for _ in range(2):
+        found = find_dataset(run, None, root=None)
+        assert found.digest() == digest and found.root == moved
+        assert found.options["table"] == str(table)
+        told = dataclasses.replace(manifest, facts={**facts, **dataset_facts(found)})
+        run.manifest_path("backbone.pt").write_text(told.to_json())  # as trained from there
+    run.manifest_path("backbone.pt").write_text(of_csv.to_json())
+    if also == "nothing":
+        assert find_dataset(run, None, root=moved).digest() == digest
 
 
 def test_images_that_were_moved_ask_for_the_root(run):

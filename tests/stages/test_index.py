@@ -24,7 +24,7 @@ from pipelines.gallery.index_file import open_index
 from pipelines.nformer.on_closed_form import NFormerOnClosedForm
 from pipelines.refiners.closed_form import ClosedForm
 from pipelines.stages.change_index import add_to_index, remove_from_index
-from pipelines.stages.index import index_gallery
+from pipelines.stages.index import _tell_of_training, index_gallery
 from pipelines.stages.info import info
 from pipelines.stages.search_images import search_images
 
@@ -426,3 +426,33 @@ def test_the_arrays_are_mapped_not_read(run):
     assert index.names[-1] == GALLERY["gallery_names"][-1]
     with pytest.raises(IndexError):
         index.names[120]
+
+
+def test_a_camera_where_the_gallery_knows_none_is_to_be_left_out(tmp_path):
+    rows = dict(part_of_gallery(np.arange(60)))
+    rows["gallery_camids"] = np.full(60, -1)
+    run = run_with(tmp_path, rows, train=False)
+    index_gallery(run)
+    np.save(tmp_path / "one.npy", np.ones((1, rows["gallery_features"].shape[1]), np.float32))
+    with pytest.raises(BadInput, match="no cameras are known in this gallery, .* --camid out"):
+        search_images(run, [tmp_path / "one.npy"], camid=1)
+    assert search_images(run, [tmp_path / "one.npy"]).answers
+
+
+@pytest.mark.parametrize(
+    "folders, common", [(("in/shots", "in/shots/b"), "in/shots"), (("a", "b"), "")]
+)
+def test_the_other_run_is_offered_the_folder_that_all_pictures_share(
+    tmp_path, recorder, monkeypatch, folders, common
+):
+    run = Run(tmp_path)
+    monkeypatch.setattr(Run, "manifest", lambda run, name: name)
+    train, gallery = (
+        Embeddings(np.eye(2), np.array([pid, pid]), np.zeros(2, int), names)
+        for pid, names in enumerate(
+            ([f"{folders[0]}/1.jpg#xywh=0,0,1,1"] * 2, [f"{folders[1]}/2.jpg"] * 2)
+        )
+    )
+    _tell_of_training(run, train, gallery=gallery, root="/data", progress=recorder)
+    told = f"/data/{common}" if common else "/data"
+    assert f"nformer index --pictures {told} --weights" in recorder.messages[-1]

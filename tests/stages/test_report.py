@@ -428,5 +428,8 @@ def test_pictures_that_moved_are_missed_in_a_line_and_found_by_root(run, tmp_pat
         again = build_report(copy, examples=1, progress=recorder)  # as evaluate writes it
         assert any(item.picture for row in again.every for item in row.items)
         assert recorder.warnings[-1].startswith("36 of 1")
+        wrong = build_report(copy, examples=1, progress=recorder, root=tmp_path)
+        assert recorder.warnings[-2].startswith(f"--root {tmp_path} is neither used nor remember")
+        assert any(item.picture for row in wrong.every for item in row.items)
     finally:
         moved.rename(there)

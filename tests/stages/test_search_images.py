@@ -395,6 +395,9 @@ def test_pictures_and_pages_from_the_command_line(photographed):
     done = CliRunner().invoke(app, [*asked, *shown, "--root", str(folder / "now")])
     assert "are not below" not in done.stderr
     assert Path(page).read_text().count("data:image/jpeg") == 6 * 3
+    done = CliRunner().invoke(app, [*asked, *shown, "--root", str(folder / "now" / "gallery")])
+    assert "gallery is neither used nor remembered" in done.stderr.replace("\n", " ")
+    assert Path(page).read_text().count("data:image/jpeg") == 6 * 3, "found where told before"
     for wrong, text in (
         (["--montage", "found.txt"], "--montage found.txt: wanted a name that ends in .png"),
         (["--html", "found.png"], "--html found.png: wanted a name that ends in .html"),
