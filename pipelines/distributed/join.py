@@ -26,14 +26,14 @@ def nearest_of_each(steps: Steps, rows: Parts, *, name: str, k: int) -> Parts:
     """
     k = min(k, len(rows))
     pairs = list(combinations_with_replacement(range(len(rows.ends)), 2))
-    bound = steps.run(bound_rows, f"{name}-bounds", gives=["bound", "moved"], rows=rows, k=k)
+    bound = steps.run(bound_rows, f"{name}-bounds", gives=["bound", "most"], rows=rows, k=k)
     found = steps.run(
         take_candidates, f"{name}-pairs", gives=["owners", "keys"],
         ends=tuple(range(1, len(pairs) + 1)), rows=rows, pairs=pairs, bound=bound["bound"], k=k,
     )  # fmt: skip
     return steps.run(
         decide_nearest, f"{name}-nearest", gives=["nearest"], rows=rows, pairs=pairs,
-        bound=bound["bound"], moved=bound["moved"], owners=found["owners"], keys=found["keys"],
+        bound=bound["bound"], most=bound["most"], owners=found["owners"], keys=found["keys"],
         k=k,
     )["nearest"]  # fmt: skip
 
@@ -44,10 +44,14 @@ def sampling(rows: int) -> int:
 
 
 def bound_rows(part: int, *, rows: Parts, k: int) -> Arrays:
-    """Find what a row's candidates must reach: `bound` [n], and how far rounding `moved` it [n]."""
+    """Find what a row's candidates must reach, `bound` [n], and how far rounding moves one: `most`.
+
+    returns: `most` is [1], of the rows of the part.
+    """
     own, sample = rows.part(part), rows[np.arange(0, len(rows), sampling(len(rows)))]
     products = products_of(own, sample, among=len(rows))
-    return {"bound": bounds(products, k, rows=len(rows)), "moved": products.moved}
+    most = np.array([products.most], np.float32)
+    return {"bound": bounds(products, k, rows=len(rows)), "most": most}
 
 
 def take_candidates(
@@ -81,7 +85,7 @@ def decide_nearest(
     rows: Parts,
     pairs: Sequence[tuple[int, int]],
     bound: Parts,
-    moved: Parts,
+    most: Parts,
     owners: Parts,
     keys: Parts,
     k: int,
@@ -102,7 +106,7 @@ def decide_nearest(
     similarity, chosen = decide(own, rows[used], candidates=places, k=k)
     nearest = used[chosen % len(used)]
     products = products_of(own, among=len(rows))
-    products.most = max(float(one.max()) for one in moved)
+    products.most = max(float(one[0]) for one in most)
     doubtful = products.doubtful(similarity[:, -1], cut)
     if len(doubtful):
         nearest[doubtful] = nearest_of_all(own[doubtful], Columns(rows).pieces(), k=k)

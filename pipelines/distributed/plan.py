@@ -37,8 +37,8 @@ class Size:
 class Plan:
     """What refining a set in parts will take.
 
-    read:    bytes that tasks read of each other's files, at most.
-    memory:  bytes of a worker, at most.   seconds: of the searches, by all workers together.
+    read:    bytes that tasks read of each other's files, nearly.
+    memory:  bytes of a worker, nearly.   seconds: of the searches, by all workers together.
     exact:   whether all are compared with all; else the seconds are more than it takes.
     """
 
@@ -52,7 +52,7 @@ class Plan:
     def __str__(self) -> str:
         searches = "searches" if self.exact else "searches, if they were exact,"
         return (
-            f"{self.parts} parts, {self.workers} workers: at most {self.read / 1e9:.3g} GB read of "
+            f"{self.parts} parts, {self.workers} workers: about {self.read / 1e9:.3g} GB read of "
             f"the run's folder and {self.memory >> 20:,} MiB of memory a worker; {searches} take "
             f"about {self.seconds:,.0f} s"
         )
@@ -73,11 +73,11 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
     )  # fmt: skip
     exact = how not in APPROXIMATE
     read = memory = 0
-    seconds = 0.0
+    seconds, searching = 0.0, seconds_a_pair(size.width)
     for width, layers, of_all in lists_of(model, size.cameras):
         halo = min(size.gallery, rows * (1 + width))
         every = (parts + blocks + 1) * size.gallery * line  # every task compares with all rows
-        seconds += size.queries * size.gallery * seconds_a_pair(size.width)
+        seconds += size.queries * size.gallery * searching
         if exact and of_all:
             joined, its_memory = joining(size, k=width, parts=parts)
             read += joined + blocks * size.gallery * line
@@ -85,7 +85,9 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
             seconds += size.gallery**2 * seconds_a_pair_joined(size, k=width)
         else:
             read += every if exact else AGAIN * every
-            seconds += size.gallery**2 * seconds_a_pair(size.width)
+            seconds += size.gallery**2 * searching
+            # of each camera, the last one that a row lists
+            read += parts * size.cameras * min(size.gallery // size.cameras, rows) * line
         read += parts * (rows * 10 * width + halo * 8 * width)  # lists, edges
         read += parts * layers * (rows * (9 * width + line) + halo * line)
         held = rows * (4 * line + 26 * width) + halo * (4 * line + 16 * width)
@@ -97,7 +99,7 @@ def plan_of(model: NFormer, size: Size, *, workers: int, shards: int = 0, method
 
 
 def joining(size: Size, *, k: int, parts: int) -> tuple[int, int]:
-    """Return the bytes that a self-join in parts reads, and those that a worker holds, at most."""
+    """Return nearly the bytes that a self-join in parts reads, and those that a worker holds."""
     G, line, kept = size.gallery, 4 * size.width, candidates_of(k)
     rows, sampled = -(-G // parts), -(-G // sampling(G))
     each = min(G, parts * kept, sample_rank(k, sampled=sampled, rows=G) * sampling(G))

@@ -94,7 +94,7 @@ class Columns:
     def nearest_of_part(self, part: int, k: int) -> np.ndarray:
         """Return the numbers of the k nearest of each row of a part, as `nearest`: [n, k]."""
         if self.own is not None:
-            return np.array(self.own.part(part))
+            return np.array(self.own.part(part)[:, :k])
         return self.nearest(self.rows.part(part), k)
 
     def nearest(self, own: np.ndarray, k: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..device import native_bfloat16
 from ..embeddings import row_blocks
 from ..progress import Progress
 from .exact import blocks, in_threads, lower_bounds, pack, unpack
@@ -16,17 +17,22 @@ STRIP_ROWS = 64  # of a tile, looked through while they are in the cache
 NONE = np.iinfo(np.uint64).max
 
 
+def worth_rounding(rows: int) -> bool:
+    """Return whether products of so many rows are quicker taken in bfloat16, then decided."""
+    return rows >= HALF_FROM and native_bfloat16()
+
+
 class Products:
     """Inner products of a set's rows with each other, a tile at a time, in float32.
 
     sample: rows of which the set's bounds are found; None: one of its own in SAMPLE.
-    moved:  [N], the distance by which rounding moves a row.   most: of any row multiplied with.
+    most:   the distance by which rounding moves any row that is multiplied with.
     """
 
     def __init__(self, rows: np.ndarray, sample: np.ndarray | None = None) -> None:
         self.rows, self.count = rows, len(rows)
         self.sample = rows[::SAMPLE] if sample is None else sample
-        self.moved, self.most = np.zeros(len(rows), np.float32), 0.0
+        self.most = 0.0
         self.room = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
 
     def tile(self, across: slice, down: slice) -> np.ndarray:

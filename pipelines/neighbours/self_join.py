@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..device import native_bfloat16
 from ..progress import Progress, Silent
-from .candidates import HALF_FROM, CandidateLists, Products, collect
+from .candidates import CandidateLists, Products, collect, worth_rounding
 from .exact import least_products, top_k
 
 SMALL = 4096  # a smaller set is searched as any gallery
@@ -37,7 +36,7 @@ def self_join(
     progress = progress or Silent()
     if len(rows) <= SMALL:
         return OwnNeighbours(*top_k(rows, rows, k=k), least_products(rows))
-    if not least and len(rows) >= HALF_FROM and native_bfloat16():
+    if not least and worth_rounding(len(rows)):
         from .self_join_bf16 import halved_top_k
 
         found = halved_top_k(rows, k, progress=progress)

@@ -8,16 +8,15 @@ doubt, it is searched again in float32. The lists are those of a float32 search.
 import numpy as np
 import torch
 
-from ..device import native_bfloat16
 from ..progress import Progress
 from .candidates import (
-    HALF_FROM,
     SUM_ROUNDING,
     TILE_COLUMNS,
     TILE_ROWS,
     CandidateLists,
     Products,
     collect,
+    worth_rounding,
 )
 from .exact import decide, top_k
 
@@ -63,8 +62,8 @@ def products_of(
 
     among: rows of the set that these are of; None: these.
     """
-    many = (among or len(rows)) >= HALF_FROM
-    return (HalfProducts if many and native_bfloat16() else Products)(rows, sample)
+    rounded = worth_rounding(len(rows) if among is None else among)
+    return (HalfProducts if rounded else Products)(rows, sample)
 
 
 def candidates_of(k: int) -> int:

@@ -224,7 +224,7 @@ def test_a_dry_run_says_what_it_will_take(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.distributed.asked.find_spec", lambda name: name)
     run = run_of(tmp_path / "run")
     done = nformer(f"refine --run {run.folder} --cluster local:3 --dry-run")
-    assert done.code == 0 and "3 parts, 3 workers: at most 0.00" in " ".join(done.out.split())
+    assert done.code == 0 and "3 parts, 3 workers: about 0.00" in " ".join(done.out.split())
     assert not run.path("refined.h5").exists() and not (run.folder / ".unfinished").exists()
 
 

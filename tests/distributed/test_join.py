@@ -25,8 +25,7 @@ def joined(folder, rows, ends, k):
 @pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("ends", [(600,), (200, 201, 600), (90, 180, 270, 360, 450, 540, 600)])
 def test_the_nearest_of_each_row(tmp_path, monkeypatch, ends, rounded):
-    monkeypatch.setattr(self_join_bf16, "HALF_FROM", 0)
-    monkeypatch.setattr(self_join_bf16, "native_bfloat16", lambda: rounded)
+    monkeypatch.setattr(self_join_bf16, "worth_rounding", lambda rows: rounded)
     rows = rows_of(600, 24).numpy()
     assert joined(tmp_path, rows, ends, 9).tolist() == nearest(rows, rows, 9).tolist()
 

@@ -40,7 +40,7 @@ def test_a_plan_by_hand():
     pair = 10 * (96 + 8 * 44)  # 15 candidates of a row are kept, in room for 44
     decision = 5 * (64 + 48 * 15) + 10 * 64
     assert plan.memory == IDLE + SEARCH + max(layered, pair, decision)
-    assert "2 parts, 2 workers: at most" in str(plan)
+    assert "2 parts, 2 workers: about" in str(plan)
 
 
 @pytest.mark.parametrize("name", ["NFormer", "per camera, NFormer", "gate, NFormer"])
